@@ -41,7 +41,8 @@ pub(crate) fn generate() -> Result<BTreeMap<String, String>, String> {
     let mut files = BTreeMap::new();
     for (module, code) in modules {
         let syntax = syn::parse_file(&code).map_err(|e| format!("{module}: {e}"))?;
-        let text = format!("// Made by `cargo run -p xtask -- gen-proto`.\n{}", prettyplease::unparse(&syntax));
+        let text =
+            format!("// Made by `cargo run -p xtask -- gen-proto`.\n{}", prettyplease::unparse(&syntax));
         files.insert(format!("{}.rs", module.parts().collect::<Vec<_>>().join("_")), text);
     }
     Ok(files)
@@ -57,7 +58,7 @@ pub(crate) fn compile() -> Result<FileDescriptorSet, String> {
 }
 
 fn proto_crate() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/proto")
+    crate::root().join("crates/proto")
 }
 
 fn find_sources(dir: &Path, sources: &mut Vec<PathBuf>) -> Result<(), String> {

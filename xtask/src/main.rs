@@ -1,14 +1,22 @@
 //! Chores of the workspace, run as `cargo run -p xtask -- CHORE`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+#[cfg(test)]
+mod api_fixture;
 mod gen_proto;
+mod licenses;
+mod metadata;
+mod tidy;
 
 fn main() -> ExitCode {
     let chore = std::env::args().nth(1).unwrap_or_default();
     let result = match chore.as_str() {
         "gen-proto" => gen_proto::write(),
-        _ => Err(format!("unknown chore {chore:?}; there is: gen-proto")),
+        "licenses" => licenses::run(),
+        "tidy" => tidy::run(),
+        _ => Err(format!("unknown chore {chore:?}; there are: gen-proto, licenses, tidy")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -17,4 +25,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The directory of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
