@@ -1,11 +1,14 @@
 //! Persist: files, the write-ahead log, the revision log, checkpoints. The only crate that opens files.
 
+pub mod checkpoint;
 mod error;
 mod files;
+pub mod log;
 mod real;
 mod sim;
 
 pub use error::Error;
 pub use files::{Disk, File};
+pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use real::RealDisk;
 pub use sim::{Ops, SimDisk};

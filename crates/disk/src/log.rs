@@ -1,0 +1,384 @@
+//! The revision log: every change the store holds, in revision order, and the only copy of values.
+//!
+//! Owns the segments of a directory: files of at most [`Options::segment_bytes`] (unless one record is longer), of
+//! which only the last is appended to. One thread owns the [`RevisionLog`]; any number read through a [`LogReader`].
+//! Slow work (making files, syncing, rewriting, removing) comes as job objects that run on another thread.
+//!
+//! Durability is the raft log's: a crash loses whatever no checkpoint lists, and the raft log brings it back. Hence
+//! nothing behind a listed length is trusted, and records need no framing into batches.
+//!
+//! Invariants: revisions ascend through the log; flushed bytes never change; a record's checksum is verified each
+//! time it is read from disk. The log does not know which records are live: its user says so.
+//!
+//! The format and the protocol of reclaiming space: `docs/revision-log.md`.
+
+mod head;
+mod prepare;
+mod reader;
+mod reclaim;
+mod record;
+mod revision;
+mod scan;
+mod segment;
+mod sidecar;
+mod sync;
+mod tail;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use proto::checkpointpb;
+
+pub use self::prepare::{PrepareSegment, PreparedSegment};
+pub use self::reader::{LogReader, Segments};
+pub use self::reclaim::{ReclaimPlan, Removal, Rewritten};
+pub use self::record::{Location, RecordMeta};
+pub use self::revision::Revision;
+pub use self::scan::Scan;
+pub use self::sync::SyncJob;
+pub use self::walk::Record;
+
+use self::head::HEAD_LEN;
+use self::segment::Segment;
+use self::sidecar::Sidecar;
+use self::sync::SegmentToSync;
+use self::tail::Tail;
+use crate::{Disk, Error};
+
+const SEGMENT_EXTENSION: &str = "seg";
+const SIDECAR_EXTENSION: &str = "idx";
+
+/// How a log is laid out.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Bytes of a segment, below 4 GiB.
+    pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { segment_bytes: 64 << 20 }
+    }
+}
+
+/// The writer of the log.
+#[derive(Debug)]
+pub struct RevisionLog {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: Options,
+    /// Ids only grow while the log is open, so that a location never means another record.
+    next_id: u32,
+    /// Full segments in revision order.
+    sealed: Vec<Arc<Segment>>,
+    tail: Option<Tail>,
+    prepared: Option<PreparedSegment>,
+    /// Segments that a rewrite has replaced but an index may point to.
+    replaced: Vec<Arc<Segment>>,
+    /// Segments whose files go with the next checkpoint.
+    retired: Vec<Arc<Segment>>,
+    /// Revision of the last record appended since the log was opened.
+    last: Option<Revision>,
+    sync_failed: Arc<AtomicBool>,
+    /// What readers see, published through `reader`.
+    segments: Segments,
+    reader: LogReader,
+}
+
+impl RevisionLog {
+    /// Opens the log in `dir`, which is created if missing, as a checkpoint listed it; an empty list starts an empty
+    /// log. Cuts segments back to their listed lengths and removes those not listed: they are of no use, since the
+    /// raft log is replayed from the checkpoint on.
+    ///
+    /// [`Error::Corrupt`] if a listed segment is missing, too short, another one or out of order. Records are not
+    /// verified here but by [`RevisionLog::load`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        listed: &[checkpointpb::Segment],
+    ) -> Result<RevisionLog, Error> {
+        assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
+        disk.create_dir(dir).map_err(Error::io("create", dir))?;
+        let next_id = remove_unlisted(&*disk, dir, listed)?;
+        let mut sealed = open_listed(&*disk, dir, listed)?;
+        let tail = match listed.last() {
+            Some(last) if !last.sealed => {
+                sealed.pop().map(|segment| Tail::resume(segment, options.segment_bytes)).transpose()?
+            }
+            _ => None,
+        };
+        let segments = Segments::new(dir.to_path_buf(), Vec::new(), &[]);
+        let mut log = RevisionLog {
+            disk,
+            dir: dir.to_path_buf(),
+            options,
+            next_id,
+            sealed,
+            tail,
+            prepared: None,
+            replaced: Vec::new(),
+            retired: Vec::new(),
+            last: None,
+            sync_failed: Arc::default(),
+            reader: LogReader::new(segments.clone()),
+            segments,
+        };
+        log.publish();
+        Ok(log)
+    }
+
+    /// Visits every record (key, header, location) in revision order: from sidecars where they are valid, which
+    /// leaves values unread, else from the segments, checksums verified. Meant for once after
+    /// [`RevisionLog::open`], to build an index.
+    pub fn load(&self, visit: &mut dyn FnMut(&[u8], &RecordMeta, Location)) -> Result<(), Error> {
+        let mut last = None;
+        for segment in self.segments.log() {
+            for entry in Sidecar::load(&*self.disk, segment)?.entries() {
+                let revision = entry.meta.revision;
+                if last.is_some_and(|last| last >= revision) {
+                    return Err(segment.corrupt(entry.at.offset.into(), "a greater revision than before"));
+                }
+                last = Some(revision);
+                segment.note(revision, entry.at.offset.into());
+                visit(&entry.key, &entry.meta, entry.at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a record; others can read it after [`RevisionLog::flush`]. Begins the next segment if it does not fit,
+    /// making the file here if none was adopted. After an error nothing was appended, and the call may be repeated;
+    /// [`Error::NoSpace`] never comes as long as [`RevisionLog::room`] covers the record.
+    ///
+    /// # Panics
+    /// If the revision does not exceed the last one, or `key_value` is no `mvccpb.KeyValue` as prost encodes it.
+    pub fn append(&mut self, meta: &RecordMeta, key_value: &[u8]) -> Result<Location, Error> {
+        assert!(self.last.is_none_or(|last| last < meta.revision), "revisions ascend");
+        let segment_len = tail::segment_len_for(key_value.len());
+        let record_len = segment_len - HEAD_LEN as u64;
+        if self.tail.as_ref().is_none_or(|tail| tail.room() < record_len) {
+            self.begin_segment(meta.revision, segment_len)?;
+        }
+        let tail = self.tail.as_mut().expect("a segment was begun");
+        let at = tail.push(meta, key_value)?;
+        self.last = Some(meta.revision);
+        Ok(at)
+    }
+
+    /// Writes out what was appended, with one write. Readers may read it from now on; it is not durable. After an
+    /// error the records are kept, and the call may be repeated.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.tail.as_mut().map_or(Ok(()), Tail::flush)
+    }
+
+    /// Reads one record, flushed or not; see [`Segments::read`].
+    pub fn read(&self, at: Location) -> Result<Bytes, Error> {
+        match self.tail.as_ref().and_then(|tail| tail.buffered(at)) {
+            Some(key_value) => Ok(key_value),
+            None => self.segments.read(at),
+        }
+    }
+
+    /// A handle for other threads.
+    pub fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
+    /// The segments for a checkpoint, in revision order, with what is flushed of them. They must not be listed
+    /// before the [`SyncJob`] made at the same time has succeeded.
+    pub fn segments(&self) -> Vec<checkpointpb::Segment> {
+        let list = |to_sync: SegmentToSync| checkpointpb::Segment {
+            id: to_sync.segment.id().into(),
+            first_revision: to_sync.segment.first().main,
+            length: to_sync.length,
+            sealed: to_sync.sealed,
+        };
+        self.flushed_segments().map(list).collect()
+    }
+
+    /// A job that makes durable what [`RevisionLog::segments`] lists now.
+    pub fn sync_job(&self) -> SyncJob {
+        SyncJob {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            failed: self.sync_failed.clone(),
+            segments: self.flushed_segments().collect(),
+        }
+    }
+
+    /// Bytes of records (headers included) that can be appended without asking the disk for space. The end of a
+    /// segment may stay unused, so keep a margin of the longest record.
+    pub fn room(&self) -> u64 {
+        let prepared = self.prepared.as_ref().map_or(0, |next| next.capacity - HEAD_LEN as u64);
+        self.tail_room() + prepared
+    }
+
+    /// Whether it is time to make the next segment's file: the current one is half full and none was adopted.
+    pub fn needs_next(&self) -> bool {
+        self.prepared.is_none() && self.tail_room() < self.options.segment_bytes / 2
+    }
+
+    /// A job that makes the next segment's file. At most one may be under way.
+    pub fn next_segment(&mut self) -> PrepareSegment {
+        let id = self.next_id;
+        self.next_id = id.checked_add(1).expect("fewer than 2^32 segments are made before a restart");
+        let path = segment_path(&self.dir, id);
+        PrepareSegment { disk: self.disk.clone(), path, id, capacity: self.options.segment_bytes }
+    }
+
+    /// Takes the file that [`RevisionLog::next_segment`] made.
+    ///
+    /// # Panics
+    /// If the log already has one.
+    pub fn adopt(&mut self, prepared: PreparedSegment) {
+        let before = self.prepared.replace(prepared);
+        assert!(before.is_none(), "one segment is prepared at a time");
+    }
+
+    /// Counts the record at `at` as dead. Ignored if its segment was replaced.
+    pub fn mark_dead(&mut self, at: Location) {
+        if let Some(segment) = self.segments.get(at.segment) {
+            segment.sub_live(at.record_len());
+        }
+    }
+
+    /// A run of sealed segments worth rewriting, if there is one: their live bytes fit one segment, and either most of
+    /// their bytes are dead, or they are many. Once all plans are carried out, the number of segments is
+    /// proportional to the live bytes. At most one plan may be under way.
+    pub fn reclaim_candidate(&mut self) -> Option<ReclaimPlan> {
+        let run = reclaim::choose(&self.sealed, self.options.segment_bytes)?;
+        let sources = self.sealed[run].to_vec();
+        Some(ReclaimPlan { disk: self.disk.clone(), sources, target: self.next_segment() })
+    }
+
+    /// Puts a rewritten segment in the place of its sources: checkpoints list it from now on, scans read it, and
+    /// readers find both. The caller then moves its index to [`Rewritten::moved`], marking dead each new location of
+    /// a record it has dropped meanwhile.
+    pub fn install(&mut self, rewritten: &Rewritten) {
+        let sources = &rewritten.replaced;
+        let first = sources.first().expect("a plan has sources").id();
+        let start = self.sealed.iter().position(|segment| segment.id() == first);
+        let start = start.expect("the sources of a plan are part of the log until it is installed");
+        let old = self.sealed.splice(start..start + sources.len(), rewritten.segment.clone());
+        self.replaced.extend(old);
+        self.publish();
+    }
+
+    /// Takes the sources of an installed rewrite from the readers, once the index points to them no longer.
+    /// Snapshots taken before can still read them.
+    pub fn retire(&mut self, rewritten: &Rewritten) {
+        let sources = &rewritten.replaced;
+        let is_source = |segment: &Arc<Segment>| sources.iter().any(|source| source.id() == segment.id());
+        self.retired.extend(self.replaced.extract_if(.., |segment| is_source(segment)));
+        self.publish();
+    }
+
+    /// A job that removes the files of retired segments. `durable` is the list of the newest durable checkpoint:
+    /// a crash would need what it names, so that stays.
+    pub fn release(&mut self, durable: &[checkpointpb::Segment]) -> Removal {
+        let is_listed = |id: u32| durable.iter().any(|listed| listed.id == u64::from(id));
+        let segments = self.retired.extract_if(.., |segment| !is_listed(segment.id())).collect();
+        Removal { disk: self.disk.clone(), segments }
+    }
+
+    /// Seals the tail and begins a segment of at least `len` bytes.
+    fn begin_segment(&mut self, first: Revision, len: u64) -> Result<(), Error> {
+        assert!(len <= u32::MAX.into(), "a record is shorter than 4 GiB");
+        self.flush()?;
+        let mut next = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => self.next_segment().run()?,
+        };
+        if let Err(error) = next.grow(len) {
+            self.prepared = Some(next);
+            return Err(error);
+        }
+        if let Some(full) = self.tail.replace(Tail::start(next, first)) {
+            self.sealed.push(full.segment().clone());
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Lets readers see the segments as they are now.
+    fn publish(&mut self) {
+        let tail = self.tail.as_ref().map(Tail::segment);
+        let log = self.sealed.iter().chain(tail).cloned().collect();
+        self.segments = Segments::new(self.dir.clone(), log, &self.replaced);
+        self.reader.publish(self.segments.clone());
+    }
+
+    fn flushed_segments(&self) -> impl Iterator<Item = SegmentToSync> + '_ {
+        let sealed = self.sealed.iter().map(|segment| (segment, true));
+        let tail = self.tail.iter().map(|tail| (tail.segment(), false));
+        let with_length = |(segment, sealed): (&Arc<Segment>, bool)| SegmentToSync {
+            segment: segment.clone(),
+            length: segment.flushed(),
+            sealed,
+        };
+        sealed.chain(tail).map(with_length).filter(|to_sync| to_sync.length > 0)
+    }
+
+    fn tail_room(&self) -> u64 {
+        self.tail.as_ref().map_or(0, Tail::room)
+    }
+}
+
+/// Where segment `id` stands.
+fn segment_path(dir: &Path, id: u32) -> PathBuf {
+    dir.join(format!("{id:016x}.{SEGMENT_EXTENSION}"))
+}
+
+/// The segment that a file belongs to, as its segment or its sidecar.
+fn segment_of(name: &str) -> Option<u64> {
+    let (id, extension) = name.split_once('.')?;
+    let is_ours = id.len() == 16 && [SEGMENT_EXTENSION, SIDECAR_EXTENSION].contains(&extension);
+    is_ours.then(|| u64::from_str_radix(id, 16).ok()).flatten()
+}
+
+/// Removes the files of segments that are not listed, for good: an id may be given again, and nothing of its former
+/// bearer may come back. Returns an id greater than all seen.
+fn remove_unlisted(disk: &dyn Disk, dir: &Path, listed: &[checkpointpb::Segment]) -> Result<u32, Error> {
+    let mut newest = listed.iter().map(|segment| segment.id).max().unwrap_or(0);
+    let mut removed = false;
+    for name in disk.list(dir).map_err(Error::io("list", dir))? {
+        let Some(id) = segment_of(&name) else { continue };
+        newest = newest.max(id);
+        if listed.iter().all(|segment| segment.id != id) {
+            let path = dir.join(name);
+            disk.remove(&path).map_err(Error::io("remove", &path))?;
+            removed = true;
+        }
+    }
+    if removed {
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    }
+    u32::try_from(newest + 1).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))
+}
+
+/// Opens the listed segments, checking that they follow each other.
+fn open_listed(
+    disk: &dyn Disk,
+    dir: &Path,
+    listed: &[checkpointpb::Segment],
+) -> Result<Vec<Arc<Segment>>, Error> {
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
+    for (i, entry) in listed.iter().enumerate() {
+        let id = u32::try_from(entry.id).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))?;
+        let segment = Segment::open(disk, segment_path(dir, id), id, entry.length)?;
+        let in_order = segments.last().is_none_or(|before| before.first() < segment.first());
+        if !in_order || segment.first().main != entry.first_revision {
+            let expected = format!("first revision {} as listed, in ascending order", entry.first_revision);
+            return Err(segment.corrupt(16, expected));
+        }
+        if !entry.sealed && i + 1 < listed.len() {
+            return Err(segment.corrupt(0, "a sealed segment, as all but the last"));
+        }
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
+}

@@ -1,0 +1,91 @@
+//! Reading the revision log beside its writer.
+//!
+//! Owns the set of segments that readers know. The writer replaces the set as a whole; a reader that holds an older
+//! one goes on with it, and the files it names stay readable even after they were removed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use super::scan::Scan;
+use super::segment::Segment;
+use super::{Location, Revision};
+use crate::Error;
+
+/// A handle for reading the log from any thread; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    current: Arc<RwLock<Segments>>,
+}
+
+impl LogReader {
+    pub(super) fn new(segments: Segments) -> LogReader {
+        LogReader { current: Arc::new(RwLock::new(segments)) }
+    }
+
+    /// The segments as they are now. Every flushed location that an index holds now can be read through it for as
+    /// long as it lives, whatever is reclaimed meanwhile; locations of segments begun later cannot.
+    pub fn snapshot(&self) -> Segments {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads one record; see [`Segments::read`].
+    pub fn read(&self, at: Location) -> Result<Bytes, Error> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).read(at)
+    }
+
+    /// The records from `from` on; see [`Scan`] for where it ends.
+    pub fn scan(&self, from: Revision) -> Scan {
+        Scan::new(self.snapshot(), from)
+    }
+
+    pub(super) fn publish(&self, segments: Segments) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = segments;
+    }
+}
+
+/// A fixed set of segments: many reads without a lock for each. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Segments {
+    set: Arc<SegmentSet>,
+}
+
+#[derive(Debug)]
+struct SegmentSet {
+    dir: PathBuf,
+    /// The log, in revision order.
+    log: Vec<Arc<Segment>>,
+    /// Those of the log, and those replaced by a rewrite that an index may still point to.
+    by_id: BTreeMap<u32, Arc<Segment>>,
+}
+
+impl Segments {
+    pub(super) fn new(dir: PathBuf, log: Vec<Arc<Segment>>, replaced: &[Arc<Segment>]) -> Segments {
+        let by_id = log.iter().chain(replaced).map(|segment| (segment.id(), segment.clone())).collect();
+        Segments { set: Arc::new(SegmentSet { dir, log, by_id }) }
+    }
+
+    /// Reads the `mvccpb.KeyValue` at `at`, its checksum verified, without a copy where the disk allows.
+    ///
+    /// [`Error::Corrupt`] if the bytes there are not a record, not flushed, or the segment is not in this set.
+    pub fn read(&self, at: Location) -> Result<Bytes, Error> {
+        match self.get(at.segment) {
+            Some(segment) => segment.read(at),
+            None => {
+                let path = super::segment_path(&self.set.dir, at.segment);
+                Err(Error::corrupt(&path, at.offset.into(), "a segment of the log"))
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {
+        self.set.by_id.get(&id)
+    }
+
+    /// The log, in revision order.
+    pub(super) fn log(&self) -> &[Arc<Segment>] {
+        &self.set.log
+    }
+}

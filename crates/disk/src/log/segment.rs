@@ -1,0 +1,206 @@
+//! One segment: a file of records in revision order, shared by the writer and any number of readers.
+//!
+//! Owns the file and three counters: how far readers may read, how far the bytes are durable, how many are live.
+//! Only the log's writer (see [`super::tail`]) adds bytes. Flushed bytes never change, so they are read through
+//! views without a lock.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::head::{HEAD_LEN, Head};
+use super::record::{HEADER_LEN, Header};
+use super::walk::Walk;
+use super::{Location, Revision};
+use crate::{Disk, Error, File};
+
+/// Distance between two landmarks, bytes: what a scan reads in vain at most.
+const LANDMARK_BYTES: u64 = 64 << 10;
+
+/// A segment of the revision log.
+#[derive(Debug)]
+pub(super) struct Segment {
+    head: Head,
+    path: PathBuf,
+    file: Arc<dyn File>,
+    /// Bytes that were written, the head included. Readers stay below.
+    flushed: AtomicU64,
+    /// Bytes that survive a crash.
+    synced: AtomicU64,
+    /// Bytes of records that the index points to. Changed by the writer alone.
+    live: AtomicU64,
+    /// Whether a valid sidecar stands beside it.
+    has_sidecar: AtomicBool,
+    /// Some records' revisions and offsets, ascending.
+    landmarks: Mutex<Vec<(Revision, u64)>>,
+}
+
+impl Segment {
+    /// A segment whose file is still empty.
+    pub(super) fn new(path: PathBuf, file: Arc<dyn File>, head: Head) -> Segment {
+        Segment {
+            head,
+            path,
+            file,
+            flushed: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+            live: AtomicU64::new(0),
+            has_sidecar: AtomicBool::new(false),
+            landmarks: Mutex::default(),
+        }
+    }
+
+    /// Opens segment `id`, of which `length` bytes are durable, and cuts off what follows them.
+    pub(super) fn open(disk: &dyn Disk, path: PathBuf, id: u32, length: u64) -> Result<Segment, Error> {
+        let file = disk.open(&path).map_err(Error::io("open", &path))?;
+        let file_len = file.len().map_err(Error::io("measure", &path))?;
+        if file_len < length {
+            return Err(Error::corrupt(&path, file_len, format!("{length} bytes, as the checkpoint lists")));
+        }
+        if length < HEAD_LEN as u64 {
+            return Err(Error::corrupt(
+                &path,
+                0,
+                format!("a checkpoint that lists over {HEAD_LEN} bytes of it"),
+            ));
+        }
+        if file_len > length {
+            file.set_len(length).map_err(Error::io("cut", &path))?;
+        }
+        let mut bytes = [0; HEAD_LEN];
+        file.read_at(0, &mut bytes).map_err(Error::io("read", &path))?;
+        let head = Head::decode(&bytes).map_err(|(at, expected)| Error::corrupt(&path, at, expected))?;
+        if head.id != id {
+            return Err(Error::corrupt(&path, 12, format!("segment id {id}")));
+        }
+        let segment = Segment::new(path, file, head);
+        segment.flushed.store(length, Ordering::Release);
+        segment.synced.store(length, Ordering::Release);
+        segment.add_live(length - HEAD_LEN as u64);
+        Ok(segment)
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.head.id
+    }
+
+    /// Revision of the first record.
+    pub(super) fn first(&self) -> Revision {
+        self.head.first
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes that readers may read, the head included; 0 before the first flush.
+    pub(super) fn flushed(&self) -> u64 {
+        self.flushed.load(Ordering::Acquire)
+    }
+
+    /// Bytes of live records.
+    pub(super) fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_live(&self, bytes: u64) {
+        self.live.store(self.live() + bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn sub_live(&self, bytes: u64) {
+        self.live.store(self.live().saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    pub(super) fn has_sidecar(&self) -> bool {
+        self.has_sidecar.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_sidecar(&self) {
+        self.has_sidecar.store(true, Ordering::Release);
+    }
+
+    /// Adds bytes behind the flushed ones and lets readers at them. Called by the writer alone.
+    pub(super) fn write(&self, data: &[u8]) -> Result<(), Error> {
+        let flushed = self.flushed();
+        self.file.write_at(flushed, data).map_err(Error::io("write", &self.path))?;
+        self.flushed.store(flushed + data.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes space for `len` bytes in all; does nothing if the file is as long.
+    pub(super) fn reserve(&self, len: u64) -> Result<(), Error> {
+        self.file.reserve(len).map_err(Error::io("reserve space for", &self.path))
+    }
+
+    /// Gives back the space behind `length`. The segment must not be written to any more.
+    pub(super) fn trim(&self, length: u64) -> Result<(), Error> {
+        if self.file.len().map_err(Error::io("measure", &self.path))? > length {
+            self.file.set_len(length).map_err(Error::io("cut", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the first `length` bytes durable; they must be flushed. Never an [`Error::NoSpace`], since a failed sync
+    /// is final.
+    pub(super) fn sync(&self, length: u64) -> Result<(), Error> {
+        if self.synced.load(Ordering::Acquire) < length {
+            self.file.sync().map_err(|source| Error::Io { path: self.path.clone(), op: "sync", source })?;
+            self.synced.fetch_max(length, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// A view of `len` flushed bytes at `offset`.
+    pub(super) fn view(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
+        self.file.view(offset, len).map_err(|source| Error::io("read", &self.path)(source))
+    }
+
+    /// The record at `at` with its header, its checksum verified.
+    pub(super) fn read_record(&self, at: Location) -> Result<Bytes, Error> {
+        if at.end() > self.flushed() {
+            let expected = format!("{} bytes of a record within {} bytes", at.record_len(), self.flushed());
+            return Err(self.corrupt(at.offset.into(), expected));
+        }
+        let record = self.view(at.offset.into(), HEADER_LEN + at.len as usize)?;
+        match Header::decode(&record) {
+            Some(header) if header.len == at.len && header.is_intact(&record) => Ok(record),
+            _ => Err(self.corrupt(at.offset.into(), "a record that matches its checksum")),
+        }
+    }
+
+    /// The `KeyValue` of the record at `at`, its checksum verified.
+    pub(super) fn read(&self, at: Location) -> Result<Bytes, Error> {
+        let mut record = self.read_record(at)?;
+        Ok(record.split_off(HEADER_LEN))
+    }
+
+    /// All flushed records.
+    pub(super) fn walk(self: &Arc<Self>) -> Walk {
+        Walk::new(self.clone(), HEAD_LEN as u64, self.flushed())
+    }
+
+    /// The flushed records from the last landmark at or before `from` on.
+    pub(super) fn walk_from(self: &Arc<Self>, from: Revision) -> Walk {
+        let landmarks = self.landmarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = landmarks.partition_point(|&(revision, _)| revision <= from);
+        let start = if before == 0 { HEAD_LEN as u64 } else { landmarks[before - 1].1 };
+        Walk::new(self.clone(), start, self.flushed())
+    }
+
+    /// Remembers the record of `revision` at `offset` if the last one remembered is far enough away. Revisions must
+    /// come in ascending order; those already passed are ignored.
+    pub(super) fn note(&self, revision: Revision, offset: u64) {
+        let mut landmarks = self.landmarks.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = landmarks.last().map_or(HEAD_LEN as u64, |&(_, offset)| offset) + LANDMARK_BYTES;
+        if offset >= next {
+            landmarks.push((revision, offset));
+        }
+    }
+
+    /// An error about the bytes at `offset`.
+    pub(super) fn corrupt(&self, offset: u64, expected: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+        Error::corrupt(&self.path, offset, expected)
+    }
+}
