@@ -1,0 +1,52 @@
+//! Fuzz targets: one for each decoder of bytes that this project did not write.
+//!
+//! A target is a plain function of bytes that panics if a promise is broken; refusing the bytes is fine.
+//! The same functions run in three places: in this crate's runner (`cargo run -p fuzz -- --seconds 10 all`,
+//! stable Rust, a seeded mutator, part of CI), under libFuzzer with coverage (`fuzz_targets/`, feature
+//! `libfuzzer`), and over their unchanged seeds as tests. Seeds are made by our own encoders, so they
+//! never lag behind a format.
+
+mod messages;
+pub mod mutate;
+
+pub use messages::{message, request};
+
+/// One decoder under test.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// What the command line calls it.
+    pub name: &'static str,
+    /// Decodes the bytes; panics if a promise is broken.
+    pub run: fn(&[u8]),
+    /// Well-formed inputs to start from; at least one, none empty.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub const TARGETS: [Target; 2] = [
+    Target { name: "request", run: request, seeds: messages::request_seeds },
+    Target { name: "message", run: message, seeds: messages::message_seeds },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_accepts_its_seeds_and_no_bytes_at_all() {
+        for target in TARGETS {
+            let seeds = (target.seeds)();
+            assert!(!seeds.is_empty() && seeds.iter().all(|seed| !seed.is_empty()), "{}", target.name);
+            seeds.iter().for_each(|seed| (target.run)(seed));
+            (target.run)(&[]);
+        }
+    }
+
+    #[test]
+    fn every_target_survives_a_thousand_mutations() {
+        for target in TARGETS {
+            let mut mutator = mutate::Mutator::new((target.seeds)(), 7);
+            (0..1_000).for_each(|_| (target.run)(mutator.next_input()));
+        }
+    }
+}
