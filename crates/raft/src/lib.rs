@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Agree: consensus as a pure state machine; no clock, no I/O.
+//!
+//! The members of a cluster agree on one sequence of entries, the *log*. The algorithm is Raft (Ongaro &
+//! Ousterhout 2014, with the extensions of Ongaro's dissertation, 2014); the messages are those of etcd
+//! (`raftpb`), so that members of both kinds understand each other.
+//!
+//! Time is cut into *terms*. In each term at most one member leads: it was voted for by a majority, each voter
+//! giving one vote a term and only to a member whose log holds at least what its own does. The leader alone adds
+//! entries and sends them to the others. An entry that is durable on a majority is *committed*: every later
+//! leader has it, since its majority and that one have a member in common. Committed entries are applied by each
+//! member in order, and so all of them go through the same states.
+//!
+//! ```text
+//!                   timeout          majority would vote      majority votes
+//!   +----------+ -----------> +--------------+ ------> +-----------+ ------> +--------+
+//!   | follower |              | pre-candidate |        | candidate |         | leader |
+//!   +----------+ <----------- +--------------+ <------ +-----------+         +--------+
+//!        ^          refused                    refused, timeout                   |
+//!        +------------------------------------------------------------------------+
+//!             a higher term, a leader in this term, or no quorum heard (leaders)
+//! ```
+//!
+//! [`Raft`] is one member as a value. Inputs change it; [`Raft::ready`] hands out what is to be done:
+//!
+//! ```text
+//!   tick ----------+                            +--> soft state   whom to tell of a new leader
+//!   step(message) -+     +--------------+       +--> persist      batch for the disk --+
+//!   propose -------+---> |     Raft     | ----> +--> messages     to other members     |
+//!   read_index ----+     +--------------+ ready +--> committed    entries to apply --+ |
+//!   campaign ------+       ^    ^               +--> read states  reads to serve     | |
+//!                          |    +--- applied_to ------------------------------------+ |
+//!                          +-------- persisted(seq) ----------------------------------+
+//! ```
+//!
+//! What holds at every moment (the tests assert it after each step of a simulated cluster):
+//!
+//! * Election safety: at most one leader a term.
+//! * Log matching: two logs with an entry of the same index and term are equal up to it.
+//! * Leader completeness: a leader's log holds every entry committed before its term.
+//! * State machine safety: no two members apply different entries at one index.
+//! * Durability: an entry is handed out to be applied once it is durable here and on a majority. A message that
+//!   promises something durable leaves when it is.
+//!
+//! Disk writes never block: batches are numbered, several may be in flight, and `persisted` reports them in order.
+//! The same inputs give the same outputs; the only randomness, election timeouts, comes from a seed.
+//!
+//! Not here yet: joint consensus (its place is the membership table, `members.rs`), leader transfer (a vote
+//! request that a leader asked for is already honoured) and sending a snapshot (a member that needs one is shown
+//! as [`ProgressState::Snapshot`]). Messages of these are refused as [`Error::UnexpectedMessage`].
+
+mod config;
+mod error;
+mod log;
+mod members;
+mod outbox;
+mod progress;
+mod quorum;
+mod raft;
+mod rng;
+
+pub use self::config::{Config, Restored};
+pub use self::error::Error;
+pub use self::progress::{Progress, ProgressState};
+pub use self::raft::{Persist, Proposed, Raft, ReadState, Ready, Role, SoftState, Status};

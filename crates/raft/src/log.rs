@@ -1,0 +1,265 @@
+//! The log as this member holds it in memory, with every mark that moves along it.
+//!
+//! ```text
+//!   compacted   applied   emitted   committed      last
+//!       |          |         |          |            |
+//!   ----+----------+---------+----------+------------+
+//!       | <--- entries in memory -----------------> |
+//!                                 |          |
+//!                              durable     handed
+//! ```
+//!
+//! * `applied <= emitted <= committed <= last`: emitted entries were given out to be applied.
+//! * `emitted <= durable <= handed <= last`: handed entries were given out to be written, durable ones are written.
+//! * Committed entries never change. A conflict found above `committed` removes the tail, and what was being
+//!   written of it no longer counts: a write in flight is capped at the last entry that stayed.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proto::raftpb::{Entry, EntryType};
+
+use crate::{Error, Restored};
+
+/// Upper bound of what an encoded entry takes beside its data.
+const ENTRY_OVERHEAD_BYTES: u64 = 32;
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    entries: VecDeque<Entry>,
+    compacted: u64,
+    compacted_term: u64,
+    handed: u64,
+    durable: u64,
+    committed: u64,
+    emitted: u64,
+    applied: u64,
+    writes: VecDeque<Write>,
+}
+
+/// A batch that was handed out and not yet confirmed.
+#[derive(Debug)]
+struct Write {
+    seq: u64,
+    /// The log is durable up to here once the batch is, as far as this batch tells.
+    last: u64,
+}
+
+impl Log {
+    /// Takes over what was read back from disk, all of it durable.
+    pub(crate) fn new(restored: &mut Restored) -> Result<Log, Error> {
+        let Restored { snapshot_index, snapshot_term, applied, .. } = *restored;
+        let entries = std::mem::take(&mut restored.entries);
+        check_run(snapshot_index, snapshot_term, &entries)
+            .map_err(|(index, expected)| Error::InvalidLog { index, expected })?;
+        let last = snapshot_index + entries.len() as u64;
+        if applied < snapshot_index {
+            return Err(Error::InvalidLog {
+                index: applied,
+                expected: "entries above the applied one are kept",
+            });
+        }
+        let committed = restored.hard_state.commit.max(applied);
+        if committed > last {
+            return Err(Error::InvalidLog { index: last, expected: "the log reaches the committed index" });
+        }
+        Ok(Log {
+            entries: entries.into(),
+            compacted: snapshot_index,
+            compacted_term: snapshot_term,
+            handed: last,
+            durable: last,
+            committed,
+            emitted: applied,
+            applied,
+            writes: VecDeque::new(),
+        })
+    }
+
+    /// Index of the oldest entry that is kept, or would be.
+    pub(crate) fn first(&self) -> u64 {
+        self.compacted + 1
+    }
+
+    pub(crate) fn last(&self) -> u64 {
+        self.compacted + self.entries.len() as u64
+    }
+
+    pub(crate) fn last_term(&self) -> u64 {
+        self.entries.back().map_or(self.compacted_term, |entry| entry.term)
+    }
+
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Whether entries wait to be handed out for writing.
+    pub(crate) fn has_unhanded(&self) -> bool {
+        self.handed < self.last()
+    }
+
+    /// Term of the entry at `index`; `None` if it is compacted or not there yet.
+    pub(crate) fn term(&self, index: u64) -> Option<u64> {
+        if index == self.compacted {
+            return Some(self.compacted_term);
+        }
+        let at = index.checked_sub(self.first())?;
+        Some(self.entries.get(usize::try_from(at).ok()?)?.term)
+    }
+
+    /// Whether a log that ends in (`index`, `term`) holds at least what this one does (Ongaro & Ousterhout
+    /// 2014, §5.4.1).
+    pub(crate) fn is_up_to_date(&self, index: u64, term: u64) -> bool {
+        (term, index) >= (self.last_term(), self.last())
+    }
+
+    /// Appends an entry of this member's own term.
+    pub(crate) fn push(&mut self, term: u64, r#type: EntryType, data: Bytes) {
+        let index = self.last() + 1;
+        self.entries.push_back(Entry { term, index, r#type: r#type as i32, data });
+    }
+
+    /// Appends a leader's `entries` after (`prev`, `prev_term`), removing what conflicts with them. Returns the
+    /// last index now known to equal the leader's, or `None` if there is no such previous entry.
+    ///
+    /// The entries must be a run, as [`check_run`] says.
+    pub(crate) fn append_after(&mut self, prev: u64, prev_term: u64, entries: Vec<Entry>) -> Option<u64> {
+        if self.term(prev) != Some(prev_term) {
+            return None;
+        }
+        let last_new = prev + entries.len() as u64;
+        let known = entries.iter().take_while(|entry| self.term(entry.index) == Some(entry.term)).count();
+        if known < entries.len() {
+            self.truncate(prev + known as u64);
+            self.entries.extend(entries.into_iter().skip(known));
+        }
+        Some(last_new)
+    }
+
+    /// The largest index not above `index` whose term is not above `term`, with its term where known: a good
+    /// guess at where two logs agree, which skips a whole term in one round.
+    pub(crate) fn guess_agreement(&self, index: u64, term: u64) -> (u64, u64) {
+        let mut index = index.min(self.last());
+        loop {
+            match self.term(index) {
+                Some(own) if own > term => index -= 1,
+                own => return (index, own.unwrap_or(0)),
+            }
+        }
+    }
+
+    /// Marks everything up to `index` as committed; lower marks stay.
+    pub(crate) fn commit_to(&mut self, index: u64) {
+        assert!(
+            index <= self.last(),
+            "commit index {index} is past the last entry {}: this member lost entries that it acknowledged",
+            self.last()
+        );
+        self.committed = self.committed.max(index);
+    }
+
+    /// Clones of the entries from `index` on, up to `max_bytes` of them but at least one if there is one.
+    pub(crate) fn entries_from(&self, index: u64, max_bytes: u64) -> Vec<Entry> {
+        let mut bytes = 0;
+        let from = self.position(index);
+        let size = |entry: &Entry| entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES;
+        let fits = self.entries.range(from..).take_while(|entry| {
+            bytes += size(entry);
+            bytes <= max_bytes
+        });
+        let count = fits.count().max(1).min(self.entries.len() - from);
+        self.entries.range(from..from + count).cloned().collect()
+    }
+
+    /// Hands out what is not yet being written, as batch `seq`.
+    pub(crate) fn hand_out(&mut self, seq: u64) -> Vec<Entry> {
+        let from = self.position(self.handed + 1);
+        self.handed = self.last();
+        self.writes.push_back(Write { seq, last: self.handed });
+        self.entries.range(from..).cloned().collect()
+    }
+
+    /// Notes that every batch up to `seq` is durable.
+    pub(crate) fn persisted(&mut self, seq: u64) {
+        while let Some(write) = self.writes.pop_front_if(|write| write.seq <= seq) {
+            self.durable = self.durable.max(write.last);
+        }
+    }
+
+    /// Hands out the entries that became both committed and durable, to be applied.
+    pub(crate) fn emit_committed(&mut self) -> Vec<Entry> {
+        let to = self.committed.min(self.durable);
+        if to <= self.emitted {
+            return Vec::new();
+        }
+        let range = self.position(self.emitted + 1)..self.position(to + 1);
+        self.emitted = to;
+        self.entries.range(range).cloned().collect()
+    }
+
+    /// Notes that everything up to `index` is applied; at most what was emitted.
+    pub(crate) fn applied_to(&mut self, index: u64) {
+        assert!(index <= self.emitted, "applied index {index} was never handed out (up to {})", self.emitted);
+        self.applied = self.applied.max(index);
+    }
+
+    /// Forgets the entries up to `index`, keeping its term; at most what is applied.
+    pub(crate) fn compact(&mut self, index: u64) {
+        assert!(index <= self.applied, "compaction to {index} passes the applied index {}", self.applied);
+        if let Some(term) = self.term(index).filter(|_| index > self.compacted) {
+            self.entries.drain(..self.position(index + 1));
+            (self.compacted, self.compacted_term) = (index, term);
+        }
+    }
+
+    /// Whether a committed configuration change waits to be applied.
+    pub(crate) fn has_unapplied_conf_change(&self) -> bool {
+        let range = self.position(self.applied + 1)..self.position(self.committed + 1);
+        self.entries.range(range).any(|entry| entry.r#type != EntryType::EntryNormal as i32)
+    }
+
+    fn truncate(&mut self, last: u64) {
+        if last >= self.last() {
+            return;
+        }
+        assert!(last >= self.committed, "entry {} conflicts with committed {}", last + 1, self.committed);
+        self.entries.truncate(self.position(last + 1));
+        self.handed = self.handed.min(last);
+        self.durable = self.durable.min(last);
+        for write in &mut self.writes {
+            write.last = write.last.min(last);
+        }
+    }
+
+    fn position(&self, index: u64) -> usize {
+        usize::try_from(index - self.first()).expect("entries in memory are counted by usize")
+    }
+}
+
+/// Checks that `entries` follow (`prev`, `prev_term`) without gaps and with terms that never fall. Otherwise
+/// returns the index that breaks the rule, and the rule.
+pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<(), (u64, &'static str)> {
+    let (mut index, mut term) = (prev, prev_term);
+    for entry in entries {
+        index += 1;
+        if entry.index != index {
+            return Err((index, "entries follow each other without gaps"));
+        }
+        if entry.term < term {
+            return Err((index, "terms never fall along the log"));
+        }
+        term = entry.term;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

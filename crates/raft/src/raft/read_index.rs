@@ -1,0 +1,172 @@
+//! Linearizable reads without a log entry: ReadIndex (Ongaro 2014, §6.4).
+//!
+//! A read may be served from any state that includes what was committed when it was asked for. A leader notes
+//! its commit index and has a majority confirm that it still leads; what it noted is then a safe index.
+//!
+//! ```text
+//!   asked --> queue --> round n (index, requests) --heartbeat(n)--> majority confirms n --> answered
+//! ```
+//!
+//! All requests that wait share the next round; a confirmed round confirms those before it. A round number travels
+//! as the heartbeat's context, 8 bytes little-endian, and periodic heartbeats repeat the last one, so that a lost
+//! message costs a heartbeat interval and no answer. Requests wait while nothing of the leader's own term is
+//! committed: it may not know yet what its predecessors committed. A leader that steps down forgets all requests.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use proto::raftpb::{Entry, Message, MessageType};
+
+use super::ready::ReadState;
+use super::{NONE, Raft, Role};
+
+/// Requests that may wait for a round; more are dropped, as if the network had lost them.
+const REQUESTS_MAX: usize = 4096;
+/// Rounds that may wait for a majority; requests then wait for one of them to end.
+const ROUNDS_MAX: usize = 64;
+
+/// Reads that wait for an answer, on a leader.
+#[derive(Debug, Default)]
+pub(super) struct ReadQueue {
+    waiting: Vec<Request>,
+    rounds: VecDeque<Round>,
+    /// Number of the last round started; never reused, so that no late confirmation fits a later round.
+    last_round: u64,
+}
+
+#[derive(Debug)]
+struct Request {
+    /// The member that asked.
+    from: u64,
+    context: Bytes,
+}
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    index: u64,
+    requests: Vec<Request>,
+}
+
+impl ReadQueue {
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+        self.rounds.clear();
+    }
+
+    /// What heartbeats carry so that their answers confirm the last round; empty if none waits.
+    pub(super) fn heartbeat_context(&self) -> Bytes {
+        match self.rounds.back() {
+            Some(round) => Bytes::copy_from_slice(&round.number.to_le_bytes()),
+            None => Bytes::new(),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.waiting.is_empty() && self.rounds.len() < ROUNDS_MAX
+    }
+}
+
+/// The round that a heartbeat's context names, if it names one.
+pub(super) fn decode_round(context: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(context.try_into().ok()?))
+}
+
+impl Raft {
+    /// Asks for an index from which a linearizable read may be served. The answer comes as a
+    /// [`ReadState`] with the same `context`.
+    ///
+    /// There may be no answer: the request is dropped if no leader is known or the queue is full, and lost with a
+    /// message or a leader. Ask again after a while, with a new context, which must be unique among all members.
+    pub fn read_index(&mut self, context: Bytes) {
+        if self.role == Role::Leader {
+            self.ask_read(Request { from: self.config.id, context });
+        } else {
+            self.forward_read(vec![Entry { data: context, ..Entry::default() }]);
+        }
+    }
+
+    /// Takes a request that another member passed on.
+    pub(super) fn handle_read_index(&mut self, message: Message) {
+        if self.role == Role::Leader {
+            for entry in message.entries {
+                self.ask_read(Request { from: message.from, context: entry.data });
+            }
+        }
+    }
+
+    /// Takes the leader's answer to a request that we passed on.
+    pub(super) fn handle_read_index_response(&mut self, message: Message) {
+        for entry in message.entries {
+            self.read_states.push(ReadState { index: message.index, context: entry.data });
+        }
+    }
+
+    /// Starts a round for the requests that wait, if one may start.
+    pub(super) fn start_read_round(&mut self) {
+        if !self.reads.is_open() || !self.has_committed_in_term() {
+            return;
+        }
+        self.reads.last_round += 1;
+        let requests = std::mem::take(&mut self.reads.waiting);
+        let round = Round { number: self.reads.last_round, index: self.log.committed(), requests };
+        self.reads.rounds.push_back(round);
+        self.send_heartbeats();
+    }
+
+    /// Answers the rounds that a majority has confirmed.
+    pub(super) fn confirm_reads(&mut self) {
+        let (own, last) = (self.config.id, self.reads.last_round);
+        let confirmed = self
+            .members
+            .reached_by_majority(|member| if member.id == own { last } else { member.read_round });
+        while let Some(round) = self.reads.rounds.pop_front_if(|round| round.number <= confirmed) {
+            for request in round.requests {
+                self.answer_read(request, round.index);
+            }
+        }
+    }
+
+    /// Answers what an only voter needs nobody's word for.
+    pub(super) fn release_reads(&mut self) {
+        if self.reads.waiting.is_empty() || !self.is_alone_in_charge() {
+            return;
+        }
+        for request in std::mem::take(&mut self.reads.waiting) {
+            self.answer_read(request, self.log.committed());
+        }
+    }
+
+    fn ask_read(&mut self, request: Request) {
+        if self.is_alone_in_charge() {
+            self.answer_read(request, self.log.committed());
+        } else if self.reads.waiting.len() < REQUESTS_MAX {
+            self.reads.waiting.push(request);
+        }
+    }
+
+    fn forward_read(&mut self, entries: Vec<Entry>) {
+        if self.leader != NONE {
+            let message = self.message(MessageType::MsgReadIndex, self.leader);
+            self.send(Message { term: 0, entries, ..message });
+        }
+    }
+
+    fn answer_read(&mut self, request: Request, index: u64) {
+        if request.from == self.config.id {
+            self.read_states.push(ReadState { index, context: request.context });
+            return;
+        }
+        let answer = self.message(MessageType::MsgReadIndexResp, request.from);
+        let entries = vec![Entry { data: request.context, ..Entry::default() }];
+        self.send(Message { index, entries, ..answer });
+    }
+
+    fn is_alone_in_charge(&self) -> bool {
+        self.has_committed_in_term() && self.members.is_only_voter(self.config.id)
+    }
+
+    fn has_committed_in_term(&self) -> bool {
+        self.role == Role::Leader && self.log.term(self.log.committed()) == Some(self.term)
+    }
+}
