@@ -6,9 +6,11 @@
 //! `libfuzzer`), and over their unchanged seeds as tests. Seeds are made by our own encoders, so they
 //! never lag behind a format.
 
+mod files;
 mod messages;
 pub mod mutate;
 
+pub use files::{checkpoint, segment, sidecar};
 pub use messages::{message, request};
 
 /// One decoder under test.
@@ -23,9 +25,12 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 2] = [
+pub const TARGETS: [Target; 5] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
+    Target { name: "checkpoint", run: checkpoint, seeds: files::checkpoint_seeds },
+    Target { name: "segment", run: segment, seeds: files::segment_seeds },
+    Target { name: "sidecar", run: sidecar, seeds: files::sidecar_seeds },
 ];
 
 #[cfg(test)]
