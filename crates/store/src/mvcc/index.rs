@@ -40,85 +40,85 @@ const JOURNAL_BUDGET_MIN: u64 = 256;
 
 /// An ordered map from key to its history.
 #[derive(Debug, Default)]
-pub struct Index {
+pub(crate) struct Index {
     tree: Tree<History>,
     journal: Journal,
 }
 
 /// The newest change of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Newest {
+pub(crate) struct Newest {
     /// Revision of the change.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// Whether the change deleted the key.
-    pub tombstone: bool,
+    pub(crate) tombstone: bool,
     /// Main revision that created the key; 0 for a tombstone.
-    pub create_revision: i64,
+    pub(crate) create_revision: i64,
     /// Number of puts since the key was created, this one included; 0 for a tombstone.
-    pub version: i64,
+    pub(crate) version: i64,
     /// Place of the record.
-    pub location: Location,
+    pub(crate) location: Location,
 }
 
 /// What a read of a key sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// Revision of the put.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// Place of its record.
-    pub location: Location,
+    pub(crate) location: Location,
     /// The put's place in its generation: create revision and version. At hand only if it is the key's newest change;
     /// its record has them in any case.
-    pub generation: Option<(i64, i64)>,
+    pub(crate) generation: Option<(i64, i64)>,
 }
 
 /// A change that a compacted store retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retained {
+pub(crate) struct Retained {
     /// Revision of the change.
-    pub revision: Revision,
+    pub(crate) revision: Revision,
     /// Whether the change deleted the key.
-    pub tombstone: bool,
+    pub(crate) tombstone: bool,
     /// Place of the record.
-    pub location: Location,
+    pub(crate) location: Location,
     /// Whether the change is in the keep set of the hashed revision.
-    pub in_keep: bool,
+    pub(crate) in_keep: bool,
 }
 
 impl Index {
     /// Number of keys, deleted ones with retained changes included.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.tree.len()
     }
 
     /// Whether there is no key at all.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Number of keys that exist at the newest revision.
-    pub fn live_len(&self) -> u64 {
+    pub(crate) fn live_len(&self) -> u64 {
         self.tree.live()
     }
 
     /// The newest change of `key`, be it a tombstone.
-    pub fn newest(&self, key: &[u8]) -> Option<Newest> {
+    pub(crate) fn newest(&self, key: &[u8]) -> Option<Newest> {
         self.tree.get(key).map(History::newest)
     }
 
     /// What a read of `key` at main revision `at` sees; `None` if the key did not exist then.
-    pub fn at(&self, key: &[u8], at: i64) -> Option<Found> {
+    pub(crate) fn at(&self, key: &[u8], at: i64) -> Option<Found> {
         self.tree.get(key)?.at(at)
     }
 
     /// Whether the change of `key` at `revision` is retained.
-    pub fn has(&self, key: &[u8], revision: Revision) -> bool {
+    pub(crate) fn has(&self, key: &[u8], revision: Revision) -> bool {
         self.tree.get(key).is_some_and(|history| history.has(revision))
     }
 
     /// Adds a change. Its revision must be greater than any of the key, and its main revision at least that of any
     /// change put before.
-    pub fn put(&mut self, key: &[u8], newest: Newest) {
+    pub(crate) fn put(&mut self, key: &[u8], newest: Newest) {
         let mut existed = false;
         self.tree.put(key, History::new(&newest), |history, _| {
             existed = history.is_live();
@@ -134,7 +134,7 @@ impl Index {
     ///
     /// A reader that breaks off and goes on after the last key it saw, at the same revision, sees each key once,
     /// whatever was put in between.
-    pub fn range(
+    pub(crate) fn range(
         &self,
         range: &KeyRange,
         at: i64,
@@ -148,7 +148,7 @@ impl Index {
     }
 
     /// Number of keys in `range` at the newest revision. Takes logarithmic time.
-    pub fn count(&self, range: &KeyRange) -> u64 {
+    pub(crate) fn count(&self, range: &KeyRange) -> u64 {
         match range.end() {
             End::Single => u64::from(self.tree.get(range.start()).is_some_and(History::is_live)),
             End::Unbounded => self.tree.live() - self.tree.live_below(range.start()),
@@ -158,7 +158,7 @@ impl Index {
 
     /// Number of keys in `range` at main revision `at`. As fast as [`Self::count`] unless many keys came and went since
     /// then; else it walks the range.
-    pub fn count_at(&self, range: &KeyRange, at: i64) -> u64 {
+    pub(crate) fn count_at(&self, range: &KeyRange, at: i64) -> u64 {
         let now = self.count(range);
         match self.journal.growth_since(at, range, now.max(JOURNAL_BUDGET_MIN)) {
             Some(growth) => now.checked_add_signed(-growth).expect("a count is the sum of its changes"),
@@ -173,7 +173,7 @@ impl Index {
     /// tombstone from before `compacted`. A key left without changes is gone.
     ///
     /// Returns the key to go on after, or `None` once done. Reads at or after `compacted` see no difference.
-    pub fn compact_step(
+    pub(crate) fn compact_step(
         &mut self,
         compacted: i64,
         after: Option<Box<[u8]>>,
@@ -193,7 +193,7 @@ impl Index {
     /// last), unless it is a tombstone that closes the generation. Changes put after `at` do not alter it.
     ///
     /// Returns the key to go on after, or `None` once done.
-    pub fn retained(
+    pub(crate) fn retained(
         &self,
         compacted: i64,
         at: i64,
@@ -223,7 +223,7 @@ impl Index {
 
     /// Notes that the record of the change of `key` at `revision` moved. False if that change is not retained any more:
     /// the record at `to` is dead then.
-    pub fn relocate(&mut self, key: &[u8], revision: Revision, to: Location) -> bool {
+    pub(crate) fn relocate(&mut self, key: &[u8], revision: Revision, to: Location) -> bool {
         self.tree.update(key, |history| history.relocate(revision, to)).unwrap_or(false)
     }
 

@@ -67,7 +67,7 @@ fn apply(tree: &mut Tree<Value>, model: &mut BTreeMap<Vec<u8>, Value>, op: &Op) 
         }
         Op::Remove(n) => assert_eq!(tree.remove(&key_of(n)), model.remove(&key_of(n))),
         Op::Retain(divisor, budget) => {
-            let doomed = |value: Value| value % 2 == 0 && value % divisor == 0;
+            let doomed = |value: Value| value.is_multiple_of(2) && value.is_multiple_of(divisor);
             retain_all(tree, budget, |value| !doomed(*value));
             model.retain(|_, value| !doomed(*value));
         }

@@ -1,0 +1,167 @@
+//! Which watchers want to know of a key.
+//!
+//! Owns for each watched key or range the set of its watchers. Watchers come and go; the writer asks for every change
+//! it makes, so that question is the one that must be cheap: logarithmic in the number of different ranges, and linear
+//! only in the answer.
+//!
+//! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes logarithmic
+//! time too. A range that nobody watches any more leaves nothing behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use self::intervals::Intervals;
+use crate::key_range::KeyRange;
+
+mod intervals;
+
+/// Watchers by the keys they watch. `T` names a watcher.
+#[derive(Debug)]
+pub(super) struct Interest<T> {
+    points: BTreeMap<Bytes, BTreeSet<T>>,
+    ranges: Intervals<BTreeSet<T>>,
+}
+
+impl<T> Default for Interest<T> {
+    fn default() -> Self {
+        Self { points: BTreeMap::new(), ranges: Intervals::default() }
+    }
+}
+
+impl<T: Copy + Ord> Interest<T> {
+    /// Lets `watcher` watch `range`. Doing so twice is the same as once.
+    pub(super) fn add(&mut self, range: &KeyRange, watcher: T) {
+        if range.is_single() {
+            let key = Bytes::copy_from_slice(range.start());
+            self.points.entry(key).or_default().insert(watcher);
+        } else if let Some(watchers) = self.ranges.get_mut(range) {
+            watchers.insert(watcher);
+        } else {
+            self.ranges.insert(range.clone(), BTreeSet::from([watcher]));
+        }
+    }
+
+    /// Undoes [`Self::add`]; the range must be the one given there.
+    pub(super) fn remove(&mut self, range: &KeyRange, watcher: T) {
+        if range.is_single() {
+            if leave(self.points.get_mut(range.start()), &watcher) {
+                self.points.remove(range.start());
+            }
+        } else if leave(self.ranges.get_mut(range), &watcher) {
+            self.ranges.remove(range);
+        }
+    }
+
+    /// Visits the watchers of `key`: once for each range that contains it, in an order that depends on nothing but
+    /// the ranges and names.
+    pub(super) fn matching(&self, key: &[u8], visit: &mut dyn FnMut(T)) {
+        let mut visit_all = |watchers: &BTreeSet<T>| watchers.iter().copied().for_each(&mut *visit);
+        if let Some(watchers) = self.points.get(key) {
+            visit_all(watchers);
+        }
+        self.ranges.containing(key, &mut visit_all);
+    }
+}
+
+/// Takes a watcher out of its set, if there is one; returns whether that leaves the set empty.
+fn leave<T: Ord>(watchers: Option<&mut BTreeSet<T>>, watcher: &T) -> bool {
+    watchers.is_some_and(|watchers| watchers.remove(watcher) && watchers.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn range(key: &str, end: &str) -> KeyRange {
+        KeyRange::new(Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(end.as_bytes()))
+    }
+
+    fn matching(interest: &Interest<u32>, key: &str) -> Vec<u32> {
+        let mut watchers = Vec::new();
+        interest.matching(key.as_bytes(), &mut |watcher| watchers.push(watcher));
+        watchers.sort_unstable();
+        watchers
+    }
+
+    #[test]
+    fn a_watcher_is_told_of_the_keys_in_its_range_only() {
+        let mut interest = Interest::default();
+        let ranges = [range("b", ""), range("b", "d"), range("c", "\0"), range("d", "c")];
+        for (range, watcher) in ranges.iter().zip(0..) {
+            interest.add(range, watcher);
+        }
+        assert_eq!(matching(&interest, "a"), []);
+        assert_eq!(matching(&interest, "b"), [0, 1]);
+        assert_eq!(matching(&interest, "c"), [1, 2]);
+        assert_eq!(matching(&interest, "d"), [2]);
+    }
+
+    #[test]
+    fn a_watcher_that_left_is_not_told_and_leaves_nothing_behind() {
+        let mut interest = Interest::default();
+        for range in [range("b", ""), range("a", "c")] {
+            for watcher in 0..3 {
+                interest.add(&range, watcher);
+            }
+            interest.remove(&range, 9);
+            interest.remove(&range, 1);
+            assert_eq!(matching(&interest, "b"), [0, 2]);
+            interest.remove(&range, 0);
+            interest.remove(&range, 2);
+            interest.remove(&range, 2);
+            assert_eq!(matching(&interest, "b"), []);
+        }
+        assert!(interest.points.is_empty() && interest.ranges.is_empty());
+    }
+
+    #[test]
+    fn ten_thousand_watchers_of_one_prefix_share_an_entry() {
+        let mut interest = Interest::default();
+        let pods = range("/pods/", "/pods0");
+        (0..10_000).for_each(|watcher| interest.add(&pods, watcher));
+        assert_eq!(interest.ranges.height(), 1);
+        assert_eq!(matching(&interest, "/pods/a").len(), 10_000);
+        (0..10_000).for_each(|watcher| interest.remove(&pods, watcher));
+        assert!(interest.ranges.is_empty());
+    }
+
+    /// Short keys over a small alphabet, so that ranges nest, touch and repeat.
+    fn key() -> impl Strategy<Value = String> {
+        vec(0..4_u8, 1..4).prop_map(|letters| letters.iter().map(|n| char::from(b'a' + n)).collect())
+    }
+
+    fn any_range() -> impl Strategy<Value = KeyRange> {
+        let end = prop_oneof![1 => Just(String::new()), 1 => Just("\0".to_owned()), 6 => key()];
+        (key(), end).prop_map(|(key, end)| range(&key, &end))
+    }
+
+    proptest! {
+        #[test]
+        fn interest_agrees_with_a_list_of_watchers(
+            steps in vec((any_range(), 0..6_u32, prop::bool::weighted(0.6)), 0..200),
+            probes in vec(key(), 20),
+        ) {
+            let (mut interest, mut list) = (Interest::default(), BTreeSet::new());
+            // Removals name ranges added before, else nearly all of them would miss.
+            for (range, watcher, added) in &steps {
+                if *added {
+                    interest.add(range, *watcher);
+                    list.insert((range.clone(), *watcher));
+                } else if let Some((range, watcher)) = list.range((range.clone(), *watcher)..).next().cloned() {
+                    interest.remove(&range, watcher);
+                    list.remove(&(range, watcher));
+                }
+            }
+            for key in &probes {
+                let mut expected: Vec<u32> =
+                    list.iter().filter(|(range, _)| range.contains(key.as_bytes())).map(|(_, w)| *w).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(matching(&interest, key), expected);
+            }
+        }
+    }
+}
