@@ -1,0 +1,42 @@
+//! Why a command line is refused, and how the program ends then.
+
+use std::fmt;
+
+/// A refused command line or environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Not a command line at all: the text and the usage go to stderr, exit code 2.
+    Usage(String),
+    /// A value that cannot be served with: logged as `failed to verify flags`, exit code 1.
+    Invalid(String),
+    /// A flag given both by argument and by environment variable: logged as fatal, exit code 1.
+    Shadowed {
+        /// Name of the variable.
+        variable: String,
+    },
+}
+
+impl Error {
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) => 2,
+            Error::Invalid(_) | Error::Shadowed { .. } => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Usage(text) | Error::Invalid(text) => f.write_str(text),
+            // The closing parenthesis is etcd's.
+            Error::Shadowed { .. } => f.write_str(
+                "conflicting environment variable is shadowed by corresponding command-line flag \
+                 (either unset environment variable or disable flag))",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

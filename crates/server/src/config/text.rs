@@ -1,0 +1,46 @@
+//! What the program prints about itself: usage, help, version.
+
+use std::fmt::Write;
+
+use super::table::FLAGS;
+use super::value::Kind;
+
+/// The etcd release whose behaviour this server has.
+pub const ETCD_VERSION: &str = "3.7.1";
+
+/// The short text that goes with a refused command line.
+pub fn usage() -> String {
+    "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the version of etcd.\n\n  \
+     etcd -h | --help\n    Show the help information about etcd.\n"
+        .to_owned()
+}
+
+/// All supported flags with their defaults, and the names of those to come.
+pub fn help() -> String {
+    let mut text = String::from("Flags:\n\n");
+    for flag in FLAGS {
+        if let Some(help) = flag.help {
+            write!(text, "  --{} '{}'\n    {help}\n", flag.name, flag.default)
+                .expect("a String takes any text");
+        }
+    }
+    text.push_str("\nNot supported by this version yet, other than with their defaults:\n\n");
+    for flag in FLAGS.iter().filter(|flag| flag.help.is_none() && flag.kind != Kind::Ignored) {
+        writeln!(text, "  --{} '{}'", flag.name, flag.default).expect("a String takes any text");
+    }
+    text
+}
+
+/// The four lines of `--version`. Scripts read the first; the others name what stands in for Go here.
+pub fn version() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let build = concat!("ferretcd ", env!("CARGO_PKG_VERSION"));
+    format!(
+        "etcd Version: {ETCD_VERSION}\nGit SHA: {build}\nGo Version: none (Rust)\nGo OS/Arch: {}/{arch}\n",
+        std::env::consts::OS
+    )
+}

@@ -1,0 +1,281 @@
+//! A command line and an environment read by the rules of Go's `flag` package, as users of etcd know them.
+//!
+//! Takes a table of flags, yields the text of each flag and whether it was given. `-x` and `--x` are the same;
+//! a value follows `=` or stands alone, except that a boolean takes it only after `=`. An environment variable
+//! `ETCD_X_Y` stands for the flag `x-y`. The last of several values wins.
+//! What a value means beyond its kind is not known here.
+
+use std::collections::BTreeMap;
+
+use crate::config::Error;
+use crate::config::value::{Kind, Value};
+
+/// The beginning of the environment variables that stand for flags.
+const ENV_PREFIX: &str = "ETCD_";
+
+/// One flag of a program.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// Name without dashes.
+    pub(crate) name: &'static str,
+    /// What its values look like.
+    pub(crate) kind: Kind,
+    /// The text of the value when the flag is not given.
+    pub(crate) default: &'static str,
+    /// What it does; `None` if this version does not support it.
+    pub(crate) help: Option<&'static str>,
+}
+
+/// Flags with their values.
+#[derive(Debug)]
+pub(crate) struct Flags {
+    table: &'static [Flag],
+    given: BTreeMap<&'static str, Value>,
+    notices: Vec<Notice>,
+}
+
+/// Something about the environment that the log should tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A variable that set a flag.
+    VariableUsed {
+        /// Name of the variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A variable that looks like one of ours and is not.
+    VariableUnknown {
+        /// Name of the variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// Whether the command line asks for something other than running the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Run,
+    Help,
+    Version,
+}
+
+impl Flags {
+    /// Reads the arguments that follow the program's name. The environment is left for [`Flags::read_env`],
+    /// since help and version are answered before it is looked at.
+    pub(crate) fn read_args(
+        table: &'static [Flag],
+        args: impl IntoIterator<Item = String>,
+    ) -> Result<(Flags, Request), Error> {
+        let mut flags = Flags { table, given: BTreeMap::new(), notices: Vec::new() };
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let Some(body) = arg.strip_prefix('-').filter(|body| !body.is_empty()) else {
+                return Err(Error::Invalid(format!("{arg:?} is not a valid flag")));
+            };
+            let body = body.strip_prefix('-').unwrap_or(body);
+            if body.is_empty() {
+                break;
+            }
+            if flags.read_arg(&arg, body, &mut args)? == Request::Help {
+                return Ok((flags, Request::Help));
+            }
+        }
+        if let Some(rest) = args.next() {
+            return Err(Error::Invalid(format!("{rest:?} is not a valid flag")));
+        }
+        let is_version = flags.given.get("version") == Some(&Value::Bool(true));
+        Ok((flags, if is_version { Request::Version } else { Request::Run }))
+    }
+
+    /// Adds what environment variables set. A variable and an argument for one flag are an error, so that
+    /// neither is ignored unnoticed.
+    pub(crate) fn read_env(&mut self, env: impl IntoIterator<Item = (String, String)>) -> Result<(), Error> {
+        let mut env: BTreeMap<String, String> =
+            env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
+        for flag in self.table {
+            let name = variable_name(flag.name);
+            let Some(value) = env.remove(&name) else { continue };
+            if self.given.contains_key(flag.name) {
+                return Err(Error::Shadowed { variable: name });
+            }
+            if value.is_empty() {
+                continue;
+            }
+            let parsed = flag.kind.parse(&value);
+            let parsed = parsed
+                .map_err(|reason| Error::Invalid(format!("invalid value {value:?} for {name}: {reason}")))?;
+            self.given.insert(flag.name, parsed);
+            self.notices.push(Notice::VariableUsed { name, value });
+        }
+        let unknown = env.into_iter().map(|(name, value)| Notice::VariableUnknown { name, value });
+        self.notices.extend(unknown);
+        Ok(())
+    }
+
+    /// Refuses flags that this version knows and does not support, unless they ask for what is so anyway.
+    pub(crate) fn check_supported(&self) -> Result<(), Error> {
+        for (&name, value) in &self.given {
+            let flag = self.flag(name).expect("only flags of the table are given");
+            if flag.help.is_none() && *value != flag.default_value() {
+                return Err(Error::Invalid(format!("--{name} is not supported by this version yet")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the flag was given, by argument or environment.
+    pub(crate) fn is_given(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
+    /// The value of a flag. Panics if the table has no such flag.
+    pub(crate) fn value(&self, name: &str) -> Value {
+        let default = || self.flag(name).expect("a flag of the table").default_value();
+        self.given.get(name).cloned().unwrap_or_else(default)
+    }
+
+    /// What the log should tell about the environment.
+    pub(crate) fn into_notices(self) -> Vec<Notice> {
+        self.notices
+    }
+
+    fn read_arg(
+        &mut self,
+        arg: &str,
+        body: &str,
+        rest: &mut impl Iterator<Item = String>,
+    ) -> Result<Request, Error> {
+        if body.starts_with(['-', '=']) {
+            return Err(Error::Usage(format!("bad flag syntax: {arg}")));
+        }
+        let (name, value) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (body, None),
+        };
+        let Some(flag) = self.flag(name) else {
+            return match name {
+                "help" | "h" => Ok(Request::Help),
+                _ => Err(Error::Usage(format!("flag provided but not defined: -{name}"))),
+            };
+        };
+        let takes_next = !flag.kind.is_boolean();
+        let value = match value {
+            Some(value) => value,
+            None if takes_next => {
+                rest.next().ok_or_else(|| Error::Usage(format!("flag needs an argument: -{name}")))?
+            }
+            None => "true".to_owned(),
+        };
+        let value = flag.kind.parse(&value).map_err(|reason| {
+            Error::Usage(match flag.kind {
+                Kind::Bool => format!("invalid boolean value {value:?} for -{name}: {reason}"),
+                _ => format!("invalid value {value:?} for flag -{name}: {reason}"),
+            })
+        })?;
+        self.given.insert(flag.name, value);
+        Ok(Request::Run)
+    }
+
+    fn flag(&self, name: &str) -> Option<&'static Flag> {
+        self.table.iter().find(|flag| flag.name == name)
+    }
+}
+
+impl Flag {
+    fn default_value(&self) -> Value {
+        self.kind.parse(self.default).expect("the defaults of the table are well-formed")
+    }
+}
+
+fn variable_name(flag: &str) -> String {
+    format!("{ENV_PREFIX}{}", flag.to_ascii_uppercase().replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static TABLE: &[Flag] = &[
+        Flag { name: "size", kind: Kind::Uint, default: "1", help: Some("a number") },
+        Flag { name: "on", kind: Kind::Bool, default: "false", help: Some("a switch") },
+        Flag { name: "later", kind: Kind::Duration, default: "1m0s", help: None },
+        Flag { name: "version", kind: Kind::Bool, default: "false", help: Some("print it") },
+    ];
+
+    fn read(line: &str) -> Result<(Flags, Request), Error> {
+        Flags::read_args(TABLE, line.split_whitespace().map(str::to_owned))
+    }
+
+    fn env(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn one_and_two_dashes_are_the_same() {
+        for line in ["-size 7", "--size=7", "--size 0x7", "-size=2 -size=7", "--size=7 --"] {
+            assert_eq!(read(line).unwrap().0.value("size"), Value::Int(7), "{line}");
+        }
+    }
+
+    #[test]
+    fn boolean_takes_a_value_only_after_equals() {
+        assert_eq!(read("--on").unwrap().0.value("on"), Value::Bool(true));
+        assert_eq!(read("--on=F").unwrap().0.value("on"), Value::Bool(false));
+        let error = read("--on false").unwrap_err();
+        assert_eq!(error, Error::Invalid("\"false\" is not a valid flag".to_owned()));
+    }
+
+    #[test]
+    fn errors_have_the_texts_of_go() {
+        for (line, text) in [
+            ("--nope", "flag provided but not defined: -nope"),
+            ("--size", "flag needs an argument: -size"),
+            ("--size x", "invalid value \"x\" for flag -size: parse error"),
+            ("--on=x", "invalid boolean value \"x\" for -on: parse error"),
+            ("---x", "bad flag syntax: ---x"),
+            ("--=x", "bad flag syntax: --=x"),
+        ] {
+            assert_eq!(read(line).unwrap_err(), Error::Usage(text.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_requests() {
+        assert_eq!(read("-h").unwrap().1, Request::Help);
+        assert_eq!(read("--size 3 --help --nope").unwrap().1, Request::Help);
+        assert_eq!(read("--version").unwrap().1, Request::Version);
+    }
+
+    #[test]
+    fn environment_fills_what_arguments_leave() {
+        let (mut flags, _) = read("--on").unwrap();
+        let result = flags.read_env([env("ETCD_SIZE", "9"), env("ETCD_NOPE", "1"), env("HOME", "/")]);
+        assert_eq!(result, Ok(()));
+        assert_eq!(flags.value("size"), Value::Int(9));
+        assert!(flags.is_given("size"));
+        assert_eq!(flags.into_notices().len(), 2);
+    }
+
+    #[test]
+    fn shadowed_variable_is_an_error_even_if_empty() {
+        let (mut flags, _) = read("--size 1").unwrap();
+        let error = flags.read_env([env("ETCD_SIZE", "")]).unwrap_err();
+        assert_eq!(error, Error::Shadowed { variable: "ETCD_SIZE".to_owned() });
+    }
+
+    #[test]
+    fn bad_variable_is_named() {
+        let (mut flags, _) = read("").unwrap();
+        let error = flags.read_env([env("ETCD_SIZE", "-1")]).unwrap_err();
+        assert_eq!(error.to_string(), "invalid value \"-1\" for ETCD_SIZE: parse error");
+    }
+
+    #[test]
+    fn unsupported_flag_may_ask_for_its_default() {
+        assert_eq!(read("--later 60s").unwrap().0.check_supported(), Ok(()));
+        let error = read("--later 61s").unwrap().0.check_supported().unwrap_err();
+        assert_eq!(error.to_string(), "--later is not supported by this version yet");
+    }
+}

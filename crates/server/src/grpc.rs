@@ -1,0 +1,42 @@
+//! gRPC over HTTP/2, server side: from a connection to [`Call`]s, and from answers back to frames.
+//!
+//! Owns the HTTP/2 connection, message framing, compression, deadlines and status trailers. A [`Service`] gets
+//! each call with its path and decides everything else, unknown methods included. Follows "gRPC over HTTP2"
+//! and, where that leaves room, what grpc-go does, since clients of etcd know nothing else.
+//!
+//! A connection and all its calls live on one thread: nothing here is `Send`, and nothing locks across threads.
+//! Types of the HTTP/2 library stay inside this module.
+
+mod body;
+mod call;
+mod connection;
+mod deadline;
+mod frame;
+mod gzip;
+mod preamble;
+mod status;
+mod stream;
+
+use std::future::Future;
+use std::rc::Rc;
+
+pub use body::Body;
+pub use call::Call;
+pub use connection::serve;
+pub use status::{Code, Status};
+pub use stream::{Gone, Requests, Responses};
+
+/// What a client may ask of one connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest request message in bytes; a longer one ends its call with `ResourceExhausted`.
+    pub message_len_max: usize,
+    /// Calls open at the same time; more are refused by HTTP/2 and may be retried.
+    pub concurrent_streams_max: u32,
+}
+
+/// The receiver of calls, one instance for each worker thread.
+pub trait Service: 'static {
+    /// Handles a call to its end. Runs as a task of its own; dropping the call resets it.
+    fn call(self: &Rc<Self>, call: Call) -> impl Future<Output = ()>;
+}
