@@ -5,6 +5,8 @@
 //! in. Messages of `raftpb`, `walpb` and `snappb` are declared in proto2 but generated with implicit
 //! presence: zero and absent are one value.
 
+pub mod member_json;
+
 /// One remote procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Method {

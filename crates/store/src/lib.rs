@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Apply: the replicated state of a member, and how it is read and watched.
+//!
+//! ```text
+//!   raft log ─▶ Command ─▶ Store::apply ─▶ mvcc (index + revision log) ─▶ Outcome
+//!                                      └─▶ watch hub ─▶ WatchStream
+//!                                          ReadView  ◀─ any thread
+//! ```
+//!
+//! Everything here is deterministic: the same commands give the same state, the same outcomes and the same hashes on each member. The crate knows
+//! nothing of consensus, sockets, threads or time.
+
+mod apply;
+mod command;
+mod control;
+mod error;
+mod key_range;
+mod mvcc;
+mod outcome;
+mod quota;
+mod watch;
+
+pub use apply::{Applied, Store};
+pub use command::{Command, CommandError, Request};
+pub use control::Control;
+pub use error::{Error, Refusal};
+pub use key_range::{End, KeyRange};
+pub use mvcc::{CompactionHashJob, HashRead, KeyValueHash, RangeQuery, RangeReading, ReadView, ReclaimJob};
+pub use outcome::{DeleteOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome};
+pub use quota::cost;
+pub use watch::{
+    Created, Delivery, Event, EventKind, Progress, Signal, Watch, WatchHub, WatchRefusal, WatchStream,
+};

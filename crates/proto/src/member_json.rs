@@ -1,0 +1,76 @@
+//! A member as JSON: the context of a raft configuration change, and how members tell each other of the membership.
+//!
+//! `{"id":1,"peerURLs":["http://…"],"isLearner":true,"name":"…","clientURLs":["http://…"]}`; empty fields but `id` and `peerURLs` are left out.
+
+use serde_json::{Map, Value, json};
+
+use crate::etcdserverpb::Member;
+
+/// Writes a member.
+pub fn encode(member: &Member) -> String {
+    let mut object = Map::new();
+    object.insert("id".into(), json!(member.id));
+    object.insert("peerURLs".into(), json!(member.peer_ur_ls));
+    if member.is_learner {
+        object.insert("isLearner".into(), json!(true));
+    }
+    if !member.name.is_empty() {
+        object.insert("name".into(), json!(member.name));
+    }
+    if !member.client_ur_ls.is_empty() {
+        object.insert("clientURLs".into(), json!(member.client_ur_ls));
+    }
+    Value::Object(object).to_string()
+}
+
+/// Reads a member; nothing if it is not a JSON object with a numeric `id`.
+pub fn decode(json: &[u8]) -> Option<Member> {
+    let object: Value = serde_json::from_slice(json).ok()?;
+    let urls = |name: &str| {
+        let values = object.get(name).and_then(Value::as_array).into_iter().flatten();
+        values.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    Some(Member {
+        id: object.get("id")?.as_u64()?,
+        name: object.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        peer_ur_ls: urls("peerURLs"),
+        client_ur_ls: urls("clientURLs"),
+        is_learner: object.get("isLearner").and_then(Value::as_bool).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        let member = Member {
+            id: u64::MAX,
+            name: "a\"<b>".into(),
+            peer_ur_ls: vec!["http://127.0.0.1:2380".into()],
+            client_ur_ls: vec!["http://127.0.0.1:2379".into()],
+            is_learner: true,
+        };
+        assert_eq!(decode(encode(&member).as_bytes()), Some(member));
+    }
+
+    #[test]
+    fn writes_the_fields_go_writes() {
+        let member =
+            Member { id: 7, peer_ur_ls: vec!["http://a:1".into()], name: "n".into(), ..Member::default() };
+        assert_eq!(encode(&member), r#"{"id":7,"name":"n","peerURLs":["http://a:1"]}"#);
+    }
+
+    #[test]
+    fn null_urls_are_none() {
+        assert_eq!(decode(br#"{"id":5,"peerURLs":null}"#), Some(Member { id: 5, ..Member::default() }));
+    }
+
+    #[test]
+    fn anything_else_is_no_member() {
+        for json in ["", "[]", "{}", r#"{"id":"7"}"#, r#"{"id":-1}"#] {
+            assert_eq!(decode(json.as_bytes()), None, "{json}");
+        }
+    }
+}

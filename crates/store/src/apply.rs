@@ -1,0 +1,173 @@
+//! Applying the log: one command after the other, the same on each member.
+//!
+//! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out, one each. Nothing here looks at a clock,
+//! a socket or another thread. The order of checks is etcd's: what the command needs of the store, then its execution.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::Disk;
+use proto::checkpointpb::Checkpoint;
+use proto::etcdserverpb::Member;
+
+use crate::command::Request;
+use crate::control::Control;
+use crate::mvcc::{Batch, CompactionHashJob, KeyValueHash, Mvcc, ReadView, ReclaimJob};
+use crate::outcome::Outcome;
+use crate::watch::{Signal, WatchHub};
+use crate::{Error, Refusal};
+
+/// Commands applied under one hold of the store's lock, so that readers get their turn.
+const BATCH_COMMANDS: usize = 256;
+
+/// The replicated state of a member.
+#[derive(Debug)]
+pub struct Store {
+    mvcc: Mvcc,
+    watch: Arc<WatchHub>,
+    control: Control,
+}
+
+/// What applying commands came to.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// One for each command.
+    pub outcomes: Vec<Result<Outcome, Refusal>>,
+    /// Readers of watches to be told that there is news.
+    pub signals: Vec<Arc<dyn Signal>>,
+}
+
+impl Store {
+    /// Opens the state a checkpoint describes, or an empty one. `dir` holds the revision log. Log entries behind the checkpoint must be applied again.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: disk::log::Options,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Store, disk::Error> {
+        let mvcc = Mvcc::open(disk, dir, options, checkpoint)?;
+        let watch = Arc::new(WatchHub::new(mvcc.view().revision()));
+        Ok(Store { mvcc, watch, control: checkpoint.map(Control::restore).unwrap_or_default() })
+    }
+
+    /// Applies commands in order. A disk error means that this member must stop.
+    pub fn apply(&mut self, requests: &[Request]) -> Result<Applied, disk::Error> {
+        let mut applied = Applied { outcomes: Vec::with_capacity(requests.len()), signals: Vec::new() };
+        for chunk in requests.chunks(BATCH_COMMANDS) {
+            let wants_events = self.watch.watchers() > 0;
+            let mut batch = self.mvcc.batch(wants_events);
+            for request in chunk {
+                applied.outcomes.push(match execute(&mut batch, &mut self.control, request) {
+                    Ok(outcome) => Ok(outcome),
+                    Err(Error::Refused(refusal)) => Err(refusal),
+                    Err(Error::Disk(error)) => return Err(error),
+                });
+            }
+            let before = self.watch.revision();
+            let (revision, changes) = batch.commit()?;
+            if revision > before {
+                applied.signals.append(&mut self.watch.publish(revision, changes, wants_events));
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Adds a member that a configuration change brought.
+    pub fn put_member(&mut self, member: Member) {
+        self.control.put_member(member);
+    }
+
+    /// The control tables.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// A reader of the keys.
+    pub fn view(&self) -> ReadView {
+        self.mvcc.view()
+    }
+
+    /// The hub that watches are opened on.
+    pub fn watch_hub(&self) -> Arc<WatchHub> {
+        Arc::clone(&self.watch)
+    }
+
+    /// What a checkpoint must say of this state; index, term and configuration of the log are the caller's to fill in.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let mut checkpoint = Checkpoint::default();
+        self.mvcc.describe(&mut checkpoint);
+        self.control.describe(&mut checkpoint);
+        checkpoint
+    }
+
+    /// The revision log, for the chores of its files.
+    pub fn log(&mut self) -> &mut disk::RevisionLog {
+        self.mvcc.log()
+    }
+
+    /// A compaction's hash to be computed elsewhere, if one is due.
+    pub fn compaction_hash_job(&mut self) -> Option<CompactionHashJob> {
+        self.mvcc.compaction_hash_job()
+    }
+
+    /// Takes that hash back.
+    pub fn compaction_hashed(&mut self, hash: KeyValueHash) {
+        self.mvcc.compaction_hashed(hash);
+    }
+
+    /// Whether [`Store::trim_step`] has something to do.
+    pub fn can_trim(&self) -> bool {
+        self.mvcc.can_trim()
+    }
+
+    /// Trims some of what is compacted. Returns the revision of the compaction if that finished it.
+    pub fn trim_step(&mut self) -> Option<i64> {
+        self.mvcc.trim_step()
+    }
+
+    /// Segments worth rewriting elsewhere, if there are any.
+    pub fn reclaim_job(&mut self) -> Option<ReclaimJob> {
+        self.mvcc.reclaim_job()
+    }
+
+    /// Takes the rewritten segment back.
+    pub fn reclaimed(&mut self, rewritten: disk::log::Rewritten) {
+        self.mvcc.reclaimed(rewritten);
+    }
+
+    /// Whether [`Store::relocate_step`] has something to do.
+    pub fn can_relocate(&self) -> bool {
+        self.mvcc.can_relocate()
+    }
+
+    /// Points some of the index to a rewritten segment; true if that was the last of it.
+    pub fn relocate_step(&mut self) -> bool {
+        self.mvcc.relocate_step()
+    }
+
+    /// The newest compaction still under way.
+    pub fn compacting(&self) -> Option<i64> {
+        self.mvcc.compacting()
+    }
+}
+
+/// Applies one command.
+fn execute(batch: &mut Batch<'_>, control: &mut Control, request: &Request) -> Result<Outcome, Error> {
+    match request {
+        Request::Put(put) => batch.write(|txn| txn.put(put)).map(Outcome::Put),
+        Request::DeleteRange(delete) => batch.write(|txn| txn.delete_range(delete)).map(Outcome::Delete),
+        Request::Txn(request) => batch.write(|txn| txn.txn(request)).map(Outcome::Txn),
+        Request::Compact(compact) => {
+            batch.compact(compact.revision)?;
+            Ok(Outcome::Compact { revision: batch.revision() })
+        }
+        Request::SetMemberAttributes(attributes) => {
+            control.set_attributes(attributes);
+            Ok(Outcome::Control)
+        }
+        Request::SetClusterVersion(version) => {
+            control.set_cluster_version(&version.ver);
+            Ok(Outcome::Control)
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why a command or a read is refused, the same on each member.
+
+use std::fmt;
+
+/// A deterministic refusal: part of the replicated result, sent to the client as etcd words it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// A request, compare or operation without a key.
+    EmptyKey,
+    /// `ignore_value` or `ignore_lease` on a key that does not exist; also a transaction operation without a request.
+    KeyNotFound,
+    /// `ignore_value` together with a value.
+    ValueProvided,
+    /// `ignore_lease` together with a lease.
+    LeaseProvided,
+    /// A transaction with more operations than allowed.
+    TooManyOps,
+    /// A transaction that changes one key twice.
+    DuplicateKey,
+    /// A sort order or target outside the enumeration.
+    InvalidSortOption,
+    /// The revision asked for has been compacted.
+    Compacted,
+    /// The revision asked for does not exist yet.
+    FutureRevision,
+    /// The quota or the disk is used up.
+    NoSpace,
+    /// The lease named by a put does not exist.
+    LeaseNotFound,
+    /// A member found its data to differ from its peers'.
+    Corrupt,
+}
+
+impl Refusal {
+    /// etcd's exact wording: its Go client recognises an error by this text alone.
+    pub fn text(self) -> &'static str {
+        match self {
+            Refusal::EmptyKey => "etcdserver: key is not provided",
+            Refusal::KeyNotFound => "etcdserver: key not found",
+            Refusal::ValueProvided => "etcdserver: value is provided",
+            Refusal::LeaseProvided => "etcdserver: lease is provided",
+            Refusal::TooManyOps => "etcdserver: too many operations in txn request",
+            Refusal::DuplicateKey => "etcdserver: duplicate key given in txn request",
+            Refusal::InvalidSortOption => "etcdserver: invalid sort option",
+            Refusal::Compacted => "etcdserver: mvcc: required revision has been compacted",
+            Refusal::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
+            Refusal::NoSpace => "etcdserver: mvcc: database space exceeded",
+            Refusal::LeaseNotFound => "etcdserver: requested lease not found",
+            Refusal::Corrupt => "etcdserver: corrupt cluster",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Why an operation of the store did not succeed.
+#[derive(Debug)]
+pub enum Error {
+    /// The request is refused; the store is unchanged and well.
+    Refused(Refusal),
+    /// The disk failed or holds damaged data: the member must stop with this message.
+    Disk(disk::Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Refused(refusal)
+    }
+}
+
+impl From<disk::Error> for Error {
+    fn from(error: disk::Error) -> Self {
+        Error::Disk(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Refused(refusal) => refusal.fmt(f),
+            Error::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,255 @@
+//! Keys with all their versions: the multi-version store.
+//!
+//! ```text
+//!   writer (one thread)                    readers (any thread)
+//!   Mvcc ── Batch ── WriteTxn              ReadView
+//!     │        │ holds the write lock         │ holds the read lock for one chunk
+//!     │        ▼                              ▼
+//!     │   State { index, revision, compact_revision }
+//!     ▼                                       │
+//!   RevisionLog ◀───────── LogReader ◀────────┘ records are immutable: read without a lock
+//! ```
+//!
+//! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible to readers at once, when its records can
+//! be read. Durability is not given here: a command is in the write-ahead log, durable, before it is applied; the revision log is made durable by
+//! checkpoints.
+//!
+//! A revision is (main, sub): each command that changes anything takes the next main revision, its changes count sub from 0. A fresh store is at main
+//! revision 1 and never compacted (-1).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use disk::{Disk, LogReader, RevisionLog};
+use proto::checkpointpb;
+
+use self::hash::HashCache;
+use self::index::{Index, Newest};
+use self::txn::WriteTxn;
+use crate::Refusal;
+use crate::watch::Change;
+
+mod compact;
+mod hash;
+mod index;
+mod key_value;
+mod range;
+mod reclaim;
+mod txn;
+mod view;
+
+pub use self::compact::CompactionHashJob;
+pub use self::hash::{HashRead, KeyValueHash};
+pub(crate) use self::key_value::{message_field_len, put_int, put_message};
+pub use self::range::RangeQuery;
+pub use self::reclaim::ReclaimJob;
+pub use self::view::{RangeReading, ReadView};
+
+use self::compact::Compactor;
+use self::reclaim::Relocation;
+
+/// What readers and the writer share.
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<State>,
+    log: LogReader,
+    pins: Mutex<BTreeMap<i64, usize>>,
+    hashes: Mutex<HashCache>,
+}
+
+/// The part of the store that changes with every command.
+#[derive(Debug)]
+struct State {
+    index: Index,
+    /// Main revision of the newest change.
+    revision: i64,
+    /// The last compaction asked for; reads below it are refused. -1: never.
+    compact_revision: i64,
+}
+
+impl Shared {
+    // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says nothing.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hashes(&self) -> MutexGuard<'_, HashCache> {
+        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A promise that no compaction above this revision trims the index, for as long as it lives: a read of several chunks holds one.
+#[derive(Debug)]
+struct Pin {
+    shared: Arc<Shared>,
+    revision: i64,
+}
+
+impl Pin {
+    /// Must be taken while the state is locked by the caller, so that `revision` cannot be trimmed before.
+    fn new(shared: &Arc<Shared>, revision: i64) -> Pin {
+        *shared.pins().entry(revision).or_insert(0) += 1;
+        Pin { shared: Arc::clone(shared), revision }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let mut pins = self.shared.pins();
+        if let Some(count) = pins.get_mut(&self.revision) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&self.revision);
+            }
+        }
+    }
+}
+
+/// The multi-version store, as its one writer sees it.
+#[derive(Debug)]
+pub(crate) struct Mvcc {
+    shared: Arc<Shared>,
+    log: RevisionLog,
+    compactor: Compactor,
+    relocation: Option<Relocation>,
+}
+
+impl Mvcc {
+    /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint is cut off: the write-ahead log brings it
+    /// again.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: disk::log::Options,
+        checkpoint: Option<&checkpointpb::Checkpoint>,
+    ) -> Result<Mvcc, disk::Error> {
+        let segments = checkpoint.map_or(&[][..], |c| &c.segments);
+        let mut log = RevisionLog::open(disk, dir, options, segments)?;
+        let mut index = Index::default();
+        log.load(&mut |key, meta, location| {
+            let (create_revision, version) = (meta.create_revision, meta.version);
+            index.put(
+                key,
+                Newest {
+                    revision: meta.revision,
+                    tombstone: meta.tombstone,
+                    create_revision,
+                    version,
+                    location,
+                },
+            );
+        })?;
+        let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
+        trim_at_once(&mut index, &mut log, compact_revision);
+        let shared = Arc::new(Shared {
+            state: RwLock::new(State { index, revision, compact_revision }),
+            log: log.reader(),
+            pins: Mutex::default(),
+            hashes: Mutex::default(),
+        });
+        Ok(Mvcc { shared, log, compactor: Compactor::default(), relocation: None })
+    }
+
+    /// A reader of this store.
+    pub(crate) fn view(&self) -> ReadView {
+        ReadView::new(Arc::clone(&self.shared))
+    }
+
+    /// Begins a batch of commands; nothing of it is seen by readers before [`Batch::commit`].
+    pub(crate) fn batch(&mut self, wants_events: bool) -> Batch<'_> {
+        let changes = Vec::new();
+        Batch {
+            state: self.shared.write(),
+            log: &mut self.log,
+            compactor: &mut self.compactor,
+            changes,
+            wants_events,
+        }
+    }
+
+    /// The revision log, for the chores of its files.
+    pub(crate) fn log(&mut self) -> &mut RevisionLog {
+        &mut self.log
+    }
+
+    /// Fills in what a checkpoint says of this store.
+    pub(crate) fn describe(&self, checkpoint: &mut checkpointpb::Checkpoint) {
+        let state = self.shared.read();
+        checkpoint.revision = state.revision;
+        checkpoint.compact_revision = state.compact_revision;
+        checkpoint.segments = self.log.segments();
+    }
+}
+
+/// A recovered index still holds what had been compacted but not yet reclaimed.
+fn trim_at_once(index: &mut Index, log: &mut RevisionLog, compact_revision: i64) {
+    let mut after = None;
+    loop {
+        after =
+            index.compact_step(compact_revision, after, usize::MAX, &mut |location| log.mark_dead(location));
+        if after.is_none() {
+            return;
+        }
+    }
+}
+
+/// Commands being applied together, under one hold of the write lock.
+pub(crate) struct Batch<'a> {
+    state: RwLockWriteGuard<'a, State>,
+    log: &'a mut RevisionLog,
+    compactor: &'a mut Compactor,
+    changes: Vec<Change>,
+    wants_events: bool,
+}
+
+impl Batch<'_> {
+    /// Revision of the store, this batch included.
+    pub(crate) fn revision(&self) -> i64 {
+        self.state.revision
+    }
+
+    /// Runs one command as a transaction. If it is refused nothing has changed.
+    pub(crate) fn write<T>(
+        &mut self,
+        command: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, crate::Error>,
+    ) -> Result<T, crate::Error> {
+        let state = &mut *self.state;
+        let (revision, compacted) = (state.revision, state.compact_revision);
+        let mut txn = WriteTxn::new(&mut state.index, self.log, revision, compacted, self.wants_events);
+        let outcome = command(&mut txn)?;
+        let (revision, events) = txn.finish();
+        if revision != state.revision {
+            state.revision = revision;
+            self.changes.push(Change::new(revision, events));
+        }
+        Ok(outcome)
+    }
+
+    /// Marks history up to `at` as compacted; it is trimmed in small steps later.
+    pub(crate) fn compact(&mut self, at: i64) -> Result<(), Refusal> {
+        if at <= self.state.compact_revision {
+            return Err(Refusal::Compacted);
+        }
+        if at > self.state.revision {
+            return Err(Refusal::FutureRevision);
+        }
+        self.compactor.schedule(at, self.state.compact_revision);
+        self.state.compact_revision = at;
+        Ok(())
+    }
+
+    /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and the changes, oldest first.
+    pub(crate) fn commit(self) -> Result<(i64, Vec<Change>), disk::Error> {
+        self.log.flush()?;
+        Ok((self.state.revision, self.changes))
+    }
+}

@@ -1,0 +1,317 @@
+//! Reading a range of keys at one revision.
+//!
+//! A read goes in chunks: collect locations from the index under its lock, release the lock, copy the records. Between chunks a writer may go on:
+//! the revision read at is fixed and its records are immutable, so the answer is consistent all the same.
+//!
+//! etcd's rules (order of filters, what `count` and `more` mean, the quirk of an unordered read by another target than the key) are those of
+//! `KV.Range` in 3.7; the golden scripts show them one by one.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use disk::Location;
+use proto::etcdserverpb::RangeRequest;
+use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use proto::mvccpb;
+
+use super::index::{Found, Index};
+use super::key_value::{self, KeyValue, put_message};
+use crate::key_range::KeyRange;
+use crate::outcome::RangeOutcome;
+use crate::{Error, Refusal};
+
+/// Field 2, `kvs`, of a `RangeResponse`.
+const KVS: u8 = 0x12;
+/// Keys looked at under one hold of the index lock: about 30 µs.
+pub(super) const CHUNK_KEYS: usize = 1000;
+
+/// Where the bytes of a record come from.
+pub(crate) trait Records {
+    /// The `mvccpb.KeyValue` bytes of a record.
+    fn read(&self, at: Location) -> Result<Bytes, disk::Error>;
+}
+
+/// A checked `RangeRequest`.
+#[derive(Debug, Clone)]
+pub struct RangeQuery {
+    range: KeyRange,
+    /// As asked for; 0 and below mean the current one.
+    revision: i64,
+    limit: usize,
+    order: SortOrder,
+    target: SortTarget,
+    keys_only: bool,
+    count_only: bool,
+    filter: Filter,
+}
+
+impl RangeQuery {
+    /// Checks what can be checked without the store: a key is given, the sort options exist.
+    pub fn new(request: &RangeRequest) -> Result<RangeQuery, Refusal> {
+        if request.key.is_empty() {
+            return Err(Refusal::EmptyKey);
+        }
+        Ok(RangeQuery {
+            range: KeyRange::new(request.key.clone(), request.range_end.clone()),
+            revision: request.revision,
+            limit: usize::try_from(request.limit).unwrap_or(0),
+            order: SortOrder::try_from(request.sort_order).map_err(|_| Refusal::InvalidSortOption)?,
+            target: SortTarget::try_from(request.sort_target).map_err(|_| Refusal::InvalidSortOption)?,
+            keys_only: request.keys_only,
+            count_only: request.count_only,
+            filter: Filter::new(request),
+        })
+    }
+
+    /// The revision to read at, when `current` is the newest and `compacted` the last one compacted.
+    pub(super) fn resolve(&self, current: i64, compacted: i64) -> Result<i64, Refusal> {
+        match self.revision {
+            r if r <= 0 => Ok(current),
+            r if r > current => Err(Refusal::FutureRevision),
+            r if r < compacted => Err(Refusal::Compacted),
+            r => Ok(r),
+        }
+    }
+
+    /// Whether keys are given out as they are found: no sorting, no filter.
+    fn is_streamed(&self) -> bool {
+        let by_key = self.target == SortTarget::Key && self.order != SortOrder::Descend;
+        by_key && self.filter.is_off()
+    }
+
+    /// How many keys must be read before the answer is known; one more than the limit tells `more`.
+    fn keys_needed(&self) -> usize {
+        let all = self.limit == 0
+            || !self.filter.is_off()
+            || (self.order != SortOrder::None && !self.is_streamed());
+        if all { usize::MAX } else { self.limit.saturating_add(1) }
+    }
+
+    /// Whether the index alone can answer.
+    fn is_from_index(&self) -> bool {
+        self.keys_only && self.target != SortTarget::Value
+    }
+}
+
+/// Bounds on revisions; 0 is no bound.
+#[derive(Debug, Clone, Copy)]
+struct Filter {
+    min_mod: i64,
+    max_mod: i64,
+    min_create: i64,
+    max_create: i64,
+}
+
+impl Filter {
+    fn new(r: &RangeRequest) -> Filter {
+        Filter {
+            min_mod: r.min_mod_revision,
+            max_mod: r.max_mod_revision,
+            min_create: r.min_create_revision,
+            max_create: r.max_create_revision,
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        [self.min_mod, self.max_mod, self.min_create, self.max_create] == [0; 4]
+    }
+
+    fn admits(&self, kv: &mvccpb::KeyValue) -> bool {
+        let within = |value, min, max| (min == 0 || value >= min) && (max == 0 || value <= max);
+        within(kv.mod_revision, self.min_mod, self.max_mod)
+            && within(kv.create_revision, self.min_create, self.max_create)
+    }
+}
+
+/// A range read under way.
+#[derive(Debug)]
+pub(crate) struct RangeRead {
+    query: RangeQuery,
+    /// Revision read at.
+    at: i64,
+    /// Where the next chunk begins: after this key.
+    after: Option<Vec<u8>>,
+    is_collected: bool,
+    /// Records found in this chunk and not yet copied.
+    pending: Vec<Location>,
+    seen: usize,
+    /// Keys to sort or filter before they are given out; unused for a streamed read.
+    unsorted: Vec<(mvccpb::KeyValue, Bytes)>,
+    out: Vec<u8>,
+    outcome: RangeOutcome,
+}
+
+impl RangeRead {
+    /// Begins a read at revision `at` of a store whose newest revision is `current`; counts the range.
+    pub(crate) fn new(query: RangeQuery, at: i64, current: i64, index: &Index) -> RangeRead {
+        let count = index.count_at(&query.range, at) as i64;
+        let is_collected = query.count_only || count == 0;
+        RangeRead {
+            query,
+            at,
+            after: None,
+            is_collected,
+            pending: Vec::new(),
+            seen: 0,
+            unsorted: Vec::new(),
+            out: Vec::new(),
+            outcome: RangeOutcome { revision: current, count, ..RangeOutcome::default() },
+        }
+    }
+
+    /// Whether all keys have been collected.
+    pub(crate) fn is_collected(&self) -> bool {
+        self.is_collected
+    }
+
+    /// Collects up to `max_keys` more keys from the index; [`RangeRead::fetch`] must follow before the next call.
+    pub(crate) fn collect(&mut self, index: &Index, max_keys: usize) {
+        let range = self.query.range.clone();
+        if range.is_single() {
+            if let Some(found) = index.at(range.start(), self.at) {
+                self.take(range.start(), &found);
+            }
+            self.is_collected = true;
+            return;
+        }
+        let stop_at = self.query.keys_needed().min(self.seen.saturating_add(max_keys));
+        let mut last = None;
+        let after = self.after.take();
+        index.range(&range, self.at, after.as_deref(), &mut |key, found| {
+            self.take(key, &found);
+            if self.seen < stop_at {
+                return ControlFlow::Continue(());
+            }
+            last = Some(key.to_vec());
+            ControlFlow::Break(())
+        });
+        self.is_collected = last.is_none() || self.seen >= self.query.keys_needed();
+        self.after = last;
+    }
+
+    /// Notes one key found; answers at once what the index knows.
+    fn take(&mut self, key: &[u8], found: &Found) {
+        self.seen += 1;
+        if self.query.is_streamed() {
+            if self.is_full() {
+                self.outcome.more = true;
+                return;
+            }
+            if let (true, Some((create_revision, version))) = (self.query.is_from_index(), found.generation) {
+                let kv = KeyValue {
+                    key,
+                    create_revision,
+                    mod_revision: found.revision.main,
+                    version,
+                    ..KeyValue::default()
+                };
+                self.push_key_value(&kv);
+                return;
+            }
+            self.outcome.len += 1;
+        }
+        self.pending.push(found.location);
+    }
+
+    /// Copies the records of the chunk collected last.
+    pub(crate) fn fetch(&mut self, records: &impl Records) -> Result<(), disk::Error> {
+        let pending = std::mem::take(&mut self.pending);
+        for &location in &pending {
+            let stored = records.read(location)?;
+            if !self.query.is_streamed() {
+                let kv = key_value::decode(&stored);
+                if self.query.filter.admits(&kv) {
+                    self.unsorted.push((kv, stored));
+                }
+            } else if self.query.keys_only {
+                self.outcome.len -= 1;
+                self.push_keys_only(&key_value::decode(&stored));
+            } else {
+                put_message(&mut self.out, KVS, &stored);
+            }
+        }
+        self.pending = pending;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// The answer, once all is collected and fetched.
+    pub(crate) fn finish(mut self) -> RangeOutcome {
+        assert!(self.is_collected && self.pending.is_empty(), "a range read is finished only when complete");
+        if !self.unsorted.is_empty() {
+            self.sort();
+        }
+        self.outcome.kvs = self.out.into();
+        self.outcome
+    }
+
+    fn is_full(&self) -> bool {
+        self.query.limit > 0 && self.outcome.len >= self.query.limit
+    }
+
+    fn sort(&mut self) {
+        let mut rows = std::mem::take(&mut self.unsorted);
+        let target = self.query.target;
+        // Stable, so that equal targets keep key order, whichever way is asked for.
+        match self.query.order {
+            SortOrder::Descend => rows.sort_by(|a, b| compare(target, &b.0, &a.0)),
+            SortOrder::None | SortOrder::Ascend => rows.sort_by(|a, b| compare(target, &a.0, &b.0)),
+        }
+        if self.query.limit > 0 && rows.len() > self.query.limit {
+            rows.truncate(self.query.limit);
+            self.outcome.more = true;
+        }
+        for (kv, stored) in rows {
+            if self.query.keys_only {
+                self.push_keys_only(&kv);
+            } else {
+                put_message(&mut self.out, KVS, &stored);
+                self.outcome.len += 1;
+            }
+        }
+    }
+
+    /// A key without its value. What comes from the index has no lease: etcd 3.7 leaves it out there, and so do we, wherever we took it from.
+    fn push_keys_only(&mut self, kv: &mvccpb::KeyValue) {
+        let lease = if self.query.is_from_index() { 0 } else { kv.lease };
+        self.push_key_value(&KeyValue {
+            key: &kv.key,
+            create_revision: kv.create_revision,
+            mod_revision: kv.mod_revision,
+            version: kv.version,
+            value: &[],
+            lease,
+        });
+    }
+
+    fn push_key_value(&mut self, kv: &KeyValue<'_>) {
+        let mut encoded = Vec::with_capacity(kv.key.len() + 48);
+        kv.encode(&mut encoded);
+        put_message(&mut self.out, KVS, &encoded);
+        self.outcome.len += 1;
+    }
+}
+
+fn compare(target: SortTarget, a: &mvccpb::KeyValue, b: &mvccpb::KeyValue) -> Ordering {
+    match target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
+    }
+}
+
+/// Reads one key at a revision, or nothing if it does not exist then.
+pub(crate) fn read_key(
+    key: &[u8],
+    at: i64,
+    index: &Index,
+    records: &impl Records,
+) -> Result<Option<Bytes>, Error> {
+    match index.at(key, at) {
+        Some(found) => Ok(Some(records.read(found.location)?)),
+        None => Ok(None),
+    }
+}

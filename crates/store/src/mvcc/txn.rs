@@ -1,0 +1,338 @@
+//! The write transaction: puts, deletes and nested transactions that share one main revision.
+//!
+//! Owns nothing; borrows the index and the revision log for the time of one command. Each change appends one record, points the index at it and
+//! notes one event. The main revision is the store's plus one, taken only if something changes; sub revisions count the changes in order.
+//! A transaction is checked whole against the state before it, then executed without a way to fail but a broken disk: nothing is ever half done.
+
+use std::cmp::Ordering;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use disk::{Location, RecordMeta, Revision, RevisionLog};
+use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use proto::etcdserverpb::request_op::Request as Op;
+use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use proto::mvccpb;
+
+use super::index::{Index, Newest};
+use super::key_value::{self, KeyValue};
+use super::range::{RangeQuery, RangeRead, Records, read_key};
+use crate::key_range::KeyRange;
+use crate::outcome::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
+use crate::watch::Event;
+use crate::{Error, Refusal};
+
+impl Records for RevisionLog {
+    fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
+        RevisionLog::read(self, at)
+    }
+}
+
+/// One command's changes under way.
+pub(crate) struct WriteTxn<'a> {
+    index: &'a mut Index,
+    log: &'a mut RevisionLog,
+    /// Revision and last compaction of the store before this transaction.
+    revision: i64,
+    compact_revision: i64,
+    changes: u32,
+    events: Vec<Event>,
+    wants_events: bool,
+    scratch: Vec<u8>,
+}
+
+impl<'a> WriteTxn<'a> {
+    /// Begins on a store at `revision`. Events are made only if somebody watches.
+    pub(super) fn new(
+        index: &'a mut Index,
+        log: &'a mut RevisionLog,
+        revision: i64,
+        compact_revision: i64,
+        wants_events: bool,
+    ) -> WriteTxn<'a> {
+        let (events, scratch) = (Vec::new(), Vec::new());
+        WriteTxn { index, log, revision, compact_revision, changes: 0, events, wants_events, scratch }
+    }
+
+    /// The revision of the store as seen from inside: one more once something has changed.
+    pub(super) fn revision(&self) -> i64 {
+        self.revision + i64::from(self.changes > 0)
+    }
+
+    /// Ends it: the revision of the store from now on, and the events to tell.
+    pub(super) fn finish(self) -> (i64, Vec<Event>) {
+        (self.revision(), self.events)
+    }
+
+    /// Checks and executes one put.
+    pub(crate) fn put(&mut self, request: &PutRequest) -> Result<PutOutcome, Error> {
+        self.check_put(request)?;
+        self.execute_put(request)
+    }
+
+    /// Deletes a key or a range.
+    pub(crate) fn delete_range(&mut self, request: &DeleteRangeRequest) -> Result<DeleteOutcome, Error> {
+        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+        let doomed = self.live_keys(&range);
+        let mut prev = Vec::new();
+        for (key, location) in &doomed {
+            if request.prev_kv {
+                prev.push(self.log.read(*location)?);
+            }
+            self.append_tombstone(key)?;
+        }
+        Ok(DeleteOutcome { revision: self.revision(), deleted: doomed.len() as i64, prev })
+    }
+
+    /// Checks and executes a transaction with all it nests.
+    pub(crate) fn txn(&mut self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
+        let mut path = Vec::new();
+        self.decide(request, &mut path)?;
+        self.check_txn(request, &mut path.iter().copied())?;
+        self.execute_txn(request, &mut path.into_iter())
+    }
+
+    fn check_put(&self, request: &PutRequest) -> Result<(), Error> {
+        if request.lease != 0 {
+            // No lease can exist: granting one is not served by this version.
+            return Err(Refusal::LeaseNotFound.into());
+        }
+        let needs_key = request.ignore_value || request.ignore_lease;
+        if needs_key && self.newest_live(&request.key).is_none() {
+            return Err(Refusal::KeyNotFound.into());
+        }
+        Ok(())
+    }
+
+    fn execute_put(&mut self, request: &PutRequest) -> Result<PutOutcome, Error> {
+        let old = self.newest_live(&request.key).map(|n| (n.create_revision, n.version, n.location));
+        let needs_old = request.prev_kv || request.ignore_value || request.ignore_lease;
+        let prev = match old {
+            Some((.., location)) if needs_old => Some(self.log.read(location)?),
+            _ => None,
+        };
+        let kept =
+            prev.as_ref().filter(|_| request.ignore_value || request.ignore_lease).map(key_value::decode);
+        let main = self.revision + 1;
+        let (create_revision, version) = old.map_or((main, 1), |(create, version, _)| (create, version + 1));
+        let kv = KeyValue {
+            key: &request.key,
+            create_revision,
+            mod_revision: main,
+            version,
+            value: match &kept {
+                Some(kept) if request.ignore_value => &kept.value,
+                _ => &request.value,
+            },
+            lease: match &kept {
+                Some(kept) if request.ignore_lease => kept.lease,
+                _ => request.lease,
+            },
+        };
+        self.append(&request.key, &kv, false)?;
+        Ok(PutOutcome { revision: self.revision(), prev: prev.filter(|_| request.prev_kv) })
+    }
+
+    fn append_tombstone(&mut self, key: &Bytes) -> Result<(), Error> {
+        self.append(key, &KeyValue { key, ..KeyValue::default() }, true)
+    }
+
+    /// Writes one change: record, index, event.
+    fn append(&mut self, key: &Bytes, kv: &KeyValue<'_>, tombstone: bool) -> Result<(), Error> {
+        let revision = Revision { main: self.revision + 1, sub: self.changes };
+        let (create_revision, version) = (kv.create_revision, kv.version);
+        let meta = RecordMeta { revision, tombstone, create_revision, version, lease: kv.lease };
+        self.scratch.clear();
+        kv.encode(&mut self.scratch);
+        let location = self.log.append(&meta, &self.scratch)?;
+        self.index.put(key, Newest { revision, tombstone, create_revision, version, location });
+        if self.wants_events {
+            self.events.push(Event::new(key.clone(), &meta, &self.scratch));
+        }
+        self.changes += 1;
+        Ok(())
+    }
+
+    fn newest_live(&self, key: &[u8]) -> Option<Newest> {
+        self.index.newest(key).filter(|newest| !newest.tombstone)
+    }
+
+    fn live_keys(&self, range: &KeyRange) -> Vec<(Bytes, Location)> {
+        if range.is_single() {
+            let newest = self.newest_live(range.start());
+            return newest.map(|n| (Bytes::copy_from_slice(range.start()), n.location)).into_iter().collect();
+        }
+        let mut keys = Vec::new();
+        self.index.range(range, i64::MAX, None, &mut |key, found| {
+            keys.push((Bytes::copy_from_slice(key), found.location));
+            ControlFlow::Continue(())
+        });
+        keys
+    }
+
+    /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first, all against the state before the
+    /// transaction; notes for each whether they hold.
+    fn decide(&self, request: &TxnRequest, path: &mut Vec<bool>) -> Result<(), Error> {
+        let succeeded = all_hold(&request.compare, self.revision, self.index, self.log)?;
+        path.push(succeeded);
+        for op in branch(request, succeeded) {
+            if let Some(Op::RequestTxn(nested)) = &op.request {
+                self.decide(nested, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the operations on the path taken against the state before the transaction.
+    fn check_txn(&self, request: &TxnRequest, path: &mut dyn Iterator<Item = bool>) -> Result<(), Error> {
+        let succeeded = path.next().expect("one decision was noted for each transaction");
+        for op in branch(request, succeeded) {
+            match &op.request {
+                Some(Op::RequestRange(range)) => self.check_range(range)?,
+                Some(Op::RequestPut(put)) => self.check_put(put)?,
+                Some(Op::RequestTxn(nested)) => self.check_txn(nested, path)?,
+                Some(Op::RequestDeleteRange(_)) => {}
+                None => return Err(Refusal::KeyNotFound.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Unlike a plain range, one in a transaction refuses a negative revision as compacted.
+    fn check_range(&self, range: &RangeRequest) -> Result<(), Error> {
+        RangeQuery::new(range)?;
+        check_op_revision(range.revision, self.revision, self.compact_revision)?;
+        Ok(())
+    }
+
+    fn execute_txn(
+        &mut self,
+        request: &TxnRequest,
+        path: &mut dyn Iterator<Item = bool>,
+    ) -> Result<TxnOutcome, Error> {
+        let succeeded = path.next().expect("one decision was noted for each transaction");
+        let mut results = Vec::with_capacity(branch(request, succeeded).len());
+        for op in branch(request, succeeded) {
+            results.push(match &op.request {
+                Some(Op::RequestRange(range)) => OpOutcome::Range(self.range(range)?),
+                Some(Op::RequestPut(put)) => OpOutcome::Put(self.execute_put(put)?),
+                Some(Op::RequestDeleteRange(delete)) => OpOutcome::Delete(self.delete_range(delete)?),
+                Some(Op::RequestTxn(nested)) => OpOutcome::Txn(self.execute_txn(nested, path)?),
+                None => unreachable!("check_txn refuses an operation without a request"),
+            });
+        }
+        Ok(TxnOutcome { revision: self.revision(), succeeded, results })
+    }
+
+    /// A range inside a transaction sees what the transaction has written before it.
+    fn range(&self, request: &RangeRequest) -> Result<RangeOutcome, Error> {
+        let query = RangeQuery::new(request)?;
+        let at = if request.revision > 0 { request.revision } else { self.revision() };
+        let mut read = RangeRead::new(query, at, self.revision(), self.index);
+        while !read.is_collected() {
+            read.collect(self.index, usize::MAX);
+            read.fetch(self.log)?;
+        }
+        Ok(read.finish())
+    }
+}
+
+/// The operations of the branch taken.
+pub(super) fn branch(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
+    if succeeded { &request.success } else { &request.failure }
+}
+
+/// The rule for the revision of a range inside a transaction.
+pub(super) fn check_op_revision(revision: i64, current: i64, compacted: i64) -> Result<(), Refusal> {
+    if revision > current {
+        Err(Refusal::FutureRevision)
+    } else if revision != 0 && revision < compacted.max(0) {
+        Err(Refusal::Compacted)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether all compares hold at revision `at`.
+pub(super) fn all_hold(
+    compares: &[Compare],
+    at: i64,
+    index: &Index,
+    records: &impl Records,
+) -> Result<bool, Error> {
+    for compare in compares {
+        if !holds(compare, at, index, records)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A compare over a range must hold for every key in it. Where there is no key, a compare of values fails and any other one is made against zeros.
+fn holds(compare: &Compare, at: i64, index: &Index, records: &impl Records) -> Result<bool, Error> {
+    let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
+    if range.is_single() {
+        let stored = read_key(range.start(), at, index, records)?;
+        return Ok(holds_for(compare, stored.as_ref().map(key_value::decode).as_ref()));
+    }
+    let mut found = Vec::new();
+    index.range(&range, at, None, &mut |_, f| {
+        found.push(f.location);
+        ControlFlow::Continue(())
+    });
+    if found.is_empty() {
+        return Ok(holds_for(compare, None));
+    }
+    for location in found {
+        if !holds_for(compare, Some(&key_value::decode(&records.read(location)?))) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn holds_for(compare: &Compare, kv: Option<&mvccpb::KeyValue>) -> bool {
+    let is_value = compare.target == CompareTarget::Value as i32;
+    let absent = mvccpb::KeyValue::default();
+    let kv = match kv {
+        None if is_value => return false,
+        other => other.unwrap_or(&absent),
+    };
+    let ordering = order(compare, kv);
+    match CompareResult::try_from(compare.result) {
+        Ok(CompareResult::Equal) => ordering == Ordering::Equal,
+        Ok(CompareResult::NotEqual) => ordering != Ordering::Equal,
+        Ok(CompareResult::Greater) => ordering == Ordering::Greater,
+        Ok(CompareResult::Less) => ordering == Ordering::Less,
+        Err(_) => true,
+    }
+}
+
+/// How the key's field stands to the operand; an operand of another kind than the target counts as zero, an unknown target as equal.
+fn order(compare: &Compare, kv: &mvccpb::KeyValue) -> Ordering {
+    let operand = compare.target_union.as_ref();
+    let number = |have: i64, want: Option<i64>| have.cmp(&want.unwrap_or(0));
+    match CompareTarget::try_from(compare.target) {
+        Ok(CompareTarget::Value) => match operand {
+            Some(TargetUnion::Value(want)) => kv.value.cmp(want),
+            _ => kv.value.cmp(&Bytes::new()),
+        },
+        Ok(CompareTarget::Version) => number(
+            kv.version,
+            operand.and_then(|o| if let TargetUnion::Version(v) = o { Some(*v) } else { None }),
+        ),
+        Ok(CompareTarget::Create) => number(
+            kv.create_revision,
+            operand.and_then(|o| if let TargetUnion::CreateRevision(v) = o { Some(*v) } else { None }),
+        ),
+        Ok(CompareTarget::Mod) => number(
+            kv.mod_revision,
+            operand.and_then(|o| if let TargetUnion::ModRevision(v) = o { Some(*v) } else { None }),
+        ),
+        Ok(CompareTarget::Lease) => number(
+            kv.lease,
+            operand.and_then(|o| if let TargetUnion::Lease(v) = o { Some(*v) } else { None }),
+        ),
+        Err(_) => Ordering::Equal,
+    }
+}

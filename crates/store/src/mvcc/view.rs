@@ -1,0 +1,186 @@
+//! Reading the store from any thread.
+//!
+//! A view is cheap to clone and always shows the newest committed state. Nothing here waits for the writer longer than one batch, and nothing here
+//! keeps the writer waiting longer than one chunk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use disk::Location;
+use disk::log::{Scan, Segments};
+use proto::etcdserverpb::request_op::Request as Op;
+use proto::etcdserverpb::{RangeRequest, TxnRequest};
+
+use super::hash::HashRead;
+use super::range::{CHUNK_KEYS, RangeQuery, RangeRead, Records};
+use super::txn::{all_hold, branch, check_op_revision};
+use super::{KeyValueHash, Pin, Shared};
+use crate::outcome::{OpOutcome, RangeOutcome, TxnOutcome};
+use crate::{Error, Refusal};
+
+impl Records for Segments {
+    fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
+        Segments::read(self, at)
+    }
+}
+
+/// A reader of the store.
+#[derive(Debug, Clone)]
+pub struct ReadView {
+    shared: Arc<Shared>,
+}
+
+impl ReadView {
+    pub(super) fn new(shared: Arc<Shared>) -> ReadView {
+        ReadView { shared }
+    }
+
+    /// Revision of the newest change.
+    pub fn revision(&self) -> i64 {
+        self.shared.read().revision
+    }
+
+    /// The last compaction asked for; -1 if there was none.
+    pub fn compact_revision(&self) -> i64 {
+        self.shared.read().compact_revision
+    }
+
+    /// Number of keys, deleted ones whose history is not yet compacted included.
+    pub fn keys(&self) -> u64 {
+        self.shared.read().index.len()
+    }
+
+    /// Begins to read a range. The first chunk is read at once: a small range is complete when this returns.
+    ///
+    /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
+    pub fn range(&self, query: RangeQuery) -> Result<RangeReading, Error> {
+        let state = self.shared.read();
+        let at = query.resolve(state.revision, state.compact_revision)?;
+        let mut read = RangeRead::new(query, at, state.revision, &state.index);
+        if !read.is_collected() {
+            read.collect(&state.index, CHUNK_KEYS);
+        }
+        // Taken under the lock: every location collected lies in these segments.
+        let segments = self.shared.log.snapshot();
+        let pin = if read.is_collected() { None } else { Some(Pin::new(&self.shared, at)) };
+        drop(state);
+        read.fetch(&segments)?;
+        Ok(RangeReading { view: self.clone(), read, _pin: pin })
+    }
+
+    /// Runs a transaction of ranges only: compares and reads see one revision of the store.
+    pub fn txn(&self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
+        let (at, compacted, _pin) = {
+            let state = self.shared.read();
+            (state.revision, state.compact_revision, Pin::new(&self.shared, state.revision))
+        };
+        let succeeded = {
+            let state = self.shared.read();
+            all_hold(&request.compare, at, &state.index, &self.shared.log.snapshot())?
+        };
+        let mut results = Vec::new();
+        for op in branch(request, succeeded) {
+            let Some(Op::RequestRange(range)) = &op.request else {
+                return Err(Refusal::KeyNotFound.into());
+            };
+            check_op_revision(range.revision, at, compacted)?;
+            results.push(OpOutcome::Range(self.range_pinned(range, at)?));
+        }
+        Ok(TxnOutcome { revision: at, succeeded, results })
+    }
+
+    /// A key as of `revision`, as `mvccpb.KeyValue` bytes; nothing if it did not exist then or that history is gone.
+    pub(crate) fn key_at(&self, key: &[u8], revision: i64) -> Result<Option<Bytes>, Error> {
+        let (found, segments) = {
+            let state = self.shared.read();
+            if revision < state.compact_revision {
+                return Ok(None);
+            }
+            (state.index.at(key, revision), self.shared.log.snapshot())
+        };
+        found.map(|f| segments.read(f.location)).transpose().map_err(Error::from)
+    }
+
+    /// Whether the store still holds this change of this key.
+    pub fn holds(&self, key: &[u8], revision: disk::Revision) -> bool {
+        self.shared.read().index.has(key, revision)
+    }
+
+    /// The records of the log from `from` on, in revision order, as far as they are committed.
+    pub(crate) fn scan(&self, from: disk::Revision) -> Scan {
+        self.shared.log.scan(from)
+    }
+
+    /// Begins to hash the store as of `revision` (0: now), as etcd's `HashKV` does.
+    ///
+    /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
+    pub fn hash(&self, revision: i64) -> Result<HashRead, Error> {
+        let state = self.shared.read();
+        let (current, compacted) = (state.revision, state.compact_revision);
+        if let Some(hash) = self.shared.hashes().at(revision) {
+            return Ok(HashRead::known(Arc::clone(&self.shared), current, hash));
+        }
+        if revision > 0 && revision < compacted {
+            return Err(Refusal::Compacted.into());
+        }
+        if revision > current {
+            return Err(Refusal::FutureRevision.into());
+        }
+        let at = if revision <= 0 { current } else { revision };
+        Ok(HashRead::new(Arc::clone(&self.shared), at, compacted, current))
+    }
+
+    /// Hashes the store as of `revision` in one go.
+    pub fn hash_now(&self, revision: i64) -> Result<KeyValueHash, Error> {
+        let mut read = self.hash(revision)?;
+        while !read.step()? {}
+        Ok(read.finish().1)
+    }
+
+    fn range_pinned(&self, request: &RangeRequest, at: i64) -> Result<RangeOutcome, Error> {
+        let query = RangeQuery::new(request)?;
+        let read_at = if request.revision > 0 { request.revision } else { at };
+        let mut read = {
+            let state = self.shared.read();
+            RangeRead::new(query, read_at, at, &state.index)
+        };
+        while !read.is_collected() {
+            let segments = {
+                let state = self.shared.read();
+                read.collect(&state.index, CHUNK_KEYS);
+                self.shared.log.snapshot()
+            };
+            read.fetch(&segments)?;
+        }
+        Ok(read.finish())
+    }
+}
+
+/// A range being read chunk by chunk, at one revision.
+#[derive(Debug)]
+pub struct RangeReading {
+    view: ReadView,
+    read: RangeRead,
+    _pin: Option<Pin>,
+}
+
+impl RangeReading {
+    /// Reads the next chunk; true once the range is complete. Between calls the caller may let others run.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        if self.read.is_collected() {
+            return Ok(true);
+        }
+        let segments = {
+            let state = self.view.shared.read();
+            self.read.collect(&state.index, CHUNK_KEYS);
+            self.view.shared.log.snapshot()
+        };
+        self.read.fetch(&segments)?;
+        Ok(self.read.is_collected())
+    }
+
+    /// The answer. The range must be complete.
+    pub fn finish(self) -> RangeOutcome {
+        self.read.finish()
+    }
+}

@@ -1,0 +1,82 @@
+//! What a command or a read has led to, before it is put into words for a client.
+//!
+//! Stored keys appear as the bytes they are stored in; nothing is decoded to be encoded again.
+
+use bytes::Bytes;
+
+/// The result of one applied command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Of a put.
+    Put(PutOutcome),
+    /// Of a delete.
+    Delete(DeleteOutcome),
+    /// Of a transaction.
+    Txn(TxnOutcome),
+    /// Of a compaction; the revision of the store.
+    Compact {
+        /// Revision of the store.
+        revision: i64,
+    },
+    /// Of a change of the control tables.
+    Control,
+}
+
+/// The result of a put.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PutOutcome {
+    /// The revision it made.
+    pub revision: i64,
+    /// The key before it, as `mvccpb.KeyValue` bytes, if asked for and there.
+    pub prev: Option<Bytes>,
+}
+
+/// The result of a delete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeleteOutcome {
+    /// The revision it made, or the current one if it deleted nothing.
+    pub revision: i64,
+    /// Number of keys deleted.
+    pub deleted: i64,
+    /// The deleted keys in key order, as `mvccpb.KeyValue` bytes, if asked for.
+    pub prev: Vec<Bytes>,
+}
+
+/// The result of a transaction or of one nested in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TxnOutcome {
+    /// Revision of the store after it. Not shown for a nested one.
+    pub revision: i64,
+    /// Whether all compares held.
+    pub succeeded: bool,
+    /// One result for each operation of the branch taken.
+    pub results: Vec<OpOutcome>,
+}
+
+/// The result of one operation of a transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OpOutcome {
+    /// Of a range.
+    Range(RangeOutcome),
+    /// Of a put.
+    Put(PutOutcome),
+    /// Of a delete.
+    Delete(DeleteOutcome),
+    /// Of a nested transaction.
+    Txn(TxnOutcome),
+}
+
+/// The result of a range.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RangeOutcome {
+    /// Revision of the store when it was read.
+    pub revision: i64,
+    /// The keys found, each already framed as field 2 (`kvs`) of a `RangeResponse`.
+    pub kvs: Bytes,
+    /// Number of keys in `kvs`.
+    pub len: usize,
+    /// Whether the limit left keys out.
+    pub more: bool,
+    /// Number of keys in the range at the revision read, whatever limit and filters say.
+    pub count: i64,
+}

@@ -1,0 +1,97 @@
+//! Telling watchers what changes.
+//!
+//! ```text
+//!  writer: publish(changes) ──▶ ring of recent changes ◀── reads from its cursor ── WatchStream
+//!              │                                                                      ▲ (one a connection stream)
+//!              └──▶ interest: which watchers? ──▶ ready list of their stream ─ signal ┘
+//!                                                  revision log ◀── a cursor older than the ring
+//! ```
+//!
+//! A watcher is a cursor: the next revision it has to look at. The hub keeps the encoded events of recent revisions in one ring shared by all; a
+//! watcher that has fallen behind the ring reads the revision log instead. So a slow reader costs a few words of memory, never holds up the writer
+//! and never misses anything but what is compacted away under it, which it is told.
+//!
+//! Invariants: a watcher sees each matching change once, in revision order, all events of a revision together; a change is published only after
+//! readers can see it.
+
+use bytes::Bytes;
+use disk::RecordMeta;
+
+use crate::mvcc::{message_field_len, put_int, put_message};
+
+mod hub;
+mod interest;
+mod ring;
+mod stream;
+
+pub use self::hub::{Signal, WatchHub};
+pub use self::stream::{Created, Delivery, Progress, Watch, WatchRefusal, WatchStream};
+
+/// One change of one key, as watchers are told of it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The key that changed.
+    pub key: Bytes,
+    /// `mvccpb.Event` bytes, without `prev_kv`.
+    pub encoded: Bytes,
+    /// What kind of change.
+    pub kind: EventKind,
+}
+
+/// What kind of change an [`Event`] tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A put that made the key.
+    Create,
+    /// A put over an existing key.
+    Update,
+    /// A delete.
+    Delete,
+}
+
+/// Fields of `mvccpb.Event` and `mvccpb.KeyValue` in front of their values.
+const EVENT_TYPE: u8 = 0x08;
+const EVENT_KV: u8 = 0x12;
+const KV_MOD_REVISION: u8 = 0x18;
+
+impl Event {
+    /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of the deletion.
+    pub(crate) fn new(key: Bytes, meta: &RecordMeta, stored: &[u8]) -> Event {
+        let mut encoded = Vec::with_capacity(message_field_len(stored.len()) + 16);
+        if meta.tombstone {
+            put_int(&mut encoded, EVENT_TYPE, 1);
+            let mut kv = Vec::with_capacity(stored.len() + 10);
+            kv.extend_from_slice(stored);
+            put_int(&mut kv, KV_MOD_REVISION, meta.revision.main);
+            put_message(&mut encoded, EVENT_KV, &kv);
+        } else {
+            put_message(&mut encoded, EVENT_KV, stored);
+        }
+        let kind = match meta.tombstone {
+            true => EventKind::Delete,
+            false if meta.create_revision == meta.revision.main => EventKind::Create,
+            false => EventKind::Update,
+        };
+        Event { key, encoded: encoded.into(), kind }
+    }
+}
+
+/// All changes of one main revision.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The main revision.
+    pub revision: i64,
+    /// Its events in order of sub revision; empty if nobody watched when it was made.
+    pub events: Vec<Event>,
+}
+
+impl Change {
+    pub(crate) fn new(revision: i64, events: Vec<Event>) -> Change {
+        Change { revision, events }
+    }
+
+    /// Bytes of memory it takes, about.
+    fn size(&self) -> usize {
+        size_of::<Change>() + self.events.iter().map(|e| size_of::<Event>() + e.encoded.len()).sum::<usize>()
+    }
+}

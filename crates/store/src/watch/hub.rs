@@ -1,0 +1,229 @@
+//! Where changes meet watchers: the ring, and who wants to know of what.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use super::interest::Interest;
+use super::ring::Ring;
+use super::stream::WatchStream;
+use super::{Change, Event};
+use crate::key_range::KeyRange;
+use crate::mvcc::ReadView;
+
+/// Wakes whoever reads a [`WatchStream`]. Called by the writer's thread: must not block.
+pub trait Signal: Debug + Send + Sync {
+    /// There may be something to read.
+    fn signal(&self);
+}
+
+/// The one place changes are published to and watched from.
+#[derive(Debug)]
+pub struct WatchHub {
+    ring: RwLock<Ring>,
+    registry: Mutex<Registry>,
+    watchers: AtomicUsize,
+}
+
+/// Names a watcher within the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WatcherKey(usize);
+
+/// Names a stream within the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamKey(usize);
+
+/// A watcher that has something to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ready {
+    /// The watcher's id on its stream.
+    pub(super) watch_id: i64,
+    /// The first main revision that concerns it, if it was up to date before.
+    pub(super) revision: i64,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    interest: Interest<usize>,
+    watchers: Slots<Watcher>,
+    streams: Slots<Stream>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    stream: usize,
+    watch_id: i64,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+struct Stream {
+    signal: Arc<dyn Signal>,
+    ready: Vec<(usize, Ready)>,
+}
+
+/// Values under small reusable numbers.
+#[derive(Debug)]
+struct Slots<T> {
+    slots: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Slots { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    fn insert(&mut self, value: T) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(value);
+        slot
+    }
+
+    fn remove(&mut self, slot: usize) {
+        self.slots[slot] = None;
+        self.free.push(slot);
+    }
+
+    fn get_mut(&mut self, slot: usize) -> &mut T {
+        self.slots[slot].as_mut().expect("a slot is named only while it is taken")
+    }
+}
+
+impl WatchHub {
+    /// A hub of a store at `revision`.
+    pub(crate) fn new(revision: i64) -> WatchHub {
+        WatchHub {
+            ring: RwLock::new(Ring::new(revision)),
+            registry: Mutex::default(),
+            watchers: AtomicUsize::new(0),
+        }
+    }
+
+    /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something to read.
+    pub fn stream(self: &Arc<Self>, view: ReadView, signal: Arc<dyn Signal>) -> WatchStream {
+        let key = self.registry().streams.insert(Stream { signal, ready: Vec::new() });
+        WatchStream::new(Arc::clone(self), StreamKey(key), view)
+    }
+
+    /// Number of watchers now.
+    pub fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
+    /// The newest main revision published.
+    pub(crate) fn revision(&self) -> i64 {
+        self.ring().revision()
+    }
+
+    /// Publishes what brought the store to `revision`. `with_events` says whether the changes carry their events. Returns whom to signal.
+    pub(crate) fn publish(
+        &self,
+        revision: i64,
+        changes: Vec<Change>,
+        with_events: bool,
+    ) -> Vec<Arc<dyn Signal>> {
+        let mut registry = self.registry();
+        let mut woken = Vec::new();
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if !with_events {
+            ring.skip_to(revision);
+            drop(ring);
+            registry.mark_all(revision, &mut woken);
+            return woken;
+        }
+        for change in changes {
+            for event in &change.events {
+                registry.mark_interested(event, change.revision, &mut woken);
+            }
+            ring.push(Arc::new(change));
+        }
+        woken
+    }
+
+    pub(super) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a watcher and returns the revision published so far: it will be marked for every matching change after that.
+    pub(super) fn add_watcher(
+        &self,
+        stream: StreamKey,
+        watch_id: i64,
+        range: &KeyRange,
+    ) -> (WatcherKey, i64) {
+        let mut registry = self.registry();
+        let key = registry.watchers.insert(Watcher { stream: stream.0, watch_id, is_ready: false });
+        registry.interest.add(range, key);
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        (WatcherKey(key), self.ring().revision())
+    }
+
+    pub(super) fn remove_watcher(&self, key: WatcherKey, range: &KeyRange) {
+        let mut registry = self.registry();
+        registry.interest.remove(range, key.0);
+        let stream = registry.watchers.get_mut(key.0).stream;
+        registry.streams.get_mut(stream).ready.retain(|(watcher, _)| *watcher != key.0);
+        registry.watchers.remove(key.0);
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_stream(&self, stream: StreamKey) {
+        self.registry().streams.remove(stream.0);
+    }
+
+    /// The watchers of a stream that have become ready since the last call; and the revision published so far, within which their events lie.
+    pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut Vec<Ready>) -> i64 {
+        let mut registry = self.registry();
+        for (watcher, entry) in std::mem::take(&mut registry.streams.get_mut(stream.0).ready) {
+            registry.watchers.get_mut(watcher).is_ready = false;
+            ready.push(entry);
+        }
+        self.ring().revision()
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    fn mark_interested(&mut self, event: &Event, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
+        let Registry { interest, watchers, streams } = self;
+        interest.matching(&event.key, &mut |watcher| mark(watchers, streams, watcher, revision, woken));
+    }
+
+    /// Watchers that arrived after the batch had begun without events must look into the log.
+    fn mark_all(&mut self, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
+        let Registry { watchers, streams, .. } = self;
+        for watcher in 0..watchers.slots.len() {
+            if watchers.slots[watcher].is_some() {
+                mark(watchers, streams, watcher, revision, woken);
+            }
+        }
+    }
+}
+
+fn mark(
+    watchers: &mut Slots<Watcher>,
+    streams: &mut Slots<Stream>,
+    watcher: usize,
+    revision: i64,
+    woken: &mut Vec<Arc<dyn Signal>>,
+) {
+    let state = watchers.get_mut(watcher);
+    if state.is_ready {
+        return;
+    }
+    state.is_ready = true;
+    let stream = streams.get_mut(state.stream);
+    if stream.ready.is_empty() {
+        woken.push(Arc::clone(&stream.signal));
+    }
+    stream.ready.push((watcher, Ready { watch_id: state.watch_id, revision }));
+}

@@ -1,0 +1,327 @@
+//! The watchers of one client stream, read in turn.
+//!
+//! Owned by whoever writes the client's socket. [`WatchStream::advance`] is called only when the client can take more, so a reader that does not read
+//! costs its cursors and nothing else. Each call does a bounded amount of work.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use disk::Revision;
+
+use super::hub::{Ready, StreamKey, WatchHub, WatcherKey};
+use super::{Change, Event, EventKind};
+use crate::Error;
+use crate::key_range::KeyRange;
+use crate::mvcc::ReadView;
+
+/// Main revisions with events that one answer out of the log may hold, as in etcd.
+const CATCH_UP_REVISIONS: usize = 1000;
+/// Records looked at in one step of catching up.
+const CATCH_UP_RECORDS: usize = 10_000;
+/// Changes of the ring looked at under one hold of its lock.
+const RING_CHANGES: usize = 256;
+
+/// What a client wants to watch.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Chosen by the client, unique on its stream; 0: to be chosen here.
+    pub id: i64,
+    /// Keys watched.
+    pub range: KeyRange,
+    /// First main revision of interest; 0: from now on. May lie in the future. Never negative.
+    pub start_revision: i64,
+    /// Whether puts are left out.
+    pub no_put: bool,
+    /// Whether deletes are left out.
+    pub no_delete: bool,
+    /// Whether events carry the key as it was before.
+    pub prev_kv: bool,
+}
+
+/// A watch begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created {
+    /// Its id on the stream.
+    pub id: i64,
+    /// Revision of the store when it was registered.
+    pub revision: i64,
+}
+
+/// Why a watch is not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchRefusal {
+    /// The range can hold no key.
+    EmptyRange,
+    /// The id is in use on this stream.
+    DuplicateId,
+}
+
+impl WatchRefusal {
+    /// etcd's `cancel_reason`.
+    pub fn text(self) -> &'static str {
+        match self {
+            WatchRefusal::EmptyRange => "mvcc: watcher range is empty",
+            WatchRefusal::DuplicateId => "mvcc: duplicate watch ID provided on the WatchStream",
+        }
+    }
+}
+
+/// What a stream has to tell.
+#[derive(Debug, Clone)]
+pub enum Delivery {
+    /// Events of a watcher, whole revisions only.
+    Events {
+        /// The watcher.
+        watch_id: i64,
+        /// Main revision up to which the watcher has now been told everything.
+        revision: i64,
+        /// In revision order; each with the key before it, if asked for and still there (`mvccpb.KeyValue` bytes).
+        events: Vec<(Event, Option<Bytes>)>,
+    },
+    /// History the watcher still needed has been compacted: it is told nothing more.
+    Compacted {
+        /// The watcher.
+        watch_id: i64,
+        /// The compaction.
+        compact_revision: i64,
+    },
+}
+
+/// What [`WatchStream::advance`] came to.
+#[derive(Debug)]
+pub enum Progress {
+    /// Something to tell.
+    Deliver(Delivery),
+    /// Nothing yet, but there is more to look at: call again after letting others run.
+    Working,
+    /// Nothing until the signal comes.
+    Idle,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    watch: Watch,
+    key: WatcherKey,
+    /// The next main revision to look at.
+    next: i64,
+    /// Whether it waits in `queue`.
+    is_queued: bool,
+}
+
+/// The watchers of one client stream.
+#[derive(Debug)]
+pub struct WatchStream {
+    hub: Arc<WatchHub>,
+    key: StreamKey,
+    view: ReadView,
+    /// None: cut off by a compaction; the id stays taken until the client cancels it.
+    watchers: BTreeMap<i64, Option<Watcher>>,
+    next_id: i64,
+    /// Watchers with something to look at, up to `seen`.
+    queue: VecDeque<i64>,
+    /// Revision published when the queue was last filled.
+    seen: i64,
+    ready: Vec<Ready>,
+}
+
+impl WatchStream {
+    pub(super) fn new(hub: Arc<WatchHub>, key: StreamKey, view: ReadView) -> WatchStream {
+        let (watchers, queue, ready) = (BTreeMap::new(), VecDeque::new(), Vec::new());
+        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, ready }
+    }
+
+    /// Begins a watch.
+    pub fn create(&mut self, mut watch: Watch) -> Result<Created, WatchRefusal> {
+        if watch.range.is_empty() {
+            return Err(WatchRefusal::EmptyRange);
+        }
+        if watch.id == 0 {
+            while self.watchers.contains_key(&self.next_id) {
+                self.next_id += 1;
+            }
+            watch.id = self.next_id;
+            self.next_id += 1;
+        } else if self.watchers.contains_key(&watch.id) {
+            return Err(WatchRefusal::DuplicateId);
+        }
+        let id = watch.id;
+        let (key, revision) = self.hub.add_watcher(self.key, id, &watch.range);
+        let next = if watch.start_revision == 0 { revision + 1 } else { watch.start_revision };
+        let is_queued = next <= revision;
+        if is_queued {
+            self.queue.push_back(id);
+            self.seen = self.seen.max(revision);
+        }
+        self.watchers.insert(id, Some(Watcher { watch, key, next, is_queued }));
+        Ok(Created { id, revision })
+    }
+
+    /// Ends a watch. Returns the revision of the store, or nothing if there is no such watch.
+    pub fn cancel(&mut self, id: i64) -> Option<i64> {
+        if let Some(watcher) = self.watchers.remove(&id)? {
+            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+            self.queue.retain(|queued| *queued != id);
+        }
+        Some(self.hub.ring().revision())
+    }
+
+    /// The revision up to which every watcher of the stream has been told everything, if they all have: the answer to a progress request. Call it
+    /// when [`WatchStream::advance`] was idle.
+    pub fn progress(&self) -> Option<i64> {
+        let revision = self.seen;
+        let is_told = |w: &Option<Watcher>| {
+            w.as_ref().is_some_and(|w| !w.is_queued && w.watch.start_revision <= revision)
+        };
+        (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
+    }
+
+    /// The next thing to tell the client, after a bounded amount of work.
+    pub fn advance(&mut self) -> Result<Progress, Error> {
+        if self.queue.is_empty() {
+            self.refill();
+        }
+        let Some(&id) = self.queue.front() else { return Ok(Progress::Idle) };
+        let Some(Some(watcher)) = self.watchers.get_mut(&id) else {
+            self.queue.pop_front();
+            return Ok(Progress::Working);
+        };
+        let compact_revision = self.view.compact_revision();
+        if watcher.next < compact_revision {
+            return Ok(Progress::Deliver(self.cut_off(id, compact_revision)));
+        }
+        let found = if watcher.next > self.seen {
+            None
+        } else if watcher.next < self.hub.ring().base() {
+            watcher.catch_up(&self.view, self.seen)?
+        } else {
+            watcher.follow(&self.hub, self.seen)
+        };
+        if watcher.next > self.seen {
+            watcher.is_queued = false;
+            self.queue.pop_front();
+        }
+        self.deliver(id, found)
+    }
+
+    /// Queues the watchers that have become ready; one that was up to date need not look at the revisions before.
+    fn refill(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.seen = self.hub.take_ready(self.key, &mut ready);
+        for entry in ready.drain(..) {
+            if let Some(Some(watcher)) = self.watchers.get_mut(&entry.watch_id) {
+                watcher.next = watcher.next.max(entry.revision);
+                watcher.is_queued = true;
+                self.queue.push_back(entry.watch_id);
+            }
+        }
+        self.ready = ready;
+    }
+
+    fn cut_off(&mut self, id: i64, compact_revision: i64) -> Delivery {
+        if let Some(Some(watcher)) = self.watchers.insert(id, None) {
+            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+        }
+        self.queue.retain(|queued| *queued != id);
+        Delivery::Compacted { watch_id: id, compact_revision }
+    }
+
+    fn deliver(&self, watch_id: i64, found: Option<Found>) -> Result<Progress, Error> {
+        let Some(found) = found else {
+            return Ok(Progress::Working);
+        };
+        let wants_prev =
+            self.watchers.get(&watch_id).and_then(Option::as_ref).is_some_and(|w| w.watch.prev_kv);
+        let mut events = Vec::with_capacity(found.events.len());
+        for (revision, event) in found.events {
+            let prev = match event.kind {
+                EventKind::Update | EventKind::Delete if wants_prev => {
+                    self.view.key_at(&event.key, revision - 1)?
+                }
+                _ => None,
+            };
+            events.push((event, prev));
+        }
+        Ok(Progress::Deliver(Delivery::Events { watch_id, revision: found.revision, events }))
+    }
+}
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        for watcher in self.watchers.values().flatten() {
+            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+        }
+        self.hub.remove_stream(self.key);
+    }
+}
+
+/// Events found for one watcher, each with its main revision.
+struct Found {
+    revision: i64,
+    events: Vec<(i64, Event)>,
+}
+
+impl Watcher {
+    fn wants(&self, key: &[u8], is_delete: bool) -> bool {
+        let is_filtered = if is_delete { self.watch.no_delete } else { self.watch.no_put };
+        !is_filtered && self.watch.range.contains(key)
+    }
+
+    /// Looks into the ring for the next revision that concerns this watcher, up to `seen`.
+    fn follow(&mut self, hub: &WatchHub, seen: i64) -> Option<Found> {
+        let changes: Vec<Arc<Change>> = hub
+            .ring()
+            .since(self.next)
+            .take_while(|c| c.revision <= seen)
+            .take(RING_CHANGES)
+            .cloned()
+            .collect();
+        let is_all = changes.len() < RING_CHANGES;
+        for change in &changes {
+            self.next = change.revision + 1;
+            let wanted = change.events.iter().filter(|e| self.wants(&e.key, e.kind == EventKind::Delete));
+            let events: Vec<_> = wanted.map(|e| (change.revision, e.clone())).collect();
+            if !events.is_empty() {
+                return Some(Found { revision: change.revision, events });
+            }
+        }
+        if is_all {
+            self.next = seen + 1;
+        }
+        None
+    }
+
+    /// Looks into the log for the next revisions that concern this watcher, up to `seen`.
+    fn catch_up(&mut self, view: &ReadView, seen: i64) -> Result<Option<Found>, Error> {
+        let mut events: Vec<(i64, Event)> = Vec::new();
+        let (mut looked_at, mut revisions, mut last) = (0, 0, 0);
+        let mut end = seen;
+        let compacted = view.compact_revision();
+        for record in view.scan(Revision { main: self.next, sub: 0 }) {
+            let record = record?;
+            let main = record.meta.revision.main;
+            let is_new_revision = main != last;
+            if main > seen {
+                break;
+            }
+            if is_new_revision && (looked_at >= CATCH_UP_RECORDS || revisions >= CATCH_UP_REVISIONS) {
+                end = last;
+                break;
+            }
+            (looked_at, last) = (looked_at + 1, main);
+            // At the compacted revision itself the log may hold a change that a later one of the same revision replaced.
+            let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
+            if is_kept && self.wants(record.key(), record.meta.tombstone) {
+                revisions += usize::from(events.last().is_none_or(|(revision, _)| *revision != main));
+                let key = Bytes::copy_from_slice(record.key());
+                events.push((main, Event::new(key, &record.meta, &record.key_value())));
+            }
+        }
+        if self.next < view.compact_revision() {
+            // What was read may have holes: the next call cuts the watcher off.
+            return Ok(None);
+        }
+        self.next = end + 1;
+        Ok((!events.is_empty()).then_some(Found { revision: seen, events }))
+    }
+}
