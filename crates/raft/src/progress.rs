@@ -2,7 +2,8 @@
 //!
 //! A member is *probed* (one message, then wait for an answer) until the point where both logs agree is found;
 //! then entries are *replicated* in a pipeline with a bounded number of unacknowledged messages. A member that
-//! needs entries that the leader no longer has needs a *snapshot*.
+//! refuses even the oldest point that the leader remembers needs a *snapshot*; once a heartbeat it is asked whether
+//! it has one by now.
 //!
 //! Invariants: `matched < next`; what is at or below `matched` is durable on the member in this leader's term.
 
@@ -15,7 +16,7 @@ pub enum ProgressState {
     Probe,
     /// Pipelined.
     Replicate,
-    /// Nothing is sent: the entries it needs are compacted, so it needs a snapshot.
+    /// No entries are sent: those it needs are compacted, so it needs a snapshot.
     Snapshot,
 }
 
@@ -64,18 +65,23 @@ impl Progress {
     pub(crate) fn wants_append(&self, last: u64, committed: u64, max_inflight: usize) -> bool {
         match self.state {
             ProgressState::Probe => !self.probe_sent,
-            ProgressState::Snapshot => false,
+            ProgressState::Snapshot => self.must_send,
             ProgressState::Replicate => {
                 self.must_send
                     || self.commit_sent < committed.min(self.next - 1)
-                    || (self.next <= last && self.has_room(max_inflight))
+                    || self.takes_entries(last, max_inflight)
             }
         }
     }
 
-    /// Whether another MsgApp with entries may be unacknowledged.
-    pub(crate) fn has_room(&self, max_inflight: usize) -> bool {
-        self.inflight.len() < max_inflight
+    /// Whether the next MsgApp may carry entries.
+    pub(crate) fn takes_entries(&self, last: u64, max_inflight: usize) -> bool {
+        self.next <= last && self.state != ProgressState::Snapshot && self.inflight.len() < max_inflight
+    }
+
+    /// Skips what is compacted: what comes before `first`, the leader's first entry, cannot be sent.
+    pub(crate) fn skip_to(&mut self, first: u64) {
+        self.next = self.next.max(first);
     }
 
     /// Notes a MsgApp with `count` entries from `next` on, carrying `committed`.
@@ -110,16 +116,23 @@ impl Progress {
         news
     }
 
-    /// Notes that the member has no entry at `refused` equal to ours, and that logs may agree at `hint`.
-    pub(crate) fn refused(&mut self, refused: u64, hint: u64) {
+    /// Notes that the member has no entry at `refused` equal to ours, and that logs may agree at `hint`; `first` is
+    /// the leader's first entry.
+    pub(crate) fn refused(&mut self, refused: u64, hint: u64, first: u64) {
+        if refused <= self.matched {
+            // An old answer: the index was acknowledged since.
+            return;
+        }
         match self.state {
-            // An index at or below `matched` was refused before it was acknowledged: an old answer.
-            ProgressState::Replicate if refused > self.matched => self.switch(ProgressState::Probe),
-            ProgressState::Probe if refused == self.next - 1 => {
+            ProgressState::Replicate => self.switch(ProgressState::Probe),
+            ProgressState::Probe if refused + 1 == self.next && self.next <= first => {
+                self.switch(ProgressState::Snapshot);
+            }
+            ProgressState::Probe if refused + 1 == self.next => {
                 self.next = refused.min(hint + 1).max(self.matched + 1);
                 self.probe_sent = false;
             }
-            ProgressState::Replicate | ProgressState::Probe | ProgressState::Snapshot => {}
+            ProgressState::Probe | ProgressState::Snapshot => {}
         }
     }
 
@@ -135,11 +148,6 @@ impl Progress {
         if self.state == ProgressState::Replicate {
             self.switch(ProgressState::Probe);
         }
-    }
-
-    /// Notes that the entry before `next` is compacted.
-    pub(crate) fn needs_snapshot(&mut self) {
-        self.switch(ProgressState::Snapshot);
     }
 
     fn switch(&mut self, state: ProgressState) {
@@ -195,31 +203,35 @@ mod tests {
     #[test]
     fn refusal_of_an_acknowledged_index_is_old() {
         let mut progress = replicating(3);
-        progress.refused(3, 1);
+        progress.refused(3, 1, 1);
         assert_eq!(progress.state, ProgressState::Replicate);
         progress.sent(4, 0);
-        progress.refused(7, 1);
+        progress.refused(7, 1, 1);
         assert_eq!((progress.state, progress.next), (ProgressState::Probe, 4));
     }
 
     #[test]
     fn probe_follows_the_hint_and_ignores_old_refusals() {
         let mut progress = Progress::new(2, false, 10);
-        progress.refused(4, 2);
+        progress.refused(4, 2, 1);
         assert_eq!(progress.next, 10);
-        progress.refused(9, 2);
+        progress.refused(9, 2, 1);
         assert_eq!(progress.next, 3);
-        progress.refused(2, 8);
+        progress.refused(2, 8, 1);
         assert_eq!(progress.next, 2, "a hint beyond what was refused does not move forward");
     }
 
     #[test]
-    fn snapshot_ends_once_the_log_reaches_the_member() {
+    fn member_that_refuses_the_oldest_point_needs_a_snapshot_until_it_reaches_the_log() {
         let mut progress = Progress::new(2, false, 2);
-        progress.needs_snapshot();
-        progress.acknowledged(5, 10);
+        progress.skip_to(10);
+        progress.refused(9, 1, 10);
         assert_eq!(progress.state, ProgressState::Snapshot);
         assert!(!progress.wants_append(20, 20, 4));
+        progress.alive(20);
+        assert!(progress.wants_append(20, 20, 4) && !progress.takes_entries(20, 4));
+        progress.acknowledged(5, 10);
+        assert_eq!(progress.state, ProgressState::Snapshot);
         progress.acknowledged(9, 10);
         assert_eq!((progress.state, progress.next), (ProgressState::Probe, 10));
     }

@@ -46,12 +46,12 @@ impl Raft {
         let template = self.message(MessageType::MsgApp, NONE);
         for member in self.members.iter_mut().filter(|member| member.id != self.config.id) {
             while member.wants_append(last, commit, self.config.max_inflight) {
+                if self.log.term(member.next - 1).is_none() {
+                    member.skip_to(self.log.first());
+                }
                 let index = member.next - 1;
-                let Some(log_term) = self.log.term(index) else {
-                    member.needs_snapshot();
-                    break;
-                };
-                let entries = if member.next <= last && member.has_room(self.config.max_inflight) {
+                let log_term = self.log.term(index).expect("the term before the first entry is kept");
+                let entries = if member.takes_entries(last, self.config.max_inflight) {
                     self.log.entries_from(member.next, self.config.max_message_bytes)
                 } else {
                     Vec::new()
@@ -72,7 +72,7 @@ impl Raft {
                 0 => message.reject_hint,
                 term => self.log.guess_agreement(message.reject_hint, term).0,
             };
-            member.refused(message.index, hint);
+            member.refused(message.index, hint, self.log.first());
         } else if message.index <= self.log.last() && member.acknowledged(message.index, self.log.first()) {
             self.advance_commit();
         }

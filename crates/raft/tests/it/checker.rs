@@ -1,0 +1,84 @@
+//! The invariants of Raft, over everything that was ever seen of a cluster.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proto::raftpb::Entry;
+use raft::{ReadState, Role, Status};
+
+#[derive(Default)]
+pub(crate) struct Checker {
+    /// Who led each term.
+    leaders: BTreeMap<u64, u64>,
+    /// Each entry ever appended, by index and term: its data, and the term of the entry before it. If all members
+    /// agree on these, logs match by induction.
+    appended: BTreeMap<(u64, u64), (Bytes, u64)>,
+    /// Each entry ever applied, from index 1 on: its term and data.
+    applied: Vec<(u64, Bytes)>,
+    /// The highest commit index any member ever knew.
+    commit: u64,
+    /// For each read under way, what was committed anywhere when it was asked for.
+    reads: BTreeMap<Bytes, u64>,
+    reads_answered: usize,
+}
+
+impl Checker {
+    /// Log matching: `entry` follows an entry of `prev_term` on some member.
+    pub(crate) fn appended(&mut self, entry: &Entry, prev_term: u64) {
+        let seen =
+            self.appended.entry((entry.index, entry.term)).or_insert_with(|| (entry.data.clone(), prev_term));
+        assert_eq!(seen, &(entry.data.clone(), prev_term), "logs do not match at {}", entry.index);
+    }
+
+    /// State machine safety: the same entry is applied at an index by all, and indexes come in order.
+    pub(crate) fn applied(&mut self, entry: &Entry, applied_before: u64) {
+        assert_eq!(entry.index, applied_before + 1, "entries are applied in order and once");
+        let at = usize::try_from(applied_before).unwrap();
+        if at == self.applied.len() {
+            self.applied.push((entry.term, entry.data.clone()));
+        }
+        let expected = &self.applied[at];
+        assert_eq!(&(entry.term, entry.data.clone()), expected, "members apply different entries");
+    }
+
+    /// Election safety, leader completeness and a commit index that never falls, given what a member said before
+    /// and its log.
+    pub(crate) fn status(&mut self, before: &Status, now: &Status, log: &[Entry]) {
+        assert!(now.term >= before.term, "terms never fall");
+        assert!(now.commit >= before.commit, "the commit index never falls");
+        assert!(now.applied <= now.commit && now.applied <= now.durable);
+        self.commit = self.commit.max(now.commit);
+        if now.role != Role::Leader || self.leaders.get(&now.term) == Some(&now.id) {
+            return;
+        }
+        let earlier = self.leaders.insert(now.term, now.id);
+        assert_eq!(earlier, None, "two leaders in term {}", now.term);
+        for (at, (term, _)) in self.applied.iter().enumerate() {
+            let own = log.get(at).map(|entry| entry.term);
+            assert_eq!(own, Some(*term), "a leader lacks the committed entry {}", at + 1);
+        }
+    }
+
+    pub(crate) fn read_asked(&mut self, context: Bytes) {
+        self.reads.insert(context, self.commit);
+    }
+
+    /// Linearizability of reads: the index covers what was committed when the read was asked for.
+    pub(crate) fn read_answered(&mut self, state: &ReadState) {
+        let committed = self.reads.get(&state.context).expect("an answer belongs to a request");
+        assert!(state.index >= *committed, "a read misses a write that came before it");
+        self.reads_answered += 1;
+    }
+
+    pub(crate) fn last_applied(&self) -> u64 {
+        self.applied.len() as u64
+    }
+
+    pub(crate) fn reads_answered(&self) -> usize {
+        self.reads_answered
+    }
+
+    pub(crate) fn elections(&self) -> usize {
+        self.leaders.len()
+    }
+}

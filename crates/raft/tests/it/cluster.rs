@@ -1,0 +1,272 @@
+//! Members, their disks and the network between them, moved one event at a time.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message};
+use raft::{Config, Proposed, Raft, Ready, Status};
+
+use crate::checker::Checker;
+use crate::disk::Disk;
+use crate::trace;
+
+/// One member: a running machine, or only its disk.
+pub(crate) struct Node {
+    config: Config,
+    pub(crate) raft: Option<Raft>,
+    pub(crate) disk: Disk,
+    /// The log as the machine holds it: what is on disk or on its way there.
+    log: Vec<Entry>,
+    applied: u64,
+    last_status: Option<Status>,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    /// In the order they were sent.
+    pub(crate) network: Vec<Message>,
+    /// Links that lose everything, as (from, to).
+    pub(crate) cut: BTreeSet<(u64, u64)>,
+    pub(crate) checker: Checker,
+    /// Whether voters never change, so that a majority of the disks can be counted.
+    has_fixed_voters: bool,
+    /// What happened since the last look, if anyone looks.
+    trace: Option<Vec<String>>,
+}
+
+impl Cluster {
+    /// Members `1..=count`, the last `learners` of them without a vote; `config` with each one's id.
+    pub(crate) fn new(count: u64, learners: u64, config: &Config) -> Cluster {
+        let voters = (1..=count - learners).collect();
+        let conf_state =
+            ConfState { voters, learners: (count - learners + 1..=count).collect(), ..ConfState::default() };
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            network: Vec::new(),
+            cut: BTreeSet::new(),
+            checker: Checker::default(),
+            has_fixed_voters: true,
+            trace: None,
+        };
+        for id in 1..=count {
+            cluster.add(Config { id, ..config.clone() }, conf_state.clone());
+        }
+        cluster
+    }
+
+    /// Starts another member that knows `conf_state`.
+    pub(crate) fn add(&mut self, config: Config, conf_state: ConfState) {
+        let id = config.id;
+        let disk = Disk::new(conf_state);
+        self.nodes.push(Node { config, raft: None, disk, log: Vec::new(), applied: 0, last_status: None });
+        self.start(id);
+    }
+
+    pub(crate) fn set_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Vec<String> {
+        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + use<> {
+        1..=self.nodes.len() as u64
+    }
+
+    pub(crate) fn node(&mut self, id: u64) -> &mut Node {
+        &mut self.nodes[usize::try_from(id - 1).unwrap()]
+    }
+
+    pub(crate) fn is_up(&self, id: u64) -> bool {
+        self.nodes[usize::try_from(id - 1).unwrap()].raft.is_some()
+    }
+
+    pub(crate) fn status(&mut self, id: u64) -> Option<Status> {
+        self.node(id).raft.as_ref().map(Raft::status)
+    }
+
+    /// Starts `id` from its disk.
+    pub(crate) fn start(&mut self, id: u64) {
+        let node = self.node(id);
+        let raft = Raft::new(node.config.clone(), node.disk.restored()).unwrap();
+        node.log = node.disk.entries().to_vec();
+        node.applied = node.disk.applied();
+        node.last_status = Some(raft.status());
+        node.raft = Some(raft);
+        self.settle_node(id);
+    }
+
+    /// Stops `id`; of its queued writes the first `written` reach the disk all the same.
+    pub(crate) fn crash(&mut self, id: u64, written: usize) {
+        let node = self.node(id);
+        node.raft = None;
+        for _ in 0..written {
+            node.disk.write_one();
+        }
+        node.disk.forget_queued();
+    }
+
+    /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member.
+    pub(crate) fn input<T>(&mut self, id: u64, input: impl FnOnce(&mut Raft) -> T) -> Option<T> {
+        let result = input(self.node(id).raft.as_mut()?);
+        self.settle_node(id);
+        Some(result)
+    }
+
+    /// Delivers message `at` of the network, unless its link is cut or its target down.
+    pub(crate) fn deliver(&mut self, at: usize) {
+        let message = self.network.remove(at);
+        if self.cut.contains(&(message.from, message.to)) || message.to > self.nodes.len() as u64 {
+            return;
+        }
+        // A proposal that arrives where no leader is known is dropped; no other message may be refused.
+        match self.input(message.to, |raft| raft.step(message)) {
+            None | Some(Ok(()) | Err(raft::Error::ProposalDropped)) => {}
+            Some(Err(error)) => panic!("a message between members was refused: {error}"),
+        }
+    }
+
+    /// Makes the oldest `count` queued writes of `id` durable and confirms the last of them.
+    pub(crate) fn persist(&mut self, id: u64, count: usize) {
+        let mut last = None;
+        for _ in 0..count {
+            last = self.node(id).disk.write_one().or(last);
+        }
+        if let Some(seq) = last {
+            self.input(id, |raft| raft.persisted(seq));
+        }
+    }
+
+    pub(crate) fn propose(&mut self, id: u64, data: &[Bytes]) -> Option<Result<Proposed, raft::Error>> {
+        self.input(id, |raft| raft.propose(data.iter().cloned()))
+    }
+
+    pub(crate) fn read(&mut self, id: u64, context: Bytes) {
+        self.checker.read_asked(context.clone());
+        self.input(id, |raft| raft.read_index(context));
+    }
+
+    /// Writes and delivers everything until nothing is left to do.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let mut is_quiet = self.network.is_empty();
+            for id in self.ids() {
+                let queued = self.node(id).disk.queued();
+                is_quiet &= queued == 0;
+                self.persist(id, queued);
+            }
+            for _ in 0..self.network.len() {
+                self.deliver(0);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+        panic!("the cluster does not come to rest");
+    }
+
+    /// Makes what `id` has applied its checkpoint.
+    pub(crate) fn checkpoint(&mut self, id: u64) {
+        let node = self.node(id);
+        if let Some(raft) = &node.raft {
+            node.disk.checkpoint(node.applied, raft.conf_state());
+        }
+    }
+
+    /// Forgets the log of `id` up to `index`, on disk and in memory.
+    pub(crate) fn compact(&mut self, id: u64, index: u64) {
+        self.checkpoint(id);
+        self.node(id).disk.compact(index);
+        self.input(id, |raft| raft.compact(index));
+    }
+
+    fn settle_node(&mut self, id: u64) {
+        while let Some(ready) = self.node(id).raft.as_mut().and_then(Raft::ready) {
+            self.handle(id, ready);
+        }
+        let node = &mut self.nodes[usize::try_from(id - 1).unwrap()];
+        let Some(now) = node.raft.as_ref().map(Raft::status) else { return };
+        let before = node.last_status.replace(now).expect("a running member has a status");
+        self.checker.status(&before, &now, &node.log);
+    }
+
+    fn handle(&mut self, id: u64, ready: Ready) {
+        if let Some(soft) = ready.soft_state {
+            self.note(|| format!("{id} is {:?}, leader {}", soft.role, soft.leader));
+        }
+        if let Some(persist) = ready.persist {
+            self.note(|| trace::persist(id, &persist));
+            let Cluster { nodes, checker, .. } = self;
+            let node = &mut nodes[usize::try_from(id - 1).unwrap()];
+            for entry in &persist.entries {
+                node.log.truncate(usize::try_from(entry.index - 1).unwrap());
+                checker.appended(entry, node.log.last().map_or(0, |prev| prev.term));
+                node.log.push(entry.clone());
+            }
+            node.disk.queue(persist);
+        }
+        for message in ready.messages {
+            assert_ne!(message.to, id, "no message leaves for its sender");
+            self.note(|| trace::message(&message));
+            self.network.push(message);
+        }
+        if !ready.committed.is_empty() {
+            self.note(|| format!("{id} applies {}", trace::entries(&ready.committed)));
+        }
+        for entry in ready.committed {
+            self.apply(id, &entry);
+        }
+        for state in ready.read_states {
+            self.note(|| format!("{id} may read {:?} at {}", state.context, state.index));
+            self.checker.read_answered(&state);
+        }
+    }
+
+    fn apply(&mut self, id: u64, entry: &Entry) {
+        let holds = |node: &Node| node.disk.term(entry.index) == Some(entry.term);
+        assert!(holds(self.node(id)), "{id} applies entry {} before it is durable there", entry.index);
+        if self.has_fixed_voters {
+            let raft = self.node(id).raft.as_ref().unwrap();
+            let voters = raft.conf_state().voters;
+            let holders =
+                self.nodes.iter().filter(|node| voters.contains(&node.config.id) && holds(node)).count();
+            assert!(2 * holders > voters.len(), "entry {} is applied but not on a majority", entry.index);
+        }
+        let before = self.node(id).applied;
+        self.checker.applied(entry, before);
+        self.node(id).applied = entry.index;
+        let raft = self.node(id).raft.as_mut().unwrap();
+        if entry.r#type() == EntryType::EntryConfChange {
+            let state = raft.apply_conf_change(&decode_change(&entry.data));
+            raft.applied_to(entry.index);
+            self.has_fixed_voters = false;
+            self.note(|| format!("{id} has voters {:?} learners {:?}", state.voters, state.learners));
+        } else {
+            raft.applied_to(entry.index);
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(line());
+        }
+    }
+}
+
+/// The bytes of a configuration change, as text: raft never looks into them.
+pub(crate) fn encode_change(verb: &str, node_id: u64) -> Bytes {
+    Bytes::from(format!("{verb} {node_id}"))
+}
+
+fn decode_change(data: &[u8]) -> ConfChange {
+    let text = std::str::from_utf8(data).unwrap();
+    let (verb, node_id) = text.split_once(' ').unwrap();
+    let r#type = match verb {
+        "add" => ConfChangeType::ConfChangeAddNode,
+        "learner" => ConfChangeType::ConfChangeAddLearnerNode,
+        "remove" => ConfChangeType::ConfChangeRemoveNode,
+        _ => panic!("unknown change {verb}"),
+    };
+    ConfChange { r#type: r#type as i32, node_id: node_id.parse().unwrap(), ..ConfChange::default() }
+}

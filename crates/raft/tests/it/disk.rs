@@ -1,0 +1,92 @@
+//! A disk that keeps what was written to it, in order, and forgets the rest in a crash.
+
+use std::collections::VecDeque;
+
+use proto::raftpb::{ConfState, Entry, HardState};
+use raft::{Persist, Restored};
+
+/// What one member has written, and what is on its way.
+#[derive(Default)]
+pub(crate) struct Disk {
+    hard_state: HardState,
+    /// All entries from index 1 on; a real log would drop those up to `compacted`.
+    entries: Vec<Entry>,
+    compacted: u64,
+    /// The applied index and configuration of the last checkpoint.
+    applied: u64,
+    conf_state: ConfState,
+    writes: VecDeque<Persist>,
+}
+
+impl Disk {
+    pub(crate) fn new(conf_state: ConfState) -> Disk {
+        Disk { conf_state, ..Disk::default() }
+    }
+
+    pub(crate) fn queue(&mut self, write: Persist) {
+        self.writes.push_back(write);
+    }
+
+    /// Writes the oldest queued batch and returns its number.
+    pub(crate) fn write_one(&mut self) -> Option<u64> {
+        let write = self.writes.pop_front()?;
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some(first) = write.entries.first() {
+            self.entries.truncate(position(first.index));
+            assert_eq!(self.entries.len(), position(first.index), "a batch must not leave a gap");
+        }
+        self.entries.extend(write.entries);
+        Some(write.seq)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(crate) fn forget_queued(&mut self) {
+        self.writes.clear();
+    }
+
+    pub(crate) fn term(&self, index: u64) -> Option<u64> {
+        if index == 0 {
+            return Some(0);
+        }
+        self.entries.get(position(index)).map(|entry| entry.term)
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(crate) fn checkpoint(&mut self, applied: u64, conf_state: ConfState) {
+        self.applied = applied;
+        self.conf_state = conf_state;
+    }
+
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Drops entries up to `index`, which must be in the checkpoint.
+    pub(crate) fn compact(&mut self, index: u64) {
+        assert!(index <= self.applied);
+        self.compacted = self.compacted.max(index);
+    }
+
+    pub(crate) fn restored(&self) -> Restored {
+        Restored {
+            hard_state: self.hard_state,
+            conf_state: self.conf_state.clone(),
+            snapshot_index: self.compacted,
+            snapshot_term: self.term(self.compacted).unwrap(),
+            entries: self.entries[position(self.compacted + 1)..].to_vec(),
+            applied: self.applied,
+        }
+    }
+}
+
+fn position(index: u64) -> usize {
+    usize::try_from(index - 1).unwrap()
+}

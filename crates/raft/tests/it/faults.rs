@@ -1,0 +1,171 @@
+//! Random faults under a seed: lost, repeated, late and reordered messages, links cut one way, slow disks, crashes
+//! that lose unconfirmed writes. The checker looks at each step; after the faults the cluster must make progress.
+
+use bytes::Bytes;
+use raft::{Config, Role};
+
+use crate::cluster::Cluster;
+use crate::trace;
+
+const STEPS: u32 = 3000;
+
+#[test]
+fn invariants_hold_under_faults_and_progress_resumes_after_them() {
+    let (mut applied, mut reads, mut elections) = (0, 0, 0);
+    for seed in 0..1000 {
+        let cluster = run(seed);
+        applied += cluster.checker.last_applied();
+        reads += cluster.checker.reads_answered();
+        elections += cluster.checker.elections();
+    }
+    // A run that does nothing would prove nothing.
+    assert!(applied > 10_000, "only {applied} entries were applied");
+    assert!(reads > 3_000, "only {reads} reads were answered");
+    assert!(elections > 600, "only {elections} elections were won");
+}
+
+#[test]
+fn same_seed_gives_the_same_run() {
+    let statuses = |mut cluster: Cluster| -> Vec<_> { cluster.ids().map(|id| cluster.status(id)).collect() };
+    assert_eq!(statuses(run(42)), statuses(run(42)));
+}
+
+fn run(seed: u64) -> Cluster {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut cluster = Cluster::new(1 + seed % 7, 0, &config(seed, &mut dice));
+    for step in 0..STEPS {
+        act(&mut cluster, &mut dice, step);
+    }
+    heal(&mut cluster);
+    cluster
+}
+
+/// Small limits, so that they are reached.
+fn config(seed: u64, dice: &mut Dice) -> Config {
+    Config {
+        id: 0,
+        election_ticks: 4 + dice.below(6),
+        heartbeat_ticks: 1 + dice.below(2),
+        max_message_bytes: 60 + u64::from(dice.below(200)),
+        max_inflight: 1 + dice.below(4) as usize,
+        pre_vote: dice.below(2) == 0,
+        check_quorum: dice.below(4) != 0,
+        seed,
+    }
+}
+
+/// One random event.
+fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
+    let id = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
+    match dice.below(1000) {
+        0..500 => with_message(cluster, dice, Cluster::deliver),
+        500..530 => with_message(cluster, dice, |cluster, at| {
+            cluster.network.remove(at);
+        }),
+        530..550 => with_message(cluster, dice, |cluster, at| {
+            cluster.network.push(cluster.network[at].clone());
+        }),
+        550..700 => {
+            cluster.input(id, raft::Raft::tick);
+        }
+        700..860 => cluster.persist(id, 1 + dice.below(2) as usize),
+        860..920 => {
+            let batch = 1 + dice.below(3);
+            let data: Vec<Bytes> = (0..batch).map(|n| Bytes::from(format!("{step}.{n}"))).collect();
+            cluster.propose(id, &data);
+        }
+        920..960 => cluster.read(id, Bytes::from(format!("read {step}"))),
+        960..968 => {
+            let written = dice.below(3) as usize;
+            cluster.crash(id, written);
+        }
+        968..980 if !cluster.is_up(id) => cluster.start(id),
+        980..986 => {
+            let other = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
+            cluster.cut.insert((id, other));
+        }
+        986..992 => {
+            cluster.cut.pop_first();
+        }
+        992..995 => cluster.checkpoint(id),
+        995..997 => compact(cluster, id),
+        997..999 => {
+            let other = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
+            cluster.input(id, |raft| raft.report_unreachable(other));
+        }
+        999 => {
+            cluster.input(id, raft::Raft::campaign);
+        }
+        _ => {}
+    }
+}
+
+/// Applies `act` to a message in flight, mostly to an old one.
+fn with_message(cluster: &mut Cluster, dice: &mut Dice, act: impl FnOnce(&mut Cluster, usize)) {
+    let len = cluster.network.len() as u32;
+    if len > 0 {
+        let reach = if dice.below(4) == 0 { len } else { len.min(3) };
+        act(cluster, dice.below(reach) as usize);
+    }
+}
+
+/// Compacts as far as every disk reaches, since no snapshot could help a member that needs more.
+fn compact(cluster: &mut Cluster, id: u64) {
+    let Some(applied) = cluster.status(id).map(|status| status.applied) else { return };
+    let everywhere = |index: &u64| {
+        let term = cluster.nodes[usize::try_from(id - 1).unwrap()].disk.term(*index);
+        cluster.nodes.iter().all(|node| node.disk.term(*index) == term)
+    };
+    let index = (1..=applied).rev().find(everywhere).unwrap_or(0);
+    cluster.compact(id, index);
+}
+
+/// Ends all faults and waits until every member has applied a new proposal.
+fn heal(cluster: &mut Cluster) {
+    cluster.cut.clear();
+    for id in cluster.ids() {
+        if !cluster.is_up(id) {
+            cluster.start(id);
+        }
+    }
+    let mut proposed = None;
+    for round in 0..400 {
+        for id in cluster.ids() {
+            cluster.input(id, raft::Raft::tick);
+        }
+        cluster.settle();
+        if proposed.is_none() && round > 100 {
+            proposed = propose_on_leader(cluster);
+        }
+        let applied = cluster.checker.last_applied();
+        let all_there = cluster.ids().all(|id| cluster.status(id).is_some_and(|s| s.applied == applied));
+        if proposed.is_some_and(|index| applied >= index) && all_there {
+            return;
+        }
+    }
+    let statuses: Vec<String> =
+        cluster.ids().filter_map(|id| cluster.status(id)).map(|status| trace::status(&status)).collect();
+    panic!("no progress although all members run and all links work:\n{}", statuses.join("\n"));
+}
+
+/// Proposes on the leader, if there is one, and returns the index of the entry.
+fn propose_on_leader(cluster: &mut Cluster) -> Option<u64> {
+    let leader =
+        cluster.ids().find(|&id| cluster.status(id).is_some_and(|status| status.role == Role::Leader))?;
+    match cluster.propose(leader, &[Bytes::from_static(b"healed")]) {
+        Some(Ok(raft::Proposed::Appended { first_index, .. })) => Some(first_index),
+        _ => None,
+    }
+}
+
+/// Xorshift (Marsaglia 2003): the same throws for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 32) % u64::from(bound)) as u32
+    }
+}

@@ -1,0 +1,11 @@
+//! A cluster in one thread, under scripts and under random faults, with the invariants of Raft asserted after
+//! each step.
+
+#![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
+
+mod checker;
+mod cluster;
+mod disk;
+mod faults;
+mod script;
+mod trace;

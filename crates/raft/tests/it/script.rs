@@ -1,0 +1,182 @@
+//! Golden scripts: each file in `tests/scripts` is a story of one cluster.
+//!
+//! A file is a sequence of blocks, parted by empty lines: commands, a line `---`, and what they must print.
+//! `UPDATE=1 cargo test` writes what they do print. Lines that begin with `#` are for the reader.
+//!
+//! ```text
+//! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n]
+//! join 4                  a new member that knows nothing
+//! campaign 1              tick 1 5                propose 1 a b c
+//! conf 1 add 4            (or learner, remove)    read 1 context
+//! persist 1 [2]           all or so many writes   deliver [1>2]   all that is in flight now, or one link's
+//! drop [1>2]              settle                  write and deliver until nothing is left
+//! cut 1>2                 heal                    crash 1         start 1
+//! compact 1 5             unreachable 1 2         status          members 1       quiet <command>
+//! ```
+
+use std::fmt::Write;
+use std::path::Path;
+
+use bytes::Bytes;
+use proto::raftpb::{ConfState, Message};
+use raft::Config;
+
+use crate::cluster::{Cluster, encode_change};
+use crate::trace;
+
+#[test]
+fn scripts_print_what_they_say() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let printed = run(&text);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, printed).unwrap();
+        } else {
+            assert_eq!(printed, text, "{} prints otherwise; UPDATE=1 rewrites it", path.display());
+        }
+    }
+}
+
+/// The script with the output it gives.
+fn run(text: &str) -> String {
+    let mut cluster = None;
+    let mut printed = String::new();
+    for block in text.trim_end().split("\n\n") {
+        let commands = block.split("\n---").next().unwrap();
+        let mut output = Vec::new();
+        for command in commands.lines().filter(|line| !line.starts_with('#')) {
+            execute(&mut cluster, command, &mut output);
+        }
+        let output = output.join("\n");
+        let separator = if printed.is_empty() { "" } else { "\n" };
+        let rule = if commands.lines().all(|line| line.starts_with('#')) { "" } else { "---\n" };
+        writeln!(printed, "{separator}{commands}\n{rule}{output}").unwrap();
+    }
+    printed.trim_end().to_owned() + "\n"
+}
+
+fn execute(cluster: &mut Option<Cluster>, command: &str, output: &mut Vec<String>) {
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    if verb == "nodes" {
+        *cluster = Some(create(&words));
+        return;
+    }
+    let cluster = cluster.as_mut().expect("a script begins with nodes");
+    if verb == "quiet" {
+        execute_on(cluster, words[0], &words[1..], &mut Vec::new());
+        cluster.take_trace();
+        return;
+    }
+    execute_on(cluster, verb, &words, output);
+    output.append(&mut cluster.take_trace());
+}
+
+fn create(words: &[&str]) -> Cluster {
+    let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let config = Config {
+        max_inflight: option("inflight").map_or(512, |n| n.parse().unwrap()),
+        max_message_bytes: option("bytes").map_or(1 << 20, |n| n.parse().unwrap()),
+        pre_vote: words.contains(&"pre_vote"),
+        check_quorum: words.contains(&"check_quorum"),
+        ..default_config(0)
+    };
+    let learners = option("learners").map_or(0, number);
+    let mut cluster = Cluster::new(number(words[0]), learners, &config);
+    cluster.set_trace();
+    cluster
+}
+
+fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Vec<String>) {
+    let id = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let second = || number(words[1]);
+    match verb {
+        "join" => cluster.add(default_config(id), ConfState::default()),
+        "campaign" => {
+            cluster.input(id, raft::Raft::campaign);
+        }
+        "tick" => {
+            for _ in 0..second() {
+                cluster.input(id, raft::Raft::tick);
+            }
+        }
+        "propose" => {
+            let data: Vec<Bytes> = words[1..].iter().map(|&word| Bytes::from(word.to_owned())).collect();
+            report(cluster.propose(id, &data), output);
+        }
+        "conf" => {
+            let change = encode_change(words[1], number(words[2]));
+            report(cluster.input(id, |raft| raft.propose_conf_change(change)), output);
+        }
+        "read" => cluster.read(id, Bytes::from(words[1].to_owned())),
+        "persist" => cluster.persist(id, words.get(1).map_or(usize::MAX, |n| n.parse().unwrap()).min(99)),
+        "deliver" => each_message(cluster, words, Cluster::deliver),
+        "drop" => each_message(cluster, words, |cluster, at| drop(cluster.network.remove(at))),
+        "settle" => cluster.settle(),
+        "cut" => {
+            cluster.cut.insert(link(words[0]));
+        }
+        "heal" => cluster.cut.clear(),
+        "crash" => cluster.crash(id, 0),
+        "start" => cluster.start(id),
+        "compact" => cluster.compact(id, second()),
+        "unreachable" => {
+            cluster.input(id, |raft| raft.report_unreachable(second()));
+        }
+        "status" => {
+            let statuses = cluster.ids().filter_map(|id| cluster.status(id)).collect::<Vec<_>>();
+            output.extend(statuses.iter().map(trace::status));
+        }
+        "members" => output.extend(cluster.node(id).raft.as_ref().unwrap().members().map(trace::progress)),
+        _ => panic!("unknown command {verb}"),
+    }
+}
+
+fn default_config(id: u64) -> Config {
+    Config {
+        id,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        max_message_bytes: 1 << 20,
+        max_inflight: 512,
+        pre_vote: false,
+        check_quorum: false,
+        seed: 1,
+    }
+}
+
+/// Acts on what is in flight at the start, in order, of one link or of all.
+fn each_message(cluster: &mut Cluster, words: &[&str], act: impl Fn(&mut Cluster, usize)) {
+    let wanted = words.first().map(|word| link(word));
+    let is_wanted = |message: &Message| wanted.is_none_or(|link| link == (message.from, message.to));
+    let (mut at, mut left) = (0, cluster.network.len());
+    while left > 0 {
+        left -= 1;
+        if is_wanted(&cluster.network[at]) {
+            act(cluster, at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+fn report<T: std::fmt::Debug>(result: Option<Result<T, raft::Error>>, output: &mut Vec<String>) {
+    match result {
+        Some(Ok(done)) => output.push(format!("{done:?}")),
+        Some(Err(error)) => output.push(format!("error: {error}")),
+        None => output.push("error: down".to_owned()),
+    }
+}
+
+fn link(word: &str) -> (u64, u64) {
+    let (from, to) = word.split_once('>').unwrap();
+    (number(from), number(to))
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().unwrap()
+}
