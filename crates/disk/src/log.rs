@@ -93,8 +93,8 @@ impl RevisionLog {
     /// log. Cuts segments back to their listed lengths and removes those not listed: they are of no use, since the
     /// raft log is replayed from the checkpoint on.
     ///
-    /// [`Error::Corrupt`] if a listed segment is missing, too short, another one or out of order. Records are not
-    /// verified here but by [`RevisionLog::load`].
+    /// [`Error::Missing`] if a listed segment is not there, [`Error::Corrupt`] if it is too short, another one or out
+    /// of order. Records are not verified here but by [`RevisionLog::load`].
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -103,8 +103,9 @@ impl RevisionLog {
     ) -> Result<RevisionLog, Error> {
         assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
         disk.create_dir(dir).map_err(Error::io("create", dir))?;
-        let next_id = remove_unlisted(&*disk, dir, listed)?;
         let mut sealed = open_listed(&*disk, dir, listed)?;
+        // Last, so that a list that turns out wrong costs no file.
+        let next_id = remove_unlisted(&*disk, dir, listed)?;
         let tail = match listed.last() {
             Some(last) if !last.sealed => {
                 sealed.pop().map(|segment| Tail::resume(segment, options.segment_bytes)).transpose()?
@@ -333,11 +334,27 @@ fn segment_path(dir: &Path, id: u32) -> PathBuf {
     dir.join(format!("{id:016x}.{SEGMENT_EXTENSION}"))
 }
 
-/// The segment that a file belongs to, as its segment or its sidecar.
-fn segment_of(name: &str) -> Option<u64> {
-    let (id, extension) = name.split_once('.')?;
-    let is_ours = id.len() == 16 && [SEGMENT_EXTENSION, SIDECAR_EXTENSION].contains(&extension);
-    is_ours.then(|| u64::from_str_radix(id, 16).ok()).flatten()
+/// Opens the listed segments, checking that they follow each other.
+fn open_listed(
+    disk: &dyn Disk,
+    dir: &Path,
+    listed: &[checkpointpb::Segment],
+) -> Result<Vec<Arc<Segment>>, Error> {
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
+    for (i, entry) in listed.iter().enumerate() {
+        let id = u32::try_from(entry.id).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))?;
+        let segment = Segment::open(disk, segment_path(dir, id), id, entry.length)?;
+        let in_order = segments.last().is_none_or(|before| before.first() < segment.first());
+        if !in_order || segment.first().main != entry.first_revision {
+            let expected = format!("first revision {} as listed, in ascending order", entry.first_revision);
+            return Err(segment.corrupt(16, expected));
+        }
+        if !entry.sealed && i + 1 < listed.len() {
+            return Err(segment.corrupt(0, "a sealed segment, as all but the last"));
+        }
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
 }
 
 /// Removes the files of segments that are not listed, for good: an id may be given again, and nothing of its former
@@ -360,25 +377,9 @@ fn remove_unlisted(disk: &dyn Disk, dir: &Path, listed: &[checkpointpb::Segment]
     u32::try_from(newest + 1).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))
 }
 
-/// Opens the listed segments, checking that they follow each other.
-fn open_listed(
-    disk: &dyn Disk,
-    dir: &Path,
-    listed: &[checkpointpb::Segment],
-) -> Result<Vec<Arc<Segment>>, Error> {
-    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
-    for (i, entry) in listed.iter().enumerate() {
-        let id = u32::try_from(entry.id).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))?;
-        let segment = Segment::open(disk, segment_path(dir, id), id, entry.length)?;
-        let in_order = segments.last().is_none_or(|before| before.first() < segment.first());
-        if !in_order || segment.first().main != entry.first_revision {
-            let expected = format!("first revision {} as listed, in ascending order", entry.first_revision);
-            return Err(segment.corrupt(16, expected));
-        }
-        if !entry.sealed && i + 1 < listed.len() {
-            return Err(segment.corrupt(0, "a sealed segment, as all but the last"));
-        }
-        segments.push(Arc::new(segment));
-    }
-    Ok(segments)
+/// The segment that a file belongs to, as its segment or its sidecar.
+fn segment_of(name: &str) -> Option<u64> {
+    let (id, extension) = name.split_once('.')?;
+    let is_ours = id.len() == 16 && [SEGMENT_EXTENSION, SIDECAR_EXTENSION].contains(&extension);
+    is_ours.then(|| u64::from_str_radix(id, 16).ok()).flatten()
 }

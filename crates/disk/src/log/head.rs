@@ -47,7 +47,7 @@ impl Head {
             return Err((0, "the magic FERRETSG of a segment"));
         }
         if u32_at(28) != crc32c::crc32c(&bytes[..28]) {
-            return Err((28, "the checksum of the segment's head"));
+            return Err((0, "a segment head that matches its checksum"));
         }
         if u32_at(8) != FORMAT {
             return Err((8, "segment format 1"));

@@ -35,41 +35,54 @@ impl ReclaimPlan {
     /// a log may be under way.
     ///
     /// An error leaves the log as it is; after [`Error::NoSpace`] another plan may succeed later.
-    pub fn run(mut self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Rewritten, Error> {
-        let mut rewritten = Rewritten { segment: None, replaced: Vec::new(), moved: Vec::new() };
+    pub fn run(self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Rewritten, Error> {
         let survivors = self.survivors(keep)?;
-        if let Some(&(_, first, _)) = survivors.first() {
-            let bytes: u64 = survivors.iter().map(|(_, _, at)| at.record_len()).sum();
-            self.target.capacity = HEAD_LEN as u64 + bytes;
-            let mut tail = Tail::start(self.target.run()?, first);
-            for (source, revision, at) in survivors {
-                tail.push_copy(revision, &self.sources[source].read_record(at)?)?;
-            }
-            tail.flush()?;
-            let segment = tail.segment().clone();
-            sync::seal(&*self.disk, &segment)?;
-            let sidecar = Sidecar::load(&*self.disk, &segment)?;
-            rewritten.moved =
-                sidecar.entries().map(|entry| (entry.key, entry.meta.revision, entry.at)).collect();
-            rewritten.segment = Some(segment);
-        }
-        rewritten.replaced = self.sources;
+        let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Vec::new() };
+        let Some(&Survivor { revision: first, .. }) = survivors.first() else { return Ok(rewritten) };
+        let records_len: u64 = survivors.iter().map(|survivor| survivor.at.record_len()).sum();
+        let target = PrepareSegment { capacity: HEAD_LEN as u64 + records_len, ..self.target }.run()?;
+        let path = target.path.clone();
+        let copied = copy(&survivors, &rewritten.replaced, Tail::start(target, first))
+            .and_then(|segment| Ok((sync::seal(&*self.disk, &segment)?, segment)));
+        let (sidecar, segment) = copied.inspect_err(|_| {
+            // Gives back the space; if that fails too, the file goes as an orphan at the next start.
+            let _ = self.disk.remove(&path);
+        })?;
+        rewritten.moved = sidecar.entries().map(|entry| (entry.key, entry.meta.revision, entry.at)).collect();
+        rewritten.segment = Some(segment);
         Ok(rewritten)
     }
 
-    /// The records to copy: index of the source, revision, location.
-    fn survivors(
-        &self,
-        keep: &dyn Fn(&[u8], Revision) -> bool,
-    ) -> Result<Vec<(usize, Revision, Location)>, Error> {
+    fn survivors(&self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Vec<Survivor>, Error> {
         let mut survivors = Vec::new();
-        for (i, source) in self.sources.iter().enumerate() {
-            let sidecar = Sidecar::load(&*self.disk, source)?;
+        for (source, segment) in self.sources.iter().enumerate() {
+            let sidecar = Sidecar::load(&*self.disk, segment)?;
             let kept = sidecar.entries().filter(|entry| keep(&entry.key, entry.meta.revision));
-            survivors.extend(kept.map(|entry| (i, entry.meta.revision, entry.at)));
+            survivors.extend(kept.map(|entry| Survivor {
+                source,
+                revision: entry.meta.revision,
+                at: entry.at,
+            }));
         }
         Ok(survivors)
     }
+}
+
+/// A record to copy.
+#[derive(Debug)]
+struct Survivor {
+    /// Index of its segment among the sources.
+    source: usize,
+    revision: Revision,
+    at: Location,
+}
+
+fn copy(survivors: &[Survivor], sources: &[Arc<Segment>], mut to: Tail) -> Result<Arc<Segment>, Error> {
+    for survivor in survivors {
+        to.push_copy(survivor.revision, &sources[survivor.source].read_record(survivor.at)?)?;
+    }
+    to.flush()?;
+    Ok(to.segment().clone())
 }
 
 /// What a plan has made.

@@ -4,6 +4,8 @@
 //! Only the log's writer (see [`super::tail`]) adds bytes. Flushed bytes never change, so they are read through
 //! views without a lock.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,19 +54,20 @@ impl Segment {
         }
     }
 
-    /// Opens segment `id`, of which `length` bytes are durable, and cuts off what follows them.
+    /// Opens segment `id`, of which `length` bytes are durable, and cuts off what follows them. All bytes count as
+    /// live.
     pub(super) fn open(disk: &dyn Disk, path: PathBuf, id: u32, length: u64) -> Result<Segment, Error> {
-        let file = disk.open(&path).map_err(Error::io("open", &path))?;
+        let file = disk.open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => missing(&path),
+            _ => Error::io("open", &path)(error),
+        })?;
         let file_len = file.len().map_err(Error::io("measure", &path))?;
         if file_len < length {
             return Err(Error::corrupt(&path, file_len, format!("{length} bytes, as the checkpoint lists")));
         }
-        if length < HEAD_LEN as u64 {
-            return Err(Error::corrupt(
-                &path,
-                0,
-                format!("a checkpoint that lists over {HEAD_LEN} bytes of it"),
-            ));
+        if !(HEAD_LEN as u64..=u32::MAX.into()).contains(&length) {
+            let expected = format!("between {HEAD_LEN} bytes and 4 GiB, where {length} bytes are listed");
+            return Err(Error::corrupt(&path, 0, expected));
         }
         if file_len > length {
             file.set_len(length).map_err(Error::io("cut", &path))?;
@@ -200,7 +203,14 @@ impl Segment {
     }
 
     /// An error about the bytes at `offset`.
-    pub(super) fn corrupt(&self, offset: u64, expected: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    pub(super) fn corrupt(&self, offset: u64, expected: impl Into<Cow<'static, str>>) -> Error {
         Error::corrupt(&self.path, offset, expected)
     }
+}
+
+/// The segment at `path` is not there.
+fn missing(path: &Path) -> Error {
+    let name = path.file_name().unwrap_or_default().display();
+    let dir = path.parent().unwrap_or(path).to_path_buf();
+    Error::Missing { dir, expected: format!("segment {name}, which the checkpoint lists") }
 }

@@ -69,13 +69,12 @@ impl Sidecar {
     /// Writes the sidecar beside `segment`, replacing what stands there, and makes its content durable.
     pub(super) fn save(&self, disk: &dyn Disk, segment: &Segment) -> Result<(), Error> {
         let path = path(segment);
-        match disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path)(error));
-            }
-            _ => {}
+        let mut created = disk.create(&path);
+        if created.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+            disk.remove(&path).map_err(Error::io("remove", &path))?;
+            created = disk.create(&path);
         }
-        let file = disk.create(&path).map_err(Error::io("create", &path))?;
+        let file = created.map_err(Error::io("create", &path))?;
         file.write_at(0, &self.bytes).map_err(Error::io("write", &path))?;
         file.sync().map_err(Error::io("sync", &path))?;
         segment.set_sidecar();

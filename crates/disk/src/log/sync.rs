@@ -56,14 +56,15 @@ impl SyncJob {
     }
 }
 
-/// Makes a full segment durable, gives back the space behind its records and writes its sidecar.
-pub(super) fn seal(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<(), Error> {
+/// Makes a full segment durable, gives back the space behind its records and writes its sidecar, which is returned.
+pub(super) fn seal(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<Sidecar, Error> {
     segment.trim(segment.flushed())?;
     segment.sync(segment.flushed())?;
-    match Sidecar::build(segment)?.save(disk, segment) {
+    let sidecar = Sidecar::build(segment)?;
+    match sidecar.save(disk, segment) {
         // A sidecar only makes a restart faster, so a full disk must not keep a checkpoint from being taken. The
         // next job tries again.
-        Err(Error::NoSpace { .. }) => Ok(()),
-        result => result,
+        Ok(()) | Err(Error::NoSpace { .. }) => Ok(sidecar),
+        Err(error) => Err(error),
     }
 }

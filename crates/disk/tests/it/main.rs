@@ -1,0 +1,8 @@
+//! Tests of the crate through its public interface, on the simulated disk unless they say otherwise.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod log;
+mod log_damage;
+mod log_reclaim;
+mod log_rig;
