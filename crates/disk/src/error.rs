@@ -71,6 +71,12 @@ impl Error {
         }
     }
 
+    /// Like [`Error::io`] where a full disk is no excuse: the call must not be repeated, since what the file holds is
+    /// unknown.
+    pub(crate) fn fatal(op: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { path: path.to_path_buf(), op, source }
+    }
+
     /// Bytes at `offset` of `path` are not what was written.
     pub(crate) fn corrupt(path: &Path, offset: u64, expected: impl Into<Cow<'static, str>>) -> Error {
         Error::Corrupt { path: path.to_path_buf(), offset, expected: expected.into() }

@@ -1,14 +1,18 @@
 //! Persist: files, the write-ahead log, the revision log, checkpoints. The only crate that opens files.
 
 pub mod checkpoint;
+mod data_dir;
 mod error;
 mod files;
 pub mod log;
 mod real;
 mod sim;
+pub mod wal;
 
+pub use data_dir::DataDir;
 pub use error::Error;
 pub use files::{Disk, File};
 pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use real::RealDisk;
 pub use sim::{Ops, SimDisk};
+pub use wal::Wal;

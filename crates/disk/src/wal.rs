@@ -1,0 +1,371 @@
+//! The write-ahead log: what a member has promised, in the order it promised it, in etcd's format.
+//!
+//! Owns the files of one directory. Entries, states and checkpoint marks flow in; they come back when the log is opened.
+//!
+//! ```text
+//! 0000000000000000-0000000000000000.wal     sequence number - index of the next entry when the file was begun
+//! 0000000000000001-00000000000003e9.wal
+//!   crc | metadata | state | entry entry .. state | snapshot | entry ..  zeros to 64,000,000 bytes
+//!   `-- head of each file -'                                             (of the last file alone)
+//!
+//! frame:  length word (8, little-endian: length, padding) | walpb.Record { type, crc, data } | 0 to 7 zeros
+//! crc:    CRC-32C over the data of all records since the first file, carried from file to file
+//! ```
+//!
+//! Invariants: a file is durable to its end before the next one has its name; bytes behind the last record are zero;
+//! a log that failed to write or sync is never written again. Does not decide what is durable when: [`Wal::append`]
+//! writes, [`Wal::sync`] makes durable, and the node keeps promises back in between. See `docs/wal.md`.
+
+mod decode;
+mod encode;
+mod file_name;
+mod recover;
+mod replay;
+mod segment;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use prost::Message;
+use proto::raftpb::{Entry, HardState};
+use proto::{etcdserverpb, walpb};
+
+use crate::error::Error;
+use crate::files::Disk;
+use encode::{Kind, push_entry, push_record};
+use file_name::FileName;
+use recover::Tail;
+use replay::Replay;
+
+pub use recover::Repair;
+pub use segment::{PrepareNext, Prepared};
+
+/// Length of a log file in bytes: etcd's.
+pub const SEGMENT_BYTES: u64 = 64_000_000;
+
+/// Whose log it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metadata {
+    /// The member.
+    pub member_id: u64,
+    /// Its cluster.
+    pub cluster_id: u64,
+}
+
+/// What an opened log holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovered {
+    /// Whose log it is.
+    pub metadata: Metadata,
+    /// The last state; its term is at least that of every entry.
+    pub hard_state: HardState,
+    /// Entries above the index asked for, without a gap.
+    pub entries: Vec<Entry>,
+    /// Checkpoint marks in the files read, in the order they were recorded.
+    pub snapshots: Vec<walpb::Snapshot>,
+    /// The torn end that was cut off, if there was one.
+    pub repaired: Option<Repair>,
+}
+
+/// A log open for appending; owned by one thread.
+///
+/// After [`Error::NoSpace`] the log is as it was and the call may be repeated. Any other error of a write or a sync is
+/// final: every later one fails with [`Error::Failed`].
+#[derive(Debug)]
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    metadata: Metadata,
+    /// From the oldest to the one that is appended to.
+    files: Vec<FileName>,
+    tail: Tail,
+    chain: u32,
+    hard_state: HardState,
+    last_index: u64,
+    prepared: Option<Prepared>,
+    buffer: Vec<u8>,
+    unsynced: bool,
+    failed: bool,
+}
+
+impl Wal {
+    /// Creates a log in `dir`, which must not exist while its parent must. Durable when it returns; a crash before
+    /// leaves no `dir`.
+    pub fn create(disk: Arc<dyn Disk>, dir: &Path, metadata: Metadata) -> Result<Wal, Error> {
+        Wal::create_sized(disk, dir, metadata, SEGMENT_BYTES)
+    }
+
+    /// [`Wal::create`] with files of `segment_bytes`, for tests and simulations.
+    pub fn create_sized(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        metadata: Metadata,
+        segment_bytes: u64,
+    ) -> Result<Wal, Error> {
+        if disk.list(dir).is_ok() {
+            return Err(Error::io("create", dir)(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        let staging = dir.with_extension("tmp");
+        let name = FileName { seq: 0, first_index: 0 };
+        let (mut buffer, mut chain) = (Vec::new(), 0);
+        push_head(&mut buffer, &mut chain, metadata);
+        push_record(&mut buffer, &mut chain, Kind::Snapshot, [&[], &[]]);
+
+        disk.create_dir(&staging).map_err(Error::io("create", &staging))?;
+        let path = staging.join(name.to_string());
+        let file = segment::create(&*disk, &path, segment_bytes)?;
+        file.write_at(0, &buffer).map_err(Error::io("write", &path))?;
+        file.sync().map_err(Error::io("sync", &path))?;
+        disk.sync_dir(&staging).map_err(Error::io("sync", &staging))?;
+        disk.rename(&staging, dir).map_err(Error::io("rename", &staging))?;
+        let parent = dir.parent().expect("a log's directory is not the root");
+        disk.sync_dir(parent).map_err(Error::io("sync", parent))?;
+
+        let offset = buffer.len() as u64;
+        let tail = Tail { path: dir.join(name.to_string()), file, offset, allocated: segment_bytes };
+        let replay = Replay::new(0);
+        Ok(Wal::new(disk, dir, segment_bytes, metadata, vec![name], tail, chain, &replay))
+    }
+
+    /// Opens the log in `dir` for appending and returns what it holds above `from_index`, the index of the checkpoint
+    /// that the member starts from (0 without one). A torn end is cut off, which is durable when it returns.
+    ///
+    /// Fails with [`Error::Missing`] if a file with entries needed is not there, with [`Error::Corrupt`] if something
+    /// that was durable has changed.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, from_index: u64) -> Result<(Wal, Recovered), Error> {
+        Wal::open_sized(disk, dir, from_index, SEGMENT_BYTES)
+    }
+
+    /// [`Wal::open`] where new files are of `segment_bytes`, for tests and simulations.
+    pub fn open_sized(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        from_index: u64,
+        segment_bytes: u64,
+    ) -> Result<(Wal, Recovered), Error> {
+        let files = file_name::list(&*disk, dir)?;
+        let start = file_name::start(dir, &files, from_index)?;
+        let mut replay = Replay::new(from_index);
+        let (tail, chain, repaired) = recover::read(&*disk, dir, &files[start..], &mut replay)?;
+        let metadata = replay.metadata.expect("each file read has begun with metadata");
+        let wal = Wal::new(disk, dir, segment_bytes, metadata, files, tail, chain, &replay);
+        let Replay { hard_state, entries, snapshots, .. } = replay;
+        Ok((wal, Recovered { metadata, hard_state, entries, snapshots, repaired }))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where a log's fields come together")]
+    fn new(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        segment_bytes: u64,
+        metadata: Metadata,
+        files: Vec<FileName>,
+        tail: Tail,
+        chain: u32,
+        replay: &Replay,
+    ) -> Wal {
+        Wal {
+            disk,
+            dir: dir.to_path_buf(),
+            segment_bytes,
+            metadata,
+            files,
+            tail,
+            chain,
+            hard_state: replay.hard_state,
+            last_index: replay.last_index(),
+            prepared: None,
+            buffer: Vec::new(),
+            unsynced: false,
+            failed: false,
+        }
+    }
+
+    /// Writes `entries`, then `hard_state`. Not durable before [`Wal::sync`]. The first entry must not leave a gap
+    /// behind the last one written; an earlier index replaces what was written from there on.
+    pub fn append(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), Error> {
+        if let Some(first) = entries.first() {
+            assert!((1..=self.last_index + 1).contains(&first.index), "entry {} leaves a gap", first.index);
+        }
+        self.write(|buffer, chain| {
+            for entry in entries {
+                push_entry(buffer, chain, entry);
+            }
+            if let Some(state) = hard_state {
+                push_record(buffer, chain, Kind::State, [&state.encode_to_vec(), &[]]);
+            }
+        })?;
+        self.last_index = entries.last().map_or(self.last_index, |entry| entry.index);
+        self.hard_state = hard_state.copied().unwrap_or(self.hard_state);
+        Ok(())
+    }
+
+    /// Makes everything written so far durable. An error is final.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.unsynced {
+            let synced = self.tail.file.sync().map_err(Error::fatal("sync", &self.tail.path));
+            self.settle(synced)?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Records that a checkpoint at `snapshot` is durable, and makes the record durable. A checkpoint beyond the
+    /// last entry (received from the leader) must be recorded before a state that commits it is appended.
+    ///
+    /// `snapshot.conf_state` must be there: etcd refuses the record without.
+    pub fn record_snapshot(&mut self, snapshot: &walpb::Snapshot) -> Result<(), Error> {
+        assert!(snapshot.conf_state.is_some(), "a checkpoint names the members");
+        let data = snapshot.encode_to_vec();
+        self.write(|buffer, chain| push_record(buffer, chain, Kind::Snapshot, [&data, &[]]))?;
+        self.last_index = self.last_index.max(snapshot.index);
+        self.sync()
+    }
+
+    /// Whether it is time to prepare the next file: the current one is half full and none is ready.
+    pub fn needs_next(&self) -> bool {
+        self.prepared.is_none() && self.tail.offset >= self.segment_bytes / 2
+    }
+
+    /// The job that prepares the next file; run it on another thread, one at a time, and hand the result to
+    /// [`Wal::adopt`]. Without one the log makes the file itself when it needs it, which stalls it.
+    pub fn next_file(&self) -> PrepareNext {
+        PrepareNext::new(Arc::clone(&self.disk), &self.dir, self.segment_bytes)
+    }
+
+    /// Takes a prepared file for later use.
+    pub fn adopt(&mut self, prepared: Prepared) {
+        self.prepared = Some(prepared);
+    }
+
+    /// Bytes that can be written without allocating: the rest of the current file and the prepared one. A frame takes
+    /// up to 64 bytes more than an entry's data; a batch is never split, so up to one batch less may fit.
+    pub fn room(&self) -> u64 {
+        let prepared = self.prepared.as_ref().map_or(0, |prepared| prepared.len);
+        self.tail.allocated.saturating_sub(self.tail.offset) + prepared
+    }
+
+    /// Removes the files that hold no entry above `index`, never the one that begins at or before it last; returns
+    /// them from the oldest on. A member may then open the log from `index` or above.
+    pub fn release(&mut self, index: u64) -> Result<Vec<PathBuf>, Error> {
+        self.check()?;
+        let keep_from = self.files.iter().rposition(|file| file.first_index <= index).unwrap_or(0);
+        let mut removed = Vec::new();
+        for name in &self.files[..keep_from] {
+            let path = self.dir.join(name.to_string());
+            self.disk.remove(&path).map_err(Error::io("remove", &path))?;
+            removed.push(path);
+        }
+        self.files.drain(..keep_from);
+        if !removed.is_empty() {
+            self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
+        }
+        Ok(removed)
+    }
+
+    /// Writes the records that `push` appends to the buffer; it may be called twice. A full file is ended before, not
+    /// after, so that a full disk changes nothing. A batch that does not fit overshoots, as in etcd, unless the disk
+    /// has no room for that: then a prepared file takes it.
+    fn write(&mut self, push: impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
+        self.check()?;
+        if self.tail.offset >= self.segment_bytes {
+            self.cut()?;
+        }
+        match self.write_to_tail(&push) {
+            Err(Error::NoSpace { .. }) if self.prepared.is_some() => {
+                self.cut()?;
+                self.write_to_tail(&push)
+            }
+            written => written,
+        }
+    }
+
+    fn write_to_tail(&mut self, push: &impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
+        let mut chain = self.chain;
+        self.buffer.clear();
+        push(&mut self.buffer, &mut chain);
+        let end = self.tail.offset + self.buffer.len() as u64;
+        if end > self.tail.allocated {
+            let reserved = self.tail.file.reserve(end).map_err(Error::io("extend", &self.tail.path));
+            self.settle(reserved)?;
+            self.tail.allocated = end;
+        }
+        let written = self.tail.file.write_at(self.tail.offset, &self.buffer);
+        self.settle(written.map_err(Error::fatal("write", &self.tail.path)))?;
+        self.tail.offset = end;
+        self.chain = chain;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Ends the current file and begins the next. The old file is cut to its records and durable before the new one
+    /// has its name, so that a log always reads without a gap.
+    fn cut(&mut self) -> Result<(), Error> {
+        let next = match self.prepared.take() {
+            Some(next) => next,
+            None => self.next_file().run()?,
+        };
+        let begun = self.begin_file(next);
+        self.settle(begun)
+    }
+
+    fn begin_file(&mut self, next: Prepared) -> Result<(), Error> {
+        let mut chain = self.chain;
+        self.buffer.clear();
+        push_head(&mut self.buffer, &mut chain, self.metadata);
+        if self.hard_state != HardState::default() {
+            push_record(&mut self.buffer, &mut chain, Kind::State, [&self.hard_state.encode_to_vec(), &[]]);
+        }
+        next.file.write_at(0, &self.buffer).map_err(Error::io("write", &next.path))?;
+        next.file.sync().map_err(Error::io("sync", &next.path))?;
+
+        let old = &mut self.tail;
+        old.file.set_len(old.offset).map_err(Error::io("cut", &old.path))?;
+        old.allocated = old.offset;
+        old.file.sync().map_err(Error::fatal("sync", &old.path))?;
+
+        let last = self.files.last().expect("a log has a file");
+        let name = FileName { seq: last.seq + 1, first_index: self.last_index + 1 };
+        let path = self.dir.join(name.to_string());
+        self.disk.rename(&next.path, &path).map_err(Error::io("rename", &next.path))?;
+        self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
+
+        self.tail = Tail { path, file: next.file, offset: self.buffer.len() as u64, allocated: next.len };
+        self.files.push(name);
+        self.chain = chain;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.failed { Err(Error::Failed { path: self.dir.clone() }) } else { Ok(()) }
+    }
+
+    /// Remembers a failure after which the log must not be used.
+    fn settle(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        self.failed |= matches!(result, Err(ref error) if !matches!(error, Error::NoSpace { .. }));
+        result
+    }
+}
+
+impl Metadata {
+    fn encode(self) -> Vec<u8> {
+        etcdserverpb::Metadata { node_id: self.member_id, cluster_id: self.cluster_id }.encode_to_vec()
+    }
+
+    fn decode(data: &[u8]) -> Option<Metadata> {
+        let message = etcdserverpb::Metadata::decode(data).ok()?;
+        Some(Metadata { member_id: message.node_id, cluster_id: message.cluster_id })
+    }
+}
+
+/// The records that begin each file: the chain so far, and whose log it is.
+fn push_head(buffer: &mut Vec<u8>, chain: &mut u32, metadata: Metadata) {
+    push_record(buffer, chain, Kind::Crc, [&[], &[]]);
+    push_record(buffer, chain, Kind::Metadata, [&metadata.encode(), &[]]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! What the records of a log add up to.
+//!
+//! Pure: takes records in order and knows no files. The rules are etcd's: an entry replaces every collected entry from
+//! its index on, the last state wins. Since a record's type is outside its checksum, each record is also held against
+//! what raft can have written, so that one read as another type is found out.
+
+use std::borrow::Cow;
+
+use prost::Message;
+use prost::bytes::Bytes;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use proto::raftpb::{Entry, EntryType, HardState};
+use proto::walpb::Snapshot;
+
+use super::Metadata;
+use super::decode::Record;
+use super::encode::Kind;
+
+/// Why a record cannot follow those before it: what should stand in its place.
+pub(super) type Refusal = Cow<'static, str>;
+
+/// The sum of the records read so far.
+#[derive(Debug)]
+pub(super) struct Replay {
+    from_index: u64,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) hard_state: HardState,
+    /// Contiguous, the first at `from_index + 1`.
+    pub(super) entries: Vec<Entry>,
+    pub(super) snapshots: Vec<Snapshot>,
+}
+
+impl Replay {
+    /// Collects the entries above `from_index`.
+    pub(super) fn new(from_index: u64) -> Replay {
+        Replay {
+            from_index,
+            metadata: None,
+            hard_state: HardState::default(),
+            entries: Vec::new(),
+            snapshots: Vec::new(),
+        }
+    }
+
+    /// Takes the second record of a file, which says whose log it is.
+    pub(super) fn head(&mut self, record: Option<Record<'_>>) -> Result<(), Refusal> {
+        let metadata = match record {
+            Some(Record { kind: Kind::Metadata, data, .. }) => Metadata::decode(data),
+            _ => None,
+        };
+        let metadata = metadata.ok_or("the metadata record, second in each file")?;
+        if *self.metadata.get_or_insert(metadata) != metadata {
+            return Err("the same member and cluster as in the file before".into());
+        }
+        Ok(())
+    }
+
+    /// Takes any record after the head of a file.
+    pub(super) fn record(&mut self, record: Record<'_>) -> Result<(), Refusal> {
+        match record.kind {
+            Kind::Entry => self.entry(record.data),
+            Kind::State => self.state(record.data),
+            Kind::Snapshot => {
+                let snapshot = Snapshot::decode(record.data).map_err(|_| "a snapshot record")?;
+                self.snapshots.push(snapshot);
+                Ok(())
+            }
+            Kind::Metadata | Kind::Crc => Err("an entry, a state or a snapshot record".into()),
+        }
+    }
+
+    /// Index of the newest entry known of, as an entry or as part of a checkpoint.
+    pub(super) fn last_index(&self) -> u64 {
+        let checkpointed = self.snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
+        checkpointed.max(self.from_index + self.entries.len() as u64)
+    }
+
+    /// Holds the sum against the one promise that spans records, that what is committed is in the log, and mends the
+    /// one tear that leaves whole records: entries whose state was lost carry a term the member has certainly
+    /// reached. It has not voted in that term, or the vote would have been durable before.
+    pub(super) fn finish(&mut self) -> Result<(), Refusal> {
+        if self.hard_state.commit > self.last_index() {
+            let (commit, last) = (self.hard_state.commit, self.last_index());
+            return Err(format!("entries up to the committed index {commit}; the last is {last}").into());
+        }
+        let newest_term = self.entries.last().map_or(0, |entry| entry.term);
+        if newest_term > self.hard_state.term {
+            self.hard_state = HardState { term: newest_term, vote: 0, ..self.hard_state };
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, data: &[u8]) -> Result<(), Refusal> {
+        // Copied, not sliced: a slice would keep the whole file in memory as long as the entry lives.
+        let entry = Entry::decode(Bytes::copy_from_slice(data)).map_err(|_| "an entry")?;
+        let kind = EntryType::try_from(entry.r#type).map_err(|_| "an entry of a known type")?;
+        if entry.term == 0
+            || entry.index == 0
+            || (kind == EntryType::EntryConfChange && entry.data.is_empty())
+        {
+            return Err("an entry with term, index and, for a change of members, data".into());
+        }
+        if entry.index <= self.from_index {
+            return Ok(());
+        }
+        if entry.index <= self.hard_state.commit && self.entries.len() as u64 + self.from_index >= entry.index
+        {
+            let commit = self.hard_state.commit;
+            return Err(format!("an entry above the committed index {commit}").into());
+        }
+        let position = (entry.index - self.from_index - 1) as usize;
+        if position > self.entries.len() {
+            let next = self.from_index + 1 + self.entries.len() as u64;
+            return Err(format!("an entry of index {next} or before").into());
+        }
+        self.entries.truncate(position);
+        if self.entries.last().is_some_and(|before| before.term > entry.term) {
+            return Err("an entry of no lower term than the one before".into());
+        }
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    fn state(&mut self, data: &[u8]) -> Result<(), Refusal> {
+        let state = HardState::decode(data).ok().filter(|_| has_only_state_fields(data)).ok_or("a state")?;
+        let newest_term = self.entries.last().map_or(0, |entry| entry.term);
+        if state.term < self.hard_state.term.max(newest_term).max(1) || state.commit < self.hard_state.commit
+        {
+            return Err("a state whose term and commit index do not go back".into());
+        }
+        self.hard_state = state;
+        Ok(())
+    }
+}
+
+/// Whether `data` holds no field beyond those of a state, 1 to 3: an entry with data has a fourth.
+fn has_only_state_fields(mut data: &[u8]) -> bool {
+    while !data.is_empty() {
+        let known = decode_key(&mut data).is_ok_and(|(tag, wire_type)| {
+            tag <= 3 && skip_field(wire_type, tag, &mut data, DecodeContext::default()).is_ok()
+        });
+        if !known {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(term: u64, index: u64) -> Entry {
+        Entry { term, index, data: Bytes::from_static(b"data"), ..Entry::default() }
+    }
+
+    fn replay(from_index: u64, entries: &[Entry]) -> Replay {
+        let mut replay = Replay::new(from_index);
+        for entry in entries {
+            replay.entry(&entry.encode_to_vec()).unwrap();
+        }
+        replay
+    }
+
+    fn state(replay: &mut Replay, term: u64, commit: u64) -> Result<(), Refusal> {
+        replay.state(&HardState { term, vote: 1, commit }.encode_to_vec())
+    }
+
+    #[test]
+    fn an_entry_replaces_everything_from_its_index_on() {
+        let replay = replay(0, &[entry(1, 1), entry(1, 2), entry(1, 3), entry(2, 2)]);
+        assert_eq!(replay.entries, [entry(1, 1), entry(2, 2)]);
+        assert_eq!(replay.last_index(), 2);
+    }
+
+    #[test]
+    fn entries_up_to_the_wanted_index_are_left_out() {
+        assert_eq!(replay(2, &[entry(1, 1), entry(1, 2), entry(1, 3)]).entries, [entry(1, 3)]);
+        assert_eq!(replay(2, &[entry(1, 1)]).last_index(), 2);
+    }
+
+    #[test]
+    fn a_gap_is_refused() {
+        let refusal = replay(0, &[entry(1, 1)]).entry(&entry(1, 3).encode_to_vec()).unwrap_err();
+        assert_eq!(refusal, "an entry of index 2 or before");
+    }
+
+    #[test]
+    fn a_committed_entry_is_never_replaced() {
+        let mut replay = replay(0, &[entry(1, 1), entry(1, 2)]);
+        state(&mut replay, 1, 2).unwrap();
+        let refusal = replay.entry(&entry(2, 2).encode_to_vec()).unwrap_err();
+        assert_eq!(refusal, "an entry above the committed index 2");
+    }
+
+    #[test]
+    fn a_state_that_goes_back_is_refused() {
+        let mut replay = replay(0, &[entry(3, 1)]);
+        assert!(state(&mut replay, 2, 0).is_err(), "below an entry's term");
+        state(&mut replay, 4, 1).unwrap();
+        assert!(state(&mut replay, 3, 1).is_err());
+        assert!(state(&mut replay, 4, 0).is_err());
+    }
+
+    #[test]
+    fn an_entry_is_not_read_as_a_state() {
+        assert!(Replay::new(0).state(&entry(1, 1).encode_to_vec()).is_err());
+        let empty = Entry { term: 1, index: 1, ..Entry::default() };
+        assert!(Replay::new(0).state(&empty.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn the_term_is_never_below_that_of_the_log() {
+        let mut replay = replay(0, &[entry(1, 1)]);
+        state(&mut replay, 1, 1).unwrap();
+        replay.entry(&entry(3, 2).encode_to_vec()).unwrap();
+        replay.finish().unwrap();
+        assert_eq!(replay.hard_state, HardState { term: 3, vote: 0, commit: 1 });
+    }
+
+    #[test]
+    fn a_log_that_lacks_what_it_committed_is_refused() {
+        let mut replay = replay(0, &[entry(1, 1)]);
+        state(&mut replay, 1, 5).unwrap();
+        assert_eq!(replay.finish().unwrap_err(), "entries up to the committed index 5; the last is 1");
+        replay.snapshots.push(Snapshot { index: 5, term: 1, conf_state: None });
+        replay.finish().unwrap();
+    }
+}

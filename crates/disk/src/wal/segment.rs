@@ -1,0 +1,109 @@
+//! Files of the log before they are part of it: zero-filled ahead of use, off the thread that writes.
+//!
+//! Zeros are written, not only allocated, so that a later sync of records writes no metadata, and so that a sector
+//! no record reached reads as zero, by which a torn end is known.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::files::{Disk, File};
+
+/// Name of a prepared file; `.tmp` is what etcd ignores in a log directory.
+pub(super) const PREPARED_NAME: &str = "0.tmp";
+/// Zeros written at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// A job that makes the log's next file; run it on any thread.
+#[derive(Debug)]
+pub struct PrepareNext {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    len: u64,
+}
+
+/// A zero-filled file, ready to become the log's next.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) file: Arc<dyn File>,
+    pub(super) path: PathBuf,
+    pub(super) len: u64,
+}
+
+impl PrepareNext {
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
+        PrepareNext { disk, path: dir.join(PREPARED_NAME), len }
+    }
+
+    /// Writes and syncs the file, replacing what an earlier job left. On an error nothing is left; after
+    /// [`Error::NoSpace`] a retry is safe once there is room.
+    pub fn run(&self) -> Result<Prepared, Error> {
+        let file = create(&*self.disk, &self.path, self.len).inspect_err(|_| {
+            // The error that matters is the one that led here; a rest of the file is replaced by the next job.
+            let _ = self.disk.remove(&self.path);
+        })?;
+        Ok(Prepared { file, path: self.path.clone(), len: self.len })
+    }
+}
+
+/// Creates `path` holding `len` durable zeros, in place of any file of that name.
+pub(super) fn create(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, Error> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", path)(error));
+        }
+        _ => {}
+    }
+    let file = disk.create(path).map_err(Error::io("create", path))?;
+    fill_with_zeros(&*file, 0, len).map_err(Error::io("zero-fill", path))?;
+    file.sync().map_err(Error::io("sync", path))?;
+    Ok(file)
+}
+
+/// Writes zeros from `start` to `end`.
+pub(super) fn fill_with_zeros(file: &dyn File, start: u64, end: u64) -> io::Result<()> {
+    let zeros = vec![0; CHUNK_BYTES.min(end.saturating_sub(start)) as usize];
+    let mut at = start;
+    while at < end {
+        let n = CHUNK_BYTES.min(end - at);
+        file.write_at(at, &zeros[..n as usize])?;
+        at += n;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+
+    fn job(disk: &SimDisk, len: u64) -> PrepareNext {
+        PrepareNext::new(Arc::new(disk.clone()), Path::new("/"), len)
+    }
+
+    #[test]
+    fn a_prepared_file_is_long_and_zero() {
+        let disk = SimDisk::new(1);
+        let prepared = job(&disk, 3 * CHUNK_BYTES + 5).run().unwrap();
+        assert_eq!(prepared.file.len().unwrap(), 3 * CHUNK_BYTES + 5);
+        assert_eq!(disk.ops().written_bytes, 3 * CHUNK_BYTES + 5);
+    }
+
+    #[test]
+    fn what_an_earlier_job_left_is_replaced() {
+        let disk = SimDisk::new(1);
+        disk.create(&Path::new("/").join(PREPARED_NAME)).unwrap().write_at(0, &[7; 9000]).unwrap();
+        let prepared = job(&disk, 4096).run().unwrap();
+        assert_eq!(prepared.file.view(0, 4096).unwrap(), vec![0; 4096]);
+        assert_eq!(prepared.file.len().unwrap(), 4096);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing_behind() {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(Some(CHUNK_BYTES + 1));
+        assert!(matches!(job(&disk, 2 * CHUNK_BYTES).run(), Err(Error::NoSpace { .. })));
+        assert!(disk.list(Path::new("/")).unwrap().is_empty());
+    }
+}
