@@ -1,0 +1,281 @@
+//! One run: connect, fill, warm up, measure, stop.
+//!
+//! The caller's thread only coordinates; the load comes from generator threads, each with a runtime of its
+//! own, so that they share nothing but the phase. CPU is read at both ends of the measured time, from the
+//! server and from this process, and set against the operations that ended between.
+//! Ctrl-C ends the measured time early; what was counted until then is the result.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use crate::error::Error;
+use crate::meter::{Meter, Phase};
+use crate::pace::Pace;
+use crate::process::Reading;
+use crate::settings::Settings;
+use crate::stats::Tally;
+use crate::workload::{self, Shared};
+
+/// How long answers to the last operations are waited for.
+const GRACE: Duration = Duration::from_secs(2);
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// What a run has measured.
+pub(crate) struct Outcome {
+    /// Operations and their latencies.
+    pub(crate) tally: Tally,
+    /// The measured time.
+    pub(crate) elapsed: Duration,
+    /// Processor time of the server meanwhile, and its resident bytes at the end, if it was to be observed.
+    pub(crate) server: Option<Reading>,
+    /// The same of the generator.
+    pub(crate) generator: Reading,
+    /// Whether Ctrl-C ended the run before its time.
+    pub(crate) interrupted: bool,
+}
+
+/// Carries out one run; progress goes to standard error.
+///
+/// # Errors
+/// If the server cannot be reached, keys cannot be written, or the server's process is gone.
+/// Operations that fail are no error here: they are counted in [`Outcome::tally`].
+pub(crate) fn run(settings: &Settings) -> Result<Outcome, Error> {
+    runtime()?.block_on(async {
+        workload::preload(settings).await?;
+        let (phase, seen) = watch::channel(Phase::Connect);
+        let mut generators = Generators::start(settings, &seen)?;
+        let measured = match generators.connected().await {
+            Ok(()) => measure(settings, &phase, &generators).await,
+            Err(error) => Err(error),
+        };
+        phase.send_replace(Phase::Stop);
+        generators.join();
+        let (span, interrupted) = measured?;
+        Ok(Outcome {
+            tally: generators.total(),
+            elapsed: span.end.at - span.start.at,
+            server: span.usage(|sample| sample.server),
+            generator: span.usage(|sample| Some(sample.generator)).expect("each sample has one"),
+            interrupted,
+        })
+    })
+}
+
+/// The threads that make the load.
+struct Generators {
+    threads: Vec<JoinHandle<()>>,
+    tallies: Vec<Arc<Mutex<Tally>>>,
+    connected: mpsc::UnboundedReceiver<Result<(), Error>>,
+}
+
+impl Generators {
+    fn start(settings: &Settings, phase: &watch::Receiver<Phase>) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::new(settings.clone()));
+        let (report, connected) = mpsc::unbounded_channel();
+        let mut all = Self { threads: Vec::new(), tallies: Vec::new(), connected };
+        for idx in 0..settings.threads {
+            let tally = Arc::new(Mutex::new(Tally::new()));
+            let (shared, phase, report) = (shared.clone(), phase.clone(), report.clone());
+            all.tallies.push(tally.clone());
+            let body = move || generate(&shared, idx, phase, tally, &report);
+            let thread = std::thread::Builder::new().name(format!("generator-{idx}")).spawn(body);
+            all.threads.push(thread.map_err(system("cannot start a thread"))?);
+        }
+        Ok(all)
+    }
+
+    /// Waits until each thread has its connections.
+    async fn connected(&mut self) -> Result<(), Error> {
+        for _ in 0..self.threads.len() {
+            self.connected.recv().await.expect("each thread reports before it ends")?;
+        }
+        Ok(())
+    }
+
+    /// Whether all workers have given up.
+    fn finished(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            thread.join().expect("generator threads do not panic");
+        }
+    }
+
+    fn total(&self) -> Tally {
+        let mut total = Tally::new();
+        for tally in &self.tallies {
+            total.add(&tally.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        total
+    }
+}
+
+/// The body of one generator thread.
+fn generate(
+    shared: &Arc<Shared>,
+    idx: usize,
+    mut phase: watch::Receiver<Phase>,
+    tally: Arc<Mutex<Tally>>,
+    connected: &mpsc::UnboundedSender<Result<(), Error>>,
+) {
+    let started = runtime().and_then(|runtime| {
+        let workers = runtime.block_on(async {
+            let pace = pace(&shared.settings)?;
+            workload::start(shared, idx, &Meter::new(phase.clone(), pace, tally)).await
+        })?;
+        Ok((runtime, workers))
+    });
+    let (report, running) = match started {
+        Ok(running) => (Ok(()), Some(running)),
+        Err(error) => (Err(error), None),
+    };
+    // The receiver goes only when the run has failed already.
+    drop(connected.send(report));
+    let Some((runtime, workers)) = running else { return };
+    runtime.block_on(async {
+        let stopped = async {
+            drop(phase.wait_for(|now| *now == Phase::Stop).await);
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            _ = workers.join_all() => {}
+            () = stopped => {}
+        }
+    });
+}
+
+/// The pace of one of the threads, which share the rate evenly.
+fn pace(settings: &Settings) -> Result<Pace, Error> {
+    match settings.rate {
+        None => Ok(Pace::Closed),
+        Some(rate) => Pace::open(rate / settings.threads as f64).map_err(system("cannot start a thread")),
+    }
+}
+
+/// What is read at either end of the measured time.
+struct Sample {
+    at: Instant,
+    server: Option<Reading>,
+    generator: Reading,
+}
+
+impl Sample {
+    fn take(settings: &Settings) -> Result<Self, Error> {
+        let server = settings.server_pid.map(Reading::of).transpose()?;
+        Ok(Self { at: Instant::now(), server, generator: Reading::own()? })
+    }
+}
+
+/// The measured time, by what was read at its ends.
+struct Span {
+    start: Sample,
+    end: Sample,
+}
+
+impl Span {
+    fn usage(&self, of: impl Fn(&Sample) -> Option<Reading>) -> Option<Reading> {
+        let (start, end) = (of(&self.start)?, of(&self.end)?);
+        Some(Reading { cpu: end.cpu.saturating_sub(start.cpu), rss_bytes: end.rss_bytes })
+    }
+}
+
+/// Takes the run through its phases; the second value says whether Ctrl-C cut it short.
+async fn measure(
+    settings: &Settings,
+    phase: &watch::Sender<Phase>,
+    generators: &Generators,
+) -> Result<(Span, bool), Error> {
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
+    phase.send_replace(Phase::WarmUp);
+    let warm = tokio::select! {
+        () = tokio::time::sleep(settings.warmup) => true,
+        _ = &mut interrupt => false,
+    };
+    let start = Sample::take(settings)?;
+    phase.send_replace(Phase::Measure);
+    let full = warm
+        && tokio::select! {
+            () = watch_progress(settings, &start, generators) => true,
+            _ = &mut interrupt => false,
+        };
+    let end = Sample::take(settings)?;
+    Ok((Span { start, end }, !full))
+}
+
+/// Prints a line a second until the time is over or no worker is left.
+async fn watch_progress(settings: &Settings, start: &Sample, generators: &Generators) {
+    let mut ticks = tokio::time::interval_at((start.at + PROGRESS).into(), PROGRESS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let end = tokio::time::sleep_until((start.at + settings.duration).into());
+    tokio::pin!(end);
+    let mut before = 0;
+    while !generators.finished() {
+        tokio::select! {
+            biased;
+            () = &mut end => return,
+            _ = ticks.tick() => {}
+        }
+        let total = generators.total();
+        eprintln!("{}", progress(start.at.elapsed(), total.ops - before, &total));
+        before = total.ops;
+    }
+}
+
+/// One line: the time, the operations of the last second, what failed so far.
+fn progress(elapsed: Duration, ops: u64, total: &Tally) -> String {
+    let mut line = format!("{:4.0} s {ops:9} ops/s", elapsed.as_secs_f64());
+    if let Some(error) = &total.first_error {
+        line += &format!("   {} failed: {error}", total.errors);
+    }
+    line
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread().enable_all().build().map_err(system("cannot start a runtime"))
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> Error {
+    move |cause| Error::System { what, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Workload;
+
+    #[test]
+    fn a_run_without_a_server_says_where_it_looked() {
+        let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let settings = Settings { endpoint: vacant.to_string(), ..Settings::of(Workload::Put) };
+        let Err(error) = run(&settings) else { panic!("nothing listens there") };
+        assert!(error.to_string().starts_with(&format!("no server at {vacant}: ")), "{error}");
+    }
+
+    #[test]
+    fn usage_is_the_difference_between_the_ends() {
+        let reading = |ms, rss_bytes| Reading { cpu: Duration::from_millis(ms), rss_bytes };
+        let sample = |generator| Sample { at: Instant::now(), server: None, generator };
+        let span = Span { start: sample(reading(100, 7)), end: sample(reading(350, 9)) };
+        assert_eq!(span.usage(|sample| Some(sample.generator)), Some(reading(250, 9)));
+        assert_eq!(span.usage(|sample| sample.server), None);
+    }
+
+    #[test]
+    fn progress_tells_of_failures_only_when_there_are_some() {
+        let mut total = Tally::new();
+        assert_eq!(progress(Duration::from_secs(3), 14_012, &total), "   3 s     14012 ops/s");
+        total.fail(&Error::Answer("short".to_owned()));
+        let line = progress(Duration::from_secs(3), 0, &total);
+        assert_eq!(line, "   3 s         0 ops/s   1 failed: wrong answer: short");
+    }
+}
