@@ -21,6 +21,7 @@ mod revision;
 mod scan;
 mod segment;
 mod sidecar;
+mod size;
 mod sync;
 mod tail;
 mod walk;
@@ -38,6 +39,7 @@ pub use self::reclaim::{ReclaimPlan, Removal, Rewritten};
 pub use self::record::{Location, RecordMeta};
 pub use self::revision::Revision;
 pub use self::scan::Scan;
+pub use self::size::Size;
 pub use self::sync::SyncJob;
 pub use self::walk::Record;
 
@@ -89,9 +91,9 @@ pub struct RevisionLog {
 }
 
 impl RevisionLog {
-    /// Opens the log in `dir`, which is created if missing, as a checkpoint listed it; an empty list starts an empty
-    /// log. Cuts segments back to their listed lengths and removes those not listed: they are of no use, since the
-    /// raft log is replayed from the checkpoint on.
+    /// Opens the log in `dir`, which is created if missing (its parent must be there, durably), as a checkpoint listed
+    /// it; an empty list starts an empty log. Cuts segments back to their listed lengths and removes those not
+    /// listed: they are of no use, since the raft log is replayed from the checkpoint on.
     ///
     /// [`Error::Missing`] if a listed segment is not there, [`Error::Corrupt`] if it is too short, another one or out
     /// of order. Records are not verified here but by [`RevisionLog::load`].
@@ -102,7 +104,7 @@ impl RevisionLog {
         listed: &[checkpointpb::Segment],
     ) -> Result<RevisionLog, Error> {
         assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
-        disk.create_dir(dir).map_err(Error::io("create", dir))?;
+        create_dir(&*disk, dir)?;
         let mut sealed = open_listed(&*disk, dir, listed)?;
         // Last, so that a list that turns out wrong costs no file.
         let next_id = remove_unlisted(&*disk, dir, listed)?;
@@ -332,6 +334,12 @@ impl RevisionLog {
 /// Where segment `id` stands.
 fn segment_path(dir: &Path, id: u32) -> PathBuf {
     dir.join(format!("{id:016x}.{SEGMENT_EXTENSION}"))
+}
+
+/// Creates the log's directory for good.
+fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    disk.create_dir(dir).map_err(Error::io("create", dir))?;
+    dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent).map_err(Error::io("sync", parent)))
 }
 
 /// Opens the listed segments, checking that they follow each other.

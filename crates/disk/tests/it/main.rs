@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod log;
+mod log_crash;
 mod log_damage;
+mod log_model;
 mod log_reclaim;
 mod log_rig;
