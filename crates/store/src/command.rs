@@ -84,10 +84,10 @@ impl Command {
                 TXN => request = Some(Request::Txn(field(wire_type, &mut data)?)),
                 COMPACTION => request = Some(Request::Compact(field(wire_type, &mut data)?)),
                 CLUSTER_MEMBER_ATTR_SET => {
-                    request = Some(Request::SetMemberAttributes(field(wire_type, &mut data)?))
+                    request = Some(Request::SetMemberAttributes(field(wire_type, &mut data)?));
                 }
                 CLUSTER_VERSION_SET => {
-                    request = Some(Request::SetClusterVersion(field(wire_type, &mut data)?))
+                    request = Some(Request::SetClusterVersion(field(wire_type, &mut data)?));
                 }
                 _ => return Err(CommandError::Unknown(tag)),
             }

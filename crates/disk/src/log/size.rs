@@ -1,0 +1,51 @@
+//! How much the log holds.
+
+use super::RevisionLog;
+
+/// Bytes of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes written, dead records included; space reserved and not yet written does not count.
+    pub bytes: u64,
+    /// Bytes of it that belong to live records.
+    pub live_bytes: u64,
+}
+
+impl RevisionLog {
+    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the number of segments.
+    pub fn size(&self) -> Size {
+        let mut size = Size { bytes: 0, live_bytes: 0 };
+        for segment in self.segments.log() {
+            size.bytes += segment.flushed();
+            size.live_bytes += segment.live();
+        }
+        size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use crate::SimDisk;
+    use crate::log::{Options, RecordMeta, Revision, RevisionLog};
+
+    #[test]
+    fn dead_records_count_as_written_but_not_as_live() {
+        let mut log = RevisionLog::open(Arc::new(SimDisk::new(1)), Path::new("/log"), Options::default(), &[]).unwrap();
+        let key_value = b"\x0a\x01k\x2a\x01v";
+        let mut locations = Vec::new();
+        for main in 2..6 {
+            let revision = Revision { main, sub: 0 };
+            let meta = RecordMeta { revision, tombstone: false, create_revision: main, version: 1, lease: 0 };
+            locations.push(log.append(&meta, key_value).unwrap());
+        }
+        log.flush().unwrap();
+        let before = log.size();
+        log.mark_dead(locations[0]);
+        let after = log.size();
+        assert_eq!(after.bytes, before.bytes);
+        assert_eq!(before.live_bytes - after.live_bytes, before.live_bytes / 4);
+    }
+}

@@ -1,0 +1,252 @@
+//! What a member does for itself: checkpoints, spare files, and giving back space.
+//!
+//! Every chore is a job that runs elsewhere and comes back; this keeps count of which are under way and when the next is due. A chore that fails for
+//! want of space is tried again later; any other failure stops the member.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::Disk;
+use proto::checkpointpb::Checkpoint;
+use proto::raftpb::ConfState;
+use proto::walpb;
+use store::Store;
+
+use crate::Config;
+use crate::error::Fatal;
+use crate::input::{Note, Output};
+use crate::job::{CheckpointJob, Finished, Job};
+use crate::log_writer::LogTask;
+
+/// Room below which commands that take space are refused, in the log and in the revision log each. Enough for what is already under way and
+/// for the entries a member writes on its own account.
+const RESERVE_BYTES: u64 = 4 << 20;
+
+/// Where the log stands, as a checkpoint records it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Position {
+    pub(crate) index: u64,
+    pub(crate) term: u64,
+    pub(crate) conf_state: ConfState,
+}
+
+/// The chores of one member.
+#[derive(Debug)]
+pub(crate) struct Chores {
+    disk: Arc<dyn Disk>,
+    /// Where the checkpoint lies.
+    dir: PathBuf,
+    checkpoint_entries: u64,
+    checkpoint_bytes: u64,
+    checkpoint_ticks: u32,
+    catchup_entries: u64,
+    retry_ticks: u32,
+    /// Index of the newest durable checkpoint.
+    checkpointed: u64,
+    is_checkpointing: bool,
+    ticks_since_checkpoint: u32,
+    bytes_since_checkpoint: u64,
+    /// Bytes that can be appended to the log without allocating, as last reported, less what was handed out since.
+    log_room: u64,
+    is_segment_asked: bool,
+    /// Ticks until failed preparations are tried again.
+    retry_in: Option<u32>,
+    is_reclaiming: bool,
+    is_reclaim_due: bool,
+    has_space: bool,
+}
+
+impl Chores {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, config: &Config, checkpointed: u64) -> Chores {
+        Chores {
+            disk,
+            dir,
+            checkpoint_entries: config.checkpoint_entries,
+            checkpoint_bytes: config.checkpoint_bytes,
+            checkpoint_ticks: config.checkpoint_ticks,
+            catchup_entries: config.catchup_entries,
+            retry_ticks: config.retry_ticks,
+            checkpointed,
+            is_checkpointing: false,
+            ticks_since_checkpoint: 0,
+            bytes_since_checkpoint: 0,
+            log_room: 0,
+            is_segment_asked: false,
+            retry_in: None,
+            is_reclaiming: false,
+            is_reclaim_due: true,
+            has_space: true,
+        }
+    }
+
+    /// Whether commands that take space may be proposed.
+    pub(crate) fn has_space(&self) -> bool {
+        self.has_space
+    }
+
+    pub(crate) fn set_log_room(&mut self, bytes: u64) {
+        self.log_room = bytes;
+    }
+
+    /// Counts bytes handed to the log.
+    pub(crate) fn note_logged(&mut self, bytes: u64) {
+        self.log_room = self.log_room.saturating_sub(bytes);
+        self.bytes_since_checkpoint += bytes;
+    }
+
+    pub(crate) fn tick<W>(&mut self, output: &mut Output<W>) {
+        self.ticks_since_checkpoint = self.ticks_since_checkpoint.saturating_add(1);
+        self.retry_in = match self.retry_in {
+            Some(0) => {
+                self.is_segment_asked = false;
+                self.is_reclaim_due = true;
+                output.log.push(LogTask::OfferNext);
+                None
+            }
+            ticks => ticks.map(|t| t - 1),
+        };
+    }
+
+    /// Hands out what is due, and takes one small step of what is under way.
+    pub(crate) fn work<W>(
+        &mut self,
+        store: &mut Store,
+        applied: &Position,
+        output: &mut Output<W>,
+    ) -> Option<i64> {
+        self.watch_space(store, output);
+        if store.log().needs_next() && !self.is_segment_asked {
+            self.is_segment_asked = true;
+            output.jobs.push(Job::PrepareSegment(store.log().next_segment()));
+        }
+        if self.is_checkpoint_due(applied.index) {
+            self.begin_checkpoint(store, applied, output);
+        }
+        if let Some(job) = store.compaction_hash_job() {
+            output.jobs.push(Job::HashCompaction(job));
+        }
+        if self.is_reclaim_due && !self.is_reclaiming {
+            self.is_reclaim_due = false;
+            if let Some(job) = store.reclaim_job() {
+                self.is_reclaiming = true;
+                output.jobs.push(Job::Reclaim(job));
+            }
+        }
+        let compacted = self.step(store);
+        output.is_busy |= store.can_trim() || store.can_relocate();
+        compacted
+    }
+
+    /// Takes the result of a job.
+    pub(crate) fn finished<W>(
+        &mut self,
+        finished: Finished,
+        store: &mut Store,
+        output: &mut Output<W>,
+    ) -> Result<(), Fatal> {
+        match finished {
+            Finished::PrepareLogFile(result) => {
+                if let Some(prepared) = self.unless_full(result)? {
+                    output.log.push(LogTask::Adopt(prepared));
+                }
+            }
+            Finished::PrepareSegment(result) => {
+                if let Some(prepared) = self.unless_full(result)? {
+                    store.log().adopt(prepared);
+                    self.is_segment_asked = false;
+                }
+            }
+            Finished::Checkpoint(result) => {
+                self.is_checkpointing = false;
+                if let Some(body) = self.unless_full(result)? {
+                    self.checkpointed(&body, store, output);
+                }
+            }
+            Finished::HashCompaction(result) => match result {
+                Ok(hash) => store.compaction_hashed(hash),
+                Err(store::Error::Disk(error)) => return Err(error.into()),
+                Err(store::Error::Refused(refusal)) => {
+                    unreachable!("a compaction pins what it hashes: {refusal}")
+                }
+            },
+            Finished::Reclaim(result) => {
+                self.is_reclaiming = false;
+                if let Some(rewritten) = self.unless_full(result)? {
+                    store.reclaimed(rewritten);
+                }
+            }
+            Finished::Remove(result) => {
+                self.unless_full(result)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unless_full<T>(&mut self, result: Result<T, disk::Error>) -> Result<Option<T>, Fatal> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(disk::Error::NoSpace { .. }) => {
+                self.retry_in.get_or_insert(self.retry_ticks);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn watch_space<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
+        let is_left = self.log_room >= RESERVE_BYTES && store.log().room() >= RESERVE_BYTES;
+        if is_left != self.has_space {
+            self.has_space = is_left;
+            output.notes.push(Note::Space { is_left });
+        }
+    }
+
+    fn is_checkpoint_due(&self, applied: u64) -> bool {
+        let is_full = self.bytes_since_checkpoint >= self.checkpoint_bytes;
+        !self.is_checkpointing
+            && applied - self.checkpointed >= self.checkpoint_entries
+            && (is_full || self.ticks_since_checkpoint >= self.checkpoint_ticks)
+    }
+
+    fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {
+        (self.is_checkpointing, self.ticks_since_checkpoint, self.bytes_since_checkpoint) = (true, 0, 0);
+        let mut body = store.checkpoint();
+        body.applied_index = applied.index;
+        body.applied_term = applied.term;
+        body.conf_state = Some(applied.conf_state.clone());
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        let job = CheckpointJob { disk, dir, sync: store.log().sync_job(), body };
+        output.jobs.push(Job::Checkpoint(Box::new(job)));
+    }
+
+    /// A checkpoint is durable: the log before it and segments it does not list are no longer needed.
+    fn checkpointed<W>(&mut self, body: &Checkpoint, store: &mut Store, output: &mut Output<W>) {
+        let (index, term) = (body.applied_index, body.applied_term);
+        self.checkpointed = index;
+        output.log.push(LogTask::MarkCheckpoint(walpb::Snapshot {
+            index,
+            term,
+            conf_state: body.conf_state.clone(),
+        }));
+        output.log.push(LogTask::Release(index.saturating_sub(self.catchup_entries)));
+        output.jobs.push(Job::Remove(store.log().release(&body.segments)));
+        output.notes.push(Note::Checkpoint { index });
+        self.is_reclaim_due = true;
+    }
+
+    /// One bounded step of trimming or relocating. Returns the compaction it finished, if any.
+    fn step(&mut self, store: &mut Store) -> Option<i64> {
+        if store.can_relocate() {
+            self.is_reclaim_due |= store.relocate_step();
+            return None;
+        }
+        let finished = store.trim_step();
+        self.is_reclaim_due |= finished.is_some();
+        finished
+    }
+
+    /// First index that slow followers may still ask for.
+    pub(crate) fn catchup_from(&self) -> u64 {
+        self.checkpointed.saturating_sub(self.catchup_entries)
+    }
+}

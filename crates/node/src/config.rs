@@ -1,0 +1,35 @@
+//! What a member is told when it starts.
+
+use proto::etcdserverpb::Member;
+
+/// Parameters of one member.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This member as it is to be known: id, name, peer and client URLs.
+    pub member: Member,
+    /// The cluster it belongs to.
+    pub cluster_id: u64,
+    /// The members a new cluster starts with, this one among them.
+    pub initial_members: Vec<Member>,
+    /// Version a new cluster decides on, such as `3.7.0`.
+    pub cluster_version: String,
+    /// Ticks without a leader before an election.
+    pub election_ticks: u32,
+    /// Seed of randomised election timeouts.
+    pub seed: u64,
+    /// The first id this member gives to a proposal; greater than any it gave before.
+    pub first_request_id: u64,
+    /// Applied entries after which a checkpoint is due.
+    pub checkpoint_entries: u64,
+    /// Bytes of log after which a checkpoint is made as soon as it is due; less than that, it may wait for
+    /// `checkpoint_ticks`.
+    pub checkpoint_bytes: u64,
+    /// Ticks between checkpoints while little is written.
+    pub checkpoint_ticks: u32,
+    /// Log entries kept behind a checkpoint for slow followers.
+    pub catchup_entries: u64,
+    /// Ticks between attempts at what failed for want of space.
+    pub retry_ticks: u32,
+    /// Bytes of a segment of the revision log.
+    pub segment_bytes: u64,
+}

@@ -1,0 +1,74 @@
+//! Why a member cannot serve a request, and why it must stop.
+
+use std::fmt;
+
+use store::CommandError;
+
+/// This member cannot serve the request now. The store is unchanged, unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unserved {
+    /// Too many proposals are under way. A retry later is safe.
+    TooManyRequests,
+    /// Leadership moved while the request was under way: it may or may not take effect.
+    LeaderChanged,
+    /// The member is stopping: the request may or may not take effect.
+    Stopped,
+}
+
+/// The member must stop: going on could lose or falsify data.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The disk failed, or holds damaged data.
+    Disk(disk::Error),
+    /// What the log holds contradicts itself.
+    Raft(raft::Error),
+    /// A committed entry cannot be applied.
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong with it.
+        error: CommandError,
+    },
+    /// A committed configuration change cannot be read.
+    ConfChange {
+        /// Index of its entry.
+        index: u64,
+    },
+    /// The log on disk belongs to another member or cluster than the configuration says.
+    Foreign {
+        /// Member and cluster the log names.
+        found: (u64, u64),
+        /// Member and cluster expected.
+        expected: (u64, u64),
+    },
+}
+
+impl From<disk::Error> for Fatal {
+    fn from(error: disk::Error) -> Self {
+        Fatal::Disk(error)
+    }
+}
+
+impl From<raft::Error> for Fatal {
+    fn from(error: raft::Error) -> Self {
+        Fatal::Raft(error)
+    }
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fatal::Disk(error) => error.fmt(f),
+            Fatal::Raft(error) => error.fmt(f),
+            Fatal::Entry { index, error } => write!(f, "log entry {index} cannot be applied: {error}"),
+            Fatal::ConfChange { index } => write!(f, "log entry {index} is no readable configuration change"),
+            Fatal::Foreign { found, expected } => write!(
+                f,
+                "the log belongs to member {:x} of cluster {:x}, but this is member {:x} of cluster {:x}",
+                found.0, found.1, expected.0, expected.1
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}

@@ -1,0 +1,127 @@
+//! What goes into a node and what comes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::raftpb::Message;
+use store::{Command, Outcome, Refusal, Request, Signal};
+
+use crate::error::Unserved;
+use crate::job::{Finished, Job};
+use crate::log_writer::{LogReport, LogTask};
+
+/// A command on its way into the log. Made on the thread that took the request, so that the node's thread need not encode.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    pub(crate) id: u64,
+    pub(crate) data: Bytes,
+    pub(crate) takes_space: bool,
+}
+
+impl Proposal {
+    /// Encodes `request` under an `id` that no other proposal of the cluster has or had.
+    pub fn new(id: u64, request: Request) -> Proposal {
+        let takes_space = store::cost(&request) > 0;
+        Proposal { id, data: Command { id, request }.encode(), takes_space }
+    }
+
+    /// Bytes of the log entry.
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether the log entry has no bytes; it always has some.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+}
+
+/// Something that happened. `W` is what the caller gets back with the answer.
+#[derive(Debug)]
+pub enum Input<W> {
+    /// A heartbeat interval has passed.
+    Tick,
+    /// A client wants something changed.
+    Propose(Proposal, W),
+    /// A client wants to read what is committed by now.
+    ReadIndex(W),
+    /// The log writer has carried out its tasks.
+    Logged(LogReport),
+    /// A job has ended.
+    Finished(Finished),
+}
+
+/// The answer to an input that carried a `W`.
+#[derive(Debug)]
+pub enum Answer {
+    /// The command was applied, or refused by the store.
+    Applied(Result<Outcome, Refusal>),
+    /// Whatever was committed when the read was asked for can be read now.
+    Readable,
+    /// The request is not served.
+    Unserved(Unserved),
+}
+
+/// What is to be done. The fields are independent of each other; within one, order matters.
+#[derive(Debug)]
+pub struct Output<W> {
+    /// For the [`crate::LogWriter`].
+    pub log: Vec<LogTask>,
+    /// For other members.
+    pub messages: Vec<Message>,
+    /// For those who asked.
+    pub answers: Vec<(W, Answer)>,
+    /// Watch streams that have news.
+    pub signals: Vec<Arc<dyn Signal>>,
+    /// To be run elsewhere; each comes back as [`Input::Finished`].
+    pub jobs: Vec<Job>,
+    /// For the operator.
+    pub notes: Vec<Note>,
+    /// Whether the node has more to do by itself: call it again soon, with or without inputs.
+    pub is_busy: bool,
+}
+
+impl<W> Default for Output<W> {
+    fn default() -> Self {
+        Output {
+            log: Vec::new(),
+            messages: Vec::new(),
+            answers: Vec::new(),
+            signals: Vec::new(),
+            jobs: Vec::new(),
+            notes: Vec::new(),
+            is_busy: false,
+        }
+    }
+}
+
+/// Something an operator wants to know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A leader of a term is known, or lost (0).
+    Leader {
+        /// Its id.
+        id: u64,
+        /// The term.
+        term: u64,
+    },
+    /// This member's name and URLs are known to the cluster: it can serve clients.
+    Published,
+    /// The cluster version is decided.
+    ClusterVersion(String),
+    /// A checkpoint is durable.
+    Checkpoint {
+        /// The last entry it contains.
+        index: u64,
+    },
+    /// A compaction has finished.
+    Compacted {
+        /// Its revision.
+        revision: i64,
+    },
+    /// The disk has no room for more writes, or has room again.
+    Space {
+        /// Whether there is room.
+        is_left: bool,
+    },
+}

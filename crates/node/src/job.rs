@@ -1,0 +1,80 @@
+//! Work that takes long and decides nothing: run off the node's thread, its result comes back as an input.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::log::{PrepareSegment, PreparedSegment, Removal, Rewritten, SyncJob};
+use disk::wal::{PrepareNext, Prepared};
+use disk::{Disk, checkpoint};
+use proto::checkpointpb::Checkpoint;
+use store::{CompactionHashJob, KeyValueHash, ReclaimJob};
+
+/// A piece of work.
+#[derive(Debug)]
+pub enum Job {
+    /// Make the log's next file.
+    PrepareLogFile(PrepareNext),
+    /// Make the revision log's next segment.
+    PrepareSegment(PrepareSegment),
+    /// Make a checkpoint durable.
+    Checkpoint(Box<CheckpointJob>),
+    /// Hash what a compaction is about to drop.
+    HashCompaction(CompactionHashJob),
+    /// Copy what is needed out of mostly dead segments.
+    Reclaim(ReclaimJob),
+    /// Remove files that nothing refers to.
+    Remove(Removal),
+}
+
+/// What a job has come to.
+#[derive(Debug)]
+pub enum Finished {
+    /// Of [`Job::PrepareLogFile`].
+    PrepareLogFile(Result<Prepared, disk::Error>),
+    /// Of [`Job::PrepareSegment`].
+    PrepareSegment(Result<PreparedSegment, disk::Error>),
+    /// Of [`Job::Checkpoint`].
+    Checkpoint(Result<Box<Checkpoint>, disk::Error>),
+    /// Of [`Job::HashCompaction`].
+    HashCompaction(Result<KeyValueHash, store::Error>),
+    /// Of [`Job::Reclaim`].
+    Reclaim(Result<Rewritten, disk::Error>),
+    /// Of [`Job::Remove`].
+    Remove(Result<(), disk::Error>),
+}
+
+/// Makes a checkpoint durable: first the segments it lists, then the file that lists them.
+#[derive(Debug)]
+pub struct CheckpointJob {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) sync: SyncJob,
+    pub(crate) body: Checkpoint,
+}
+
+impl CheckpointJob {
+    fn run(self) -> Result<Box<Checkpoint>, disk::Error> {
+        self.sync.run()?;
+        checkpoint::save(&*self.disk, &self.dir, &self.body)?;
+        Ok(Box::new(self.body))
+    }
+}
+
+impl Job {
+    /// Does the work.
+    pub fn run(self) -> Finished {
+        match self {
+            Job::PrepareLogFile(job) => Finished::PrepareLogFile(job.run()),
+            Job::PrepareSegment(job) => Finished::PrepareSegment(job.run()),
+            Job::Checkpoint(job) => Finished::Checkpoint(job.run()),
+            Job::HashCompaction(job) => Finished::HashCompaction(job.run()),
+            Job::Reclaim(job) => Finished::Reclaim(job.run()),
+            Job::Remove(job) => Finished::Remove(job.run()),
+        }
+    }
+
+    /// Whether writes may soon have to wait for it.
+    pub fn is_urgent(&self) -> bool {
+        matches!(self, Job::PrepareLogFile(_) | Job::PrepareSegment(_))
+    }
+}

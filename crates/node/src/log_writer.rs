@@ -1,0 +1,86 @@
+//! The hand that writes the log: takes tasks in order, makes them durable with one sync, reports.
+//!
+//! Owned by a thread of its own in the server. While it syncs, the node collects the next batch: group commit without timers.
+
+use disk::wal::{PrepareNext, Prepared, Wal};
+use proto::walpb;
+use raft::Persist;
+
+/// One thing to do to the log.
+#[derive(Debug)]
+pub enum LogTask {
+    /// Append a batch of raft's.
+    Append(Persist),
+    /// Note that a checkpoint is durable.
+    MarkCheckpoint(walpb::Snapshot),
+    /// Remove files that hold no entry above this index.
+    Release(u64),
+    /// Keep a file for later use.
+    Adopt(Prepared),
+    /// Ask again for a file to be prepared.
+    OfferNext,
+}
+
+/// What has become of the tasks.
+#[derive(Debug)]
+pub struct LogReport {
+    /// Number of the last batch that is durable, if there was one.
+    pub persisted: Option<u64>,
+    /// Bytes that can be appended without asking the disk for space.
+    pub room: u64,
+    /// A file to be prepared.
+    pub next: Option<PrepareNext>,
+}
+
+/// The writer of the log.
+#[derive(Debug)]
+pub struct LogWriter {
+    wal: Wal,
+    /// Whether a file has been asked for and not yet come.
+    is_next_offered: bool,
+    must_sync: bool,
+    appended: Option<u64>,
+}
+
+impl LogWriter {
+    pub(crate) fn new(wal: Wal) -> LogWriter {
+        LogWriter { wal, is_next_offered: false, must_sync: false, appended: None }
+    }
+
+    /// Carries out a task; what it writes is durable after the next [`LogWriter::sync`]. An error is final.
+    pub fn accept(&mut self, task: LogTask) -> Result<(), disk::Error> {
+        match task {
+            LogTask::Append(batch) => {
+                self.wal.append(&batch.entries, batch.hard_state.as_ref())?;
+                self.must_sync |= batch.must_sync;
+                self.appended = Some(batch.seq);
+            }
+            LogTask::MarkCheckpoint(snapshot) => self.wal.record_snapshot(&snapshot)?,
+            LogTask::Release(index) => {
+                self.wal.release(index)?;
+            }
+            LogTask::Adopt(prepared) => {
+                self.wal.adopt(prepared);
+                self.is_next_offered = false;
+            }
+            LogTask::OfferNext => self.is_next_offered = false,
+        }
+        Ok(())
+    }
+
+    /// Whether [`LogWriter::sync`] would have to wait for the disk.
+    pub fn needs_sync(&self) -> bool {
+        self.must_sync
+    }
+
+    /// Makes durable what must be, and reports. An error is final: nothing written since the last sync may be acknowledged.
+    pub fn sync(&mut self) -> Result<LogReport, disk::Error> {
+        if self.must_sync {
+            self.wal.sync()?;
+            self.must_sync = false;
+        }
+        let next = (self.wal.needs_next() && !self.is_next_offered).then(|| self.wal.next_file());
+        self.is_next_offered |= next.is_some();
+        Ok(LogReport { persisted: self.appended.take(), room: self.wal.room(), next })
+    }
+}

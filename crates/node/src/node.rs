@@ -1,0 +1,354 @@
+//! The machine itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use prost::Message;
+use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use proto::raftpb::{ConfChange, Entry, EntryType};
+use proto::{etcdserverpb, member_json};
+use raft::{Raft, Ready, Role};
+use store::{Command, Outcome, ReadView, Request, Store, WatchHub};
+
+use crate::chores::{Chores, Position};
+use crate::config::Config;
+use crate::error::{Fatal, Unserved};
+use crate::input::{Answer, Input, Note, Output, Proposal};
+use crate::log_writer::{LogReport, LogTask};
+use crate::published::Published;
+use crate::waiters::Waiters;
+
+/// Proposals that may be under way at a time.
+const PROPOSALS_MAX: usize = 100_000;
+
+/// One member, between its inputs and its outputs.
+#[derive(Debug)]
+pub struct Node<W> {
+    config: Config,
+    raft: Raft,
+    store: Store,
+    chores: Chores,
+    waiters: Waiters<W>,
+    applied: Position,
+    published: Arc<Published>,
+    /// Proposals that wait for a leader to be known.
+    homeless: Vec<(Proposal, W)>,
+    /// Batches that need no sync by themselves; they travel with the next that does, or with the next tick.
+    held: Vec<LogTask>,
+    /// Scratch: proposals and reads of the batch being handled.
+    proposals: Vec<Bytes>,
+    reads: Vec<W>,
+    is_published: bool,
+    /// The term in which this member, as its leader, last made itself known.
+    introduced_in: u64,
+}
+
+impl<W> Node<W> {
+    pub(crate) fn new(
+        config: Config,
+        raft: Raft,
+        store: Store,
+        chores: Chores,
+        applied: Position,
+    ) -> Node<W> {
+        let published = Arc::new(Published::new(config.first_request_id));
+        published.set_control(store.control());
+        Node {
+            config,
+            raft,
+            store,
+            chores,
+            waiters: Waiters::default(),
+            applied,
+            published,
+            homeless: Vec::new(),
+            held: Vec::new(),
+            proposals: Vec::new(),
+            reads: Vec::new(),
+            is_published: false,
+            introduced_in: 0,
+        }
+    }
+
+    /// A reader of the keys.
+    pub fn view(&self) -> ReadView {
+        self.store.view()
+    }
+
+    /// The hub that watches are opened on.
+    pub fn watch_hub(&self) -> Arc<WatchHub> {
+        self.store.watch_hub()
+    }
+
+    /// What others may know of this node without asking it.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
+    /// Takes everything that has happened since the last call and adds what is to be done to `output`. After an error the member must stop without
+    /// carrying out anything more.
+    pub fn handle(
+        &mut self,
+        inputs: impl IntoIterator<Item = Input<W>>,
+        output: &mut Output<W>,
+    ) -> Result<(), Fatal> {
+        output.is_busy = false;
+        for input in inputs {
+            self.take(input, output)?;
+        }
+        self.propose_collected();
+        self.read_collected();
+        loop {
+            while let Some(ready) = self.raft.ready() {
+                self.carry_out(ready, output)?;
+            }
+            if !self.lead() {
+                break;
+            }
+        }
+        if let Some(revision) = self.chores.work(&mut self.store, &self.applied, output) {
+            self.compacted(revision, output);
+        }
+        self.publish_numbers();
+        Ok(())
+    }
+
+    /// Answers everyone still waiting: the member is stopping.
+    pub fn stop(&mut self, output: &mut Output<W>) {
+        let homeless = self.homeless.drain(..).map(|(_, waiter)| waiter);
+        let waiting = homeless.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
+        let waiting = waiting.chain(self.waiters.take_compacted(i64::MAX).collect::<Vec<_>>());
+        output.answers.extend(waiting.map(|w| (w, Answer::Unserved(Unserved::Stopped))));
+    }
+
+    fn take(&mut self, input: Input<W>, output: &mut Output<W>) -> Result<(), Fatal> {
+        match input {
+            Input::Propose(proposal, waiter) => self.admit(proposal, waiter, output),
+            Input::ReadIndex(waiter) => self.reads.push(waiter),
+            Input::Logged(report) => self.logged(report, output),
+            Input::Finished(finished) => self.chores.finished(finished, &mut self.store, output)?,
+            Input::Tick => {
+                self.raft.tick();
+                self.chores.tick(output);
+                output.log.append(&mut self.held);
+                for (proposal, waiter) in std::mem::take(&mut self.homeless) {
+                    self.admit(proposal, waiter, output);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, proposal: Proposal, waiter: W, output: &mut Output<W>) {
+        if proposal.takes_space && !self.chores.has_space() {
+            output.answers.push((waiter, Answer::Applied(Err(store::Refusal::NoSpace))));
+        } else if self.waiters.proposals_len() + self.homeless.len() >= PROPOSALS_MAX {
+            output.answers.push((waiter, Answer::Unserved(Unserved::TooManyRequests)));
+        } else if self.raft.status().leader == 0 {
+            self.homeless.push((proposal, waiter));
+        } else {
+            self.waiters.add_proposal(proposal.id, waiter);
+            self.proposals.push(proposal.data);
+        }
+    }
+
+    fn logged(&mut self, report: LogReport, output: &mut Output<W>) {
+        if let Some(seq) = report.persisted {
+            self.raft.persisted(seq);
+        }
+        self.chores.set_log_room(report.room);
+        output.jobs.extend(report.next.map(crate::Job::PrepareLogFile));
+    }
+
+    /// The whole batch goes into the log as one proposal.
+    fn propose_collected(&mut self) {
+        if !self.proposals.is_empty() {
+            self.raft
+                .propose(self.proposals.drain(..))
+                .expect("a leader was known when the batch was admitted");
+        }
+    }
+
+    /// All reads that came together share one round.
+    fn read_collected(&mut self) {
+        if !self.reads.is_empty() {
+            let context = self.waiters.add_reads(std::mem::take(&mut self.reads));
+            self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
+        }
+    }
+
+    /// The order of effects. Entries go to the log and to the followers at once; what raft hands out as committed is durable here and on a quorum,
+    /// so it is applied and answered.
+    fn carry_out(&mut self, ready: Ready, output: &mut Output<W>) -> Result<(), Fatal> {
+        if let Some(soft_state) = ready.soft_state {
+            self.leader_changed(soft_state.leader, output);
+        }
+        if let Some(batch) = ready.persist {
+            let bytes: usize = batch.entries.iter().map(|e| e.data.len() + 32).sum();
+            self.chores.note_logged(bytes as u64);
+            let must_sync = batch.must_sync;
+            self.held.push(LogTask::Append(batch));
+            if must_sync {
+                output.log.append(&mut self.held);
+            }
+        }
+        output.messages.extend(ready.messages);
+        for state in ready.read_states {
+            let context = <[u8; 8]>::try_from(&state.context[..])
+                .expect("a context is the eight bytes it was asked with");
+            self.waiters.set_read_index(u64::from_be_bytes(context), state.index);
+        }
+        self.apply(&ready.committed, output)?;
+        let mut readable = Vec::new();
+        self.waiters.take_readable(self.applied.index, &mut readable);
+        output.answers.extend(readable.into_iter().map(|w| (w, Answer::Readable)));
+        Ok(())
+    }
+
+    fn leader_changed(&mut self, leader: u64, output: &mut Output<W>) {
+        let term = self.raft.status().term;
+        output.notes.push(Note::Leader { id: leader, term });
+        let reads = self.waiters.take_reads();
+        output.answers.extend(reads.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
+    }
+
+    /// Applies committed entries: runs of commands together, everything else by itself.
+    fn apply(&mut self, entries: &[Entry], output: &mut Output<W>) -> Result<(), Fatal> {
+        let (mut ids, mut requests) = (Vec::new(), Vec::with_capacity(entries.len()));
+        for entry in entries {
+            if entry.r#type() == EntryType::EntryNormal {
+                if !entry.data.is_empty() {
+                    let command = Command::decode(entry.data.clone())
+                        .map_err(|error| Fatal::Entry { index: entry.index, error })?;
+                    ids.push(command.id);
+                    requests.push(command.request);
+                }
+            } else {
+                self.apply_commands(&mut ids, &mut requests, output)?;
+                self.apply_conf_change(entry)?;
+            }
+        }
+        self.apply_commands(&mut ids, &mut requests, output)?;
+        if let Some(last) = entries.last() {
+            (self.applied.index, self.applied.term) = (last.index, last.term);
+            self.raft.applied_to(last.index);
+            self.raft.compact(self.chores.catchup_from().max(self.raft.status().first_index - 1));
+        }
+        Ok(())
+    }
+
+    fn apply_commands(
+        &mut self,
+        ids: &mut Vec<u64>,
+        requests: &mut Vec<Request>,
+        output: &mut Output<W>,
+    ) -> Result<(), Fatal> {
+        let mut applied = self.store.apply(requests)?;
+        output.signals.append(&mut applied.signals);
+        let changes_control =
+            |r: &Request| matches!(r, Request::SetMemberAttributes(_) | Request::SetClusterVersion(_));
+        if requests.iter().any(changes_control) {
+            self.published.set_control(self.store.control());
+        }
+        for ((id, request), outcome) in ids.drain(..).zip(requests.drain(..)).zip(applied.outcomes) {
+            self.note_applied(&request, output);
+            let Some(waiter) = self.waiters.take_proposal(id) else { continue };
+            match (&request, &outcome) {
+                (Request::Compact(c), Ok(Outcome::Compact { .. })) if c.physical => {
+                    self.waiters.add_compaction(c.revision, waiter);
+                }
+                _ => output.answers.push((waiter, Answer::Applied(outcome))),
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_conf_change(&mut self, entry: &Entry) -> Result<(), Fatal> {
+        let unreadable = Fatal::ConfChange { index: entry.index };
+        let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
+        let Some(member) = member_json::decode(&change.context) else { return Err(unreadable) };
+        self.applied.conf_state = self.raft.apply_conf_change(&change);
+        self.store.put_member(member);
+        self.published.set_control(self.store.control());
+        Ok(())
+    }
+
+    /// What the operator hears of an applied command.
+    fn note_applied(&mut self, request: &Request, output: &mut Output<W>) {
+        match request {
+            Request::SetMemberAttributes(r) if r.member_id == self.config.member.id && !self.is_published => {
+                self.is_published = true;
+                output.notes.push(Note::Published);
+            }
+            Request::SetClusterVersion(r) => output.notes.push(Note::ClusterVersion(r.ver.clone())),
+            _ => {}
+        }
+    }
+
+    /// A lone voter need not wait for an election; and a new leader makes itself known. True if there is something new to be done.
+    fn lead(&mut self) -> bool {
+        let status = self.raft.status();
+        let is_alone = self.applied.conf_state.voters == [status.id];
+        if is_alone && status.role == Role::Follower && status.commit == self.applied.index {
+            self.raft.campaign();
+            return true;
+        }
+        let leads = status.role == Role::Leader && self.applied.term == status.term;
+        if !leads || self.introduced_in == status.term {
+            return false;
+        }
+        self.introduced_in = status.term;
+        self.introduce();
+        true
+    }
+
+    /// Proposes what the cluster must know of this member, and the cluster version if there is none.
+    fn introduce(&mut self) {
+        let member = &self.config.member;
+        let attributes = Attributes { name: member.name.clone(), client_urls: member.client_ur_ls.clone() };
+        let request =
+            ClusterMemberAttrSetRequest { member_id: member.id, member_attributes: Some(attributes) };
+        self.propose_own(Request::SetMemberAttributes(request));
+        if self.store.control().cluster_version().is_empty() {
+            let ver = self.config.cluster_version.clone();
+            self.propose_own(Request::SetClusterVersion(ClusterVersionSetRequest { ver }));
+        }
+    }
+
+    fn propose_own(&mut self, request: Request) {
+        let proposal = Proposal::new(self.published.next_request_id(), request);
+        // Without a leader this is lost, and made again by the next one.
+        let _ = self.raft.propose([proposal.data]);
+    }
+
+    fn compacted(&mut self, revision: i64, output: &mut Output<W>) {
+        output.notes.push(Note::Compacted { revision });
+        let store_revision = self.store.view().revision();
+        let done = self.waiters.take_compacted(revision);
+        output
+            .answers
+            .extend(done.map(|w| (w, Answer::Applied(Ok(Outcome::Compact { revision: store_revision })))));
+    }
+
+    fn publish_numbers(&mut self) {
+        let status = self.raft.status();
+        let is_lone_leader = status.role == Role::Leader && self.applied.conf_state.voters == [status.id];
+        let published = &self.published;
+        published.term.store(status.term, Ordering::Relaxed);
+        published.leader.store(status.leader, Ordering::Relaxed);
+        published.committed.store(status.commit, Ordering::Relaxed);
+        published.applied.store(self.applied.index, Ordering::Relaxed);
+        published.has_space.store(self.chores.has_space(), Ordering::Relaxed);
+        let size = self.store.log().size();
+        published.size_bytes.store(size.bytes, Ordering::Relaxed);
+        published.size_in_use_bytes.store(size.live_bytes, Ordering::Relaxed);
+        published.reads_at_once.store(is_lone_leader && self.applied.term == status.term, Ordering::Release);
+    }
+}
+
+/// The configuration change that adds a member of a new cluster.
+pub(crate) fn bootstrap_change(member: &etcdserverpb::Member) -> ConfChange {
+    let named = etcdserverpb::Member { client_ur_ls: Vec::new(), ..member.clone() };
+    ConfChange { node_id: member.id, context: member_json::encode(&named).into(), ..ConfChange::default() }
+}

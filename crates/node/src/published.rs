@@ -1,0 +1,84 @@
+//! What other threads may know of a node without asking it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use store::Control;
+
+/// Numbers of the moment, written by the node, read by anyone. Each is right by itself; two read one after the other may be of different moments.
+#[derive(Debug, Default)]
+pub struct Published {
+    next_request_id: AtomicU64,
+    pub(crate) term: AtomicU64,
+    pub(crate) leader: AtomicU64,
+    pub(crate) committed: AtomicU64,
+    pub(crate) applied: AtomicU64,
+    pub(crate) reads_at_once: AtomicBool,
+    pub(crate) size_bytes: AtomicU64,
+    pub(crate) size_in_use_bytes: AtomicU64,
+    pub(crate) has_space: AtomicBool,
+    control: RwLock<Arc<Control>>,
+}
+
+impl Published {
+    pub(crate) fn new(first_request_id: u64) -> Published {
+        let published = Published { has_space: AtomicBool::new(true), ..Published::default() };
+        published.next_request_id.store(first_request_id, Ordering::Relaxed);
+        published
+    }
+
+    /// An id for a proposal of this member.
+    pub fn next_request_id(&self) -> u64 {
+        self.next_request_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The raft term.
+    pub fn term(&self) -> u64 {
+        self.term.load(Ordering::Relaxed)
+    }
+
+    /// The leader's id; 0 if none is known.
+    pub fn leader(&self) -> u64 {
+        self.leader.load(Ordering::Relaxed)
+    }
+
+    /// Index of the last entry known to be committed.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
+    }
+
+    /// Index of the last entry applied.
+    pub fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
+    /// Whether a linearizable read may be served from the store at once: this member is the only voter and has committed in its term, so nothing
+    /// can be acknowledged that it has not applied.
+    pub fn reads_at_once(&self) -> bool {
+        self.reads_at_once.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the store on disk.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of it that are still needed.
+    pub fn size_in_use_bytes(&self) -> u64 {
+        self.size_in_use_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the disk has room for more writes.
+    pub fn has_space(&self) -> bool {
+        self.has_space.load(Ordering::Relaxed)
+    }
+
+    /// The control tables.
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_control(&self, control: &Control) {
+        *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(control.clone());
+    }
+}

@@ -1,0 +1,141 @@
+//! Bringing a member up: from nothing, or from what a crash left.
+//!
+//! A new member's log begins with one configuration change for each initial member, committed by definition, so that all members of a new cluster
+//! begin alike. A restarted one loads the newest checkpoint, cuts everything back to it, and gets the log behind it handed out again as committed
+//! entries: recovery is the normal path.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::wal::{Metadata, Recovered, Wal};
+use disk::{Disk, checkpoint};
+use prost::Message;
+use proto::checkpointpb::Checkpoint;
+use proto::raftpb::{Entry, EntryType, HardState};
+use raft::{Raft, Restored};
+use store::Store;
+
+use crate::chores::{Chores, Position};
+use crate::config::Config;
+use crate::error::Fatal;
+use crate::log_writer::LogWriter;
+use crate::node::{Node, bootstrap_change};
+
+/// Bytes of entries in one message to a follower, and messages in flight to it: etcd's.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+const INFLIGHT_MAX: usize = 512;
+
+/// A member ready to run.
+#[derive(Debug)]
+pub struct Started<W> {
+    /// The machine.
+    pub node: Node<W>,
+    /// The writer of its log.
+    pub log_writer: LogWriter,
+    /// Whether there was a log before.
+    pub is_restart: bool,
+    /// Whether the log ended in a torn write, which was cut off.
+    pub is_repaired: bool,
+}
+
+/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `snap_dir`; the parents of both must exist.
+pub fn start<W>(
+    disk: &Arc<dyn Disk>,
+    wal_dir: &Path,
+    snap_dir: &Path,
+    wal_segment_bytes: u64,
+    config: Config,
+) -> Result<Started<W>, Fatal> {
+    let loaded = checkpoint::load(&**disk, snap_dir)?;
+    let from = loaded.as_ref().map_or(0, |c| c.applied_index);
+    let is_restart = has_log(&**disk, wal_dir);
+    let (mut wal, mut recovered) = if is_restart {
+        Wal::open_sized(Arc::clone(disk), wal_dir, from, wal_segment_bytes)?
+    } else {
+        create_log(disk, wal_dir, wal_segment_bytes, &config)?
+    };
+    check_identity(&recovered, &config)?;
+    if from == 0 && recovered.hard_state.commit == 0 {
+        // Nothing was ever agreed on: a new log, or one whose first write was cut short.
+        bootstrap(&mut wal, &mut recovered, &config)?;
+    }
+    let options = disk::log::Options { segment_bytes: config.segment_bytes };
+    let store = Store::open(Arc::clone(disk), snap_dir, options, loaded.as_ref())?;
+    let applied = position(loaded.as_ref());
+    let chores = Chores::new(Arc::clone(disk), snap_dir.to_owned(), &config, applied.index);
+    let is_repaired = recovered.repaired.is_some();
+    let raft = Raft::new(raft_config(&config), restored(recovered, &applied))?;
+    let node = Node::new(config, raft, store, chores, applied);
+    Ok(Started { node, log_writer: LogWriter::new(wal), is_restart, is_repaired })
+}
+
+fn has_log(disk: &dyn Disk, wal_dir: &Path) -> bool {
+    disk.list(wal_dir).is_ok_and(|names| names.iter().any(|name| name.ends_with(".wal")))
+}
+
+fn create_log(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segment_bytes: u64,
+    config: &Config,
+) -> Result<(Wal, Recovered), Fatal> {
+    let metadata = Metadata { member_id: config.member.id, cluster_id: config.cluster_id };
+    let wal = Wal::create_sized(Arc::clone(disk), dir, metadata, segment_bytes)?;
+    let hard_state = HardState::default();
+    Ok((wal, Recovered { metadata, hard_state, entries: Vec::new(), snapshots: Vec::new(), repaired: None }))
+}
+
+/// Writes the entries that every member of a new cluster begins with.
+fn bootstrap(wal: &mut Wal, recovered: &mut Recovered, config: &Config) -> Result<(), Fatal> {
+    let entry = |(i, member)| Entry {
+        term: 1,
+        index: i as u64 + 1,
+        r#type: EntryType::EntryConfChange as i32,
+        data: bootstrap_change(member).encode_to_vec().into(),
+    };
+    recovered.entries = config.initial_members.iter().enumerate().map(entry).collect();
+    recovered.hard_state = HardState { term: 1, vote: 0, commit: recovered.entries.len() as u64 };
+    wal.append(&recovered.entries, Some(&recovered.hard_state))?;
+    wal.sync()?;
+    Ok(())
+}
+
+fn check_identity(recovered: &Recovered, config: &Config) -> Result<(), Fatal> {
+    let found = (recovered.metadata.member_id, recovered.metadata.cluster_id);
+    let expected = (config.member.id, config.cluster_id);
+    if found == expected { Ok(()) } else { Err(Fatal::Foreign { found, expected }) }
+}
+
+fn position(checkpoint: Option<&Checkpoint>) -> Position {
+    checkpoint.map_or_else(Position::default, |c| Position {
+        index: c.applied_index,
+        term: c.applied_term,
+        conf_state: c.conf_state.clone().unwrap_or_default(),
+    })
+}
+
+fn restored(recovered: Recovered, applied: &Position) -> Restored {
+    // A commit index is not synced by itself; what a checkpoint contains was committed.
+    let commit = recovered.hard_state.commit.max(applied.index);
+    Restored {
+        hard_state: HardState { commit, ..recovered.hard_state },
+        conf_state: applied.conf_state.clone(),
+        snapshot_index: applied.index,
+        snapshot_term: applied.term,
+        entries: recovered.entries,
+        applied: applied.index,
+    }
+}
+
+fn raft_config(config: &Config) -> raft::Config {
+    raft::Config {
+        id: config.member.id,
+        election_ticks: config.election_ticks,
+        heartbeat_ticks: 1,
+        max_message_bytes: MESSAGE_BYTES_MAX,
+        max_inflight: INFLIGHT_MAX,
+        pre_vote: true,
+        check_quorum: true,
+        seed: config.seed,
+    }
+}

@@ -1,0 +1,127 @@
+//! Who waits for which answer.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// Reads that wait together for one read index.
+#[derive(Debug)]
+struct ReadRound<W> {
+    context: u64,
+    /// Known once raft has answered.
+    index: Option<u64>,
+    waiters: Vec<W>,
+}
+
+/// Waiters of proposals, of reads and of compactions.
+#[derive(Debug)]
+pub(crate) struct Waiters<W> {
+    /// By request id. Ids ascend, so the map's ends are where it grows and shrinks.
+    proposals: BTreeMap<u64, W>,
+    rounds: VecDeque<ReadRound<W>>,
+    next_context: u64,
+    /// Waiting for a compaction to have finished; by its revision.
+    compactions: Vec<(i64, W)>,
+}
+
+impl<W> Default for Waiters<W> {
+    fn default() -> Self {
+        Waiters {
+            proposals: BTreeMap::new(),
+            rounds: VecDeque::new(),
+            next_context: 1,
+            compactions: Vec::new(),
+        }
+    }
+}
+
+impl<W> Waiters<W> {
+    pub(crate) fn proposals_len(&self) -> usize {
+        self.proposals.len()
+    }
+
+    pub(crate) fn add_proposal(&mut self, id: u64, waiter: W) {
+        self.proposals.insert(id, waiter);
+    }
+
+    pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {
+        self.proposals.remove(&id)
+    }
+
+    /// Everyone who waits for a proposal.
+    pub(crate) fn take_proposals(&mut self) -> impl Iterator<Item = W> + use<W> {
+        std::mem::take(&mut self.proposals).into_values()
+    }
+
+    /// Begins a round of reads; returns the context that names it to raft.
+    pub(crate) fn add_reads(&mut self, waiters: Vec<W>) -> u64 {
+        let context = self.next_context;
+        self.next_context += 1;
+        self.rounds.push_back(ReadRound { context, index: None, waiters });
+        context
+    }
+
+    /// The round `context` may read once `index` is applied.
+    pub(crate) fn set_read_index(&mut self, context: u64, index: u64) {
+        if let Some(round) = self.rounds.iter_mut().find(|r| r.context == context) {
+            round.index = Some(index);
+        }
+    }
+
+    /// The reads that may be served now that `applied` is applied.
+    pub(crate) fn take_readable(&mut self, applied: u64, readable: &mut Vec<W>) {
+        while self.rounds.front().is_some_and(|r| r.index.is_some_and(|index| index <= applied)) {
+            readable.extend(self.rounds.pop_front().into_iter().flat_map(|r| r.waiters));
+        }
+    }
+
+    /// Everyone who waits for a read.
+    pub(crate) fn take_reads(&mut self) -> impl Iterator<Item = W> + use<W> {
+        std::mem::take(&mut self.rounds).into_iter().flat_map(|r| r.waiters)
+    }
+
+    pub(crate) fn add_compaction(&mut self, revision: i64, waiter: W) {
+        self.compactions.push((revision, waiter));
+    }
+
+    /// Those who waited for the compaction at `revision` or an earlier one.
+    pub(crate) fn take_compacted(&mut self, revision: i64) -> impl Iterator<Item = W> {
+        self.compactions.extract_if(.., move |(at, _)| *at <= revision).map(|(_, waiter)| waiter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_are_served_in_order_once_their_index_is_applied() {
+        let mut waiters = Waiters::default();
+        let (first, second) = (waiters.add_reads(vec![1, 2]), waiters.add_reads(vec![3]));
+        let mut readable = Vec::new();
+        waiters.set_read_index(second, 5);
+        waiters.take_readable(9, &mut readable);
+        assert!(readable.is_empty(), "the first round has no index yet");
+        waiters.set_read_index(first, 7);
+        waiters.take_readable(6, &mut readable);
+        assert!(readable.is_empty(), "its index is not applied yet");
+        waiters.take_readable(7, &mut readable);
+        assert_eq!(readable, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_finished_compaction_answers_for_earlier_ones() {
+        let mut waiters = Waiters::default();
+        for (revision, waiter) in [(3, "a"), (9, "b"), (5, "c")] {
+            waiters.add_compaction(revision, waiter);
+        }
+        assert_eq!(waiters.take_compacted(5).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(waiters.take_compacted(9).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn a_proposal_is_answered_once() {
+        let mut waiters = Waiters::default();
+        waiters.add_proposal(4, 'a');
+        assert_eq!(waiters.take_proposal(4), Some('a'));
+        assert_eq!(waiters.take_proposal(4), None);
+    }
+}
