@@ -205,7 +205,7 @@ impl Index {
         let mut cursor = None;
         let step = |key: &[u8], history: &History| {
             for (change, kept) in history.retained(compacted, at) {
-                visit(change.retained(kept));
+                visit(change.as_retained(kept));
             }
             budget -= 1;
             if budget > 0 {

@@ -10,7 +10,7 @@
 
 use disk::{Location, Revision};
 
-use super::keys::give_back;
+use super::keys::{give_back, make_room};
 use super::node::Weigh;
 use super::{Found, Newest, Retained};
 
@@ -55,7 +55,7 @@ impl Change {
     }
 
     /// The change as a visitor of retained changes is told of it.
-    pub(super) fn retained(&self, in_keep: bool) -> Retained {
+    pub(super) fn as_retained(&self, in_keep: bool) -> Retained {
         let tombstone = self.is_tombstone();
         Retained { revision: self.revision(), tombstone, location: self.location, in_keep }
     }
@@ -84,6 +84,7 @@ impl History {
         assert!(next.revision > self.newest.revision(), "the changes of a key arrive in revision order");
         let Self { newest, older, .. } = std::mem::replace(self, Self::new(next));
         let mut older = older.unwrap_or_default();
+        make_room(&mut older.0, 1);
         older.0.push(newest);
         self.older = Some(older);
     }

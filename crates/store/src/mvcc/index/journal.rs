@@ -4,47 +4,61 @@
 //! deleted since. A paginated list reads all its pages at one fixed R while writes go on, and wants the count with
 //! each.
 //!
-//! Bounded by number and by bytes of keys: the oldest entries go first, and a count from before them is refused.
+//! Entries lie in blocks, oldest first, with their keys packed behind each other: a count reads them in sequence.
+//! Bounded by number and by bytes of keys: the oldest block goes first, and a count from before it is refused.
 
 use std::collections::VecDeque;
 
 use crate::key_range::KeyRange;
 
-/// Most entries kept.
-const ENTRIES_MAX: usize = 1 << 16;
+/// Most blocks kept.
+const BLOCKS_MAX: usize = 64;
 
-/// Most bytes of keys kept.
-const KEY_BYTES_MAX: usize = 16 << 20;
+/// Most entries of a block.
+const BLOCK_ENTRIES_MAX: usize = 1024;
+
+/// A block with more bytes of keys than this takes no further entry.
+const BLOCK_KEY_BYTES: usize = 256 << 10;
 
 /// Creations and deletions, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    entries: VecDeque<Entry>,
-    key_bytes: usize,
+    blocks: VecDeque<Block>,
     /// Entries up to this main revision may be missing.
     forgotten: i64,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    entries: Vec<Entry>,
+    keys: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Entry {
     main: i64,
+    /// Where the key ends in the block's `keys`; it starts where the one before ends.
+    key_end: u32,
     created: bool,
-    key: Box<[u8]>,
 }
 
 impl Journal {
     /// Notes that `key` came to exist (or ceased to) at revision `main`, which must not be below earlier ones.
     pub(super) fn record(&mut self, main: i64, key: &[u8], created: bool) {
-        self.entries.push_back(Entry { main, created, key: key.into() });
-        self.key_bytes += key.len();
-        while self.entries.len() > ENTRIES_MAX || self.key_bytes > KEY_BYTES_MAX {
+        if self.blocks.back().is_none_or(Block::is_full) {
+            self.blocks.push_back(Block::default());
+        }
+        if self.blocks.len() > BLOCKS_MAX {
             self.forget_oldest();
+        }
+        if let Some(block) = self.blocks.back_mut() {
+            block.push(main, key, created);
         }
     }
 
-    /// Drops entries up to revision `main`: nobody may ask for counts before it any more.
+    /// Drops blocks up to revision `main`: nobody will ask for a count before it.
     pub(super) fn forget(&mut self, main: i64) {
-        while self.entries.front().is_some_and(|entry| entry.main <= main) {
+        while self.blocks.front().is_some_and(|block| block.newest() <= main) {
             self.forget_oldest();
         }
     }
@@ -52,24 +66,59 @@ impl Journal {
     /// By how much the number of keys in `range` grew since revision `at`. `None` if that is not known, or would take
     /// looking at more than `budget` entries.
     pub(super) fn growth_since(&self, at: i64, range: &KeyRange, budget: u64) -> Option<i64> {
-        let old = self.entries.partition_point(|entry| entry.main <= at);
-        let recent = self.entries.range(old..);
-        if at < self.forgotten || recent.len() as u64 > budget {
+        if at < self.forgotten {
             return None;
         }
-        Some(
-            recent
-                .filter(|entry| range.contains(&entry.key))
-                .map(|entry| if entry.created { 1 } else { -1 })
-                .sum(),
-        )
+        let (mut growth, mut looked_at) = (0, 0);
+        for block in self.blocks.iter().rev() {
+            let old = block.entries.partition_point(|entry| entry.main <= at);
+            looked_at += (block.entries.len() - old) as u64;
+            if looked_at > budget {
+                return None;
+            }
+            growth += block.growth(old, range);
+            if old > 0 {
+                break;
+            }
+        }
+        Some(growth)
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(entry) = self.entries.pop_front() {
-            self.key_bytes -= entry.key.len();
-            self.forgotten = entry.main;
+        if let Some(block) = self.blocks.pop_front() {
+            self.forgotten = block.newest();
         }
+    }
+}
+
+impl Block {
+    fn is_full(&self) -> bool {
+        self.entries.len() == BLOCK_ENTRIES_MAX || self.keys.len() > BLOCK_KEY_BYTES
+    }
+
+    fn push(&mut self, main: i64, key: &[u8], created: bool) {
+        self.keys.extend_from_slice(key);
+        let key_end = u32::try_from(self.keys.len()).expect("a request, and so a key, is far below 4 GiB");
+        self.entries.push(Entry { main, key_end, created });
+    }
+
+    /// Main revision of the last entry.
+    fn newest(&self) -> i64 {
+        self.entries.last().map_or(0, |entry| entry.main)
+    }
+
+    /// Creations less deletions in `range`, from entry `first` on.
+    fn growth(&self, first: usize, range: &KeyRange) -> i64 {
+        let mut growth = 0;
+        let mut start = if first == 0 { 0 } else { self.entries[first - 1].key_end as usize };
+        for entry in &self.entries[first..] {
+            let end = entry.key_end as usize;
+            if range.contains(&self.keys[start..end]) {
+                growth += if entry.created { 1 } else { -1 };
+            }
+            start = end;
+        }
+        growth
     }
 }
 
@@ -95,30 +144,45 @@ mod tests {
     }
 
     #[test]
-    fn growth_from_before_the_first_entry_kept_is_unknown() {
+    fn a_count_over_more_entries_than_the_budget_is_refused() {
         let mut journal = Journal::default();
         for main in 2..6 {
             journal.record(main, b"a", main % 2 == 0);
         }
-        journal.forget(3);
-        assert_eq!(journal.growth_since(2, &a_to_c(), 10), None);
-        assert_eq!(journal.growth_since(3, &a_to_c(), 10), Some(0));
-        assert_eq!(journal.growth_since(3, &a_to_c(), 1), None, "over budget");
+        assert_eq!(journal.growth_since(3, &a_to_c(), 2), Some(0));
+        assert_eq!(journal.growth_since(3, &a_to_c(), 1), None);
+    }
+
+    #[test]
+    fn growth_is_summed_over_blocks_and_unknown_from_before_the_first() {
+        let mut journal = Journal::default();
+        let last = 2 * i64::try_from(BLOCK_ENTRIES_MAX).unwrap() + 10;
+        for main in 1..=last {
+            journal.record(main, b"a", true);
+        }
+        assert_eq!(journal.growth_since(5, &a_to_c(), u64::MAX), Some(last - 5));
+        // Only whole blocks go.
+        journal.forget(1023);
+        assert_eq!(journal.growth_since(0, &a_to_c(), u64::MAX), Some(last));
+        journal.forget(1024);
+        assert_eq!(journal.growth_since(1023, &a_to_c(), u64::MAX), None);
+        assert_eq!(journal.growth_since(1024, &a_to_c(), u64::MAX), Some(last - 1024));
     }
 
     #[test]
     fn the_journal_is_bounded_in_entries_and_bytes() {
         let mut journal = Journal::default();
-        for main in 0..ENTRIES_MAX + 10 {
-            journal.record(i64::try_from(main).unwrap(), b"a", true);
+        let held = i64::try_from(BLOCKS_MAX * BLOCK_ENTRIES_MAX).unwrap();
+        for main in 1..=held + 1 {
+            journal.record(main, b"a", true);
         }
-        assert_eq!((journal.entries.len(), journal.forgotten), (ENTRIES_MAX, 9));
+        assert_eq!((journal.blocks.len(), journal.forgotten), (BLOCKS_MAX, 1024));
 
-        let large = vec![b'x'; KEY_BYTES_MAX / 4];
-        for main in 100_000..100_010 {
-            journal.record(main, &large, true);
+        let large = vec![b'x'; BLOCK_KEY_BYTES + 1];
+        for main in 1..100 {
+            journal.record(held + 1 + main, &large, true);
         }
-        assert!(journal.key_bytes <= KEY_BYTES_MAX);
-        assert_eq!((journal.entries.len(), journal.forgotten), (4, 100_005));
+        let key_bytes: usize = journal.blocks.iter().map(|block| block.keys.len()).sum();
+        assert_eq!(key_bytes, BLOCKS_MAX * large.len());
     }
 }
