@@ -91,16 +91,6 @@ impl Index {
         self.tree.len()
     }
 
-    /// Whether there is no key at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Number of keys that exist at the newest revision.
-    pub(crate) fn live_len(&self) -> u64 {
-        self.tree.live()
-    }
-
     /// The newest change of `key`, be it a tombstone.
     pub(crate) fn newest(&self, key: &[u8]) -> Option<Newest> {
         self.tree.get(key).map(History::newest)
