@@ -17,6 +17,7 @@ use proto::etcdserverpb::Member;
 use proto::mvccpb::KeyValue;
 use proto::raftpb::ConfState;
 
+/// The data directory.
 const DIR: &str = "/data";
 
 /// Small, so that a few records fill more than one segment.
@@ -186,7 +187,8 @@ fn file_name(segment: &Segment, extension: &str) -> String {
     format!("{:016x}.{extension}", segment.id)
 }
 
-fn disk_with(files: &[(&str, &[u8])]) -> Arc<SimDisk> {
+/// A disk with these files in [`DIR`].
+pub(crate) fn disk_with(files: &[(&str, &[u8])]) -> Arc<SimDisk> {
     let disk = SimDisk::new(0);
     disk.create_dir(Path::new(DIR)).expect("the disk is empty");
     for (name, bytes) in files {
@@ -196,7 +198,8 @@ fn disk_with(files: &[(&str, &[u8])]) -> Arc<SimDisk> {
     Arc::new(disk)
 }
 
-fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
+/// The content of a file in [`DIR`].
+pub(crate) fn read(disk: &dyn Disk, name: &str) -> Vec<u8> {
     let file = disk.open(&Path::new(DIR).join(name)).expect("the file was written");
     let mut bytes = vec![0; file.len().expect("the disk is sound") as usize];
     file.read_at(0, &mut bytes).expect("the disk is sound");

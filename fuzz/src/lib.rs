@@ -9,9 +9,11 @@
 mod files;
 mod messages;
 pub mod mutate;
+mod wal;
 
 pub use files::{checkpoint, segment, sidecar};
 pub use messages::{message, request};
+pub use wal::wal;
 
 /// One decoder under test.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +27,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
     Target { name: "checkpoint", run: checkpoint, seeds: files::checkpoint_seeds },
     Target { name: "segment", run: segment, seeds: files::segment_seeds },
     Target { name: "sidecar", run: sidecar, seeds: files::sidecar_seeds },
+    Target { name: "wal", run: wal, seeds: wal::seeds },
 ];
 
 #[cfg(test)]
