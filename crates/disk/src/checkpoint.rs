@@ -110,3 +110,129 @@ fn decode(bytes: &[u8]) -> Result<Checkpoint, (u64, String)> {
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..20]), &bytes[HEAD_LEN..])
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::checkpointpb::Segment;
+
+    use super::*;
+    use crate::SimDisk;
+
+    const DIR: &str = "/d";
+
+    fn disk(seed: u64) -> SimDisk {
+        let disk = SimDisk::new(seed);
+        disk.create_dir(Path::new(DIR)).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk
+    }
+
+    fn body(applied_index: u64) -> Checkpoint {
+        let segments = vec![Segment { id: 3, first_revision: 2, length: 4096, sealed: true }];
+        Checkpoint { applied_index, segments, cluster_version: "3.7.0".into(), ..Default::default() }
+    }
+
+    fn load_from(disk: &SimDisk) -> Result<Option<Checkpoint>, Error> {
+        load(disk, Path::new(DIR))
+    }
+
+    #[test]
+    fn the_last_one_saved_is_loaded() {
+        let disk = disk(1);
+        assert_eq!(load_from(&disk).unwrap(), None);
+        for applied_index in 1..4 {
+            save(&disk, Path::new(DIR), &body(applied_index)).unwrap();
+            assert_eq!(load_from(&disk).unwrap(), Some(body(applied_index)));
+        }
+        assert_eq!(disk.list(Path::new(DIR)).unwrap(), [FILE]);
+    }
+
+    #[test]
+    fn a_checkpoint_of_nothing_can_be_saved() {
+        let disk = disk(1);
+        save(&disk, Path::new(DIR), &Checkpoint::default()).unwrap();
+        assert_eq!(load_from(&disk).unwrap(), Some(Checkpoint::default()));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let disk = disk(1);
+        save(&disk, Path::new(DIR), &body(7)).unwrap();
+        let path = Path::new(DIR).join(FILE);
+        for bit in 0..disk.open(&path).unwrap().len().unwrap() * 8 {
+            disk.flip_bit(&path, bit / 8, (bit % 8) as u8).unwrap();
+            match load_from(&disk) {
+                Err(Error::Corrupt { path: named, .. }) => assert_eq!(named, path),
+                other => panic!("bit {bit}: {other:?}"),
+            }
+            disk.flip_bit(&path, bit / 8, (bit % 8) as u8).unwrap();
+        }
+        assert_eq!(load_from(&disk).unwrap(), Some(body(7)));
+    }
+
+    #[test]
+    fn a_file_of_another_length_is_noticed() {
+        let disk = disk(1);
+        save(&disk, Path::new(DIR), &body(7)).unwrap();
+        let file = disk.open(&Path::new(DIR).join(FILE)).unwrap();
+        let len = file.len().unwrap();
+        for wrong in (0..len).rev().chain([len + 1]) {
+            file.set_len(wrong).unwrap();
+            assert!(matches!(load_from(&disk), Err(Error::Corrupt { .. })), "{wrong} bytes");
+        }
+    }
+
+    #[test]
+    fn power_lost_at_any_effect_leaves_the_old_or_the_new_one() {
+        let mut found = [0, 0];
+        for (seed, n) in (0..40).flat_map(|seed| (0..5).map(move |n| (seed, n))) {
+            let disk = disk(seed);
+            save(&disk, Path::new(DIR), &body(0)).unwrap();
+            disk.crash_at_op(n);
+            assert!(save(&disk, Path::new(DIR), &body(1)).is_err(), "{n} effects are too few");
+            disk.crash();
+            let applied_index = load_from(&disk).unwrap().expect("one of the two").applied_index;
+            assert!(applied_index == 0 || n >= 4, "the new one before its rename, at effect {n}");
+            found[usize::try_from(applied_index).unwrap()] += 1;
+            save(&disk, Path::new(DIR), &body(2)).unwrap();
+            assert_eq!(load_from(&disk).unwrap(), Some(body(2)));
+        }
+        assert!(found.iter().all(|n| *n > 0), "{found:?}");
+    }
+
+    #[test]
+    fn a_saved_one_outlives_a_loss_of_power() {
+        for seed in 0..40 {
+            let disk = disk(seed);
+            save(&disk, Path::new(DIR), &body(5)).unwrap();
+            disk.crash();
+            assert_eq!(load_from(&disk).unwrap(), Some(body(5)));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_keeps_the_old_one_and_leaves_nothing_behind() {
+        let disk = disk(1);
+        save(&disk, Path::new(DIR), &body(5)).unwrap();
+        for spare in 0..30 {
+            let used = disk.used();
+            disk.set_capacity(Some(used + spare));
+            let refused = save(&disk, Path::new(DIR), &body(6));
+            assert!(matches!(refused, Err(Error::NoSpace { .. })), "{spare} bytes to spare");
+            assert_eq!(load_from(&disk).unwrap(), Some(body(5)));
+            assert_eq!(disk.list(Path::new(DIR)).unwrap(), [FILE]);
+        }
+        disk.set_capacity(None);
+        save(&disk, Path::new(DIR), &body(6)).unwrap();
+        assert_eq!(load_from(&disk).unwrap(), Some(body(6)));
+    }
+
+    #[test]
+    fn what_an_interrupted_save_left_is_replaced() {
+        let disk = disk(1);
+        disk.create(&Path::new(DIR).join(STAGED_FILE)).unwrap().write_at(0, b"half").unwrap();
+        assert_eq!(load_from(&disk).unwrap(), None);
+        save(&disk, Path::new(DIR), &body(5)).unwrap();
+        assert_eq!(disk.list(Path::new(DIR)).unwrap(), [FILE]);
+    }
+}

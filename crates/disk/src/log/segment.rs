@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::head::{HEAD_LEN, Head};
 use super::record::{HEADER_LEN, Header};
@@ -176,7 +176,8 @@ impl Segment {
     /// The `KeyValue` of the record at `at`, its checksum verified.
     pub(super) fn read(&self, at: Location) -> Result<Bytes, Error> {
         let mut record = self.read_record(at)?;
-        Ok(record.split_off(HEADER_LEN))
+        record.advance(HEADER_LEN);
+        Ok(record)
     }
 
     /// All flushed records.

@@ -12,7 +12,8 @@ pub struct Size {
 }
 
 impl RevisionLog {
-    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the number of segments.
+    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the number
+    /// of segments.
     pub fn size(&self) -> Size {
         let mut size = Size { bytes: 0, live_bytes: 0 };
         for segment in self.segments.log() {
@@ -33,7 +34,8 @@ mod tests {
 
     #[test]
     fn dead_records_count_as_written_but_not_as_live() {
-        let mut log = RevisionLog::open(Arc::new(SimDisk::new(1)), Path::new("/log"), Options::default(), &[]).unwrap();
+        let mut log =
+            RevisionLog::open(Arc::new(SimDisk::new(1)), Path::new("/log"), Options::default(), &[]).unwrap();
         let key_value = b"\x0a\x01k\x2a\x01v";
         let mut locations = Vec::new();
         for main in 2..6 {
