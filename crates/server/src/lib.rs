@@ -6,5 +6,6 @@ mod gather;
 pub mod grpc;
 pub mod http;
 pub mod listen;
+pub mod logging;
 mod sniff;
 pub mod worker;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::config::{Scheme, Url};
 use crate::gather::Gather;
@@ -29,9 +29,6 @@ const RESERVED_FILES: u64 = 150;
 
 /// After this long without traffic, and then as often, TCP asks whether the client is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-
-/// A client that has not shown its protocol by then is disconnected.
-const SNIFF_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, which is mostly a lack of files that only time mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -134,7 +131,7 @@ impl<S: grpc::Service, R: Routes> Endpoint<S, R> {
         let socket = tokio::net::TcpStream::from_std(socket)?;
         let stopping = stop.clone().stopping();
         let (protocol, io) = tokio::select! {
-            sniffed = timeout(SNIFF_TIME_MAX, sniff(socket)) => sniffed??,
+            sniffed = sniff(socket) => sniffed?,
             () = stopping => return Ok(()),
         };
         let io = Gather::new(io);

@@ -1,20 +1,25 @@
 //! Tells HTTP/2 from HTTP/1 by the first bytes of a connection, which are then read again.
 //!
-//! Works on any byte stream, so that TLS can come before it. Holds at most one small buffer, and the caller's
-//! time limit ends a client that sends nothing or dribbles.
+//! Works on any byte stream, so that TLS can come before it. A client that sends nothing or dribbles costs one
+//! small buffer, and not for long.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 /// What every HTTP/2 client sends first (RFC 9113, §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes read from a connection before its protocol is known.
 const SNIFF_LEN_MAX: usize = 512;
+
+/// A client that has not shown its protocol by then is disconnected.
+const SNIFF_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,21 +28,10 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Reads until the protocol is certain. `UnexpectedEof` if the client closes before.
-pub(crate) async fn sniff<T: AsyncRead + Unpin>(mut io: T) -> io::Result<(Protocol, Replayed<T>)> {
-    let mut seen = BytesMut::with_capacity(SNIFF_LEN_MAX);
-    loop {
-        if (&mut io).take(SNIFF_LEN_MAX as u64).read_buf(&mut seen).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let len = seen.len().min(PREFACE.len());
-        let protocol = match seen[..len] == PREFACE[..len] {
-            false => Protocol::Http1,
-            true if len == PREFACE.len() => Protocol::Http2,
-            true => continue,
-        };
-        return Ok((protocol, Replayed { seen: seen.freeze(), inner: io }));
-    }
+/// Reads until the protocol is certain. `UnexpectedEof` if the client closes before, `TimedOut` if it takes
+/// more than ten seconds.
+pub(crate) async fn sniff<T: AsyncRead + Unpin>(io: T) -> io::Result<(Protocol, Replayed<T>)> {
+    timeout(SNIFF_TIME_MAX, read_preface(io)).await?
 }
 
 /// A byte stream whose first bytes have been read already and are read again.
@@ -80,6 +74,22 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Replayed<T> {
     }
 }
 
+async fn read_preface<T: AsyncRead + Unpin>(mut io: T) -> io::Result<(Protocol, Replayed<T>)> {
+    let mut seen = BytesMut::with_capacity(SNIFF_LEN_MAX);
+    loop {
+        if (&mut io).take(SNIFF_LEN_MAX as u64).read_buf(&mut seen).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let len = seen.len().min(PREFACE.len());
+        let protocol = match seen[..len] == PREFACE[..len] {
+            false => Protocol::Http1,
+            true if len == PREFACE.len() => Protocol::Http2,
+            true => continue,
+        };
+        return Ok((protocol, Replayed { seen: seen.freeze(), inner: io }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
@@ -115,6 +125,24 @@ mod tests {
             assert_eq!(protocol, Protocol::Http1);
             assert_eq!(replayed, bytes);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dribbling_client_is_given_up() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let dribble = async {
+            for byte in PREFACE {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let started = tokio::time::Instant::now();
+        let result = tokio::select! {
+            result = sniff(server) => result,
+            () = dribble => panic!("the server waited for all of it"),
+        };
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), SNIFF_TIME_MAX);
     }
 
     #[tokio::test]

@@ -1,0 +1,101 @@
+//! What a client may ask, independent of how it is carried.
+//!
+//! One [`Api`] a worker thread. Handlers take decoded requests and give back encoded responses; they know nothing of gRPC or HTTP. Reads are served
+//! here, on the thread of the socket; everything that changes something goes to the node's thread and its answer comes back through the [`Desk`].
+//!
+//! The order of checks is etcd's: quota, shape of the request, size, then whatever applying it finds.
+
+mod check;
+mod encode;
+mod error;
+mod kv;
+mod maintenance;
+mod watch;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::{Answer, Input, Proposal, Published};
+use store::{Outcome, ReadView, Request, WatchHub};
+
+pub(crate) use self::encode::Encoded;
+pub(crate) use self::error::Error;
+pub(crate) use self::watch::WatchSession;
+
+use crate::driver::{Desk, Mail, NodeHandle};
+
+/// What does not change while the server runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) cluster_id: u64,
+    pub(crate) member_id: u64,
+    /// Data bytes at which writes are refused.
+    pub(crate) quota_bytes: Option<u64>,
+    /// Operations in a transaction.
+    pub(crate) max_txn_ops: usize,
+    /// Longest request as it is proposed, in bytes.
+    pub(crate) max_request_bytes: usize,
+    /// Longest wait for the node's answer.
+    pub(crate) request_timeout: Duration,
+    /// Time between progress notifications to watchers that asked for them.
+    pub(crate) progress_interval: Duration,
+}
+
+/// The handlers of one worker thread.
+#[derive(Debug)]
+pub(crate) struct Api {
+    settings: Rc<Settings>,
+    node: NodeHandle,
+    desk: Desk,
+    published: Arc<Published>,
+    view: ReadView,
+    watch_hub: Arc<WatchHub>,
+}
+
+impl Api {
+    pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk) -> Api {
+        let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
+        Api { settings: Rc::new(settings), node, desk, published, view, watch_hub }
+    }
+
+    /// Whether a leader is known.
+    pub(crate) fn has_leader(&self) -> bool {
+        self.published.leader() != 0
+    }
+
+    /// Puts a command into the log and waits until it is applied: it is durable then.
+    async fn propose(&self, request: Request) -> Result<Outcome, Error> {
+        let proposal = Proposal::new(self.published.next_request_id(), request);
+        if proposal.len() > self.settings.max_request_bytes {
+            return Err(Error::RequestTooLarge);
+        }
+        match self.ask(|ticket| Input::Propose(proposal, ticket)).await? {
+            Answer::Applied(outcome) => outcome.map_err(Error::Refused),
+            Answer::Unserved(unserved) => Err(unserved.into()),
+            Answer::Readable => unreachable!("a proposal is not answered as a read"),
+        }
+    }
+
+    /// Waits until everything acknowledged before this call can be read here.
+    async fn wait_readable(&self) -> Result<(), Error> {
+        if self.published.reads_at_once() {
+            return Ok(());
+        }
+        match self.ask(Input::ReadIndex).await? {
+            Answer::Readable => Ok(()),
+            Answer::Unserved(unserved) => Err(unserved.into()),
+            Answer::Applied(_) => unreachable!("a read is not answered as a proposal"),
+        }
+    }
+
+    async fn ask(&self, input: impl FnOnce(crate::driver::Ticket) -> Input<crate::driver::Ticket>) -> Result<Answer, Error> {
+        let slot = self.desk.open();
+        self.node.send(input(slot.ticket()));
+        match slot.mail().await {
+            Mail::Answer(answer) => Ok(answer),
+            Mail::TimedOut => Err(Error::TimedOut),
+            Mail::Signal => unreachable!("only a watch is signalled"),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Keys: range, put, delete, transaction, compaction.
+
+use proto::etcdserverpb::request_op::Request as Op;
+use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
+use store::{Outcome, RangeQuery, Refusal, Request};
+use tokio::task::yield_now;
+
+use super::encode::{Encoded, Header};
+use super::{Api, Error, check};
+
+impl Api {
+    /// Reads a range: linearizable, unless the request says `serializable`.
+    pub(crate) async fn range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
+        let query = RangeQuery::new(request)?;
+        if !request.serializable {
+            self.wait_readable().await?;
+        }
+        let mut reading = self.view.range(query).map_err(|e| self.store_error(e))?;
+        while !reading.step().map_err(|e| self.store_error(e))? {
+            yield_now().await;
+        }
+        let outcome = reading.finish();
+        Ok(self.header(outcome.revision).range_response(outcome))
+    }
+
+    /// Writes one key. Answered when it is durable and applied.
+    pub(crate) async fn put(&self, request: PutRequest) -> Result<Encoded, Error> {
+        let request = self.within_quota(Request::Put(request))?;
+        if let Request::Put(put) = &request {
+            check::put(put)?;
+        }
+        match self.propose(request).await? {
+            Outcome::Put(outcome) => Ok(self.header(outcome.revision).put_response(&outcome)),
+            other => unreachable!("a put came to {other:?}"),
+        }
+    }
+
+    /// Deletes one key or a range. Answered when it is durable and applied.
+    pub(crate) async fn delete_range(&self, request: DeleteRangeRequest) -> Result<Encoded, Error> {
+        check::delete_range(&request)?;
+        match self.propose(Request::DeleteRange(request)).await? {
+            Outcome::Delete(outcome) => Ok(self.header(outcome.revision).delete_response(&outcome)),
+            other => unreachable!("a delete came to {other:?}"),
+        }
+    }
+
+    /// Runs a transaction. One that only reads does not go through the log.
+    pub(crate) async fn txn(&self, request: TxnRequest) -> Result<Encoded, Error> {
+        let request = self.within_quota(Request::Txn(request))?;
+        let Request::Txn(txn) = &request else { unreachable!("it was just made") };
+        check::txn(txn, self.settings.max_txn_ops)?;
+        let outcome = if is_read_only(txn) {
+            if !is_serializable(txn) {
+                self.wait_readable().await?;
+            }
+            self.view.txn(txn).map_err(|e| self.store_error(e))?
+        } else {
+            match self.propose(request).await? {
+                Outcome::Txn(outcome) => outcome,
+                other => unreachable!("a transaction came to {other:?}"),
+            }
+        };
+        Ok(self.header(outcome.revision).txn_response(&outcome))
+    }
+
+    /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone from the index.
+    pub(crate) async fn compact(&self, request: CompactionRequest) -> Result<Encoded, Error> {
+        match self.propose(Request::Compact(request)).await? {
+            Outcome::Compact { revision } => Ok(self.header(revision).bare_response()),
+            other => unreachable!("a compaction came to {other:?}"),
+        }
+    }
+
+    /// The header of a response of this moment.
+    pub(super) fn header(&self, revision: i64) -> Header {
+        let (cluster_id, member_id) = (self.settings.cluster_id, self.settings.member_id);
+        Header { cluster_id, member_id, revision, raft_term: self.published.term() }
+    }
+
+    /// A damaged disk is no answer to a client: the member stops, and this request with it.
+    pub(super) fn store_error(&self, error: store::Error) -> Error {
+        match error {
+            store::Error::Refused(refusal) => Error::Refused(refusal),
+            store::Error::Disk(error) => {
+                self.node.fail(error);
+                Error::Damaged
+            }
+        }
+    }
+
+    /// Refuses what would grow the store beyond its quota.
+    fn within_quota(&self, request: Request) -> Result<Request, Error> {
+        let (Some(quota), cost) = (self.settings.quota_bytes, store::cost(&request)) else { return Ok(request) };
+        if cost > 0 && self.published.size_bytes() + cost >= quota {
+            return Err(Refusal::NoSpace.into());
+        }
+        Ok(request)
+    }
+}
+
+/// Whether both branches hold nothing but ranges. A nested transaction counts as a write, whatever is in it.
+fn is_read_only(txn: &TxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure);
+    ops.all(|op| matches!(op.request, Some(Op::RequestRange(_))))
+}
+
+/// Whether every range may be stale. A transaction without operations counts as such: its compares may see old state, as in etcd.
+fn is_serializable(txn: &TxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure);
+    ops.all(|op| matches!(&op.request, Some(Op::RequestRange(range)) if range.serializable))
+}

@@ -1,0 +1,62 @@
+//! HTTP/1.1 on the port of gRPC.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::testbed::with_server;
+
+/// Sends one request head that asks to close the connection; returns status line, content type and body.
+async fn request(addr: std::net::SocketAddr, line: &str) -> (String, String, String) {
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    let head = format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    (head.lines().next().unwrap().to_owned(), content_type.to_owned(), body.to_owned())
+}
+
+fn text(status: &str, body: &str) -> (String, String, String) {
+    (format!("HTTP/1.1 {status}"), "text/plain; charset=utf-8".to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn known_path_is_answered() {
+    with_server(async |testbed| {
+        let answer = request(testbed.addr, "GET /health?exclude=x").await;
+        assert_eq!(answer, text("200 OK", "/health?exclude=x"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn unknown_path_is_404_whatever_the_method() {
+    with_server(async |testbed| {
+        for line in ["GET /", "GET /health/", "POST /nope"] {
+            let answer = request(testbed.addr, line).await;
+            assert_eq!(answer, text("404 Not Found", "404 page not found\n"), "{line}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_method_is_405() {
+    with_server(async |testbed| {
+        let answer = request(testbed.addr, "POST /health").await;
+        assert_eq!(answer, text("405 Method Not Allowed", "Method Not Allowed\n"));
+        assert_eq!(request(testbed.addr, "HEAD /health").await, text("405 Method Not Allowed", ""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn long_head_is_431() {
+    with_server(async |testbed| {
+        let line = format!("GET /health?{}", "x".repeat(20 << 10));
+        let (status, _, _) = request(testbed.addr, &line).await;
+        assert!(status.starts_with("HTTP/1.1 4"), "{status}");
+    })
+    .await;
+}

@@ -1,0 +1,154 @@
+//! A server on loopback whose service does what the path of a call asks for.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::http::StatusCode;
+use bytes::Bytes;
+use server::config::Url;
+use server::grpc::{Body, Call, Code, Gone, Limits, Service, Status};
+use server::http::{Answer, Routes};
+use server::listen::{Endpoint, Listeners};
+use server::worker::Workers;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+/// Longest request message of the testbed.
+pub(crate) const MESSAGE_LEN_MAX: usize = 100_000;
+
+/// Length of each message of `/t/Flood`.
+pub(crate) const FLOOD_LEN: usize = 16 << 10;
+
+/// How long a test waits for anything before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test sees and steers of the service.
+pub(crate) struct Testbed {
+    pub(crate) addr: SocketAddr,
+    /// How calls ended that a client cannot see the end of.
+    pub(crate) endings: UnboundedReceiver<Gone>,
+    /// Told for each call of `/t/Gate` that has begun.
+    pub(crate) waiting: Arc<Notify>,
+    /// Opens `/t/Gate` for one call.
+    pub(crate) gate: Arc<Notify>,
+    /// Messages that `/t/Flood` has sent.
+    pub(crate) n_sent: Arc<AtomicUsize>,
+}
+
+/// Runs `test` against a server, whose workers are left running.
+pub(crate) async fn with_server<T>(test: impl AsyncFnOnce(Testbed) -> T) -> (Workers, T) {
+    let (sender, endings) = unbounded_channel();
+    let service =
+        Obedient { endings: sender, waiting: Arc::default(), gate: Arc::default(), n_sent: Arc::default() };
+    let (waiting, gate) = (Arc::clone(&service.waiting), Arc::clone(&service.gate));
+    let n_sent = Arc::clone(&service.n_sent);
+    let limits = Limits { message_len_max: MESSAGE_LEN_MAX, concurrent_streams_max: 100 };
+    let workers = Workers::start(2, move |_| {
+        let service = Rc::new(service.clone());
+        Endpoint { grpc: Rc::clone(&service), http: service, limits }
+    });
+    let workers = workers.unwrap();
+    let listeners = Listeners::bind(&[Url::parse("http://127.0.0.1:0").unwrap()]).unwrap();
+    let testbed = Testbed { addr: listeners.addresses()[0], endings, waiting, gate, n_sent };
+    let outcome = tokio::select! {
+        stopped = listeners.run(&workers) => panic!("accepting ended: {stopped:?}"),
+        outcome = timeout(PATIENCE, test(testbed)) => outcome.expect("the test ends in time"),
+    };
+    (workers, outcome)
+}
+
+/// The service and the routes of one worker.
+#[derive(Clone)]
+struct Obedient {
+    endings: UnboundedSender<Gone>,
+    waiting: Arc<Notify>,
+    gate: Arc<Notify>,
+    n_sent: Arc<AtomicUsize>,
+}
+
+impl Service for Obedient {
+    async fn call(self: &Rc<Self>, call: Call) {
+        match call.path() {
+            "/t/Echo" => echo(call).await,
+            "/t/Stream" => stream(call).await,
+            "/t/Flood" => self.flood(call).await,
+            "/t/Gate" => self.wait_at_gate(call).await,
+            "/t/Hang" => hang(call).await,
+            "/t/Watch" => self.watch(call).await,
+            path => {
+                let status = Status::unimplemented(format!("100% unknown: {path}"));
+                call.reply(Err(status));
+            }
+        }
+    }
+}
+
+impl Obedient {
+    async fn wait_at_gate(&self, mut call: Call) {
+        let message = call.unary().await;
+        self.waiting.notify_one();
+        self.gate.notified().await;
+        call.reply(message.map(|message| Body::from_chunks(&[message])));
+    }
+
+    /// Sends until the client is gone.
+    async fn flood(&self, call: Call) {
+        let (_requests, mut responses) = call.split();
+        let message = Body::from_chunks(&[Bytes::from(vec![b'x'; FLOOD_LEN])]);
+        let gone = loop {
+            match responses.send(message.clone()).await {
+                Ok(()) => self.n_sent.fetch_add(1, Ordering::SeqCst),
+                Err(gone) => break gone,
+            };
+        };
+        let _ = self.endings.send(gone);
+    }
+
+    /// Waits for the client to go, as a watch without events does.
+    async fn watch(&self, call: Call) {
+        let (_requests, mut responses) = call.split();
+        responses.send(Body::from_chunks(&[])).await.unwrap();
+        let _ = self.endings.send(responses.gone().await);
+    }
+}
+
+async fn echo(mut call: Call) {
+    let message = call.unary().await;
+    call.reply(message.map(|message| Body::from_chunks(&[message])));
+}
+
+async fn hang(mut call: Call) {
+    let answer = call.bound(pending()).await;
+    call.reply(answer);
+}
+
+/// Echoes each message until the client half-closes, then refuses an empty last one.
+async fn stream(call: Call) {
+    let (mut requests, mut responses) = call.split();
+    let outcome = async {
+        while let Some(message) = requests.next().await? {
+            if message.is_empty() {
+                return Err(Status::new(Code::OutOfRange, "an empty message"));
+            }
+            responses.send(Body::from_chunks(&[message])).await?;
+        }
+        Ok(())
+    };
+    let outcome = outcome.await;
+    responses.finish(outcome);
+}
+
+impl Routes for Obedient {
+    fn is_known(&self, path: &str) -> bool {
+        path == "/health"
+    }
+
+    async fn get(&self, path: &str, query: &str) -> Answer {
+        Answer::text(StatusCode::OK, format!("{path}?{query}"))
+    }
+}
