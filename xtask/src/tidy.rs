@@ -3,6 +3,7 @@
 //! Every rule is a function from what stands in the repository ([`Source`]) or what cargo knows
 //! ([`Metadata`]) to its findings; all findings are reported at once, as `path:line: rule: what to do`.
 
+mod determinism;
 mod documents;
 mod layering;
 mod manifest;
@@ -59,6 +60,7 @@ pub(crate) fn run() -> Result<(), String> {
 
 fn check(sources: &[Source], metadata: &Metadata) -> Vec<Finding> {
     let mut findings = Vec::new();
+    findings.extend(determinism::check(sources));
     findings.extend(documents::check(sources));
     findings.extend(layering::check(sources, metadata));
     findings.extend(manifest::check(sources));

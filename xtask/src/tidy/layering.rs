@@ -12,7 +12,7 @@ const ORDER: [&str; 14] = [
 ];
 
 /// The deterministic core: no runtime, no sockets, few crates from outside.
-const CORE: [&str; 5] = ["raft", "disk", "store", "node", "sim"];
+pub(super) const CORE: [&str; 5] = ["raft", "disk", "store", "node", "sim"];
 
 /// What the core must not even reach through others.
 const ASYNC: [&str; 6] = ["tokio", "tonic", "hyper", "h2", "rustls", "async-std"];

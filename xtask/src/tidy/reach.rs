@@ -40,14 +40,14 @@ fn unreached(source: &Source, rust: &[&Source]) -> Option<Finding> {
 
 /// Files that cargo finds by itself.
 fn is_root(dir: &str, name: &str) -> bool {
-    let is_target_dir =
-        ["/src/bin", "/examples", "/benches", "/fuzz_targets"].iter().any(|d| dir.ends_with(d));
-    let is_crate_root = dir.ends_with("/src") && ["lib.rs", "main.rs"].contains(&name);
-    is_target_dir
-        || is_crate_root
-        || dir == "fuzz/fuzz_targets"
-        || name == "build.rs"
-        || dir.ends_with("/tests/it") && name == "main.rs"
+    match name {
+        "main.rs" => dir.ends_with("/src") || dir.ends_with("/tests/it"),
+        "lib.rs" => dir.ends_with("/src"),
+        "build.rs" => true,
+        _ => {
+            ["/src/bin", "/examples", "/benches", "/fuzz_targets"].iter().any(|target| dir.ends_with(target))
+        }
+    }
 }
 
 fn declares(line: &str, module: &str) -> bool {
