@@ -329,3 +329,6 @@ fn check_append(message: &Message) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use proto::raftpb::Entry;
+use proto::raftpb::{Entry, Message, MessageType};
 use raft::{ReadState, Role, Status};
+
+use crate::disk::Disk;
 
 #[derive(Default)]
 pub(crate) struct Checker {
@@ -56,6 +58,33 @@ impl Checker {
         for (at, (term, _)) in self.applied.iter().enumerate() {
             let own = log.get(at).map(|entry| entry.term);
             assert_eq!(own, Some(*term), "a leader lacks the committed entry {}", at + 1);
+        }
+    }
+
+    /// Durable promises: whatever `message` lets its receiver rely on is on the sender's disk.
+    pub(crate) fn sent(message: &Message, disk: &Disk) {
+        let state = disk.hard_state();
+        let is_promise = match message.r#type() {
+            MessageType::MsgVote => true,
+            MessageType::MsgVoteResp | MessageType::MsgAppResp => !message.reject,
+            _ => false,
+        };
+        // A promise of an earlier term was kept until the disk went on to a later one.
+        if !is_promise || state.term > message.term {
+            return;
+        }
+        assert_eq!(state.term, message.term, "a promise leaves before its term is durable");
+        match message.r#type() {
+            MessageType::MsgVote => {
+                assert_eq!(state.vote, message.from, "a candidate's own vote is not durable");
+                assert_eq!(
+                    disk.term(message.index),
+                    Some(message.log_term),
+                    "a candidate's log is not durable"
+                );
+            }
+            MessageType::MsgVoteResp => assert_eq!(state.vote, message.to, "a granted vote is not durable"),
+            _ => assert!(disk.term(message.index).is_some(), "acknowledged entries are not durable"),
         }
     }
 

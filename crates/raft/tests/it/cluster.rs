@@ -104,7 +104,7 @@ impl Cluster {
         for _ in 0..written {
             node.disk.write_one();
         }
-        node.disk.forget_queued();
+        node.disk.crash();
     }
 
     /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member.
@@ -208,6 +208,7 @@ impl Cluster {
         }
         for message in ready.messages {
             assert_ne!(message.to, id, "no message leaves for its sender");
+            Checker::sent(&message, &self.node(id).disk);
             self.note(|| trace::message(&message));
             self.network.push(message);
         }

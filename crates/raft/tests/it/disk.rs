@@ -1,4 +1,4 @@
-//! A disk that keeps what was written to it, in order, and forgets the rest in a crash.
+//! A disk that keeps what was synced, in order, and forgets the rest in a crash.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,8 @@ use raft::{Persist, Restored};
 #[derive(Default)]
 pub(crate) struct Disk {
     hard_state: HardState,
+    /// Written without a sync: durable with the next batch that has one.
+    unsynced_hard_state: Option<HardState>,
     /// All entries from index 1 on; a real log would drop those up to `compacted`.
     entries: Vec<Entry>,
     compacted: u64,
@@ -30,9 +32,12 @@ impl Disk {
     /// Writes the oldest queued batch and returns its number.
     pub(crate) fn write_one(&mut self) -> Option<u64> {
         let write = self.writes.pop_front()?;
-        if let Some(hard_state) = write.hard_state {
-            self.hard_state = hard_state;
+        self.unsynced_hard_state = write.hard_state.or(self.unsynced_hard_state);
+        if !write.must_sync {
+            assert!(write.entries.is_empty(), "entries need a sync");
+            return Some(write.seq);
         }
+        self.hard_state = self.unsynced_hard_state.take().unwrap_or(self.hard_state);
         if let Some(first) = write.entries.first() {
             self.entries.truncate(position(first.index));
             assert_eq!(self.entries.len(), position(first.index), "a batch must not leave a gap");
@@ -45,8 +50,14 @@ impl Disk {
         self.writes.len()
     }
 
-    pub(crate) fn forget_queued(&mut self) {
+    /// Loses what is not durable.
+    pub(crate) fn crash(&mut self) {
         self.writes.clear();
+        self.unsynced_hard_state = None;
+    }
+
+    pub(crate) fn hard_state(&self) -> &HardState {
+        &self.hard_state
     }
 
     pub(crate) fn term(&self, index: u64) -> Option<u64> {

@@ -84,9 +84,8 @@ fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
             let other = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
             cluster.cut.insert((id, other));
         }
-        986..992 => {
-            cluster.cut.pop_first();
-        }
+        986..988 => split(cluster, dice),
+        988..992 => cluster.cut.clear(),
         992..995 => cluster.checkpoint(id),
         995..997 => compact(cluster, id),
         997..999 => {
@@ -97,6 +96,16 @@ fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
             cluster.input(id, raft::Raft::campaign);
         }
         _ => {}
+    }
+}
+
+/// Parts the cluster in two.
+fn split(cluster: &mut Cluster, dice: &mut Dice) {
+    let side = dice.below(1 << cluster.nodes.len());
+    let is_left = |id: u64| side >> (id - 1) & 1 == 1;
+    for from in cluster.ids() {
+        let others = cluster.ids().filter(|&to| is_left(from) != is_left(to));
+        cluster.cut.extend(others.map(|to| (from, to)));
     }
 }
 

@@ -1,11 +1,12 @@
 //! Golden scripts: each file in `tests/scripts` is a story of one cluster.
 //!
-//! A file is a sequence of blocks, parted by empty lines: commands, a line `---`, and what they must print.
+//! A file is a sequence of blocks, parted by empty lines: commands, a line `---`, and what they must print
+//! (neither, if they print nothing).
 //! `UPDATE=1 cargo test` writes what they do print. Lines that begin with `#` are for the reader.
 //!
 //! ```text
 //! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n]
-//! join 4                  a new member that knows nothing
+//! join 4 1 2 3            a new member, told only who the first voters were
 //! campaign 1              tick 1 5                propose 1 a b c
 //! conf 1 add 4            (or learner, remove)    read 1 context
 //! persist 1 [2]           all or so many writes   deliver [1>2]   all that is in flight now, or one link's
@@ -14,7 +15,6 @@
 //! compact 1 5             unreachable 1 2         status          members 1       quiet <command>
 //! ```
 
-use std::fmt::Write;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -44,19 +44,17 @@ fn scripts_print_what_they_say() {
 /// The script with the output it gives.
 fn run(text: &str) -> String {
     let mut cluster = None;
-    let mut printed = String::new();
-    for block in text.trim_end().split("\n\n") {
+    let mut blocks = Vec::new();
+    for block in text.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
         let commands = block.split("\n---").next().unwrap();
-        let mut output = Vec::new();
+        let mut output = vec!["---".to_owned()];
         for command in commands.lines().filter(|line| !line.starts_with('#')) {
             execute(&mut cluster, command, &mut output);
         }
-        let output = output.join("\n");
-        let separator = if printed.is_empty() { "" } else { "\n" };
-        let rule = if commands.lines().all(|line| line.starts_with('#')) { "" } else { "---\n" };
-        writeln!(printed, "{separator}{commands}\n{rule}{output}").unwrap();
+        let printed = if output.len() > 1 { format!("\n{}", output.join("\n")) } else { String::new() };
+        blocks.push(format!("{commands}{printed}\n"));
     }
-    printed.trim_end().to_owned() + "\n"
+    blocks.join("\n")
 }
 
 fn execute(cluster: &mut Option<Cluster>, command: &str, output: &mut Vec<String>) {
@@ -95,7 +93,10 @@ fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Ve
     let id = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
     let second = || number(words[1]);
     match verb {
-        "join" => cluster.add(default_config(id), ConfState::default()),
+        "join" => {
+            let voters = words[1..].iter().map(|word| number(word)).collect();
+            cluster.add(default_config(id), ConfState { voters, ..ConfState::default() });
+        }
         "campaign" => {
             cluster.input(id, raft::Raft::campaign);
         }

@@ -1,0 +1,255 @@
+use bytes::Bytes;
+use proto::raftpb::{ConfChangeType, ConfState, Entry};
+
+use super::*;
+use crate::ProgressState;
+
+fn config() -> Config {
+    Config {
+        id: 1,
+        election_ticks: 10,
+        heartbeat_ticks: 1,
+        max_message_bytes: 1 << 20,
+        max_inflight: 512,
+        pre_vote: false,
+        check_quorum: false,
+        seed: 7,
+    }
+}
+
+fn entries(prev: u64, terms: &[u64]) -> Vec<Entry> {
+    (prev + 1..).zip(terms).map(|(index, &term)| Entry { term, index, ..Entry::default() }).collect()
+}
+
+/// Member 1 of `voters` in `term`, with entries of these terms on disk.
+fn member(voters: &[u64], term: u64, terms: &[u64]) -> Raft {
+    let restored = Restored {
+        hard_state: HardState { term, ..HardState::default() },
+        conf_state: ConfState { voters: voters.to_vec(), ..ConfState::default() },
+        entries: entries(0, terms),
+        ..Restored::default()
+    };
+    Raft::new(config(), restored).unwrap()
+}
+
+fn from_2(r#type: MessageType, term: u64) -> Message {
+    Message { r#type: r#type as i32, from: 2, to: 1, term, ..Message::default() }
+}
+
+/// Takes and confirms everything until nothing is left; returns the messages.
+fn settle(raft: &mut Raft) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while let Some(ready) = raft.ready() {
+        messages.extend(ready.messages);
+        if let Some(persist) = ready.persist {
+            raft.persisted(persist.seq);
+        }
+        if let Some(last) = ready.committed.last() {
+            raft.applied_to(last.index);
+        }
+    }
+    messages
+}
+
+/// A leader of voters 1 to 3 whose first entry 2 has acknowledged.
+fn leader() -> Raft {
+    let mut raft = member(&[1, 2, 3], 0, &[]);
+    raft.campaign();
+    settle(&mut raft);
+    raft.step(from_2(MessageType::MsgVoteResp, 1)).unwrap();
+    settle(&mut raft);
+    raft.step(Message { index: 1, ..from_2(MessageType::MsgAppResp, 1) }).unwrap();
+    settle(&mut raft);
+    assert_eq!((raft.status().role, raft.status().commit), (Role::Leader, 1));
+    raft
+}
+
+#[test]
+fn configuration_that_cannot_work_is_refused() {
+    let refused = |config| matches!(Raft::new(config, Restored::default()), Err(Error::InvalidConfig(_)));
+    assert!(refused(Config { id: 0, ..config() }));
+    assert!(refused(Config { heartbeat_ticks: 0, ..config() }));
+    assert!(refused(Config { election_ticks: 1, ..config() }));
+    assert!(refused(Config { max_inflight: 0, ..config() }));
+}
+
+#[test]
+fn torn_hard_state_leaves_the_term_of_the_last_entry_and_no_vote() {
+    let mut raft = member(&[1, 2, 3], 1, &[1, 3]);
+    let status = raft.status();
+    assert_eq!((status.term, status.vote), (3, 0));
+    let persist = raft.ready().unwrap().persist.unwrap();
+    assert_eq!(persist.hard_state.unwrap().term, 3);
+    assert!(persist.must_sync);
+}
+
+#[test]
+fn restart_without_news_has_nothing_to_do() {
+    assert!(member(&[1, 2, 3], 1, &[1, 1]).ready().is_none());
+}
+
+#[test]
+fn election_timeout_is_between_one_and_two_election_ticks() {
+    for seed in 0..50 {
+        let conf_state = ConfState { voters: vec![1, 2], ..ConfState::default() };
+        let restored = Restored { conf_state, ..Restored::default() };
+        let mut raft = Raft::new(Config { seed, ..config() }, restored).unwrap();
+        let ticks = (1..)
+            .find(|_| {
+                raft.tick();
+                raft.status().role == Role::Candidate
+            })
+            .unwrap();
+        assert!((10..20).contains(&ticks), "{ticks}");
+    }
+}
+
+#[test]
+fn member_without_a_vote_never_campaigns() {
+    let mut raft = member(&[2, 3], 1, &[]);
+    (0..100).for_each(|_| raft.tick());
+    raft.campaign();
+    assert_eq!(raft.status().role, Role::Follower);
+}
+
+#[test]
+fn only_what_the_leader_sent_is_acknowledged_and_committed() {
+    let mut raft = member(&[1, 2, 3], 1, &[1, 1, 1]);
+    let append = Message { index: 1, log_term: 1, commit: 9, ..from_2(MessageType::MsgApp, 2) };
+    raft.step(Message { entries: entries(1, &[1]), ..append }).unwrap();
+    let answer = settle(&mut raft).pop().unwrap();
+    assert_eq!((answer.index, answer.reject), (2, false));
+    assert_eq!(raft.status().commit, 2);
+}
+
+#[test]
+fn append_below_the_commit_is_answered_with_the_commit() {
+    let mut raft = member(&[1, 2, 3], 1, &[1, 1, 1]);
+    raft.step(Message { commit: 2, index: 3, log_term: 1, ..from_2(MessageType::MsgApp, 1) }).unwrap();
+    raft.step(Message { index: 1, log_term: 1, ..from_2(MessageType::MsgApp, 1) }).unwrap();
+    assert_eq!(settle(&mut raft).pop().unwrap().index, 2);
+}
+
+#[test]
+fn vote_granted_in_a_known_term_waits_for_its_own_write() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgVote, 1)).unwrap();
+    let ready = raft.ready().unwrap();
+    assert!(ready.messages.is_empty());
+    let persist = ready.persist.unwrap();
+    assert!(persist.must_sync);
+    assert_eq!(persist.hard_state.unwrap().vote, 2);
+    raft.persisted(persist.seq);
+    assert_eq!(raft.ready().unwrap().messages[0].r#type(), MessageType::MsgVoteResp);
+}
+
+#[test]
+fn heartbeat_context_is_echoed_to_the_byte() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    let context = Bytes::from_static(b"any length\0");
+    raft.step(Message { context: context.clone(), ..from_2(MessageType::MsgHeartbeat, 1) }).unwrap();
+    assert_eq!(settle(&mut raft)[0].context, context);
+}
+
+#[test]
+fn messages_that_no_member_sends_are_refused() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    let refusal = |raft: &mut Raft, message| raft.step(message).unwrap_err();
+    for r#type in [MessageType::MsgHup, MessageType::MsgBeat, MessageType::MsgStorageAppend] {
+        assert_eq!(refusal(&mut raft, from_2(r#type, 1)), Error::UnexpectedMessage { r#type: r#type as i32 });
+    }
+    let unknown = Message { r#type: 99, ..from_2(MessageType::MsgApp, 1) };
+    assert_eq!(refusal(&mut raft, unknown), Error::UnexpectedMessage { r#type: 99 });
+    let astray = Message { to: 3, ..from_2(MessageType::MsgApp, 1) };
+    assert_eq!(refusal(&mut raft, astray), Error::Misaddressed { to: 3 });
+    for malformed in [
+        from_2(MessageType::MsgVote, 0),
+        from_2(MessageType::MsgProp, 0),
+        from_2(MessageType::MsgReadIndexResp, 1),
+        Message { entries: entries(1, &[1]), ..from_2(MessageType::MsgApp, 1) },
+        Message { entries: entries(0, &[2]), ..from_2(MessageType::MsgApp, 1) },
+    ] {
+        assert!(matches!(refusal(&mut raft, malformed), Error::MalformedMessage(_)));
+    }
+}
+
+#[test]
+fn second_leader_of_a_term_is_reported() {
+    let error = leader().step(from_2(MessageType::MsgHeartbeat, 1)).unwrap_err();
+    assert_eq!(error, Error::TwoLeaders { term: 1, other: 2 });
+}
+
+#[test]
+fn one_message_carries_all_that_was_proposed_since_the_last_ready() {
+    let mut raft = leader();
+    for data in ["a", "b", "c"] {
+        raft.propose([Bytes::from(data)]).unwrap();
+    }
+    let messages = raft.ready().unwrap().messages;
+    let to_2: Vec<&Message> = messages.iter().filter(|message| message.to == 2).collect();
+    assert_eq!((to_2.len(), to_2[0].entries.len()), (1, 3));
+}
+
+#[test]
+fn read_waits_for_a_majority_and_a_late_confirmation_counts_for_earlier_rounds() {
+    let mut raft = leader();
+    raft.read_index(Bytes::from("first"));
+    let round = raft.ready().unwrap().messages[0].context.clone();
+    raft.read_index(Bytes::from("second"));
+    let later = raft.ready().unwrap().messages[0].context.clone();
+    assert_ne!(round, later);
+    raft.step(from_2(MessageType::MsgHeartbeatResp, 1)).unwrap();
+    assert!(raft.ready().is_none(), "an answer without a round confirms nothing");
+    raft.step(Message { context: later, ..from_2(MessageType::MsgHeartbeatResp, 1) }).unwrap();
+    let contexts: Vec<Bytes> = raft.ready().unwrap().read_states.into_iter().map(|r| r.context).collect();
+    assert_eq!(contexts, ["first", "second"]);
+}
+
+#[test]
+fn reads_beyond_the_limits_wait_or_are_dropped() {
+    let mut raft = leader();
+    for n in 0..70_u32 {
+        raft.read_index(Bytes::copy_from_slice(&n.to_le_bytes()));
+        raft.ready();
+    }
+    raft.tick();
+    let context = raft.ready().unwrap().messages[0].context.clone();
+    assert_eq!(context[..], 64_u64.to_le_bytes(), "only so many rounds are open");
+    (0..5000).for_each(|_| raft.read_index(Bytes::from("more")));
+    raft.step(Message { context, ..from_2(MessageType::MsgHeartbeatResp, 1) }).unwrap();
+    let ready = raft.ready().unwrap();
+    assert_eq!(ready.read_states.len(), 64);
+    let context = ready.messages[0].context.clone();
+    raft.step(Message { context, ..from_2(MessageType::MsgHeartbeatResp, 1) }).unwrap();
+    assert_eq!(raft.ready().unwrap().read_states.len(), 4096);
+}
+
+#[test]
+fn removal_of_a_silent_member_commits_what_the_rest_holds() {
+    let mut raft = member(&[1, 2], 0, &[]);
+    raft.campaign();
+    settle(&mut raft);
+    raft.step(from_2(MessageType::MsgVoteResp, 1)).unwrap();
+    settle(&mut raft);
+    raft.read_index(Bytes::from("read"));
+    assert_eq!(raft.status().commit, 0);
+    let remove =
+        ConfChange { r#type: ConfChangeType::ConfChangeRemoveNode as i32, node_id: 2, ..Default::default() };
+    raft.apply_conf_change(&remove);
+    assert_eq!(raft.status().commit, 1);
+    assert_eq!(raft.ready().unwrap().read_states[0].index, 1);
+}
+
+#[test]
+fn acknowledgement_of_entries_that_the_leader_lacks_is_ignored() {
+    let mut raft = leader();
+    raft.step(Message { index: 50, ..from_2(MessageType::MsgAppResp, 1) }).unwrap();
+    let member = raft.members().find(|member| member.id == 2).unwrap();
+    assert_eq!((member.matched, member.state), (1, ProgressState::Replicate));
+}
+
+#[test]
+#[should_panic(expected = "was never handed out")]
+fn confirmation_of_an_unknown_batch_is_a_bug() {
+    member(&[1], 1, &[]).persisted(1);
+}
