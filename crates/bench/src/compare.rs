@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::load;
+use crate::load::Coordinator;
 use crate::process;
 use crate::report::Summary;
 use crate::server::Server;
@@ -77,7 +77,7 @@ const CASES: &[Case] = &[
     Case { name: "watch-1k", workload: Workload::Watch, change: |_| {} },
 ];
 
-/// Runs the comparison and returns its report. Ctrl-C ends it with the runs that were complete.
+/// Runs the comparison and returns its report. An interrupt ends it with the runs that were complete.
 ///
 /// # Errors
 /// If a case is unknown, no peer is given, a server does not start or cannot be reached.
@@ -87,15 +87,17 @@ pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     }
     let cases = chosen(&comparison.only)?;
     let cores = Cores::split(&process::allowed_cores()?, comparison.pinned);
+    let mut coordinator = Coordinator::new()?;
     let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name)).collect();
     'cases: for (case, row) in cases.iter().zip(&mut rows) {
         for repeat in 0..comparison.repeats {
             for turn in 0..2 {
                 let side = (repeat + turn) % 2;
                 eprintln!("{}, {} of {}: {}", case.name, repeat + 1, comparison.repeats, SIDES[side]);
-                match measure(comparison, case, side, &cores)? {
-                    Some(summary) => row.sides[side].push(summary),
-                    None => break 'cases,
+                match measure(comparison, case, side, &cores, &mut coordinator) {
+                    Ok(summary) => row.sides[side].push(summary),
+                    Err(Error::Interrupted) => break 'cases,
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -116,13 +118,14 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Case>, Error> {
     only.iter().map(find).collect()
 }
 
-/// One run of one side; `None` if Ctrl-C cut it short.
+/// One run of one side, from the start of its server to the end.
 fn measure(
     comparison: &Comparison,
     case: &Case,
     side: usize,
     cores: &Cores,
-) -> Result<Option<Summary>, Error> {
+    coordinator: &mut Coordinator,
+) -> Result<Summary, Error> {
     let ours = [comparison.ours.clone()];
     let command = [&ours[..], &comparison.peer[..]][side];
     let dir = comparison.dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -133,10 +136,13 @@ fn measure(
     settings.server_pid = Some(server.pid());
     settings.warmup = comparison.warmup;
     settings.duration = comparison.duration;
-    let outcome = load::run(&settings)?;
+    let outcome = coordinator.run(&settings)?;
+    if outcome.interrupted {
+        return Err(Error::Interrupted);
+    }
     let summary = Summary::of(&outcome);
     eprintln!("{}", summary.text(&settings));
-    Ok((!outcome.interrupted).then_some(summary))
+    Ok(summary)
 }
 
 /// Which processors serve and which press; both empty when they share.

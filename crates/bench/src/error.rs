@@ -23,6 +23,8 @@ pub(crate) enum Error {
     Process { pid: u32, detail: String },
     /// A file or directory cannot be used.
     File { path: PathBuf, cause: io::Error },
+    /// The user ended the run before anything was measured.
+    Interrupted,
     /// The operating system refused a thread, a port or a processor.
     System { what: &'static str, cause: io::Error },
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Error {
             Self::Server { command, detail } => write!(f, "server `{command}`: {detail}"),
             Self::Process { pid, detail } => write!(f, "process {pid}: {detail}"),
             Self::File { path, cause } => write!(f, "{}: {cause}", path.display()),
+            Self::Interrupted => write!(f, "interrupted before anything was measured"),
             Self::System { what, cause } => write!(f, "{what}: {cause}"),
         }
     }

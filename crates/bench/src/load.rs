@@ -3,7 +3,7 @@
 //! The caller's thread only coordinates; the load comes from generator threads, each with a runtime of its
 //! own, so that they share nothing but the phase. CPU is read at both ends of the measured time, from the
 //! server and from this process, and set against the operations that ended between.
-//! Ctrl-C ends the measured time early; what was counted until then is the result.
+//! An interrupt ends the measured time early; what was counted until then is the result.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::meter::{Meter, Phase};
 use crate::pace::Pace;
 use crate::process::Reading;
@@ -37,35 +39,51 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<Reading>,
     /// The same of the generator.
     pub(crate) generator: Reading,
-    /// Whether Ctrl-C ended the run before its time.
+    /// Whether an interrupt ended the run before its time.
     pub(crate) interrupted: bool,
 }
 
-/// Carries out one run; progress goes to standard error.
-///
-/// # Errors
-/// If the server cannot be reached, keys cannot be written, or the server's process is gone.
-/// Operations that fail are no error here: they are counted in [`Outcome::tally`].
-pub(crate) fn run(settings: &Settings) -> Result<Outcome, Error> {
-    runtime()?.block_on(async {
-        workload::preload(settings).await?;
-        let (phase, seen) = watch::channel(Phase::Connect);
-        let mut generators = Generators::start(settings, &seen)?;
-        let measured = match generators.connected().await {
-            Ok(()) => measure(settings, &phase, &generators).await,
-            Err(error) => Err(error),
-        };
-        phase.send_replace(Phase::Stop);
-        generators.join();
-        let (span, interrupted) = measured?;
-        Ok(Outcome {
-            tally: generators.total(),
-            elapsed: span.end.at - span.start.at,
-            server: span.usage(|sample| sample.server),
-            generator: span.usage(|sample| Some(sample.generator)).expect("each sample has one"),
-            interrupted,
+/// Carries out runs, one after the other; progress goes to standard error.
+pub(crate) struct Coordinator {
+    runtime: Runtime,
+    interrupt: Interrupt,
+}
+
+impl Coordinator {
+    /// Starts its runtime and listens for interrupts.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let runtime = runtime()?;
+        let interrupt = runtime.block_on(async { Interrupt::listen() });
+        Ok(Self { runtime, interrupt: interrupt.map_err(system("cannot listen for signals"))? })
+    }
+
+    /// Carries out one run.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, keys cannot be written, the server's process is gone, or an
+    /// interrupt came before the warm-up. Operations that fail are no error here: [`Outcome::tally`] counts them.
+    pub(crate) fn run(&mut self, settings: &Settings) -> Result<Outcome, Error> {
+        let Self { runtime, interrupt } = self;
+        runtime.block_on(async {
+            or_interrupt(interrupt, workload::preload(settings)).await?;
+            let (phase, seen) = watch::channel(Phase::Connect);
+            let mut generators = Generators::start(settings, &seen)?;
+            let measured = match or_interrupt(interrupt, generators.connected()).await {
+                Ok(()) => measure(settings, &phase, &generators, interrupt).await,
+                Err(error) => Err(error),
+            };
+            phase.send_replace(Phase::Stop);
+            generators.join();
+            let (span, interrupted) = measured?;
+            Ok(Outcome {
+                tally: generators.total(),
+                elapsed: span.end.at - span.start.at,
+                server: span.usage(|sample| sample.server),
+                generator: span.usage(|sample| Some(sample.generator)).expect("each sample has one"),
+                interrupted,
+            })
         })
-    })
+    }
 }
 
 /// The threads that make the load.
@@ -119,7 +137,7 @@ impl Generators {
     }
 }
 
-/// The body of one generator thread.
+/// The body of one generator thread: connects, reports, and works until the run stops.
 fn generate(
     shared: &Arc<Shared>,
     idx: usize,
@@ -127,30 +145,44 @@ fn generate(
     tally: Arc<Mutex<Tally>>,
     connected: &mpsc::UnboundedSender<Result<(), Error>>,
 ) {
-    let started = runtime().and_then(|runtime| {
-        let workers = runtime.block_on(async {
-            let pace = pace(&shared.settings)?;
-            workload::start(shared, idx, &Meter::new(phase.clone(), pace, tally)).await
-        })?;
-        Ok((runtime, workers))
-    });
-    let (report, running) = match started {
-        Ok(running) => (Ok(()), Some(running)),
-        Err(error) => (Err(error), None),
+    // The receiver goes only when the run has failed already, so a report that nobody takes is no loss.
+    let report = |result| drop(connected.send(result));
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(Err(error)),
     };
-    // The receiver goes only when the run has failed already.
-    drop(connected.send(report));
-    let Some((runtime, workers)) = running else { return };
     runtime.block_on(async {
-        let stopped = async {
-            drop(phase.wait_for(|now| *now == Phase::Stop).await);
-            tokio::time::sleep(GRACE).await;
+        let mut stopping = phase.clone();
+        let workers = tokio::select! {
+            workers = connect(shared, idx, phase.clone(), tally) => workers,
+            _ = stopping.wait_for(|now| *now == Phase::Stop) => return,
         };
+        let workers = match workers {
+            Ok(workers) => workers,
+            Err(error) => return report(Err(error)),
+        };
+        report(Ok(()));
         tokio::select! {
             _ = workers.join_all() => {}
-            () = stopped => {}
+            () = out_of_grace(&mut phase) => {}
         }
     });
+}
+
+async fn connect(
+    shared: &Arc<Shared>,
+    idx: usize,
+    phase: watch::Receiver<Phase>,
+    tally: Arc<Mutex<Tally>>,
+) -> Result<JoinSet<()>, Error> {
+    let pace = pace(&shared.settings)?;
+    workload::start(shared, idx, &Meter::new(phase, pace, tally)).await
+}
+
+async fn out_of_grace(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the run is gone, which is as good as its end.
+    drop(phase.wait_for(|now| *now == Phase::Stop).await);
+    tokio::time::sleep(GRACE).await;
 }
 
 /// The pace of one of the threads, which share the rate evenly.
@@ -188,28 +220,38 @@ impl Span {
     }
 }
 
-/// Takes the run through its phases; the second value says whether Ctrl-C cut it short.
+/// Takes the run through its phases; the second value says whether an interrupt cut it short.
 async fn measure(
     settings: &Settings,
     phase: &watch::Sender<Phase>,
     generators: &Generators,
+    interrupt: &mut Interrupt,
 ) -> Result<(Span, bool), Error> {
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
     phase.send_replace(Phase::WarmUp);
     let warm = tokio::select! {
         () = tokio::time::sleep(settings.warmup) => true,
-        _ = &mut interrupt => false,
+        () = interrupt.wait() => false,
     };
     let start = Sample::take(settings)?;
     phase.send_replace(Phase::Measure);
     let full = warm
         && tokio::select! {
             () = watch_progress(settings, &start, generators) => true,
-            _ = &mut interrupt => false,
+            () = interrupt.wait() => false,
         };
     let end = Sample::take(settings)?;
     Ok((Span { start, end }, !full))
+}
+
+/// The result of `work`, unless an interrupt comes first.
+async fn or_interrupt<T>(
+    interrupt: &mut Interrupt,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        result = work => result,
+        () = interrupt.wait() => Err(Error::Interrupted),
+    }
 }
 
 /// Prints a line a second until the time is over or no worker is left.
@@ -249,33 +291,4 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::Workload;
-
-    #[test]
-    fn a_run_without_a_server_says_where_it_looked() {
-        let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let settings = Settings { endpoint: vacant.to_string(), ..Settings::of(Workload::Put) };
-        let Err(error) = run(&settings) else { panic!("nothing listens there") };
-        assert!(error.to_string().starts_with(&format!("no server at {vacant}: ")), "{error}");
-    }
-
-    #[test]
-    fn usage_is_the_difference_between_the_ends() {
-        let reading = |ms, rss_bytes| Reading { cpu: Duration::from_millis(ms), rss_bytes };
-        let sample = |generator| Sample { at: Instant::now(), server: None, generator };
-        let span = Span { start: sample(reading(100, 7)), end: sample(reading(350, 9)) };
-        assert_eq!(span.usage(|sample| Some(sample.generator)), Some(reading(250, 9)));
-        assert_eq!(span.usage(|sample| sample.server), None);
-    }
-
-    #[test]
-    fn progress_tells_of_failures_only_when_there_are_some() {
-        let mut total = Tally::new();
-        assert_eq!(progress(Duration::from_secs(3), 14_012, &total), "   3 s     14012 ops/s");
-        total.fail(&Error::Answer("short".to_owned()));
-        let line = progress(Duration::from_secs(3), 0, &total);
-        assert_eq!(line, "   3 s         0 ops/s   1 failed: wrong answer: short");
-    }
-}
+mod tests;

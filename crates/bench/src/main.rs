@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod compare;
 mod error;
+mod interrupt;
 mod load;
 mod meter;
 mod pace;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use args::Command;
 use error::Error;
+use load::Coordinator;
 use report::Summary;
 use settings::Settings;
 
@@ -50,6 +52,6 @@ fn main() -> ExitCode {
 
 /// One run against a server that runs already.
 fn load(settings: &Settings) -> Result<String, Error> {
-    let summary = Summary::of(&load::run(settings)?);
+    let summary = Summary::of(&Coordinator::new()?.run(settings)?);
     Ok(if settings.json { summary.json().to_string() } else { summary.text(settings) })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::load::Outcome;
-use crate::settings::Settings;
+use crate::settings::{Settings, Workload};
 
 /// The numbers of one run. Latencies are in milliseconds, CPU in microseconds an operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,15 +101,24 @@ impl Summary {
 
 /// One line that says what was run, with the numbers that shape the result.
 fn describe(settings: &Settings) -> String {
-    let pace = settings.rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop {rate}/s"));
-    format!(
-        "{}: {} connections x {} streams, {} keys, values of {} B, {pace}",
+    let mut line = format!(
+        "{}: {} connections x {} streams, {} keys, values of {} B",
         settings.workload.name(),
         settings.connections,
         settings.streams,
         settings.keys,
         settings.value_bytes
-    )
+    );
+    if settings.workload == Workload::Watch {
+        line += &format!(", {} watchers", settings.watchers);
+    }
+    if settings.workload.reads() && settings.serializable {
+        line += ", serializable";
+    }
+    if settings.workload == Workload::Range {
+        line += &format!(", {} values each", settings.range_len());
+    }
+    line + &settings.rate.map_or_else(|| ", closed loop".to_owned(), |rate| format!(", open loop {rate}/s"))
 }
 
 fn micros(value: Option<f64>) -> String {
@@ -121,7 +130,6 @@ mod tests {
     use super::*;
     use crate::error::Error;
     use crate::process::Reading;
-    use crate::settings::Workload;
     use crate::stats::Tally;
 
     fn outcome(server: Option<Reading>) -> Outcome {
@@ -148,6 +156,14 @@ mod tests {
         assert!(text.starts_with("workload    put: 8 connections x 32 streams, 100000 keys"), "{text}");
         assert!(text.contains("throughput  500 ops/s (1000 ops, 0 failed)\n"), "{text}");
         assert!(text.ends_with("server      80.0 µs CPU/op, 3.0 MiB resident\ngenerator   5.0 µs CPU/op"));
+    }
+
+    #[test]
+    fn the_description_tells_what_shapes_the_workload() {
+        let page = Settings { limit: 500, serializable: true, ..Settings::of(Workload::Range) };
+        assert!(describe(&page).ends_with(", serializable, 500 values each, closed loop"));
+        let watch = Settings { rate: Some(50.0), ..Settings::of(Workload::Watch) };
+        assert!(describe(&watch).ends_with(", 1000 watchers, open loop 50/s"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -59,6 +60,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(err)
+            // Ctrl-C in a terminal goes to the whole group: the server is to be stopped by its owner.
+            .process_group(0)
             .spawn()
             .map_err(|cause| Error::Server { command: args[0].clone(), detail: cause.to_string() })?;
         let mut server = Self { child, command: args.join(" "), endpoint: client, dir };

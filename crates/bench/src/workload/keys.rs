@@ -8,17 +8,15 @@ use crate::settings::KeyOrder;
 
 /// What all keys start with.
 const PREFIX: &str = "bench/";
-/// The first name after all keys: the prefix with its last byte one higher.
-const PREFIX_END: &str = "bench0";
 
 /// The key with number `number`: 16 bytes, so that byte order is the order of the numbers.
 pub(super) fn key(number: u64) -> Bytes {
     format!("{PREFIX}{number:010}").into()
 }
 
-/// The range of all keys: its first name and the name after its last.
-pub(super) fn all() -> (Bytes, Bytes) {
-    (Bytes::from_static(PREFIX.as_bytes()), Bytes::from_static(PREFIX_END.as_bytes()))
+/// The range of keys `0..len`: its first key and the one after its last.
+pub(super) fn range(len: u64) -> (Bytes, Bytes) {
+    (key(0), key(len))
 }
 
 /// Chooses keys for one worker.
@@ -57,9 +55,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_keys_lie_in_the_range() {
-        let (start, end) = all();
-        assert!(start < key(0) && key(0) < key(1) && key(9_999_999_999) < end);
+    fn the_order_of_keys_is_the_order_of_their_numbers() {
+        let (start, end) = range(100);
+        assert!(start == key(0) && key(9) < key(10) && key(99) < end && end <= key(100));
     }
 
     #[test]

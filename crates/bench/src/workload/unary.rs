@@ -99,7 +99,7 @@ fn get(settings: &Settings, key: Bytes) -> RangeRequest {
 }
 
 fn range(settings: &Settings) -> RangeRequest {
-    let (key, range_end) = keys::all();
+    let (key, range_end) = keys::range(settings.keys);
     RangeRequest {
         key,
         range_end,
