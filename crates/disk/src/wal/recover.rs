@@ -45,7 +45,8 @@ pub(super) fn read(
     files: &[FileName],
     replay: &mut Replay,
 ) -> Result<(Tail, u32, Option<Repair>), Error> {
-    let mut chain = None;
+    // The checksum with which a later file begins is only known once the file before it was read.
+    let mut chain = files.first().filter(|name| name.seq == 0).map(|_| 0);
     let mut last = None;
     for (i, name) in files.iter().enumerate() {
         let path = dir.join(name.to_string());

@@ -101,6 +101,7 @@ impl Replay {
             return Err("an entry with term, index and, for a change of members, data".into());
         }
         if entry.index <= self.from_index {
+            self.entries.clear();
             return Ok(());
         }
         if entry.index <= self.hard_state.commit && self.entries.len() as u64 + self.from_index >= entry.index
@@ -177,6 +178,11 @@ mod tests {
     fn entries_up_to_the_wanted_index_are_left_out() {
         assert_eq!(replay(2, &[entry(1, 1), entry(1, 2), entry(1, 3)]).entries, [entry(1, 3)]);
         assert_eq!(replay(2, &[entry(1, 1)]).last_index(), 2);
+    }
+
+    #[test]
+    fn an_entry_left_out_replaces_those_above_it_all_the_same() {
+        assert_eq!(replay(1, &[entry(1, 1), entry(1, 2), entry(2, 1)]).entries, []);
     }
 
     #[test]

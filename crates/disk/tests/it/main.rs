@@ -8,3 +8,8 @@ mod log_damage;
 mod log_model;
 mod log_reclaim;
 mod log_rig;
+mod wal_crash;
+mod wal_damage;
+mod wal_format;
+mod wal_model;
+mod wal_rig;

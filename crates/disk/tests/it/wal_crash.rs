@@ -1,0 +1,141 @@
+//! Power lost at every effect: what was synced is there, and nothing is there by half.
+
+use disk::{Error, SimDisk, Wal};
+use proto::raftpb::{Entry, HardState};
+
+use crate::wal_rig::{MEMBER, Model, Step, create, open};
+
+/// A life with every kind of effect: two file changes, one prepared; replaced entries; a release.
+fn life() -> Vec<Step> {
+    let append =
+        |replaced, lens: &[usize]| Step::Append { replaced, lens: lens.to_vec(), commit: replaced == 0 };
+    let mut steps = vec![
+        append(0, &[10, 700, 30]),
+        Step::Sync,
+        append(0, &[1200]),
+        append(0, &[5, 5, 900]),
+        Step::Sync,
+        Step::Prepare,
+        append(0, &[2500]),
+        append(2, &[100, 1]),
+        Step::Sync,
+        Step::Checkpoint,
+        Step::Release,
+    ];
+    steps.extend_from_within(0..);
+    steps
+}
+
+/// Runs `life` until power is lost. Returns the states of the model that may be found: the last durable one first.
+fn live(wal: &mut Wal, steps: &[Step], from: &Model) -> (Vec<Model>, bool) {
+    let mut model = from.clone();
+    let mut possible = vec![from.clone()];
+    for step in steps {
+        let done = model.run(wal, step);
+        possible.push(model.clone());
+        match done {
+            Ok(true) => drop(possible.drain(..possible.len() - 1)),
+            Ok(false) => {}
+            Err(_) => return (possible, true),
+        }
+    }
+    (possible, false)
+}
+
+/// Whether the log may hold `found`: at least `possible[0]`, and then the batches after it up to any entry.
+fn is_possible(possible: &[Model], found: &Model) -> bool {
+    let torn = possible.windows(2).any(|pair| {
+        let [before, after] = pair else { return false };
+        let unchanged = before.entries.iter().zip(&after.entries).take_while(|(a, b)| a == b).count();
+        // The state stands behind the entries it came with: it is only there if all of them are.
+        found.state == reached(before.state, &found.entries)
+            && (unchanged + 1..=after.entries.len()).any(|end| found.entries == after.entries[..end])
+    });
+    torn || possible.iter().any(|model| model.entries == found.entries && model.state == found.state)
+}
+
+/// The state as opened: an entry whose state was lost still proves its term.
+fn reached(state: HardState, entries: &[Entry]) -> HardState {
+    match entries.last() {
+        Some(last) if last.term > state.term => HardState { term: last.term, vote: 0, ..state },
+        _ => state,
+    }
+}
+
+/// Crashes after `n` effects of `life`; returns whether the life was over before.
+fn crash_after(n: u64, seed: u64) -> bool {
+    let disk = SimDisk::new(seed);
+    let mut wal = create(&disk).unwrap();
+    disk.crash_at_op(n);
+    let (possible, crashed) = live(&mut wal, &life(), &Model::default());
+    disk.crash();
+
+    let checkpoint = possible[0].checkpoint;
+    let context = || format!("crash after {n} effects, seed {seed}");
+    let (mut wal, recovered) =
+        open(&disk, checkpoint).unwrap_or_else(|error| panic!("{}: {error}", context()));
+    assert_eq!(recovered.metadata, MEMBER);
+    let entries = [&possible[0].entries[..checkpoint as usize], &recovered.entries].concat();
+    let found = Model { entries, state: recovered.hard_state, checkpoint };
+    assert!(is_possible(&possible, &found), "{}: found {found:?}\nof {possible:?}", context());
+
+    // The log that came back is as good as a new one.
+    let (after, _) = live(&mut wal, &life()[..9], &found);
+    drop(wal);
+    let (_, again) = open(&disk, checkpoint).unwrap();
+    assert_eq!(again.entries, after[0].entries_above(checkpoint), "{}", context());
+    assert_eq!(again.repaired, None, "{}", context());
+    !crashed
+}
+
+#[test]
+fn synced_entries_outlive_a_crash_at_every_effect() {
+    for seed in 0..25 {
+        let effects = (0..1000).find(|&n| crash_after(n, seed * 1000 + n)).unwrap();
+        assert!(effects > 40, "the life has only {effects} effects");
+    }
+}
+
+#[test]
+fn a_crash_while_a_log_is_created_leaves_none_or_a_whole_one() {
+    let (mut none, mut whole) = (0, 0);
+    for n in 0..20 {
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed);
+            disk.crash_at_op(n);
+            let created = create(&disk).is_ok();
+            disk.crash();
+            match open(&disk, 0) {
+                Ok((_, recovered)) => {
+                    assert_eq!((recovered.metadata, recovered.entries.len()), (MEMBER, 0));
+                    whole += 1;
+                }
+                Err(Error::Io { op: "list", .. }) if !created => {
+                    create(&disk).unwrap_or_else(|error| panic!("{n} {seed}: {error}"));
+                    none += 1;
+                }
+                Err(error) => panic!("crash after {n} effects, seed {seed}, created {created}: {error}"),
+            }
+        }
+    }
+    assert!(none > 50 && whole > 50, "none {none}, whole {whole}");
+}
+
+#[test]
+fn a_crash_while_a_torn_end_is_mended_loses_nothing_more() {
+    for seed in 0..200 {
+        let disk = SimDisk::new(seed);
+        let mut wal = create(&disk).unwrap();
+        let mut model = Model::default();
+        model.run(&mut wal, &life()[0]).unwrap();
+        wal.sync().unwrap();
+        let synced = model.clone();
+        model.run(&mut wal, &Step::Append { replaced: 0, lens: vec![1500], commit: false }).unwrap();
+        disk.crash();
+        disk.crash_at_op(seed % 6);
+        let _ = open(&disk, 0);
+        disk.crash();
+        let (_, recovered) = open(&disk, 0).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert_eq!(recovered.entries[..synced.entries.len()], synced.entries, "seed {seed}");
+    }
+}
