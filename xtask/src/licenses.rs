@@ -6,7 +6,7 @@ use std::str::SplitWhitespace;
 use crate::metadata::{Metadata, Package};
 
 /// Licences whose code may be linked into an Apache-2.0 program without further conditions.
-const ACCEPTED: [&str; 12] = [
+const ACCEPTED: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -16,6 +16,7 @@ const ACCEPTED: [&str; 12] = [
     "CC0-1.0",
     "ISC",
     "MIT",
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Every package that is part of some build of the workspace, by cargo's package id.
+/// Every package that is part of some build of the workspace, with all features, by cargo's package id.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     pub(crate) packages: BTreeMap<String, Package>,
@@ -30,7 +30,7 @@ impl Metadata {
     /// Asks cargo, without the network: `cargo fetch` must have run once on this machine.
     pub(crate) fn load() -> Result<Metadata, String> {
         let output = Command::new("cargo")
-            .args(["metadata", "--offline", "--format-version", "1"])
+            .args(["metadata", "--offline", "--all-features", "--format-version", "1"])
             .current_dir(crate::root())
             .output()
             .map_err(|e| format!("cargo metadata: {e}"))?;
