@@ -12,6 +12,7 @@
 //!
 //! The format and the protocol of reclaiming space: `docs/revision-log.md`.
 
+mod candidate;
 mod head;
 mod prepare;
 mod reader;
@@ -249,18 +250,19 @@ impl RevisionLog {
         }
     }
 
-    /// A run of sealed segments worth rewriting, if there is one: their live bytes fit one segment, and either most of
+    /// A run of sealed segments worth rewriting, if there is one: what must stay fits one segment, and either most of
     /// their bytes are dead, or they are many. Once all plans are carried out, the number of segments is
     /// proportional to the live bytes. At most one plan may be under way.
     pub fn reclaim_candidate(&mut self) -> Option<ReclaimPlan> {
-        let run = reclaim::choose(&self.sealed, self.options.segment_bytes)?;
+        let run = candidate::choose(&self.sealed, self.options.segment_bytes)?;
+        let earlier = self.sealed[..run.start].to_vec();
         let sources = self.sealed[run].to_vec();
-        Some(ReclaimPlan { disk: self.disk.clone(), sources, target: self.next_segment() })
+        Some(ReclaimPlan { disk: self.disk.clone(), earlier, sources, target: self.next_segment() })
     }
 
     /// Puts a rewritten segment in the place of its sources: checkpoints list it from now on, scans read it, and
     /// readers find both. The caller then moves its index to [`Rewritten::moved`], marking dead each new location of
-    /// a record it has dropped meanwhile.
+    /// a record that the index does not hold.
     pub fn install(&mut self, rewritten: &Rewritten) {
         let sources = &rewritten.replaced;
         let first = sources.first().expect("a plan has sources").id();
@@ -268,6 +270,10 @@ impl RevisionLog {
         let start = start.expect("the sources of a plan are part of the log until it is installed");
         let old = self.sealed.splice(start..start + sources.len(), rewritten.segment.clone());
         self.replaced.extend(old);
+        for later in &self.sealed[start + usize::from(rewritten.segment.is_some())..] {
+            // What a record of the sources has pinned may go now.
+            later.pin(0);
+        }
         self.publish();
     }
 

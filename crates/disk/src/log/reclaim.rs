@@ -2,7 +2,12 @@
 //!
 //! Rewriting needs no help from the writer and runs on any thread; the old segments stay readable until the index
 //! points to the new one. See `docs/revision-log.md` for the order of the steps.
+//!
+//! Invariant: whatever is rewritten, an index built from the log and compacted again is the same. Hence a tombstone
+//! stays, though the index has dropped it, while an older record of its key lies in front of the run: without it a
+//! restart would bring the deleted key back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,14 +21,12 @@ use super::tail::Tail;
 use super::{Location, Revision};
 use crate::{Disk, Error};
 
-/// So many adjacent segments whose live bytes fit one are merged even if little of them is dead. Four such segments
-/// always hold more than one segment's worth of live bytes, which bounds their number.
-const MERGE_LEN: usize = 4;
-
 /// Which segments to rewrite, and where to.
 #[derive(Debug)]
 pub struct ReclaimPlan {
     pub(super) disk: Arc<dyn Disk>,
+    /// The segments before the sources.
+    pub(super) earlier: Vec<Arc<Segment>>,
     /// Adjacent, in revision order.
     pub(super) sources: Vec<Arc<Segment>>,
     pub(super) target: PrepareSegment,
@@ -36,7 +39,7 @@ impl ReclaimPlan {
     ///
     /// An error leaves the log as it is; after [`Error::NoSpace`] another plan may succeed later.
     pub fn run(self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Rewritten, Error> {
-        let survivors = self.survivors(keep)?;
+        let (survivors, pinned) = self.survivors(keep)?;
         let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Vec::new() };
         let Some(&Survivor { revision: first, .. }) = survivors.first() else { return Ok(rewritten) };
         let records_len: u64 = survivors.iter().map(|survivor| survivor.at.record_len()).sum();
@@ -48,23 +51,46 @@ impl ReclaimPlan {
             // Gives back the space; if that fails too, the file goes as an orphan at the next start.
             let _ = self.disk.remove(&path);
         })?;
+        segment.pin(pinned);
         rewritten.moved = sidecar.entries().map(|entry| (entry.key, entry.meta.revision, entry.at)).collect();
         rewritten.segment = Some(segment);
         Ok(rewritten)
     }
 
-    fn survivors(&self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Vec<Survivor>, Error> {
+    /// The records to copy, and how many bytes of them are tombstones that only the log still needs.
+    fn survivors(&self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<(Vec<Survivor>, u64), Error> {
         let mut survivors = Vec::new();
+        // The newest of each key covers those before it.
+        let mut dropped_tombstones = BTreeMap::new();
         for (source, segment) in self.sources.iter().enumerate() {
-            let sidecar = Sidecar::load(&*self.disk, segment)?;
-            let kept = sidecar.entries().filter(|entry| keep(&entry.key, entry.meta.revision));
-            survivors.extend(kept.map(|entry| Survivor {
-                source,
-                revision: entry.meta.revision,
-                at: entry.at,
-            }));
+            for entry in Sidecar::load(&*self.disk, segment)?.entries() {
+                let survivor = Survivor { source, revision: entry.meta.revision, at: entry.at };
+                if keep(&entry.key, entry.meta.revision) {
+                    survivors.push(survivor);
+                } else if entry.meta.tombstone {
+                    dropped_tombstones.insert(entry.key, survivor);
+                }
+            }
         }
-        Ok(survivors)
+        let needed = self.needed(dropped_tombstones)?;
+        let pinned = needed.iter().map(|survivor| survivor.at.record_len()).sum();
+        survivors.extend(needed);
+        survivors.sort_unstable_by_key(|survivor| survivor.revision);
+        Ok((survivors, pinned))
+    }
+
+    /// Those tombstones whose key has a put in an earlier segment.
+    fn needed(&self, mut tombstones: BTreeMap<Bytes, Survivor>) -> Result<Vec<Survivor>, Error> {
+        let mut needed = Vec::new();
+        for segment in &self.earlier {
+            if tombstones.is_empty() {
+                break;
+            }
+            let sidecar = Sidecar::load(&*self.disk, segment)?;
+            let puts = sidecar.entries().filter(|entry| !entry.meta.tombstone);
+            needed.extend(puts.filter_map(|put| tombstones.remove(&put.key)));
+        }
+        Ok(needed)
     }
 }
 
@@ -91,7 +117,8 @@ pub struct Rewritten {
     /// None if nothing survived.
     pub(super) segment: Option<Arc<Segment>>,
     pub(super) replaced: Vec<Arc<Segment>>,
-    /// The survivors in revision order: key, revision, and where they lie now.
+    /// The survivors in revision order: key, revision, and where they lie now. Tombstones may be among them that the
+    /// index has dropped.
     pub moved: Vec<(Bytes, Revision, Location)>,
 }
 
@@ -115,32 +142,4 @@ impl Removal {
         }
         Ok(())
     }
-}
-
-/// The run of adjacent segments most worth rewriting into one of `capacity` bytes, as a range of `sealed`.
-///
-/// Worth is dead bytes less live ones: what is freed less what is copied. It is positive just when the live share is
-/// under a half. Without such a run, [`MERGE_LEN`] adjacent ones that fit one segment do.
-pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<std::ops::Range<usize>> {
-    let budget = capacity.saturating_sub(HEAD_LEN as u64);
-    let mut best = None;
-    let mut best_worth = 0;
-    let mut merge = None;
-    for start in 0..sealed.len() {
-        let (mut live, mut worth) = (0, 0);
-        for (i, segment) in sealed[start..].iter().enumerate() {
-            live += segment.live();
-            worth += segment.flushed().cast_signed() - 2 * segment.live().cast_signed();
-            if live > budget {
-                break;
-            }
-            if worth > best_worth {
-                (best, best_worth) = (Some(start..start + i + 1), worth);
-            }
-            if merge.is_none() && i + 1 == MERGE_LEN {
-                merge = Some(start..start + MERGE_LEN);
-            }
-        }
-    }
-    best.or(merge)
 }

@@ -33,6 +33,8 @@ pub(super) struct Segment {
     synced: AtomicU64,
     /// Bytes of records that the index points to. Changed by the writer alone.
     live: AtomicU64,
+    /// Bytes of records that are not live but would survive a rewrite, as far as known.
+    pinned: AtomicU64,
     /// Whether a valid sidecar stands beside it.
     has_sidecar: AtomicBool,
     /// Some records' revisions and offsets, ascending.
@@ -49,6 +51,7 @@ impl Segment {
             flushed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             live: AtomicU64::new(0),
+            pinned: AtomicU64::new(0),
             has_sidecar: AtomicBool::new(false),
             landmarks: Mutex::default(),
         }
@@ -114,6 +117,16 @@ impl Segment {
 
     pub(super) fn sub_live(&self, bytes: u64) {
         self.live.store(self.live().saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// Bytes that would survive a rewrite.
+    pub(super) fn kept(&self) -> u64 {
+        self.live() + self.pinned.load(Ordering::Relaxed)
+    }
+
+    /// Counts `bytes` as surviving a rewrite beside the live ones.
+    pub(super) fn pin(&self, bytes: u64) {
+        self.pinned.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn has_sidecar(&self) -> bool {

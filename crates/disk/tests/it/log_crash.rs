@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use disk::{Disk, Error, Location, Revision, RevisionLog, SimDisk, checkpoint};
+use disk::{Disk, Error, Location, RecordMeta, Revision, RevisionLog, SimDisk, checkpoint};
 use proto::checkpointpb::Checkpoint;
 
 use crate::log_rig::*;
@@ -28,21 +28,29 @@ impl Store {
         let log = open(disk, &body.segments)?;
         let mut store = Store { disk: disk.clone(), log, index: BTreeMap::new(), revision: body.revision };
         for (key, meta, at) in load(&store.log)? {
-            if let Some((_, old)) = store.index.insert(key, (meta.revision, at)) {
-                store.log.mark_dead(old);
-            }
+            store.index(key, &meta, at);
         }
         Ok(store)
     }
 
-    /// Makes change number `main`, which is the same whenever it is made: this is the replay of a raft log.
-    fn apply(&mut self, main: i64) -> Result<(), Error> {
-        let change = put(main, &key_of(main), &value_of(main));
-        let at = append(&mut self.log, &change)?;
-        let key = key_of(main).into_bytes();
-        if let Some((_, old)) = self.index.insert(key, (change.meta.revision, at)) {
+    /// Takes a record into the index, which holds no deleted keys and nothing but the newest change of each.
+    fn index(&mut self, key: Vec<u8>, meta: &RecordMeta, at: Location) {
+        let old = if meta.tombstone {
+            self.log.mark_dead(at);
+            self.index.remove(&key)
+        } else {
+            self.index.insert(key, (meta.revision, at))
+        };
+        if let Some((_, old)) = old {
             self.log.mark_dead(old);
         }
+    }
+
+    /// Makes change number `main`, which is the same whenever it is made: this is the replay of a raft log.
+    fn apply(&mut self, main: i64) -> Result<(), Error> {
+        let change = change_of(main);
+        let at = append(&mut self.log, &change)?;
+        self.index(key_of(main).into_bytes(), &change.meta, at);
         self.revision = main;
         if main % 2 == 0 {
             self.log.flush()?;
@@ -67,8 +75,10 @@ impl Store {
         let rewritten = plan.run(&has)?;
         self.log.install(&rewritten);
         for (key, revision, to) in &rewritten.moved {
-            let entry = self.index.get_mut(&key[..]).filter(|(newest, _)| newest == revision);
-            entry.expect("nothing was written during the rewrite").1 = *to;
+            match self.index.get_mut(&key[..]) {
+                Some((newest, at)) if newest == revision => *at = *to,
+                _ => self.log.mark_dead(*to),
+            }
         }
         self.log.retire(&rewritten);
         Ok(())
@@ -91,23 +101,38 @@ impl Store {
     fn assert_whole(&self, context: &str) {
         let mut expected = BTreeMap::new();
         for main in 2..=self.revision {
-            expected.insert(key_of(main).into_bytes(), main);
+            if deletes(main) {
+                expected.remove(key_of(main).as_bytes());
+            } else {
+                expected.insert(key_of(main).into_bytes(), main);
+            }
         }
         let found: BTreeMap<_, _> = self.index.iter().map(|(key, (at, _))| (key.clone(), at.main)).collect();
         assert_eq!(found, expected, "{context}");
         for (key, (revision, at)) in &self.index {
-            let main = revision.main;
-            let change = put(main, std::str::from_utf8(key).unwrap(), &value_of(main));
-            assert_eq!(self.log.read(*at).unwrap(), change.key_value, "{context}");
+            assert_eq!(key, key_of(revision.main).as_bytes());
+            assert_eq!(self.log.read(*at).unwrap(), change_of(revision.main).key_value, "{context}");
         }
     }
 }
 
+fn change_of(main: i64) -> Change {
+    let key = key_of(main);
+    if deletes(main) { tombstone(main, &key) } else { put(main, &key, &value_of(main)) }
+}
+
+/// The first 40 revisions write some keys that stay, and some that are deleted once much has been written since.
 fn key_of(main: i64) -> String {
-    match main % 5 {
-        0 => format!("rare-{}", main % 30),
+    match main {
+        ..40 if main % 8 == 0 => format!("doomed-{main}"),
+        ..40 => format!("stays-{main}"),
+        48..80 if main % 8 == 0 => format!("doomed-{}", main - 40),
         _ => format!("often-{}", main % 3),
     }
+}
+
+fn deletes(main: i64) -> bool {
+    (48..80).contains(&main) && main % 8 == 0
 }
 
 fn value_of(main: i64) -> String {

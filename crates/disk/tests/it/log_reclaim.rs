@@ -236,6 +236,63 @@ fn the_number_of_segments_is_bounded_under_steady_overwrites() {
     assert_eq!(segment_files(&disk), listed.len(), "no file is forgotten");
 }
 
+/// A log whose first segment is live but for a put of `doomed`, which a tombstone in a later segment deletes; all but
+/// the first segment's records is dead. Gives the locations of the live ones.
+fn deleted_late(disk: &SimDisk) -> (RevisionLog, Vec<Location>) {
+    let mut log = open(disk, &[]).unwrap();
+    let put_at = append(&mut log, &put(2, "doomed", "value")).unwrap();
+    let live = fill(&mut log, 3..=9);
+    let mut dead = fill(&mut log, 100..=130);
+    dead.push(append(&mut log, &tombstone(140, "doomed")).unwrap());
+    dead.push(append(&mut log, &tombstone(141, "never-put")).unwrap());
+    dead.extend(fill(&mut log, 150..=190));
+    for at in dead.into_iter().chain([put_at]).filter(|at| live.iter().all(|live| live.segment != at.segment))
+    {
+        log.mark_dead(at);
+    }
+    log.mark_dead(put_at);
+    (log, live)
+}
+
+/// Carries out all plans of a log that keeps `live` mains alone, and gives the mains left.
+fn reclaim_all(log: &mut RevisionLog, live: std::ops::RangeInclusive<i64>) -> Vec<i64> {
+    let keep = |_: &[u8], revision: Revision| live.contains(&revision.main);
+    for _ in 0..20 {
+        let Some(plan) = log.reclaim_candidate() else {
+            return load(log).unwrap().iter().map(|(_, meta, _)| meta.revision.main).collect();
+        };
+        let rewritten = plan.run(&keep).unwrap();
+        log.install(&rewritten);
+        for (_, revision, to) in &rewritten.moved {
+            if !live.contains(&revision.main) {
+                log.mark_dead(*to);
+            }
+        }
+        log.retire(&rewritten);
+    }
+    panic!("plans without end");
+}
+
+#[test]
+fn a_tombstone_stays_while_an_older_put_of_its_key_lies_before_the_run() {
+    let (mut log, _) = deleted_late(&SimDisk::new(1));
+    let left = reclaim_all(&mut log, 3..=9);
+    assert!(left.starts_with(&[2, 3]), "the first segment is mostly live: {left:?}");
+    assert!(left.contains(&140), "a restart would bring the deleted key back: {left:?}");
+    assert!(!left.contains(&141), "nothing to delete: {left:?}");
+}
+
+#[test]
+fn a_pinned_tombstone_goes_once_the_put_is_gone() {
+    let (mut log, live) = deleted_late(&SimDisk::new(1));
+    reclaim_all(&mut log, 3..=9);
+    for at in &live[2..] {
+        log.mark_dead(*at);
+    }
+    let left = reclaim_all(&mut log, 3..=4);
+    assert!(left.starts_with(&[3, 4]) && !left.contains(&140), "{left:?}");
+}
+
 #[test]
 fn many_small_segments_are_merged_even_if_all_their_bytes_are_live() {
     let disk = SimDisk::new(1);

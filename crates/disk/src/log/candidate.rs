@@ -1,0 +1,43 @@
+//! Which segments are worth rewriting.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::head::HEAD_LEN;
+use super::segment::Segment;
+
+/// So many adjacent segments whose live bytes fit one are merged even if little of them is dead. Four such segments
+/// always hold more than one segment's worth of live bytes, which bounds their number.
+const MERGE_LEN: usize = 4;
+
+/// The sources of a plan may hold so many bytes together: then their survivors fit one file, whatever they are.
+const SOURCES_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// The run of adjacent segments most worth rewriting into one of `capacity` bytes, as a range of `sealed`.
+///
+/// Worth is what is freed less what is copied. It is positive just when less than half of the bytes must stay. Without
+/// such a run, [`MERGE_LEN`] adjacent ones that fit one segment do.
+pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usize>> {
+    let budget = capacity.saturating_sub(HEAD_LEN as u64);
+    let mut best = None;
+    let mut best_worth = 0;
+    let mut merge = None;
+    for start in 0..sealed.len() {
+        let (mut kept, mut total) = (0, 0);
+        for (i, segment) in sealed[start..].iter().enumerate() {
+            kept += segment.kept();
+            total += segment.flushed();
+            if kept > budget || total > SOURCES_BYTES_MAX {
+                break;
+            }
+            let worth = total.cast_signed() - 2 * kept.cast_signed();
+            if worth > best_worth {
+                (best, best_worth) = (Some(start..start + i + 1), worth);
+            }
+            if merge.is_none() && i + 1 == MERGE_LEN {
+                merge = Some(start..start + MERGE_LEN);
+            }
+        }
+    }
+    best.or(merge)
+}
