@@ -157,6 +157,20 @@ fn churn_uses_the_memory_of_removed_keys_again() {
 }
 
 #[test]
+fn the_tree_stays_whole_whatever_the_order_of_removal() {
+    let orders: [fn(u32) -> u32; 3] = [|i| i, |i| 999 - i, |i| i * 577 % 1000];
+    for (put, remove) in orders.iter().flat_map(|put| orders.iter().map(move |remove| (put, remove))) {
+        let mut tree = Tree::default();
+        (0..1000).map(put).for_each(|n| tree.put(&numbered(n), n, |_, _| unreachable!()));
+        for n in (0..1000).map(remove) {
+            assert_eq!(tree.remove(&numbered(n)), Some(n));
+            check(&tree, tree.root);
+            assert_eq!(entries(&tree, Bound::Unbounded, None).len() as u64, tree.len());
+        }
+    }
+}
+
+#[test]
 fn a_step_that_ends_with_the_last_key_is_the_last_step() {
     let mut tree = Tree::default();
     for n in 0..100 {
