@@ -297,6 +297,9 @@ impl Raft {
 fn check_message(message: &Message) -> Result<(), Error> {
     let r#type = MessageType::try_from(message.r#type)
         .map_err(|_| Error::UnexpectedMessage { r#type: message.r#type })?;
+    if message.from == NONE {
+        return Err(Error::MalformedMessage("a message names its sender"));
+    }
     match r#type {
         MessageType::MsgProp | MessageType::MsgReadIndex if message.entries.is_empty() => {
             Err(Error::MalformedMessage("a forwarded request carries entries"))

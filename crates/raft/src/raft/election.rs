@@ -4,6 +4,7 @@
 //! A candidate's requests and its vote for itself wait until its term, vote and log are durable. If it crashed
 //! before, a stale grant could otherwise elect a shorter log than the one that was voted for.
 
+use bytes::Bytes;
 use proto::raftpb::{EntryType, Message, MessageType};
 
 use super::{NONE, Raft, Role};
@@ -121,10 +122,11 @@ impl Raft {
         self.start_term(self.term);
         self.leader = self.config.id;
         self.members.reset(self.log.last() + 1);
-        // Whether one of the inherited entries is an unapplied configuration change is not worth a search.
-        self.pending_conf_index = self.log.last();
         // An entry of its own term is what lets a leader commit those before it (§5.4.2).
-        self.log.push(self.term, EntryType::EntryNormal, bytes::Bytes::new());
+        self.log.push(self.term, EntryType::EntryNormal, Bytes::new());
+        // Any inherited entry may be a configuration change, and even without one the next has to wait until this
+        // term has committed: majorities of changes begun under two leaders need not meet (Ongaro 2014, §4.1).
+        self.pending_conf_index = self.log.last();
         self.note_own_durability();
     }
 

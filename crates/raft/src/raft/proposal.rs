@@ -87,9 +87,11 @@ impl Raft {
         if leader == NONE || leader == from {
             return Err(Error::ProposalDropped);
         }
-        let message = self.message(MessageType::MsgProp, leader);
-        // Without a term, as it is a request of a client: it holds in whatever term it arrives.
-        self.send(Message { term: 0, entries, ..message });
+        if !entries.is_empty() {
+            let message = self.message(MessageType::MsgProp, leader);
+            // Without a term, as it is a request of a client: it holds in whatever term it arrives.
+            self.send(Message { term: 0, entries, ..message });
+        }
         Ok(Proposed::Forwarded { leader })
     }
 

@@ -163,6 +163,7 @@ fn messages_that_no_member_sends_are_refused() {
     let astray = Message { to: 3, ..from_2(MessageType::MsgApp, 1) };
     assert_eq!(refusal(&mut raft, astray), Error::Misaddressed { to: 3 });
     for malformed in [
+        Message { from: 0, ..from_2(MessageType::MsgVote, 1) },
         from_2(MessageType::MsgVote, 0),
         from_2(MessageType::MsgProp, 0),
         from_2(MessageType::MsgReadIndexResp, 1),
@@ -177,6 +178,17 @@ fn messages_that_no_member_sends_are_refused() {
 fn second_leader_of_a_term_is_reported() {
     let error = leader().step(from_2(MessageType::MsgHeartbeat, 1)).unwrap_err();
     assert_eq!(error, Error::TwoLeaders { term: 1, other: 2 });
+}
+
+#[test]
+fn configuration_change_waits_for_the_first_commit_of_the_term() {
+    let mut raft = member(&[1], 1, &[1]);
+    raft.campaign();
+    let persist = raft.ready().unwrap().persist.unwrap();
+    raft.persisted(persist.seq);
+    assert_eq!(raft.propose_conf_change(Bytes::new()), Err(Error::ConfChangePending));
+    settle(&mut raft);
+    assert!(raft.propose_conf_change(Bytes::new()).is_ok());
 }
 
 #[test]
