@@ -42,9 +42,9 @@ impl KeyRange {
         Self { start: key, end: End::Single }
     }
 
-    /// Every key there is.
+    /// Every key there is. Keys are not empty, so the first possible one is a zero byte.
     pub fn all() -> Self {
-        Self { start: Bytes::new(), end: End::Unbounded }
+        Self { start: Bytes::from_static(b"\0"), end: End::Unbounded }
     }
 
     /// The first key that may be in the range.
@@ -99,7 +99,7 @@ mod tests {
         let tail = range("b", "\0");
         assert!(tail.contains(b"b") && tail.contains(b"\xff\xff"));
         assert!(!tail.contains(b"a\xff"));
-        assert!(KeyRange::all().contains(b"") && KeyRange::all().contains(b"\0"));
+        assert!(KeyRange::all().contains(b"\0") && KeyRange::all().contains(b"\xff"));
     }
 
     #[test]
