@@ -249,7 +249,8 @@ impl Log {
 pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<(), (u64, &'static str)> {
     let (mut index, mut term) = (prev, prev_term);
     for entry in entries {
-        index += 1;
+        // A leader's message may claim any index; one that wraps matches no entry that is here.
+        index = index.wrapping_add(1);
         if entry.index != index {
             return Err((index, "entries follow each other without gaps"));
         }

@@ -125,11 +125,11 @@ impl Progress {
         }
         match self.state {
             ProgressState::Replicate => self.switch(ProgressState::Probe),
-            ProgressState::Probe if refused + 1 == self.next && self.next <= first => {
+            ProgressState::Probe if refused == self.next - 1 && self.next <= first => {
                 self.switch(ProgressState::Snapshot);
             }
-            ProgressState::Probe if refused + 1 == self.next => {
-                self.next = refused.min(hint + 1).max(self.matched + 1);
+            ProgressState::Probe if refused == self.next - 1 => {
+                self.next = refused.min(hint.saturating_add(1)).max(self.matched + 1);
                 self.probe_sent = false;
             }
             ProgressState::Probe | ProgressState::Snapshot => {}

@@ -28,8 +28,9 @@ pub(crate) struct Cluster {
     /// Links that lose everything, as (from, to).
     pub(crate) cut: BTreeSet<(u64, u64)>,
     pub(crate) checker: Checker,
-    /// Whether voters never change, so that a majority of the disks can be counted.
-    has_fixed_voters: bool,
+    /// How many configuration changes members have applied. While there is none, a majority of the disks can be
+    /// counted.
+    conf_changes: usize,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
 }
@@ -45,7 +46,7 @@ impl Cluster {
             network: Vec::new(),
             cut: BTreeSet::new(),
             checker: Checker::default(),
-            has_fixed_voters: true,
+            conf_changes: 0,
             trace: None,
         };
         for id in 1..=count {
@@ -68,6 +69,10 @@ impl Cluster {
 
     pub(crate) fn take_trace(&mut self) -> Vec<String> {
         self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn conf_changes(&self) -> usize {
+        self.conf_changes
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + use<> {
@@ -227,7 +232,7 @@ impl Cluster {
     fn apply(&mut self, id: u64, entry: &Entry) {
         let holds = |node: &Node| node.disk.term(entry.index) == Some(entry.term);
         assert!(holds(self.node(id)), "{id} applies entry {} before it is durable there", entry.index);
-        if self.has_fixed_voters {
+        if self.conf_changes == 0 {
             let raft = self.node(id).raft.as_ref().unwrap();
             let voters = raft.conf_state().voters;
             let holders =
@@ -239,9 +244,14 @@ impl Cluster {
         self.node(id).applied = entry.index;
         let raft = self.node(id).raft.as_mut().unwrap();
         if entry.r#type() == EntryType::EntryConfChange {
-            let state = raft.apply_conf_change(&decode_change(&entry.data));
+            let mut change = decode_change(&entry.data);
+            if raft.conf_state().voters == [change.node_id] {
+                // A state machine refuses what would leave no voter.
+                change.node_id = 0;
+            }
+            let state = raft.apply_conf_change(&change);
             raft.applied_to(entry.index);
-            self.has_fixed_voters = false;
+            self.conf_changes += 1;
             self.note(|| format!("{id} has voters {:?} learners {:?}", state.voters, state.learners));
         } else {
             raft.applied_to(entry.index);

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use raft::{Config, Role};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, encode_change};
 use crate::trace;
 
 const STEPS: u32 = 3000;
@@ -13,7 +13,7 @@ const STEPS: u32 = 3000;
 fn invariants_hold_under_faults_and_progress_resumes_after_them() {
     let (mut applied, mut reads, mut elections) = (0, 0, 0);
     for seed in 0..500 {
-        let cluster = run(seed);
+        let cluster = run(seed, false);
         applied += cluster.checker.last_applied();
         reads += cluster.checker.reads_answered();
         elections += cluster.checker.elections();
@@ -27,14 +27,30 @@ fn invariants_hold_under_faults_and_progress_resumes_after_them() {
 #[test]
 fn same_seed_gives_the_same_run() {
     let statuses = |mut cluster: Cluster| -> Vec<_> { cluster.ids().map(|id| cluster.status(id)).collect() };
-    assert_eq!(statuses(run(42)), statuses(run(42)));
+    assert_eq!(statuses(run(42, true)), statuses(run(42, true)));
 }
 
-fn run(seed: u64) -> Cluster {
+#[test]
+fn invariants_hold_while_members_come_and_go() {
+    let changes: usize = (0..300).map(|seed| run(seed, true).conf_changes()).sum();
+    assert!(changes > 1_000, "only {changes} changes were applied");
+}
+
+/// Runs members under faults until they have come to rest. If `with_changes`, some begin as learners, and any may
+/// be added, demoted and removed; removed ones keep running and must not disturb the others.
+fn run(seed: u64, with_changes: bool) -> Cluster {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut cluster = Cluster::new(1 + seed % 7, 0, &config(seed, &mut dice));
+    let config = config(seed, &mut dice);
+    let mut cluster = if with_changes {
+        Cluster::new(5, 2, &Config { pre_vote: true, check_quorum: true, ..config })
+    } else {
+        Cluster::new(1 + seed % 7, 0, &config)
+    };
     for step in 0..STEPS {
         act(&mut cluster, &mut dice, step);
+        if with_changes && dice.below(20) == 0 {
+            change_members(&mut cluster, &mut dice);
+        }
     }
     heal(&mut cluster);
     cluster
@@ -99,6 +115,14 @@ fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
     }
 }
 
+/// Proposes a change of one member on another.
+fn change_members(cluster: &mut Cluster, dice: &mut Dice) {
+    let id = 1 + u64::from(dice.below(5));
+    let verb = ["add", "add", "learner", "remove"][dice.below(4) as usize];
+    let change = encode_change(verb, 1 + u64::from(dice.below(5)));
+    cluster.input(id, |raft| raft.propose_conf_change(change));
+}
+
 /// Parts the cluster in two.
 fn split(cluster: &mut Cluster, dice: &mut Dice) {
     let side = dice.below(1 << cluster.nodes.len());
@@ -146,9 +170,7 @@ fn heal(cluster: &mut Cluster) {
         if proposed.is_none() && round > 100 {
             proposed = propose_on_leader(cluster);
         }
-        let applied = cluster.checker.last_applied();
-        let all_there = cluster.ids().all(|id| cluster.status(id).is_some_and(|s| s.applied == applied));
-        if proposed.is_some_and(|index| applied >= index) && all_there {
+        if proposed.is_some_and(|index| has_applied(cluster, index)) {
             return;
         }
     }
@@ -159,12 +181,27 @@ fn heal(cluster: &mut Cluster) {
 
 /// Proposes on the leader, if there is one, and returns the index of the entry.
 fn propose_on_leader(cluster: &mut Cluster) -> Option<u64> {
-    let leader =
-        cluster.ids().find(|&id| cluster.status(id).is_some_and(|status| status.role == Role::Leader))?;
+    let leader = leader(cluster)?;
     match cluster.propose(leader, &[Bytes::from_static(b"healed")]) {
         Some(Ok(raft::Proposed::Appended { first_index, .. })) => Some(first_index),
         _ => None,
     }
+}
+
+/// Whether all members of the leader's configuration have applied `index` and all that anyone has.
+fn has_applied(cluster: &mut Cluster, index: u64) -> bool {
+    let Some(leader) = leader(cluster) else { return false };
+    let members: Vec<u64> =
+        cluster.node(leader).raft.as_ref().unwrap().members().map(|member| member.id).collect();
+    let last = cluster.checker.last_applied();
+    last >= index && members.iter().all(|&id| cluster.status(id).is_some_and(|s| s.applied == last))
+}
+
+/// The leader of the highest term.
+fn leader(cluster: &mut Cluster) -> Option<u64> {
+    let statuses: Vec<_> = cluster.ids().filter_map(|id| cluster.status(id)).collect();
+    let leaders = statuses.iter().filter(|status| status.role == Role::Leader);
+    leaders.max_by_key(|status| status.term).map(|status| status.id)
 }
 
 /// Xorshift (Marsaglia 2003): the same throws for the same seed.
