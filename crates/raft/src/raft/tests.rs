@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use proto::raftpb::{ConfChangeType, ConfState, Entry};
+use proto::raftpb::{ConfChangeType, ConfState, Entry, EntryType};
 
 use super::*;
 use crate::ProgressState;
@@ -141,6 +141,77 @@ fn vote_granted_in_a_known_term_waits_for_its_own_write() {
     assert_eq!(persist.hard_state.unwrap().vote, 2);
     raft.persisted(persist.seq);
     assert_eq!(raft.ready().unwrap().messages[0].r#type(), MessageType::MsgVoteResp);
+}
+
+#[test]
+fn granted_vote_puts_off_the_own_campaign() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    (0..9).for_each(|_| raft.tick());
+    raft.step(from_2(MessageType::MsgVote, 1)).unwrap();
+    (0..9).for_each(|_| raft.tick());
+    assert_eq!(raft.status().role, Role::Follower);
+}
+
+#[test]
+fn vote_request_of_a_transfer_breaks_the_lease() {
+    let conf_state = ConfState { voters: vec![1, 2, 3], ..ConfState::default() };
+    let config = Config { check_quorum: true, ..config() };
+    let mut raft = Raft::new(config, Restored { conf_state, ..Restored::default() }).unwrap();
+    raft.step(Message { from: 3, ..from_2(MessageType::MsgHeartbeat, 1) }).unwrap();
+    raft.step(from_2(MessageType::MsgVote, 2)).unwrap();
+    assert_eq!((raft.status().term, raft.status().vote), (1, 0));
+    let context = Bytes::from_static(b"CampaignTransfer");
+    raft.step(Message { context, ..from_2(MessageType::MsgVote, 2) }).unwrap();
+    assert_eq!((raft.status().term, raft.status().vote), (2, 2));
+}
+
+#[test]
+fn nobody_campaigns_before_a_committed_configuration_change_is_applied() {
+    let mut entries = entries(0, &[1, 1]);
+    entries[1].r#type = EntryType::EntryConfChange as i32;
+    let conf_state = ConfState { voters: vec![1, 2], ..ConfState::default() };
+    let hard_state = HardState { term: 1, vote: 0, commit: 2 };
+    let restored = Restored { hard_state, conf_state, entries, ..Restored::default() };
+    let mut raft = Raft::new(config(), restored).unwrap();
+    raft.ready();
+    raft.campaign();
+    assert_eq!(raft.status().role, Role::Follower);
+    raft.applied_to(2);
+    raft.campaign();
+    assert_eq!(raft.status().role, Role::Candidate);
+}
+
+#[test]
+fn proposal_is_not_sent_back_to_where_it_came_from() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgHeartbeat, 1)).unwrap();
+    let proposal = Message { entries: entries(0, &[0]), ..from_2(MessageType::MsgProp, 0) };
+    assert_eq!(raft.step(proposal.clone()), Err(Error::ProposalDropped));
+    assert_eq!(raft.step(Message { from: 3, ..proposal }), Ok(()));
+    assert_eq!(settle(&mut raft).last().unwrap().to, 2);
+}
+
+#[test]
+fn empty_proposal_sends_nothing() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgHeartbeat, 1)).unwrap();
+    settle(&mut raft);
+    assert_eq!(raft.propose([]), Ok(Proposed::Forwarded { leader: 2 }));
+    assert!(raft.ready().is_none());
+}
+
+#[test]
+fn new_member_counts_as_heard_until_the_next_quorum_check() {
+    let conf_state = ConfState { voters: vec![1], ..ConfState::default() };
+    let config = Config { check_quorum: true, ..config() };
+    let mut raft = Raft::new(config, Restored { conf_state, ..Restored::default() }).unwrap();
+    raft.campaign();
+    settle(&mut raft);
+    raft.apply_conf_change(&ConfChange { node_id: 2, ..ConfChange::default() });
+    (0..10).for_each(|_| raft.tick());
+    assert_eq!(raft.status().role, Role::Leader);
+    (0..10).for_each(|_| raft.tick());
+    assert_eq!(raft.status().role, Role::Follower);
 }
 
 #[test]
