@@ -127,10 +127,11 @@ impl File for RealFile {
     fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         let end = start.checked_add(len).ok_or(io::ErrorKind::UnexpectedEof)?;
-        if let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner)
-            && end <= mapping.len()
         {
-            return Ok(mapping.slice(start..end));
+            let mapping = self.mapping.read().unwrap_or_else(PoisonError::into_inner);
+            if end <= mapping.len() {
+                return Ok(mapping.slice(start..end));
+            }
         }
         Ok(self.map(end)?.slice(start..end))
     }

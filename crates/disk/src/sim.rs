@@ -15,14 +15,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
 use crate::files::{Disk, File};
 use content::SharedContent;
 use random::Random;
-use tree::{Tree, lock};
+use tree::Tree;
 
 /// A simulated disk; clones are the same disk.
 #[derive(Debug, Clone)]
@@ -254,7 +254,7 @@ struct SimFile {
 
 impl SimFile {
     /// The disk's state, unless power was lost since the file was opened.
-    fn disk(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
+    fn disk(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = lock(&self.disk.state);
         state.check_alive()?;
         if state.boot == self.boot { Ok(state) } else { Err(io::Error::other("handle of before the crash")) }
@@ -334,6 +334,11 @@ impl Drop for Guard {
             state.locks.remove(&self.path);
         }
     }
+}
+
+/// Locks without regard to a panic elsewhere: a test that failed has already said why.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -184,10 +184,10 @@ impl Wal {
 
     /// Writes `entries`, then `hard_state`. Not durable before [`Wal::sync`]. The first entry must not leave a gap
     /// behind the last one written; an earlier index replaces what was written from there on.
+    ///
+    /// Panics if this is no history that raft can have, since the log could then not be opened again.
     pub fn append(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), Error> {
-        if let Some(first) = entries.first() {
-            assert!((1..=self.last_index + 1).contains(&first.index), "entry {} leaves a gap", first.index);
-        }
+        self.assert_history(entries, hard_state);
         self.write(|buffer, chain| {
             for entry in entries {
                 push_entry(buffer, chain, entry);
@@ -263,6 +263,19 @@ impl Wal {
             self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         }
         Ok(removed)
+    }
+
+    fn assert_history(&self, entries: &[Entry], hard_state: Option<&HardState>) {
+        let HardState { term, commit, .. } = self.hard_state;
+        if let Some(first) = entries.first() {
+            assert!(first.index <= self.last_index + 1, "entry {} leaves a gap", first.index);
+            assert!(first.index > commit, "entry {} replaces a committed one", first.index);
+        }
+        if let Some(state) = hard_state {
+            assert!(state.term >= term && state.commit >= commit, "{state:?} goes back");
+            let last_index = entries.last().map_or(self.last_index, |entry| entry.index);
+            assert!(state.commit <= last_index, "{state:?} commits what is not in the log");
+        }
     }
 
     /// Writes the records that `push` appends to the buffer; it may be called twice. A full file is ended before, not

@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use std::sync::{Arc, Mutex};
 
 use super::content::{Content, SharedContent};
+use super::lock;
 use super::random::{Random, Survival};
 
 type NodeId = u64;
@@ -222,11 +223,6 @@ fn apply(edit: &Edit, names: &mut BTreeMap<String, NodeId>) {
 
 fn empty_dir() -> Node {
     Node::Dir { seen: BTreeMap::new(), durable: BTreeMap::new() }
-}
-
-/// Locks without regard to a panic elsewhere: a test that failed has already said why.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

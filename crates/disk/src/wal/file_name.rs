@@ -52,10 +52,12 @@ pub(super) fn start(dir: &Path, files: &[FileName], from_index: u64) -> Result<u
             None => "any log file".to_owned(),
         }));
     };
-    match files[start..].windows(2).find(|pair| pair[0].seq + 1 != pair[1].seq) {
-        Some(pair) => {
-            Err(missing(format!("the log file {:016x}-*.wal, which follows {}", pair[0].seq + 1, pair[0])))
-        }
+    match files[start..].windows(2).find(|pair| pair[1].seq - pair[0].seq != 1) {
+        Some(pair) => Err(missing(format!(
+            "the log file {:016x}-*.wal, which follows {}",
+            pair[0].seq.wrapping_add(1),
+            pair[0]
+        ))),
         None => Ok(start),
     }
 }

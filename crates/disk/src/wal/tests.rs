@@ -169,6 +169,18 @@ fn files_are_released_once_no_entry_above_the_index_is_in_them() {
 }
 
 #[test]
+fn each_file_begins_with_the_state_so_far() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    wal.append(&entries(1..=1, 900), Some(&state(1))).unwrap();
+    for index in 2..=30 {
+        wal.append(&[entry(1, index, 900)], None).unwrap();
+    }
+    wal.release(28).unwrap();
+    assert_eq!(open(&disk, 28).unwrap().1.hard_state, state(1));
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let disk = SimDisk::new(1);
     let mut wal = create(&disk);
@@ -196,6 +208,21 @@ fn a_checkpoint_beyond_the_log_moves_the_next_entry() {
 fn a_gap_is_not_written() {
     let mut wal = create(&SimDisk::new(1));
     let _ = wal.append(&entries(3..=3, 10), None);
+}
+
+#[test]
+#[should_panic(expected = "commits what is not in the log")]
+fn a_state_that_commits_missing_entries_is_not_written() {
+    let mut wal = create(&SimDisk::new(1));
+    let _ = wal.append(&entries(1..=2, 10), Some(&state(3)));
+}
+
+#[test]
+#[should_panic(expected = "entry 2 replaces a committed one")]
+fn a_committed_entry_is_not_replaced() {
+    let mut wal = create(&SimDisk::new(1));
+    wal.append(&entries(1..=2, 10), Some(&state(2))).unwrap();
+    let _ = wal.append(&[entry(2, 2, 10)], None);
 }
 
 #[test]

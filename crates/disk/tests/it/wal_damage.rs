@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use disk::wal::Recovered;
 use disk::{Disk, Error, SimDisk};
+use proptest::prelude::*;
 use proto::raftpb::HardState;
 
 use crate::wal_rig::{DIR, MEMBER, create, entry, open, snapshot};
@@ -103,6 +104,32 @@ fn any_sectors_of_an_unsynced_batch_may_be_missing() {
         assert_eq!(found.entries, expected[..found.entries.len()], "lost {lost:06b}");
         assert!(!found.entries.is_empty());
         assert_eq!(found.repaired.is_some(), lost != 0 && lost != 0b11_1111, "lost {lost:06b}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn overwritten_bytes_never_yield_other_entries(
+        file in 0..2_usize,
+        at in 0..4500_u64,
+        garbage in prop_oneof![
+            prop::collection::vec(any::<u8>(), 1..700),
+            (1..2000_usize).prop_map(|len| vec![0; len]),
+        ],
+    ) {
+        let disk = log();
+        let whole = open(&disk, 0).unwrap().1;
+        let path = &files(&disk)[file];
+        disk.open(path).unwrap().write_at(at, &garbage).unwrap();
+        match open(&disk, 0) {
+            Ok((_, found)) => {
+                prop_assert!(whole.entries.starts_with(&found.entries));
+                prop_assert!(found.hard_state.commit <= found.entries.len() as u64);
+            }
+            Err(error) => prop_assert!(matches!(error, Error::Corrupt { .. }), "{}", error),
+        }
     }
 }
 
