@@ -14,6 +14,14 @@ pub(super) fn key(number: u64) -> Bytes {
     format!("{PREFIX}{number:010}").into()
 }
 
+/// Entry `number` of a permutation of `0..len` in which neighbours lie far apart.
+///
+/// It steps by a prime, so that no `len` but a multiple of that prime meets a number twice.
+pub(super) fn scattered(number: u64, len: u64) -> u64 {
+    const STEP: u128 = 2_654_435_761;
+    (u128::from(number) * STEP % u128::from(len)) as u64
+}
+
 /// The range of keys `0..len`: its first key and the one after its last.
 pub(super) fn range(len: u64) -> (Bytes, Bytes) {
     (key(0), key(len))
@@ -58,6 +66,15 @@ mod tests {
     fn the_order_of_keys_is_the_order_of_their_numbers() {
         let (start, end) = range(100);
         assert!(start == key(0) && key(9) < key(10) && key(99) < end && end <= key(100));
+    }
+
+    #[test]
+    fn scattering_meets_each_number_once() {
+        for len in [1, 2, 10, 128, 1000] {
+            let mut met: Vec<u64> = (0..len).map(|number| scattered(number, len)).collect();
+            met.sort_unstable();
+            assert!(met.into_iter().eq(0..len), "{len}");
+        }
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Writes the keys that a reading workload expects, before its run.
+//!
+//! They are written in an order unlike their own, as keys come to a store that has lived: written in order, an
+//! index and its values lie in memory just as a range reads them, which flatters the reader.
 
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
@@ -47,7 +50,8 @@ fn batches(settings: &Settings) -> impl Iterator<Item = std::ops::Range<u64>> + 
 fn transaction(settings: &Settings, numbers: std::ops::Range<u64>) -> TxnRequest {
     let value = unary::value(settings.value_bytes);
     let put = |number| {
-        let put = PutRequest { key: keys::key(number), value: value.clone(), ..Default::default() };
+        let key = keys::key(keys::scattered(number, settings.keys));
+        let put = PutRequest { key, value: value.clone(), ..Default::default() };
         RequestOp { request: Some(Request::RequestPut(put)) }
     };
     TxnRequest { success: numbers.map(put).collect(), ..Default::default() }
