@@ -13,6 +13,9 @@ use crate::config::value::{Kind, Value};
 /// The beginning of the environment variables that stand for flags.
 const ENV_PREFIX: &str = "ETCD_";
 
+/// Images and scripts set it to tell a version, which has nothing to do with the flag `version`.
+const NO_FLAG: &str = "ETCD_VERSION";
+
 /// One flag of a program.
 #[derive(Debug)]
 pub(crate) struct Flag {
@@ -94,8 +97,8 @@ impl Flags {
     pub(crate) fn read_env(&mut self, env: impl IntoIterator<Item = (String, String)>) -> Result<(), Error> {
         let mut env: BTreeMap<String, String> =
             env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)).collect();
-        for flag in self.table {
-            let name = variable_name(flag.name);
+        let variables = self.table.iter().map(|flag| (flag, variable_name(flag.name)));
+        for (flag, name) in variables.filter(|(_, name)| name != NO_FLAG) {
             let Some(value) = env.remove(&name) else { continue };
             if self.given.contains_key(flag.name) {
                 return Err(Error::Shadowed { variable: name });

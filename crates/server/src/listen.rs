@@ -184,3 +184,62 @@ async fn accept_one(socket: &tokio::net::TcpListener) -> io::Result<(TcpStream, 
     rustix::net::sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
     Ok((socket, peer))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Greets, then waits for the client to leave; counts the most guests at one time.
+    struct Inn {
+        n_guests: Arc<AtomicUsize>,
+        n_most: Arc<AtomicUsize>,
+    }
+
+    impl Serve for Inn {
+        async fn serve(self: &Rc<Self>, connection: Accepted, _: Stop) {
+            let n = self.n_guests.fetch_add(1, Ordering::SeqCst) + 1;
+            self.n_most.fetch_max(n, Ordering::SeqCst);
+            let Accepted { socket, place, .. } = connection;
+            let mut socket = tokio::net::TcpStream::from_std(socket).unwrap();
+            socket.write_all(b"welcome").await.unwrap();
+            let _ = socket.read(&mut [0]).await;
+            self.n_guests.fetch_sub(1, Ordering::SeqCst);
+            drop(place);
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_wait_for_a_place() {
+        let n_most = Arc::new(AtomicUsize::new(0));
+        let (n_guests, most) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&n_most));
+        let inn = move |_| Inn { n_guests: Arc::clone(&n_guests), n_most: Arc::clone(&most) };
+        let workers = Workers::start(2, inn).unwrap();
+        let mut listeners = Listeners::bind(&[Url::parse("http://127.0.0.1:0").unwrap()]).unwrap();
+        listeners.places = Arc::new(Semaphore::new(2));
+        let addr = listeners.addresses()[0];
+        let visits = async {
+            let visits = (0..10).map(|_| async move {
+                let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+                socket.read_exact(&mut [0; 7]).await.unwrap();
+            });
+            let mut open = tokio::task::JoinSet::new();
+            visits.for_each(|visit| drop(open.spawn(visit)));
+            open.join_all().await;
+        };
+        tokio::select! {
+            result = listeners.run(&workers) => panic!("accepting ended: {result:?}"),
+            () = visits => {}
+        }
+        workers.stop(Duration::ZERO);
+        assert_eq!(n_most.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn some_connections_are_always_possible() {
+        assert!(connections_max() >= 1);
+    }
+}

@@ -57,8 +57,10 @@ impl Url {
         };
         if matches!(scheme, Scheme::Http | Scheme::Https) {
             let (address, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            if split_host_port(address).is_none() {
-                return Err(format!("URL address does not have the form \"host:port\": {text}"));
+            let no_port = || format!("URL address does not have the form \"host:port\": {text}");
+            let (_, port) = split_host_port(address).ok_or_else(no_port)?;
+            if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(format!("parse {text:?}: invalid port {:?} after host", format!(":{port}")));
             }
             if !path.is_empty() {
                 return Err(format!("URL must not contain a path: {text}"));
@@ -67,11 +69,8 @@ impl Url {
         Ok(Url { scheme, address: rest.to_owned() })
     }
 
-    /// Reads a comma-separated list; sorts it and drops repetitions. An empty list is an error.
+    /// Reads a comma-separated list; sorts it and drops repetitions. Never empty.
     pub fn parse_list(text: &str) -> Result<Vec<Url>, String> {
-        if text.is_empty() {
-            return Err("no valid URLs given".to_owned());
-        }
         let mut urls = text.split(',').map(Url::parse).collect::<Result<Vec<_>, _>>()?;
         urls.sort_by_key(Url::to_string);
         urls.dedup();
@@ -113,7 +112,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// Host and port of `host:port`, the host without brackets. The port must be a number or a name.
+/// Host and port of `host:port`, the host without brackets. The port may be empty.
 fn split_host_port(address: &str) -> Option<(&str, &str)> {
     let (host, port) = address.rsplit_once(':')?;
     if let Some(inner) = host.strip_prefix('[') {
@@ -136,7 +135,8 @@ mod tests {
     #[test]
     fn malformed_urls_get_the_texts_of_etcd() {
         for (text, error) in [
-            ("", "no valid URLs given"),
+            ("", "URL scheme must be http, https, unix, or unixs: "),
+            ("http://a:x", "parse \"http://a:x\": invalid port \":x\" after host"),
             ("http://a", "URL address does not have the form \"host:port\": http://a"),
             ("http://a:1/x", "URL must not contain a path: http://a:1/x"),
             ("http://a:1/", "URL must not contain a path: http://a:1/"),

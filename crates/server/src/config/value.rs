@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Int,
     /// A Go duration such as `1h30m`.
     Duration,
-    /// A comma-separated list of URLs.
+    /// A comma-separated list of at least one URL.
     Urls,
     /// One of some words.
     OneOf(&'static [&'static str]),
@@ -53,7 +53,6 @@ impl Kind {
             Kind::Uint32 => parse_int(text, 0, u32::MAX.into()).map(Value::Int),
             Kind::Int => parse_int(text, i64::MIN.into(), i64::MAX.into()).map(Value::Int),
             Kind::Duration => parse_duration(text).map(Value::Duration),
-            Kind::Urls if text.is_empty() => Ok(Value::Urls(Vec::new())),
             Kind::Urls => Url::parse_list(text).map(Value::Urls),
             Kind::OneOf(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
             Kind::OneOf(_) => Err("invalid value".to_owned()),

@@ -61,7 +61,7 @@ fn outcome(line: &str) -> String {
     match read(line) {
         Ok(Command::Serve(config)) => difference(&describe(&config), &describe(&default)),
         Ok(other) => format!("{other:?}"),
-        Err(error) => format!("exit {}: {error}", error.exit_code()),
+        Err(error) => format!("exit {}: {error}", error.exit_code()).trim_end().to_owned(),
     }
 }
 

@@ -134,6 +134,10 @@ async fn service_learns_that_the_client_cancelled() {
         let (mut request, _response) = call.head().await.unwrap();
         request.send_reset(Reason::CANCEL);
         assert_eq!(testbed.endings.recv().await, Some(Gone::Client));
+
+        let mut unanswered = client.open("/t/Hang", &[]).await.unwrap();
+        unanswered.request.send_reset(Reason::CANCEL);
+        assert_eq!(testbed.endings.recv().await, Some(Gone::Client));
     })
     .await;
 }

@@ -78,7 +78,7 @@ impl Service for Obedient {
             "/t/Stream" => stream(call).await,
             "/t/Flood" => self.flood(call).await,
             "/t/Gate" => self.wait_at_gate(call).await,
-            "/t/Hang" => hang(call).await,
+            "/t/Hang" => self.hang(call).await,
             "/t/Watch" => self.watch(call).await,
             path => {
                 let status = Status::unimplemented(format!("100% unknown: {path}"));
@@ -94,6 +94,15 @@ impl Obedient {
         self.waiting.notify_one();
         self.gate.notified().await;
         call.reply(message.map(|message| Body::from_chunks(&[message])));
+    }
+
+    /// Never has an answer.
+    async fn hang(&self, mut call: Call) {
+        let answer: Result<Body, Status> = call.bound(pending()).await;
+        if answer.as_ref().is_err_and(|status| *status == Status::canceled()) {
+            let _ = self.endings.send(Gone::Client);
+        }
+        call.reply(answer);
     }
 
     /// Sends until the client is gone.
@@ -120,11 +129,6 @@ impl Obedient {
 async fn echo(mut call: Call) {
     let message = call.unary().await;
     call.reply(message.map(|message| Body::from_chunks(&[message])));
-}
-
-async fn hang(mut call: Call) {
-    let answer = call.bound(pending()).await;
-    call.reply(answer);
 }
 
 /// Echoes each message until the client half-closes, then refuses an empty last one.
