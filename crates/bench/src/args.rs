@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::compare::Comparison;
+use crate::compare::{self, Comparison};
 use crate::error::Error;
 use crate::settings::{KeyOrder, Settings, Workload};
 
@@ -56,6 +56,7 @@ pub(crate) fn help() -> String {
     describe(&mut text, LOAD_FLAGS);
     text += "\nFlags of compare:\n";
     describe(&mut text, COMPARE_FLAGS);
+    writeln!(text, "\nWorkloads of compare: {}", compare::case_names()).expect("a string takes any text");
     text += "\nPEER-COMMAND may hold {data}, {client} and {peer}: a fresh directory, the URL for clients, the\n\
              URL for members. Without them, etcd's own flags are appended.\n";
     text

@@ -77,6 +77,12 @@ const CASES: &[Case] = &[
     Case { name: "watch-1k", workload: Workload::Watch, change: |_| {} },
 ];
 
+/// The names of all cases, as `--workloads` takes them.
+pub(crate) fn case_names() -> String {
+    let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
+    names.join(",")
+}
+
 /// Runs the comparison and returns its report. An interrupt ends it with the runs that were complete.
 ///
 /// # Errors
@@ -110,10 +116,9 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Case>, Error> {
         return Ok(CASES.iter().collect());
     }
     let find = |name: &String| {
-        CASES.iter().find(|case| case.name == name).ok_or_else(|| {
-            let known: Vec<_> = CASES.iter().map(|case| case.name).collect();
-            Error::Usage(format!("unknown workload `{name}` to compare; there are {}", known.join(", ")))
-        })
+        let case = CASES.iter().find(|case| case.name == name);
+        let unknown = || format!("unknown workload `{name}` to compare; there are {}", case_names());
+        case.ok_or_else(|| Error::Usage(unknown()))
     };
     only.iter().map(find).collect()
 }
@@ -202,7 +207,7 @@ mod tests {
     #[test]
     fn an_unknown_case_is_refused_with_the_known_ones() {
         let Err(error) = chosen(&["put".to_owned(), "delete".to_owned()]) else { panic!("no such case") };
-        assert!(error.to_string().contains("`delete` to compare; there are put, put-one-client"), "{error}");
+        assert!(error.to_string().contains("`delete` to compare; there are put,put-one-client"), "{error}");
     }
 
     #[test]
