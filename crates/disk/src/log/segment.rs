@@ -141,6 +141,8 @@ impl Segment {
     pub(super) fn write(&self, data: &[u8]) -> Result<(), Error> {
         let flushed = self.flushed();
         self.file.write_at(flushed, data).map_err(Error::io("write", &self.path))?;
+        // One may have been left by a former life of this tail, in which it was sealed here.
+        self.has_sidecar.store(false, Ordering::Release);
         self.flushed.store(flushed + data.len() as u64, Ordering::Release);
         Ok(())
     }

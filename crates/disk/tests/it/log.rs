@@ -208,6 +208,25 @@ fn sidecars_are_made_again_when_missing() {
 }
 
 #[test]
+fn the_sidecar_of_a_segment_that_was_sealed_earlier_in_a_former_life_is_made_again() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk, &[]).unwrap();
+    fill(&mut log, 2..=5);
+    let listed = sync(&mut log).unwrap();
+    append(&mut log, &put(6, "key", &"v".repeat(2000))).unwrap();
+    sync(&mut log).unwrap();
+    drop(log);
+
+    let mut log = open(&disk, &listed).unwrap();
+    load(&log).unwrap();
+    fill(&mut log, 6..=20);
+    let listed = sync(&mut log).unwrap();
+    let path = Path::new(DIR).join(format!("{:016x}.seg", listed[0].id));
+    disk.fail_reads(&path, 100..SEGMENT_BYTES).unwrap();
+    assert_eq!(load(&open(&disk, &listed).unwrap()).unwrap().len(), 19);
+}
+
+#[test]
 fn a_prepared_segment_needs_no_space_later() {
     let disk = SimDisk::new(1);
     let mut log = open(&disk, &[]).unwrap();

@@ -236,12 +236,13 @@ fn the_number_of_segments_is_bounded_under_steady_overwrites() {
     assert_eq!(segment_files(&disk), listed.len(), "no file is forgotten");
 }
 
-/// A log whose first segment is live but for a put of `doomed`, which a tombstone in a later segment deletes; all but
-/// the first segment's records is dead. Gives the locations of the live ones.
+/// A log whose first segment is live but for a put of `doomed`, which a tombstone in a later segment deletes; nothing
+/// in later segments is live. Gives the locations of the live records.
 fn deleted_late(disk: &SimDisk) -> (RevisionLog, Vec<Location>) {
     let mut log = open(disk, &[]).unwrap();
     let put_at = append(&mut log, &put(2, "doomed", "value")).unwrap();
     let live = fill(&mut log, 3..=9);
+    append(&mut log, &tombstone(10, "never-put")).unwrap();
     let mut dead = fill(&mut log, 100..=130);
     dead.push(append(&mut log, &tombstone(140, "doomed")).unwrap());
     dead.push(append(&mut log, &tombstone(141, "never-put")).unwrap());
