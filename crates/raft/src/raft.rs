@@ -199,17 +199,17 @@ impl Raft {
     /// Applies a committed configuration change and returns the configuration after it.
     ///
     /// Call it while applying the entry, before [`Raft::applied_to`] its index; with node id 0 if the state machine
-    /// refused the change. A leader that is no voter afterwards steps down.
+    /// refused the change. A leader that is no voter afterwards takes no more proposals, and steps down after
+    /// `election_ticks`: until then it tells the others that the change is committed.
     pub fn apply_conf_change(&mut self, change: &ConfChange) -> ConfState {
         self.members.apply(change, self.log.last() + 1);
         if self.role == Role::Leader {
-            if self.members.is_voter(self.config.id) {
-                // A removal may leave a majority that has reached more.
-                self.advance_commit();
-                self.confirm_reads();
-                self.release_reads();
-            } else {
-                self.become_follower(self.term, NONE);
+            // A removal may leave a majority that has reached more.
+            self.advance_commit();
+            self.confirm_reads();
+            self.release_reads();
+            if !self.members.is_voter(self.config.id) {
+                self.election_elapsed = 0;
             }
         }
         self.members.conf_state()

@@ -34,6 +34,7 @@ impl Raft {
             let entries = data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
             return self.forward_proposal(NONE, entries);
         }
+        self.check_may_append()?;
         let before = self.log.last();
         for data in data {
             self.log.push(self.term, EntryType::EntryNormal, data);
@@ -50,6 +51,7 @@ impl Raft {
         if self.role != Role::Leader {
             return self.forward_proposal(NONE, vec![entry]);
         }
+        self.check_may_append()?;
         if self.is_conf_change_pending() {
             return Err(Error::ConfChangePending);
         }
@@ -63,6 +65,7 @@ impl Raft {
         if self.role != Role::Leader {
             return self.forward_proposal(message.from, message.entries).map(|_| ());
         }
+        self.check_may_append()?;
         for entry in message.entries {
             self.append_proposed(entry);
         }
@@ -93,6 +96,11 @@ impl Raft {
             self.send(Message { term: 0, entries, ..message });
         }
         Ok(Proposed::Forwarded { leader })
+    }
+
+    /// A leader that was removed could not count its own copy of an entry.
+    fn check_may_append(&self) -> Result<(), Error> {
+        if self.members.is_voter(self.config.id) { Ok(()) } else { Err(Error::ProposalDropped) }
     }
 
     fn appended_since(&self, before: u64) -> Proposed {

@@ -14,7 +14,8 @@ impl Raft {
         self.heartbeat_elapsed += 1;
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
-            if self.config.check_quorum && !self.members.take_quorum_activity(self.config.id) {
+            let has_quorum = self.members.take_quorum_activity(self.config.id) || !self.config.check_quorum;
+            if !has_quorum || !self.members.is_voter(self.config.id) {
                 self.become_follower(self.term, NONE);
                 return;
             }

@@ -213,7 +213,8 @@ impl Cluster {
         }
         for message in ready.messages {
             assert_ne!(message.to, id, "no message leaves for its sender");
-            Checker::sent(&message, &self.node(id).disk);
+            let sender = self.status(id).unwrap();
+            Checker::sent(&message, &sender, &self.node(id).disk);
             self.note(|| trace::message(&message));
             self.network.push(message);
         }
@@ -239,8 +240,8 @@ impl Cluster {
                 self.nodes.iter().filter(|node| voters.contains(&node.config.id) && holds(node)).count();
             assert!(2 * holders > voters.len(), "entry {} is applied but not on a majority", entry.index);
         }
-        let before = self.node(id).applied;
-        self.checker.applied(entry, before);
+        let (before, term) = (self.node(id).applied, self.status(id).unwrap().term);
+        self.checker.applied(entry, before, term);
         self.node(id).applied = entry.index;
         let raft = self.node(id).raft.as_mut().unwrap();
         if entry.r#type() == EntryType::EntryConfChange {
