@@ -86,7 +86,8 @@ pub(crate) fn case_names() -> String {
 /// Runs the comparison and returns its report. An interrupt ends it with the runs that were complete.
 ///
 /// # Errors
-/// If a case is unknown, no peer is given, a server does not start or cannot be reached.
+/// If a case is unknown, no peer is given, or a server does not start. A case that cannot be run on one of the
+/// servers is reported as such, and the next one follows.
 pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     if comparison.peer.is_empty() {
         return Err(Error::Usage("compare needs `--` and the peer's command".to_owned()));
@@ -96,14 +97,15 @@ pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     let mut coordinator = Coordinator::new()?;
     let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name)).collect();
     'cases: for (case, row) in cases.iter().zip(&mut rows) {
-        for repeat in 0..comparison.repeats {
-            for turn in 0..2 {
-                let side = (repeat + turn) % 2;
-                eprintln!("{}, {} of {}: {}", case.name, repeat + 1, comparison.repeats, SIDES[side]);
-                match measure(comparison, case, side, &cores, &mut coordinator) {
-                    Ok(summary) => row.sides[side].push(summary),
-                    Err(Error::Interrupted) => break 'cases,
-                    Err(error) => return Err(error),
+        for (repeat, side) in turns(comparison.repeats) {
+            eprintln!("{}, {} of {}: {}", case.name, repeat + 1, comparison.repeats, SIDES[side]);
+            match measure(comparison, case, side, &cores, &mut coordinator) {
+                Ok(summary) => row.sides[side].push(summary),
+                Err(Error::Interrupted) => break 'cases,
+                Err(error @ Error::Server { .. }) => return Err(error),
+                Err(error) => {
+                    row.failure = Some(format!("{}: {error}", SIDES[side]));
+                    continue 'cases;
                 }
             }
         }
@@ -121,6 +123,11 @@ fn chosen(only: &[String]) -> Result<Vec<&'static Case>, Error> {
         case.ok_or_else(|| Error::Usage(unknown()))
     };
     only.iter().map(find).collect()
+}
+
+/// The runs of one case as (repeat, side), each side going first in turn.
+fn turns(repeats: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..repeats).flat_map(|repeat| [(repeat, repeat % 2), (repeat, (repeat + 1) % 2)])
 }
 
 /// One run of one side, from the start of its server to the end.
@@ -192,6 +199,11 @@ mod tests {
         assert_eq!(Cores::split(&[3], true), shared);
         assert_eq!(Cores::split(&[0, 1], false), shared);
         assert_eq!(Cores::split(&[0, 2, 5], true), Cores { server: vec![0, 2], generator: vec![5] });
+    }
+
+    #[test]
+    fn the_sides_alternate_and_take_turns_to_go_first() {
+        assert_eq!(turns(2).collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 1), (1, 0)]);
     }
 
     #[test]

@@ -17,12 +17,14 @@ pub(crate) struct Row {
     pub(crate) case: &'static str,
     /// The results of each side, in the order of the repeats.
     pub(crate) sides: [Vec<Summary>; 2],
+    /// Which side could not be run at all, and why.
+    pub(crate) failure: Option<String>,
 }
 
 impl Row {
     /// A row without results yet.
     pub(crate) fn new(case: &'static str) -> Self {
-        Self { case, sides: [Vec::new(), Vec::new()] }
+        Self { case, sides: [Vec::new(), Vec::new()], failure: None }
     }
 }
 
@@ -99,7 +101,12 @@ fn row_json(row: &Row) -> Value {
         .collect();
     let [ours, peer] = &row.sides;
     let runs = |runs: &[Summary]| runs.iter().map(Summary::json).collect::<Value>();
-    json!({"workload": row.case, "metrics": metrics, "runs": {"ours": runs(ours), "peer": runs(peer)}})
+    json!({
+        "workload": row.case,
+        "metrics": metrics,
+        "runs": {"ours": runs(ours), "peer": runs(peer)},
+        "failure": row.failure,
+    })
 }
 
 fn line(case: &str, metric: &str, [ours, peer, ratio, spread]: [String; 4]) -> String {
@@ -108,11 +115,12 @@ fn line(case: &str, metric: &str, [ours, peer, ratio, spread]: [String; 4]) -> S
 
 /// What failed on either side; a comparison with failures compares less than it says.
 fn failures(row: &Row) -> impl Iterator<Item = String> {
-    row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
+    let refused = row.failure.iter().map(|failure| format!("{} of {failure}", row.case));
+    refused.chain(row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
         let error = runs.iter().find_map(|run| run.first_error.as_ref())?;
         let count: u64 = runs.iter().map(|run| run.errors).sum();
         Some(format!("{} of {side}: {count} operations failed, first: {error}", row.case))
-    })
+    }))
 }
 
 fn or_dash(spread: Option<Spread>, show: impl Fn(Spread) -> String) -> String {
@@ -153,7 +161,7 @@ mod tests {
     fn row() -> Row {
         let ours = vec![run(100.0, 10.0), run(200.0, 20.0), run(300.0, 30.0)];
         let peer = vec![run(50.0, 40.0), run(50.0, 40.0), run(50.0, 40.0)];
-        Row { case: "put", sides: [ours, peer] }
+        Row { case: "put", sides: [ours, peer], failure: None }
     }
 
     #[test]
@@ -179,6 +187,10 @@ mod tests {
         row.sides[1][2].first_error = Some("refused".to_owned());
         let text = text(&[row]);
         assert_eq!(text.lines().last(), Some("put of peer: 7 operations failed, first: refused"));
+
+        let refused = Row { failure: Some("ours: no such method".to_owned()), ..Row::new("watch-1k") };
+        let text = super::text(&[refused]);
+        assert_eq!(text.lines().last(), Some("watch-1k of ours: no such method"));
     }
 
     #[test]
