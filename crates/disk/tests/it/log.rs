@@ -1,8 +1,10 @@
 //! The revision log as its user sees it: append, read, scan, seal, sync, open again.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use disk::{Disk, Error, Location, Revision, SimDisk};
+use disk::log::Options;
+use disk::{Disk, Error, Location, Revision, RevisionLog, SimDisk};
 
 use crate::log_rig::*;
 
@@ -30,15 +32,22 @@ fn a_flush_is_one_write_and_none_if_nothing_was_appended() {
     assert_eq!(disk.ops().writes, 1);
 }
 
+/// A log whose segments hold all that a test appends.
+fn open_wide(disk: &SimDisk) -> RevisionLog {
+    RevisionLog::open(Arc::new(disk.clone()), Path::new(DIR), Options::default(), &[]).unwrap()
+}
+
 #[test]
 fn a_large_batch_is_written_before_it_takes_much_memory() {
     let disk = SimDisk::new(1);
-    let mut log = open(&disk, &[]).unwrap();
+    let mut log = open_wide(&disk);
     let value = "v".repeat(600 << 10);
-    for main in 2..5 {
-        append(&mut log, &put(main, "key", &value)).unwrap();
+    let locations = (2..7).map(|main| append(&mut log, &put(main, "key", &value)).unwrap());
+    let locations: Vec<_> = locations.collect();
+    assert_eq!(disk.ops().writes, 2, "the last record waits");
+    for at in locations {
+        assert_eq!(log.read(at).unwrap().len() as u32, at.len);
     }
-    assert_eq!(disk.ops().writes, 2, "each record has a segment of its own, and the last one waits");
 }
 
 #[test]
@@ -112,18 +121,19 @@ fn a_scan_starts_between_the_changes_of_a_transaction() {
 }
 
 #[test]
-fn a_scan_of_the_newest_records_does_not_read_the_whole_segment() {
+fn a_scan_does_not_read_what_lies_far_before_its_revision() {
     let disk = SimDisk::new(1);
-    let options = disk::log::Options { segment_bytes: 64 << 20 };
-    let mut log =
-        disk::RevisionLog::open(std::sync::Arc::new(disk.clone()), Path::new(DIR), options, &[]).unwrap();
+    let mut log = open_wide(&disk);
     let value = "v".repeat(10 << 10);
-    for main in 2..=1000 {
+    for main in 2..=200 {
         append(&mut log, &put(main, "key", &value)).unwrap();
     }
     log.flush().unwrap();
+    for from in 2..=200 {
+        assert_eq!(scan(&log, from), (from..=200).collect::<Vec<_>>(), "from {from}");
+    }
     let before = disk.ops().reads;
-    assert_eq!(scan(&log, 1000), [1000]);
+    assert_eq!(scan(&log, 200), [200]);
     assert_eq!(disk.ops().reads - before, 1);
 }
 
@@ -166,6 +176,19 @@ fn opening_cuts_back_to_the_checkpoint_and_goes_on_from_there() {
     fill(&mut log, 16..=30);
     assert_eq!(scan(&log, 0), (2..=30).collect::<Vec<_>>());
     assert_eq!(load(&log).unwrap().len(), 29);
+}
+
+#[test]
+fn sealed_segments_take_no_more_space_than_their_records() {
+    let disk = SimDisk::new(1);
+    let mut log = open(&disk, &[]).unwrap();
+    fill(&mut log, 2..=30);
+    let listed = sync(&mut log).unwrap();
+    let sealed = disk.open(&Path::new(DIR).join(format!("{:016x}.seg", listed[0].id))).unwrap();
+    assert_eq!(sealed.len().unwrap(), listed[0].length, "a sync gives back what was reserved");
+    sealed.set_len(SEGMENT_BYTES).unwrap();
+    drop(open(&disk, &listed).unwrap());
+    assert_eq!(sealed.len().unwrap(), listed[0].length, "so does opening");
 }
 
 #[test]
