@@ -107,25 +107,11 @@ impl Wal {
             return Err(Error::io("create", dir)(std::io::ErrorKind::AlreadyExists.into()));
         }
         let staging = dir.with_extension("tmp");
-        let name = FileName { seq: 0, first_index: 0 };
-        let (mut buffer, mut chain) = (Vec::new(), 0);
-        push_head(&mut buffer, &mut chain, metadata);
-        push_record(&mut buffer, &mut chain, Kind::Snapshot, [&[], &[]]);
-
-        disk.create_dir(&staging).map_err(Error::io("create", &staging))?;
-        let path = staging.join(name.to_string());
-        let file = segment::create(&*disk, &path, segment_bytes)?;
-        file.write_at(0, &buffer).map_err(Error::io("write", &path))?;
-        file.sync().map_err(Error::io("sync", &path))?;
-        disk.sync_dir(&staging).map_err(Error::io("sync", &staging))?;
+        stage(&*disk, &staging, metadata, segment_bytes)?;
         disk.rename(&staging, dir).map_err(Error::io("rename", &staging))?;
         let parent = dir.parent().expect("a log's directory is not the root");
         disk.sync_dir(parent).map_err(Error::io("sync", parent))?;
-
-        let offset = buffer.len() as u64;
-        let tail = Tail { path: dir.join(name.to_string()), file, offset, allocated: segment_bytes };
-        let replay = Replay::new(0);
-        Ok(Wal::new(disk, dir, segment_bytes, metadata, vec![name], tail, chain, &replay))
+        Ok(Wal::open_sized(disk, dir, 0, segment_bytes)?.0)
     }
 
     /// Opens the log in `dir` for appending and returns what it holds above `from_index`, the index of the checkpoint
@@ -149,23 +135,7 @@ impl Wal {
         let mut replay = Replay::new(from_index);
         let (tail, chain, repaired) = recover::read(&*disk, dir, &files[start..], &mut replay)?;
         let metadata = replay.metadata.expect("each file read has begun with metadata");
-        let wal = Wal::new(disk, dir, segment_bytes, metadata, files, tail, chain, &replay);
-        let Replay { hard_state, entries, snapshots, .. } = replay;
-        Ok((wal, Recovered { metadata, hard_state, entries, snapshots, repaired }))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the one place where a log's fields come together")]
-    fn new(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        segment_bytes: u64,
-        metadata: Metadata,
-        files: Vec<FileName>,
-        tail: Tail,
-        chain: u32,
-        replay: &Replay,
-    ) -> Wal {
-        Wal {
+        let wal = Wal {
             disk,
             dir: dir.to_path_buf(),
             segment_bytes,
@@ -179,7 +149,9 @@ impl Wal {
             buffer: Vec::new(),
             unsynced: false,
             failed: false,
-        }
+        };
+        let Replay { hard_state, entries, snapshots, .. } = replay;
+        Ok((wal, Recovered { metadata, hard_state, entries, snapshots, repaired }))
     }
 
     /// Writes `entries`, then `hard_state`. Not durable before [`Wal::sync`]. The first entry must not leave a gap
@@ -372,6 +344,20 @@ impl Metadata {
         let message = etcdserverpb::Metadata::decode(data).ok()?;
         Some(Metadata { member_id: message.node_id, cluster_id: message.cluster_id })
     }
+}
+
+/// Makes the directory `staging` of a new log, replacing what an earlier attempt left there.
+fn stage(disk: &dyn Disk, staging: &Path, metadata: Metadata, segment_bytes: u64) -> Result<(), Error> {
+    let (mut buffer, mut chain) = (Vec::new(), 0);
+    push_head(&mut buffer, &mut chain, metadata);
+    push_record(&mut buffer, &mut chain, Kind::Snapshot, [&[], &[]]);
+
+    disk.create_dir(staging).map_err(Error::io("create", staging))?;
+    let path = staging.join(FileName { seq: 0, first_index: 0 }.to_string());
+    let file = segment::create(disk, &path, segment_bytes)?;
+    file.write_at(0, &buffer).map_err(Error::io("write", &path))?;
+    file.sync().map_err(Error::io("sync", &path))?;
+    disk.sync_dir(staging).map_err(Error::io("sync", staging))
 }
 
 /// The records that begin each file: the chain so far, and whose log it is.
