@@ -6,13 +6,12 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -84,8 +83,7 @@ pub(crate) async fn serve<R: Routes>(
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
-        let ended: Poll<hyper::Result<()>> = Pin::new(&mut connection).poll(cx);
-        ended
+        connection.as_mut().poll(cx)
     })
     .await
     .map_err(io::Error::other)
@@ -104,9 +102,7 @@ async fn respond(routes: &impl Routes, request: &Request<Incoming>) -> Response<
 
 fn refuse(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = into_response(Answer::text(status, text));
-    let no_sniffing =
-        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
-    response.headers_mut().insert(no_sniffing.0, no_sniffing.1);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

@@ -1,12 +1,14 @@
 //! HTTP/1.1 on the port of gRPC.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::testbed::with_server;
 
 /// Sends one request head that asks to close the connection; returns status line, content type and body.
-async fn request(addr: std::net::SocketAddr, line: &str) -> (String, String, String) {
+async fn request(addr: SocketAddr, line: &str) -> (String, String, String) {
     let mut socket = TcpStream::connect(addr).await.unwrap();
     let head = format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     socket.write_all(head.as_bytes()).await.unwrap();
@@ -54,9 +56,24 @@ async fn other_method_is_405() {
 #[tokio::test]
 async fn long_head_is_431() {
     with_server(async |testbed| {
-        let line = format!("GET /health?{}", "x".repeat(20 << 10));
+        let line = format!("GET /health HTTP/1.1\r\ntoken: {}\r\nx:", "x".repeat(20 << 10));
         let (status, _, _) = request(testbed.addr, &line).await;
-        assert!(status.starts_with("HTTP/1.1 4"), "{status}");
+        assert_eq!(status, "HTTP/1.1 431 Request Header Fields Too Large");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connection_serves_one_request_after_another() {
+    with_server(async |testbed| {
+        let mut socket = TcpStream::connect(testbed.addr).await.unwrap();
+        for _ in 0..3 {
+            socket.write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+            let mut received = Vec::new();
+            while !received.ends_with(b"\r\n\r\n/health?") {
+                assert_ne!(socket.read_buf(&mut received).await.unwrap(), 0);
+            }
+        }
     })
     .await;
 }

@@ -135,7 +135,8 @@ async fn service_learns_that_the_client_cancelled() {
         request.send_reset(Reason::CANCEL);
         assert_eq!(testbed.endings.recv().await, Some(Gone::Client));
 
-        let mut unanswered = client.open("/t/Hang", &[]).await.unwrap();
+        let longest = [("grpc-timeout", "99999999H")];
+        let mut unanswered = client.open("/t/Hang", &longest).await.unwrap();
         unanswered.request.send_reset(Reason::CANCEL);
         assert_eq!(testbed.endings.recv().await, Some(Gone::Client));
     })
