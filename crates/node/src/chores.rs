@@ -57,7 +57,13 @@ pub(crate) struct Chores {
 }
 
 impl Chores {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, config: &Config, checkpointed: u64) -> Chores {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        config: &Config,
+        checkpointed: u64,
+        log_room: u64,
+    ) -> Chores {
         Chores {
             disk,
             dir,
@@ -70,7 +76,7 @@ impl Chores {
             is_checkpointing: false,
             ticks_since_checkpoint: 0,
             bytes_since_checkpoint: 0,
-            log_room: 0,
+            log_room,
             is_segment_asked: false,
             retry_in: None,
             is_reclaiming: false,

@@ -40,6 +40,8 @@ pub struct Node<W> {
     proposals: Vec<Bytes>,
     reads: Vec<W>,
     is_published: bool,
+    /// The leader as last told.
+    leader: u64,
     /// The term in which this member, as its leader, last made itself known.
     introduced_in: u64,
 }
@@ -67,6 +69,7 @@ impl<W> Node<W> {
             proposals: Vec::new(),
             reads: Vec::new(),
             is_published: false,
+            leader: 0,
             introduced_in: 0,
         }
     }
@@ -207,8 +210,11 @@ impl<W> Node<W> {
     }
 
     fn leader_changed(&mut self, leader: u64, output: &mut Output<W>) {
-        let term = self.raft.status().term;
-        output.notes.push(Note::Leader { id: leader, term });
+        if self.leader == leader {
+            return;
+        }
+        self.leader = leader;
+        output.notes.push(Note::Leader { id: leader, term: self.raft.status().term });
         let reads = self.waiters.take_reads();
         output.answers.extend(reads.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
     }

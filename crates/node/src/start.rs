@@ -38,15 +38,15 @@ pub struct Started<W> {
     pub is_repaired: bool,
 }
 
-/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `snap_dir`; the parents of both must exist.
+/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the parents of both must exist.
 pub fn start<W>(
     disk: &Arc<dyn Disk>,
     wal_dir: &Path,
-    snap_dir: &Path,
+    data_dir: &Path,
     wal_segment_bytes: u64,
     config: Config,
 ) -> Result<Started<W>, Fatal> {
-    let loaded = checkpoint::load(&**disk, snap_dir)?;
+    let loaded = checkpoint::load(&**disk, data_dir)?;
     let from = loaded.as_ref().map_or(0, |c| c.applied_index);
     let is_restart = has_log(&**disk, wal_dir);
     let (mut wal, mut recovered) = if is_restart {
@@ -60,9 +60,10 @@ pub fn start<W>(
         bootstrap(&mut wal, &mut recovered, &config)?;
     }
     let options = disk::log::Options { segment_bytes: config.segment_bytes };
-    let store = Store::open(Arc::clone(disk), snap_dir, options, loaded.as_ref())?;
+    let mut store = Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref())?;
+    prepare_segment(&mut store)?;
     let applied = position(loaded.as_ref());
-    let chores = Chores::new(Arc::clone(disk), snap_dir.to_owned(), &config, applied.index);
+    let chores = Chores::new(Arc::clone(disk), data_dir.to_owned(), &config, applied.index, wal.room());
     let is_repaired = recovered.repaired.is_some();
     let raft = Raft::new(raft_config(&config), restored(recovered, &applied))?;
     let node = Node::new(config, raft, store, chores, applied);
@@ -97,6 +98,18 @@ fn bootstrap(wal: &mut Wal, recovered: &mut Recovered, config: &Config) -> Resul
     recovered.hard_state = HardState { term: 1, vote: 0, commit: recovered.entries.len() as u64 };
     wal.append(&recovered.entries, Some(&recovered.hard_state))?;
     wal.sync()?;
+    Ok(())
+}
+
+/// Makes the next segment if one is needed, so that the member does not begin by refusing writes. A full disk is no reason not to start.
+fn prepare_segment(store: &mut Store) -> Result<(), Fatal> {
+    if store.log().needs_next() {
+        match store.log().next_segment().run() {
+            Ok(prepared) => store.log().adopt(prepared),
+            Err(disk::Error::NoSpace { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! presence: zero and absent are one value.
 
 pub mod member_json;
+pub mod wire;
 
 /// One remote procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub(crate) use self::encode::Encoded;
 pub(crate) use self::error::Error;
 pub(crate) use self::watch::WatchSession;
 
-use crate::driver::{Desk, Mail, NodeHandle};
+use crate::driver::{Desk, Mail, NodeHandle, Ticket};
 
 /// What does not change while the server runs.
 #[derive(Debug, Clone)]
@@ -89,8 +89,8 @@ impl Api {
         }
     }
 
-    async fn ask(&self, input: impl FnOnce(crate::driver::Ticket) -> Input<crate::driver::Ticket>) -> Result<Answer, Error> {
-        let slot = self.desk.open();
+    async fn ask(&self, input: impl FnOnce(Ticket) -> Input<Ticket>) -> Result<Answer, Error> {
+        let slot = self.desk.open(self.settings.request_timeout);
         self.node.send(input(slot.ticket()));
         match slot.mail().await {
             Mail::Answer(answer) => Ok(answer),

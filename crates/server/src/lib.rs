@@ -1,11 +1,20 @@
 //! The async shell around a member: sockets, gRPC, HTTP, logging, settings. It takes no decisions of its own.
 
+mod api;
 pub mod config;
+mod driver;
 mod flags;
 mod gather;
 pub mod grpc;
 pub mod http;
+mod identity;
 pub mod listen;
 pub mod logging;
+mod metrics;
+mod pages;
+mod run;
+mod service;
 mod sniff;
 pub mod worker;
+
+pub use run::run;

@@ -41,7 +41,6 @@ mod view;
 
 pub use self::compact::CompactionHashJob;
 pub use self::hash::{HashRead, KeyValueHash};
-pub(crate) use self::key_value::{message_field_len, put_int, put_message};
 pub use self::range::RangeQuery;
 pub use self::reclaim::ReclaimJob;
 pub use self::view::{RangeReading, ReadView};

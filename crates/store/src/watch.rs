@@ -17,7 +17,7 @@
 use bytes::Bytes;
 use disk::RecordMeta;
 
-use crate::mvcc::{message_field_len, put_int, put_message};
+use proto::wire::{message_field_len, put_int, put_message};
 
 mod hub;
 mod interest;

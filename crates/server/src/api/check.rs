@@ -143,7 +143,10 @@ mod tests {
         let good = PutRequest { key: "k".into(), ..PutRequest::default() };
         assert_eq!(put(&good), Ok(()));
         assert_eq!(put(&PutRequest::default()), Err(Refusal::EmptyKey));
-        assert_eq!(put(&PutRequest { ignore_value: true, value: "v".into(), ..good.clone() }), Err(Refusal::ValueProvided));
+        assert_eq!(
+            put(&PutRequest { ignore_value: true, value: "v".into(), ..good.clone() }),
+            Err(Refusal::ValueProvided)
+        );
         assert_eq!(put(&PutRequest { ignore_lease: true, lease: 1, ..good }), Err(Refusal::LeaseProvided));
     }
 
@@ -166,7 +169,10 @@ mod tests {
     fn branches_of_a_nested_transaction_exclude_each_other() {
         assert_eq!(check(vec![txn_op(vec![put_op("a")], vec![put_op("a")])]), Ok(()));
         assert_eq!(check(vec![txn_op(vec![put_op("a")], vec![]), put_op("a")]), Err(Refusal::DuplicateKey));
-        assert_eq!(check(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])]), Err(Refusal::DuplicateKey));
+        assert_eq!(
+            check(vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])]),
+            Err(Refusal::DuplicateKey)
+        );
     }
 
     #[test]

@@ -163,7 +163,8 @@ fn put_revision(out: &mut Vec<u8>, revision: i64) {
 mod tests {
     use prost::Message;
     use proto::etcdserverpb::{
-        DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse, response_op::Response,
+        DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse,
+        response_op::Response,
     };
     use proto::mvccpb::KeyValue;
 
@@ -223,10 +224,21 @@ mod tests {
         ];
         let outcome = TxnOutcome { revision: 300, succeeded: true, results };
         let responses = [
-            Response::ResponseRange(RangeResponse { header: revision(299), kvs: vec![kv("a"), kv("b")], more: true, count: 7 }),
+            Response::ResponseRange(RangeResponse {
+                header: revision(299),
+                kvs: vec![kv("a"), kv("b")],
+                more: true,
+                count: 7,
+            }),
             Response::ResponsePut(PutResponse { header: revision(300), prev_kv: None }),
-            Response::ResponseDeleteRange(DeleteRangeResponse { header: revision(300), ..DeleteRangeResponse::default() }),
-            Response::ResponseTxn(TxnResponse { header: Some(ResponseHeader::default()), ..TxnResponse::default() }),
+            Response::ResponseDeleteRange(DeleteRangeResponse {
+                header: revision(300),
+                ..DeleteRangeResponse::default()
+            }),
+            Response::ResponseTxn(TxnResponse {
+                header: Some(ResponseHeader::default()),
+                ..TxnResponse::default()
+            }),
         ];
         let responses = responses.into_iter().map(|r| ResponseOp { response: Some(r) }).collect();
         let expected = TxnResponse { header: header(), succeeded: true, responses };

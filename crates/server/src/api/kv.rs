@@ -90,7 +90,9 @@ impl Api {
 
     /// Refuses what would grow the store beyond its quota.
     fn within_quota(&self, request: Request) -> Result<Request, Error> {
-        let (Some(quota), cost) = (self.settings.quota_bytes, store::cost(&request)) else { return Ok(request) };
+        let (Some(quota), cost) = (self.settings.quota_bytes, store::cost(&request)) else {
+            return Ok(request);
+        };
         if cost > 0 && self.published.size_bytes() + cost >= quota {
             return Err(Refusal::NoSpace.into());
         }

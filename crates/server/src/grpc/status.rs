@@ -53,6 +53,27 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, each at the index of its number.
+    pub const ALL: [Code; 17] = [
+        Code::Ok,
+        Code::Canceled,
+        Code::Unknown,
+        Code::InvalidArgument,
+        Code::DeadlineExceeded,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Unauthenticated,
+    ];
+
     /// The name used in metric labels and texts, such as `ResourceExhausted`.
     pub fn name(self) -> &'static str {
         const NAMES: [&str; 17] = [

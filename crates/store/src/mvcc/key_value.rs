@@ -4,8 +4,8 @@
 //! store (fields in number order, zeros left out), since HashKV is computed over them. Field numbers: 1 key, 2 create_revision, 3 mod_revision,
 //! 4 version, 5 value, 6 lease.
 
-use bytes::{BufMut, Bytes};
-use prost::encoding::{encode_varint, encoded_len_varint};
+use bytes::Bytes;
+use proto::wire::{put_bytes, put_int};
 
 const KEY: u8 = 0x0a;
 const CREATE_REVISION: u8 = 0x10;
@@ -40,32 +40,6 @@ impl KeyValue<'_> {
 /// A stored key taken apart, sharing the stored bytes.
 pub(crate) fn decode(stored: &Bytes) -> proto::mvccpb::KeyValue {
     prost::Message::decode(stored.clone()).expect("the record's checksum was right, and we wrote it")
-}
-
-/// Appends field `tag` holding `message`, as an element of a repeated or single message field.
-pub(crate) fn put_message(out: &mut Vec<u8>, tag: u8, message: &[u8]) {
-    out.put_u8(tag);
-    encode_varint(message.len() as u64, out);
-    out.extend_from_slice(message);
-}
-
-/// Bytes that [`put_message`] appends.
-pub(crate) fn message_field_len(message_len: usize) -> usize {
-    1 + encoded_len_varint(message_len as u64) + message_len
-}
-
-/// Appends a varint field; zero is left out, negative numbers take ten bytes as in Go.
-pub(crate) fn put_int(out: &mut Vec<u8>, tag: u8, value: i64) {
-    if value != 0 {
-        out.put_u8(tag);
-        encode_varint(value as u64, out);
-    }
-}
-
-fn put_bytes(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
-    if !value.is_empty() {
-        put_message(out, tag, value);
-    }
 }
 
 #[cfg(test)]

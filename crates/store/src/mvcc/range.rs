@@ -14,9 +14,10 @@ use disk::Location;
 use proto::etcdserverpb::RangeRequest;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::mvccpb;
+use proto::wire::put_message;
 
 use super::index::{Found, Index};
-use super::key_value::{self, KeyValue, put_message};
+use super::key_value::{self, KeyValue};
 use crate::key_range::KeyRange;
 use crate::outcome::RangeOutcome;
 use crate::{Error, Refusal};

@@ -17,6 +17,8 @@ use crate::mvcc::ReadView;
 
 /// Main revisions with events that one answer out of the log may hold, as in etcd.
 const CATCH_UP_REVISIONS: usize = 1000;
+/// Bytes of events after which such an answer ends with the revision it is at, so that no reader holds much.
+const CATCH_UP_BYTES: usize = 1 << 20;
 /// Records looked at in one step of catching up.
 const CATCH_UP_RECORDS: usize = 10_000;
 /// Changes of the ring looked at under one hold of its lock.
@@ -176,6 +178,12 @@ impl WatchStream {
         (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
     }
 
+    /// The same for one watch.
+    pub fn told(&self, id: i64) -> Option<i64> {
+        let watcher = self.watchers.get(&id)?.as_ref()?;
+        (!watcher.is_queued && watcher.watch.start_revision <= self.seen).then_some(self.seen)
+    }
+
     /// The next thing to tell the client, after a bounded amount of work.
     pub fn advance(&mut self) -> Result<Progress, Error> {
         if self.queue.is_empty() {
@@ -294,7 +302,7 @@ impl Watcher {
     /// Looks into the log for the next revisions that concern this watcher, up to `seen`.
     fn catch_up(&mut self, view: &ReadView, seen: i64) -> Result<Option<Found>, Error> {
         let mut events: Vec<(i64, Event)> = Vec::new();
-        let (mut looked_at, mut revisions, mut last) = (0, 0, 0);
+        let (mut looked_at, mut revisions, mut bytes, mut last) = (0, 0, 0, 0);
         let mut end = seen;
         let compacted = view.compact_revision();
         for record in view.scan(Revision { main: self.next, sub: 0 }) {
@@ -304,7 +312,9 @@ impl Watcher {
             if main > seen {
                 break;
             }
-            if is_new_revision && (looked_at >= CATCH_UP_RECORDS || revisions >= CATCH_UP_REVISIONS) {
+            let is_enough =
+                looked_at >= CATCH_UP_RECORDS || revisions >= CATCH_UP_REVISIONS || bytes >= CATCH_UP_BYTES;
+            if is_new_revision && is_enough {
                 end = last;
                 break;
             }
@@ -313,6 +323,7 @@ impl Watcher {
             let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
                 revisions += usize::from(events.last().is_none_or(|(revision, _)| *revision != main));
+                bytes += record.key_value().len();
                 let key = Bytes::copy_from_slice(record.key());
                 events.push((main, Event::new(key, &record.meta, &record.key_value())));
             }

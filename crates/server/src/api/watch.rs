@@ -1,0 +1,270 @@
+//! One client's stream of watches.
+//!
+//! Takes the client's requests, gives back encoded `WatchResponse`s. Nothing is read ahead: the next event is looked up when the client has taken the
+//! last one, so that a slow client costs its cursors alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::etcdserverpb::watch_create_request::FilterType;
+use proto::etcdserverpb::watch_request::RequestUnion;
+use proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
+use proto::wire::{message_field_len, put_bytes, put_int, put_message, put_message_head, put_uint};
+use store::{Delivery, Event, KeyRange, Progress, Refusal, Watch, WatchStream};
+use tokio::time::Instant;
+
+use super::encode::{Encoded, Header};
+use super::{Api, Error};
+use crate::driver::{Mail, Slot};
+
+const WATCH_ID: u8 = 0x10;
+const CREATED: u8 = 0x18;
+const CANCELED: u8 = 0x20;
+const COMPACT_REVISION: u8 = 0x28;
+const CANCEL_REASON: u8 = 0x32;
+const FRAGMENT: u8 = 0x38;
+const EVENTS: u8 = 0x5a;
+/// Field 3, `prev_kv`, of an event.
+const EVENT_PREV_KV: u8 = 0x1a;
+
+/// The watch id of an answer that concerns no watch, or all of them.
+const NO_WATCH: i64 = -1;
+/// Bytes of a response beside its events, at most about.
+const RESPONSE_OVERHEAD: usize = 64;
+
+/// The watches of one client stream.
+pub(crate) struct WatchSession<'a> {
+    api: &'a Api,
+    stream: WatchStream,
+    slot: Slot,
+    /// Answers due before anything else.
+    answers: VecDeque<Encoded>,
+    options: BTreeMap<i64, Options>,
+    is_progress_asked: bool,
+    next_progress: Instant,
+}
+
+/// What a client chose for one watch, as far as it concerns the answers.
+struct Options {
+    fragment: bool,
+    progress_notify: bool,
+    /// Whether it was told something since the last progress notification.
+    had_events: bool,
+}
+
+impl Api {
+    /// Begins a stream of watches.
+    pub(crate) fn watch(&self) -> WatchSession<'_> {
+        let slot = self.desk.open_signal();
+        let stream = self.watch_hub.stream(self.view.clone(), Arc::new(slot.signal()));
+        WatchSession {
+            api: self,
+            stream,
+            slot,
+            answers: VecDeque::new(),
+            options: BTreeMap::new(),
+            is_progress_asked: false,
+            next_progress: Instant::now() + self.settings.progress_interval,
+        }
+    }
+}
+
+impl WatchSession<'_> {
+    /// Takes a request of the client.
+    pub(crate) fn request(&mut self, request: WatchRequest) {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.create(&create),
+            Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
+            Some(RequestUnion::ProgressRequest(_)) => self.is_progress_asked = true,
+            None => {}
+        }
+    }
+
+    /// The next response to send; nothing if there is none until [`WatchSession::news`]. May do a good deal of work in pieces, yielding between.
+    pub(crate) async fn next(&mut self) -> Result<Option<Encoded>, Error> {
+        loop {
+            if let Some(answer) = self.answers.pop_front() {
+                return Ok(Some(answer));
+            }
+            match self.stream.advance().map_err(|e| self.api.store_error(e))? {
+                Progress::Deliver(delivery) => self.deliver(delivery),
+                Progress::Working => tokio::task::yield_now().await,
+                Progress::Idle => {
+                    self.answer_progress();
+                    if self.answers.is_empty() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until [`WatchSession::next`] may have something. Safe to drop and call again.
+    pub(crate) async fn news(&self) {
+        let progress = tokio::time::sleep_until(self.next_progress);
+        let wants_progress = self.options.values().any(|o| o.progress_notify);
+        tokio::select! {
+            mail = self.slot.mail() => debug_assert!(matches!(mail, Mail::Signal)),
+            () = progress, if wants_progress => {}
+        }
+    }
+
+    fn create(&mut self, request: &WatchCreateRequest) {
+        let key = if request.key.is_empty() { Bytes::from_static(b"\0") } else { request.key.clone() };
+        let has_filter = |filter: FilterType| request.filters.contains(&(filter as i32));
+        let watch = Watch {
+            id: request.watch_id,
+            range: KeyRange::new(key, request.range_end.clone()),
+            start_revision: request.start_revision,
+            no_put: has_filter(FilterType::Noput),
+            no_delete: has_filter(FilterType::Nodelete),
+            prev_kv: request.prev_kv,
+        };
+        if request.start_revision < 0 {
+            return self.refuse(Refusal::Compacted.text());
+        }
+        match self.stream.create(watch) {
+            Ok(created) => {
+                let (fragment, progress_notify) = (request.fragment, request.progress_notify);
+                self.options.insert(created.id, Options { fragment, progress_notify, had_events: false });
+                let mut out = self.start(created.revision, created.id);
+                put_uint(&mut out, CREATED, 1);
+                self.answer(out);
+            }
+            Err(refusal) => self.refuse(refusal.text()),
+        }
+    }
+
+    /// A refused watch is created and cancelled in one answer; the stream lives on.
+    fn refuse(&mut self, reason: &str) {
+        let mut out = self.start(self.api.view.revision(), NO_WATCH);
+        put_uint(&mut out, CREATED, 1);
+        put_uint(&mut out, CANCELED, 1);
+        put_bytes(&mut out, CANCEL_REASON, reason.as_bytes());
+        self.answer(out);
+    }
+
+    /// Cancelling what does not exist is not answered.
+    fn cancel(&mut self, watch_id: i64) {
+        if let Some(revision) = self.stream.cancel(watch_id) {
+            self.options.remove(&watch_id);
+            let mut out = self.start(revision, watch_id);
+            put_uint(&mut out, CANCELED, 1);
+            self.answer(out);
+        }
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Events { watch_id, revision, events } => self.tell(watch_id, revision, &events),
+            Delivery::Compacted { watch_id, compact_revision } => {
+                // As in etcd, the header of this answer has no revision.
+                let mut out = self.start(0, watch_id);
+                put_uint(&mut out, CANCELED, 1);
+                put_int(&mut out, COMPACT_REVISION, compact_revision);
+                self.answer(out);
+            }
+        }
+    }
+
+    /// Answers with events: in one response, or in several if the watch asked for fragments and they are long.
+    fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)]) {
+        let Some(options) = self.options.get_mut(&watch_id) else { return };
+        options.had_events = true;
+        let len_max = if options.fragment { self.api.fragment_len_max() } else { usize::MAX };
+        let mut rest = events;
+        loop {
+            let (part, left) = rest.split_at(fitting(rest, len_max));
+            let mut out = self.start(revision, watch_id);
+            put_uint(&mut out, FRAGMENT, (!left.is_empty()).into());
+            out.reserve(part.iter().map(event_field_len).sum());
+            for event in part {
+                put_event(&mut out, event);
+            }
+            self.answer(out);
+            if left.is_empty() {
+                return;
+            }
+            rest = left;
+        }
+    }
+
+    /// All events up to the revision of a progress answer have been sent before it.
+    fn answer_progress(&mut self) {
+        let is_due = Instant::now() >= self.next_progress;
+        if !self.is_progress_asked && !is_due {
+            return;
+        }
+        let told = self.stream.progress();
+        if std::mem::take(&mut self.is_progress_asked)
+            && let Some(revision) = told
+        {
+            let out = self.start(revision, NO_WATCH);
+            self.answer(out);
+        }
+        if is_due {
+            self.next_progress = Instant::now() + self.api.settings.progress_interval;
+            self.notify_progress();
+        }
+    }
+
+    fn notify_progress(&mut self) {
+        let told = |id: i64| self.stream.told(id);
+        let due = self.options.iter().filter(|(_, o)| o.progress_notify && !o.had_events);
+        let due: Vec<_> = due.filter_map(|(id, _)| Some((*id, told(*id)?))).collect();
+        for options in self.options.values_mut() {
+            options.had_events = false;
+        }
+        for (watch_id, revision) in due {
+            let out = self.start(revision, watch_id);
+            self.answer(out);
+        }
+    }
+
+    /// A response with its header and watch id.
+    fn start(&self, revision: i64, watch_id: i64) -> Vec<u8> {
+        let header: Header = self.api.header(revision);
+        let mut out = Vec::with_capacity(RESPONSE_OVERHEAD);
+        header.put(&mut out);
+        put_int(&mut out, WATCH_ID, watch_id);
+        out
+    }
+
+    fn answer(&mut self, response: Vec<u8>) {
+        self.answers.push_back(Encoded { chunks: vec![response.into()] });
+    }
+}
+
+impl Api {
+    /// From this length on a response is sent in fragments: the longest message that a client of default settings takes.
+    fn fragment_len_max(&self) -> usize {
+        self.settings.max_request_bytes + (512 << 10)
+    }
+}
+
+/// How many of `events`, at least one, make a response shorter than `len_max`.
+fn fitting(events: &[(Event, Option<Bytes>)], len_max: usize) -> usize {
+    let mut len = RESPONSE_OVERHEAD;
+    let fits = |event: &&(Event, Option<Bytes>)| {
+        len += event_field_len(event);
+        len < len_max
+    };
+    events.iter().take_while(fits).count().max(1).min(events.len())
+}
+
+fn event_field_len(event: &(Event, Option<Bytes>)) -> usize {
+    message_field_len(event_len(event))
+}
+
+fn event_len((event, prev): &(Event, Option<Bytes>)) -> usize {
+    event.encoded.len() + prev.as_ref().map_or(0, |prev| message_field_len(prev.len()))
+}
+
+fn put_event(out: &mut Vec<u8>, event: &(Event, Option<Bytes>)) {
+    put_message_head(out, EVENTS, event_len(event));
+    out.extend_from_slice(&event.0.encoded);
+    if let Some(prev) = &event.1 {
+        put_message(out, EVENT_PREV_KV, prev);
+    }
+}

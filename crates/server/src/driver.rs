@@ -1,0 +1,279 @@
+//! The threads that carry out what the node decides.
+//!
+//! ```text
+//!   workers ──▶ inbox ──▶ node ──▶ log tasks ──▶ log          writes, syncs
+//!      ▲                   ▲ │  └▶ jobs ───────▶ spare files, maintenance
+//!      └──── mailboxes ◀───┼─┘                     │
+//!                          └──── reports ──────────┘
+//! ```
+//!
+//! Four threads: one owns the node, one the log, and two run jobs, so that making a spare file never waits behind a long rewrite. Each takes
+//! everything that has collected as one batch. If any of them meets an error, the node's thread ends with it and nothing more is answered.
+
+mod desk;
+mod inbox;
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use node::{Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output, Published};
+use store::{ReadView, WatchHub};
+
+pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
+
+use self::inbox::Inbox;
+use crate::metrics::Metrics;
+
+/// What the node's thread is told.
+#[derive(Debug)]
+enum Message {
+    Input(Input<Ticket>),
+    Fail(Fatal),
+    Stop,
+}
+
+/// How workers reach the node.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeHandle {
+    inbox: Arc<Inbox<Message>>,
+    published: Arc<Published>,
+    view: ReadView,
+    watch_hub: Arc<WatchHub>,
+}
+
+impl NodeHandle {
+    /// Tells the node of something. Its answer, if any, goes to the ticket in it.
+    pub(crate) fn send(&self, input: Input<Ticket>) {
+        self.inbox.push(Message::Input(input));
+    }
+
+    /// Stops the member: a reader has met damaged data.
+    pub(crate) fn fail(&self, error: disk::Error) {
+        self.inbox.push(Message::Fail(error.into()));
+    }
+
+    pub(crate) fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
+    pub(crate) fn view(&self) -> ReadView {
+        self.view.clone()
+    }
+
+    pub(crate) fn watch_hub(&self) -> Arc<WatchHub> {
+        Arc::clone(&self.watch_hub)
+    }
+}
+
+/// Told on the node's thread; must return soon.
+pub(crate) trait Observer: Send + 'static {
+    /// Something an operator wants to know of.
+    fn note(&mut self, note: &Note);
+    /// The node has ended: by itself only after an error.
+    fn ended(&mut self, result: &Result<(), Fatal>);
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    handle: NodeHandle,
+    node: JoinHandle<Result<(), Fatal>>,
+}
+
+impl Driver {
+    /// Starts the threads. `mailboxes` are those of the workers, by their number.
+    pub(crate) fn start(
+        node: Node<Ticket>,
+        log_writer: LogWriter,
+        mailboxes: Vec<Arc<Mailbox>>,
+        tick: Duration,
+        metrics: Arc<Metrics>,
+        observer: impl Observer,
+    ) -> io::Result<Driver> {
+        let inbox = Arc::<Inbox<Message>>::default();
+        let handle = NodeHandle {
+            inbox: Arc::clone(&inbox),
+            published: node.published(),
+            view: node.view(),
+            watch_hub: node.watch_hub(),
+        };
+        let threads = Threads {
+            log: start_log(log_writer, &inbox, metrics)?,
+            spare_files: start_jobs("spare-files", &inbox)?,
+            maintenance: start_jobs("maintenance", &inbox)?,
+        };
+        let letters = mailboxes.iter().map(|_| Vec::new()).collect();
+        let mut run = Run { node, inbox, threads, mailboxes, letters, tick, observer };
+        let node = thread::Builder::new().name("node".into()).spawn(move || {
+            let result = run.run();
+            run.threads.stop();
+            run.observer.ended(&result);
+            result
+        })?;
+        Ok(Driver { handle, node })
+    }
+
+    /// How to reach the node.
+    pub(crate) fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Stops the threads once what is under way is written; whoever still waits is told so.
+    pub(crate) fn stop(self) -> Result<(), Fatal> {
+        self.handle.inbox.push(Message::Stop);
+        self.node.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// A thread and the queue it takes from.
+#[derive(Debug)]
+struct Thread<T> {
+    inbox: Arc<Inbox<T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T> Thread<T> {
+    fn stop(&mut self) {
+        self.inbox.close();
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Threads {
+    log: Thread<LogTask>,
+    spare_files: Thread<Job>,
+    maintenance: Thread<Job>,
+}
+
+impl Threads {
+    fn stop(&mut self) {
+        self.log.stop();
+        self.spare_files.stop();
+        self.maintenance.stop();
+    }
+}
+
+fn start_log(
+    mut writer: LogWriter,
+    node: &Arc<Inbox<Message>>,
+    metrics: Arc<Metrics>,
+) -> io::Result<Thread<LogTask>> {
+    let inbox = Arc::<Inbox<LogTask>>::default();
+    let (tasks_in, node) = (Arc::clone(&inbox), Arc::clone(node));
+    let thread = thread::Builder::new().name("log".into()).spawn(move || {
+        // An empty batch first: the node learns how much room there is.
+        let mut tasks = Vec::new();
+        loop {
+            match write_log(&mut writer, &mut tasks, &metrics) {
+                Ok(report) => node.push(Message::Input(Input::Logged(report))),
+                Err(error) => return node.push(Message::Fail(error.into())),
+            }
+            if !tasks_in.take(&mut tasks, None) {
+                return;
+            }
+        }
+    })?;
+    Ok(Thread { inbox, thread: Some(thread) })
+}
+
+fn write_log(
+    writer: &mut LogWriter,
+    tasks: &mut Vec<LogTask>,
+    metrics: &Metrics,
+) -> Result<node::LogReport, disk::Error> {
+    for task in tasks.drain(..) {
+        writer.accept(task)?;
+    }
+    let is_synced = writer.needs_sync();
+    let start = Instant::now();
+    let report = writer.sync()?;
+    if is_synced {
+        metrics.wal_fsync.observe(start.elapsed().as_secs_f64());
+    }
+    Ok(report)
+}
+
+fn start_jobs(name: &str, node: &Arc<Inbox<Message>>) -> io::Result<Thread<Job>> {
+    let inbox = Arc::<Inbox<Job>>::default();
+    let (jobs_in, node) = (Arc::clone(&inbox), Arc::clone(node));
+    let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        let mut jobs = Vec::new();
+        while jobs_in.take(&mut jobs, None) {
+            for job in jobs.drain(..) {
+                node.push(Message::Input(Input::Finished(job.run())));
+            }
+        }
+    })?;
+    Ok(Thread { inbox, thread: Some(thread) })
+}
+
+/// What the node's thread owns.
+struct Run<O> {
+    node: Node<Ticket>,
+    inbox: Arc<Inbox<Message>>,
+    threads: Threads,
+    mailboxes: Vec<Arc<Mailbox>>,
+    /// Scratch: answers by worker.
+    letters: Vec<Vec<(Ticket, Mail)>>,
+    tick: Duration,
+    observer: O,
+}
+
+impl<O: Observer> Run<O> {
+    fn run(&mut self) -> Result<(), Fatal> {
+        let (mut messages, mut inputs, mut output) = (Vec::new(), Vec::new(), Output::default());
+        let mut next_tick = Instant::now() + self.tick;
+        loop {
+            let deadline = if output.is_busy { Instant::now() } else { next_tick };
+            self.inbox.take(&mut messages, Some(deadline));
+            for message in messages.drain(..) {
+                match message {
+                    Message::Input(input) => inputs.push(input),
+                    Message::Fail(error) => return Err(error),
+                    Message::Stop => {
+                        self.node.stop(&mut output);
+                        self.deliver(&mut output);
+                        return Ok(());
+                    }
+                }
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                inputs.push(Input::Tick);
+                // After a long pause the ticks missed are not made up for: nobody counted on them.
+                next_tick = (next_tick + self.tick).max(now);
+            }
+            self.node.handle(inputs.drain(..), &mut output)?;
+            self.deliver(&mut output);
+        }
+    }
+
+    fn deliver(&mut self, output: &mut Output<Ticket>) {
+        if !output.log.is_empty() {
+            self.threads.log.inbox.extend(output.log.drain(..));
+        }
+        for (ticket, answer) in output.answers.drain(..) {
+            self.letters[ticket.worker].push((ticket, Mail::Answer(answer)));
+        }
+        for (mailbox, letters) in self.mailboxes.iter().zip(&mut self.letters) {
+            if !letters.is_empty() {
+                mailbox.post(letters.drain(..));
+            }
+        }
+        for signal in output.signals.drain(..) {
+            signal.signal();
+        }
+        for job in output.jobs.drain(..) {
+            let thread = if job.is_urgent() { &self.threads.spare_files } else { &self.threads.maintenance };
+            thread.inbox.push(job);
+        }
+        for note in output.notes.drain(..) {
+            self.observer.note(&note);
+        }
+    }
+}
