@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
@@ -31,7 +32,7 @@ const RESERVED_FILES: u64 = 150;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Pause after a failed accept, which is mostly a lack of files that only time mends.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
 /// Why a URL cannot be listened on.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl<S: grpc::Service, R: Routes> Serve for Endpoint<S, R> {
     async fn serve(self: &Rc<Self>, connection: Accepted, stop: Stop) {
         let Accepted { socket, peer, place: _place } = connection;
         if let Err(error) = self.serve_socket(socket, peer, stop).await {
-            tracing::debug!(peer = %peer, %error, "connection broken");
+            tracing::debug!(%peer, %error, "connection broken");
         }
     }
 }
@@ -165,8 +166,12 @@ fn connections_max() -> usize {
 async fn accept(socket: &tokio::net::TcpListener, places: &Arc<Semaphore>, workers: &Workers) {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-        match accept_one(socket).await {
-            Ok((socket, peer)) => workers.hand_over(Accepted { socket, peer, place }),
+        match socket.accept().await {
+            Ok((socket, peer)) => match prepare(socket) {
+                Ok(socket) => workers.hand_over(Accepted { socket, peer, place }),
+                Err(error) => tracing::debug!(%peer, %error, "connection lost before it was served"),
+            },
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
                 sleep(ACCEPT_RETRY).await;
@@ -175,14 +180,14 @@ async fn accept(socket: &tokio::net::TcpListener, places: &Arc<Semaphore>, worke
     }
 }
 
-async fn accept_one(socket: &tokio::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, peer) = socket.accept().await?;
+/// Sets the socket's options and takes it off the accepting thread.
+fn prepare(socket: tokio::net::TcpStream) -> io::Result<TcpStream> {
     let socket = socket.into_std()?;
     socket.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(&socket, true)?;
-    rustix::net::sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
-    Ok((socket, peer))
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
