@@ -138,8 +138,8 @@ impl Answers {
     }
 }
 
-/// Puts the gRPC prefix before the encoded message.
-fn framed(message: &impl Message) -> Bytes {
+/// The encoded message after its gRPC prefix, as it stands in a body.
+pub(crate) fn framed(message: &impl Message) -> Bytes {
     let len = message.encoded_len();
     let mut frame = BytesMut::with_capacity(PREFIX_LEN + len);
     frame.put_u8(0);

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc as std_mpsc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use h2::SendStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response};
@@ -11,6 +11,7 @@ use proto::etcdserverpb::{PutRequest, RangeResponse, WatchResponse};
 use proto::mvccpb::{Event, KeyValue};
 
 use super::*;
+use crate::client::framed;
 use crate::settings::Workload;
 
 /// The open watch streams of the fake server.
@@ -49,7 +50,7 @@ async fn serve(stream: tokio::net::TcpStream, watches: Watches) {
 /// Creates one watcher, which is what these tests ask of each stream.
 fn open_watch(mut respond: SendResponse<Bytes>, watches: &Watches) {
     let mut answers = respond.send_response(Response::new(()), false).unwrap();
-    answers.send_data(frame(&WatchResponse { created: true, ..Default::default() }), false).unwrap();
+    answers.send_data(framed(&WatchResponse { created: true, ..Default::default() }), false).unwrap();
     watches.lock().unwrap().push(answers);
 }
 
@@ -59,7 +60,7 @@ async fn put(mut body: h2::RecvStream, respond: SendResponse<Bytes>, watches: &W
     let PutRequest { key, value, .. } = PutRequest::decode(message).unwrap();
     let kv = Some(KeyValue { key, value, ..Default::default() });
     let events = vec![Event { kv, ..Default::default() }];
-    let told = frame(&WatchResponse { events, ..Default::default() });
+    let told = framed(&WatchResponse { events, ..Default::default() });
     for watch in watches.lock().unwrap().iter_mut() {
         // A stream of a run that has ended takes nothing more.
         drop(watch.send_data(told.clone(), false));
@@ -74,17 +75,9 @@ fn range_answer() -> RangeResponse {
 
 fn finish(mut respond: SendResponse<Bytes>, answer: &impl Message) {
     let mut body = respond.send_response(Response::new(()), false).unwrap();
-    body.send_data(frame(answer), false).unwrap();
+    body.send_data(framed(answer), false).unwrap();
     let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
     body.send_trailers(trailers).unwrap();
-}
-
-fn frame(message: &impl Message) -> Bytes {
-    let mut frame = BytesMut::new();
-    frame.put_u8(0);
-    frame.put_u32(message.encoded_len() as u32);
-    message.encode(&mut frame).unwrap();
-    frame.freeze()
 }
 
 /// A short run of `workload`, two threads of it.
