@@ -98,7 +98,7 @@ const LOAD_FLAGS: &[Flag<Settings>] = &[
     flag("--limit", "N", "keys that a range returns at most (all)", |s, v| store(&mut s.limit, number(v))),
     flag("--count-only", "", "a range returns the count only", |s, _| store(&mut s.count_only, Some(true))),
     flag("--watchers", "N", "watchers of the one key (1000)", |s, v| store(&mut s.watchers, positive(v))),
-    flag("--puts-ahead", "N", "puts ahead of the slowest delivery (4)", |s, v| {
+    flag("--puts-ahead", "N", "puts ahead of their deliveries, on average (4)", |s, v| {
         store(&mut s.puts_ahead, positive(v))
     }),
     flag("--warmup", "SECONDS", "load before the measured time (2)", |s, v| store(&mut s.warmup, seconds(v))),

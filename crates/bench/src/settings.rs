@@ -102,7 +102,7 @@ pub(crate) struct Settings {
     pub(crate) count_only: bool,
     /// Watchers of the one key.
     pub(crate) watchers: usize,
-    /// Puts that may be ahead of the slowest delivery.
+    /// Puts that may be ahead of their deliveries, on average over the watchers.
     pub(crate) puts_ahead: usize,
     /// Time before the measured time, under the same load.
     pub(crate) warmup: Duration,

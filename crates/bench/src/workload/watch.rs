@@ -1,7 +1,7 @@
 //! Fan-out: one key, many watchers, one writer.
 //!
 //! The value carries the moment of its put, so that each delivery has a latency of its own. The writer
-//! keeps at most `puts_ahead` puts that some watcher has not seen: without that bound a server may
+//! keeps at most `puts_ahead` times as many events outstanding as there are watchers: without that bound a server may
 //! gather many events into one answer, and a fast writer would measure how well it falls behind.
 
 use std::sync::Arc;
@@ -102,7 +102,8 @@ impl Reader {
         self.allow_puts(answer.events.len() as u64);
     }
 
-    /// Lets the writer go on for each put whose last delivery was among `events`.
+    /// Lets the writer go on by one put for each full round of deliveries that `events` complete. Rounds are
+    /// counted over all watchers: one that lags is made up for by the others until the bound is reached.
     fn allow_puts(&self, events: u64) {
         let watchers = self.shared.settings.watchers as u64;
         let before = self.shared.delivered.fetch_add(events, Ordering::Relaxed);
