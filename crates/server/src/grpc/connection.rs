@@ -57,6 +57,8 @@ pub async fn serve<S: Service>(
         let (request, respond) = accepted.map_err(into_io_error)?;
         if let Some(call) = Call::accept(request, respond, peer, limits.message_len_max) {
             let service = Rc::clone(&service);
+            // Polled here at once, each call would be answered by a write of its own. As tasks, all calls that
+            // arrived together run before this one is woken, and their answers share a write.
             spawn_local(async move { service.call(call).await });
         }
     }
