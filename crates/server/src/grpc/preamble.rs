@@ -14,6 +14,9 @@ use super::status::{Code, Status};
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
+/// How the content type of every gRPC request begins.
+const GRPC_CONTENT_TYPE: &[u8] = b"application/grpc";
+
 /// The part of the headers that the call layer itself acts on.
 #[derive(Debug)]
 pub(super) struct Preamble {
@@ -46,7 +49,8 @@ impl Preamble {
 /// `application/grpc`, alone or followed by `+` or `;` and anything.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    if let Some(rest) = value.to_ascii_lowercase().strip_prefix(b"application/grpc")
+    if let Some((start, rest)) = value.split_at_checked(GRPC_CONTENT_TYPE.len())
+        && start.eq_ignore_ascii_case(GRPC_CONTENT_TYPE)
         && matches!(rest.first(), None | Some(b'+' | b';'))
     {
         return Ok(());
