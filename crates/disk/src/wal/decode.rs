@@ -46,13 +46,15 @@ impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], chain: Option<u32>) -> Result<Reader<'a>, Flaw> {
         let damaged = || Flaw::Damaged("the checksum record that begins a log file".into());
         let len = bytes.first_chunk().map(|word| u64::from_le_bytes(*word)).and_then(record_len);
-        let body = len.and_then(|len| bytes.get(LENGTH_BYTES..LENGTH_BYTES + len)).ok_or_else(damaged)?;
+        let frame = len.and_then(|len| bytes.get(..LENGTH_BYTES + len + padding(len)).map(|frame| (frame, len)));
+        let (frame, len) = frame.ok_or_else(damaged)?;
+        let body = &frame[LENGTH_BYTES..LENGTH_BYTES + len];
         match parse(body) {
             Some((Record { kind: Kind::Crc, crc, data: [] }, len)) if len == body.len() => {
                 if chain.is_some_and(|chain| chain != crc) {
                     return Err(Flaw::Damaged("the checksum at which the file before ends".into()));
                 }
-                Ok(Reader { bytes, offset: LENGTH_BYTES + len + padding(len), chain: crc })
+                Ok(Reader { bytes, offset: frame.len(), chain: crc })
             }
             _ => Err(damaged()),
         }
@@ -197,6 +199,15 @@ mod tests {
                 Err(flaw) => return (data, Err(flaw)),
             }
         }
+    }
+
+    #[test]
+    fn a_first_record_whose_padding_is_cut_off_is_damage() {
+        let mut bytes = file(&[]);
+        bytes.truncate(12);
+        bytes[..8].copy_from_slice(&[4, 0, 0, 0, 0, 0, 0, 0x84]);
+        bytes[8..].copy_from_slice(&[8, 4, 0x10, 0]);
+        assert!(matches!(Reader::new(&bytes, None), Err(Flaw::Damaged(_))));
     }
 
     #[test]
