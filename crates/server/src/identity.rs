@@ -5,24 +5,58 @@ use std::time::SystemTime;
 use proto::etcdserverpb::Member;
 use sha1::{Digest, Sha1};
 
-use crate::config::{Config, InitialMember};
+use crate::config::{Config, InitialMember, Url};
 
-/// The members of a new cluster by ascending id, and the cluster's id.
-pub(crate) fn initial_members(config: &Config) -> (Vec<Member>, u64) {
-    let mut members: Vec<Member> =
-        config.initial_cluster.iter().map(|m| initial_member(m, &config.initial_cluster_token)).collect();
-    members.sort_by_key(|member| member.id);
-    let ids: Vec<u8> = members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
-    let cluster_id = first_eight_bytes(&ids);
-    (members, cluster_id)
+/// This member and its cluster's id, from the list of the first members; or what is wrong with the list. Texts are etcd's where it has one.
+pub(crate) fn initial_member(config: &Config) -> Result<(Member, u64), String> {
+    let named = config.initial_cluster.iter().find(|member| member.name == config.name);
+    let named = named.ok_or_else(|| {
+        format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
+    })?;
+    check_advertised(named, config)?;
+    if config.initial_cluster.len() > 1 {
+        return Err(
+            "--initial-cluster with more than one member is not supported by this version yet".to_owned()
+        );
+    }
+    let id = member_id(named, &config.initial_cluster_token);
+    let member = Member {
+        id,
+        name: config.name.clone(),
+        peer_ur_ls: urls(&named.peer_urls),
+        client_ur_ls: urls(&config.advertise_client_urls),
+        is_learner: false,
+    };
+    Ok((member, first_eight_bytes(&id.to_be_bytes())))
 }
 
-/// A member's id is the hash of its sorted peer URLs, one after the other, and the cluster's token.
-fn initial_member(member: &InitialMember, token: &str) -> Member {
-    let mut peer_urls: Vec<String> = member.peer_urls.iter().map(ToString::to_string).collect();
+/// The list must say of this member what it says of itself.
+fn check_advertised(named: &InitialMember, config: &Config) -> Result<(), String> {
+    let advertised = &config.initial_advertise_peer_urls;
+    if let Some(url) = named.peer_urls.iter().find(|url| !advertised.contains(url)) {
+        let (name, advertised) = (&config.name, urls(advertised).join(","));
+        return Err(format!(
+            "--initial-cluster has {name}={url} but missing from --initial-advertise-peer-urls={advertised}"
+        ));
+    }
+    if let Some(url) = advertised.iter().find(|url| !named.peer_urls.contains(url)) {
+        let (name, listed) = (&config.name, urls(&named.peer_urls).join(","));
+        return Err(format!(
+            "--initial-advertise-peer-urls has {url} but missing from --initial-cluster={name}={listed}"
+        ));
+    }
+    Ok(())
+}
+
+/// The hash of a member's sorted peer URLs, one after the other, and the cluster's token.
+fn member_id(member: &InitialMember, token: &str) -> u64 {
+    let mut peer_urls = urls(&member.peer_urls);
     peer_urls.sort();
-    let id = first_eight_bytes(format!("{}{token}", peer_urls.concat()).as_bytes());
-    Member { id, name: member.name.clone(), peer_ur_ls: peer_urls, ..Member::default() }
+    first_eight_bytes(format!("{}{token}", peer_urls.concat()).as_bytes())
+}
+
+fn urls(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(ToString::to_string).collect()
 }
 
 fn first_eight_bytes(bytes: &[u8]) -> u64 {
@@ -41,15 +75,43 @@ pub(crate) fn first_request_id(member_id: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Command;
+
+    fn config(args: &[&str]) -> Config {
+        match Command::read(args.iter().map(ToString::to_string), []).unwrap() {
+            Command::Serve(config) => *config,
+            other => panic!("{args:?} asks for {other:?}"),
+        }
+    }
 
     /// What etcd 3.5.1 reports for `--name default` with default URLs.
     #[test]
     fn ids_equal_those_of_etcd() {
-        let url = crate::config::Url::parse("http://localhost:2380").unwrap();
-        let member =
-            initial_member(&InitialMember { name: "default".into(), peer_urls: vec![url] }, "etcd-cluster");
+        let (member, cluster_id) = initial_member(&config(&[])).unwrap();
         assert_eq!(format!("{:x}", member.id), "8e9e05c52164694d");
-        assert_eq!(format!("{:x}", first_eight_bytes(&member.id.to_be_bytes())), "cdf818194e3a8c32");
+        assert_eq!(format!("{cluster_id:x}"), "cdf818194e3a8c32");
+        assert_eq!(member.client_ur_ls, ["http://localhost:2379"]);
+    }
+
+    #[test]
+    fn a_list_that_does_not_fit_the_member_is_refused() {
+        for (args, text) in [
+            (
+                vec!["--initial-cluster", "b=http://localhost:2380"],
+                "couldn't find local name \"default\" in the initial cluster configuration",
+            ),
+            (
+                vec!["--initial-cluster", "default=http://localhost:1"],
+                "--initial-cluster has default=http://localhost:1 but missing from \
+                 --initial-advertise-peer-urls=http://localhost:2380",
+            ),
+            (
+                vec!["--initial-cluster", "default=http://localhost:2380,b=http://localhost:1"],
+                "--initial-cluster with more than one member is not supported by this version yet",
+            ),
+        ] {
+            assert_eq!(initial_member(&config(&args)), Err(text.to_owned()));
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::api::{Api, Settings};
 use crate::config::{self, Command, Config, ETCD_VERSION, Notice};
 use crate::driver::{Desk, Driver, Mailbox, Observer, Ticket};
 use crate::grpc::Limits;
-use crate::identity::{first_request_id, initial_members};
+use crate::identity::{first_request_id, initial_member};
 use crate::listen::{BindError, Endpoint, Listeners};
 use crate::logging;
 use crate::metrics::Metrics;
@@ -86,6 +86,8 @@ enum Error {
     Bind(BindError),
     Disk(disk::Error),
     Member(Fatal),
+    /// The first members of the cluster are not what this version can start.
+    Cluster(String),
     System(std::io::Error),
 }
 
@@ -119,6 +121,7 @@ impl fmt::Display for Error {
             Error::Bind(error) => error.fmt(f),
             Error::Disk(error) => error.fmt(f),
             Error::Member(error) => error.fmt(f),
+            Error::Cluster(text) => f.write_str(text),
             Error::System(error) => error.fmt(f),
         }
     }
@@ -145,32 +148,35 @@ fn serve_process(config: &Config) -> ExitCode {
 fn log_notice(notice: &Notice) {
     match notice {
         Notice::VariableUsed { name, value } => {
-            info!(variable_name = name, variable_value = value, "recognized and used environment variable");
+            info!(
+                "variable-name" = name,
+                "variable-value" = value,
+                "recognized and used environment variable"
+            );
         }
         Notice::VariableUnknown { name, value } => {
-            warn!(variable_name = name, variable_value = value, "unrecognized environment variable");
+            warn!("variable-name" = name, "variable-value" = value, "unrecognized environment variable");
         }
     }
 }
 
 fn serve(config: &Config) -> Result<(), Error> {
     info!(
-        etcd_version = ETCD_VERSION,
+        "etcd-version" = ETCD_VERSION,
         name = config.name,
-        data_dir = %config.data_dir.display(),
+        "data-dir" = %config.data_dir.display(),
         "starting an etcd server"
     );
     let listeners = Listeners::bind(&config.listen_client_urls)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let root = std::path::absolute(&config.data_dir)?;
     let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
-    let (members, cluster_id) = initial_members(config);
-    let member = own_member(config, &members);
+    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
     let member_id = member.id;
-    let started = start_member(config, &disk, &data_dir, member, members, cluster_id)?;
+    let started = start_member(config, &disk, &data_dir, member, cluster_id)?;
     info!(
-        member_id = format!("{member_id:x}"),
-        cluster_id = format!("{cluster_id:x}"),
+        "local-member-id" = format!("{member_id:x}"),
+        "cluster-id" = format!("{cluster_id:x}"),
         restart = started.is_restart,
         "starting local member"
     );
@@ -265,16 +271,18 @@ impl Observer for Reporter {
             Note::Leader { id, term } => {
                 self.metrics.leader_changes.inc();
                 let is_self = *id == self.member_id;
-                info!(leader = format!("{id:x}"), term, is_self, "elected leader");
+                info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
             }
             Note::Published => {
                 info!("published local member to cluster through raft");
                 self.life.send_replace(Life::Ready);
             }
-            Note::ClusterVersion(version) => info!(cluster_version = version, "set initial cluster version"),
+            Note::ClusterVersion(version) => {
+                info!("cluster-version" = version, "set initial cluster version");
+            }
             Note::Checkpoint { index } => info!(index, "saved checkpoint"),
             Note::Compacted { revision } => {
-                info!(compact_revision = revision, "finished scheduled compaction")
+                info!("compact-revision" = revision, "finished scheduled compaction");
             }
             Note::Space { is_left: false } => {
                 warn!(
@@ -297,7 +305,6 @@ fn start_member(
     disk: &Arc<dyn Disk>,
     data_dir: &DataDir,
     member: Member,
-    initial_members: Vec<Member>,
     cluster_id: u64,
 ) -> Result<Started<Ticket>, Fatal> {
     let tick = config.heartbeat_interval;
@@ -305,9 +312,9 @@ fn start_member(
     let member_config = node::Config {
         first_request_id: first_request_id(member.id),
         seed: first_request_id(member.id),
+        initial_members: vec![member.clone()],
         member,
         cluster_id,
-        initial_members,
         cluster_version: cluster_version(),
         election_ticks: ticks(config.election_timeout),
         checkpoint_entries: config.snapshot_count,
@@ -318,13 +325,6 @@ fn start_member(
         segment_bytes: SEGMENT_BYTES,
     };
     node::start(disk, &data_dir.wal(), &data_dir.log(), disk::wal::SEGMENT_BYTES, member_config)
-}
-
-/// This member among the first ones of the cluster, which [`Config`] has checked it to be.
-fn own_member(config: &Config, members: &[Member]) -> Member {
-    let own = members.iter().find(|member| member.name == config.name);
-    let own = own.expect("the settings name this member among the first ones").clone();
-    Member { client_ur_ls: config.advertise_client_urls.iter().map(ToString::to_string).collect(), ..own }
 }
 
 /// The version of etcd whose cluster this is, without its patch level.

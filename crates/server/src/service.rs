@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_path_served_is_in_the_tables() {
-        let source = include_str!("service.rs");
+        let (source, _tests) = include_str!("service.rs").split_once("#[cfg(test)]").unwrap();
         let served =
             source.split("\"/").skip(1).filter_map(|rest| rest.split_once("\" =>")).map(|(path, _)| path);
         let known: Vec<_> = SERVICES.iter().flat_map(|s| s.methods).map(|m| &m.path[1..]).collect();
