@@ -31,6 +31,12 @@ pub(super) const CHUNK_KEYS: usize = 1000;
 pub(crate) trait Records {
     /// The `mvccpb.KeyValue` bytes of a record.
     fn read(&self, at: Location) -> Result<Bytes, disk::Error>;
+
+    /// The same for bytes that are copied at once.
+    fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
+        visit(&self.read(at)?);
+        Ok(())
+    }
 }
 
 /// A checked `RangeRequest`.
@@ -191,7 +197,7 @@ impl RangeRead {
         self.after = last;
     }
 
-    /// Notes one key found; answers at once what the index knows.
+    /// Notes one key found; answers at once what the index knows, unless a key before it has still to be read.
     fn take(&mut self, key: &[u8], found: &Found) {
         self.seen += 1;
         if self.query.is_streamed() {
@@ -199,7 +205,10 @@ impl RangeRead {
                 self.outcome.more = true;
                 return;
             }
-            if let (true, Some((create_revision, version))) = (self.query.is_from_index(), found.generation) {
+            if self.query.is_from_index()
+                && self.pending.is_empty()
+                && let Some((create_revision, version)) = found.generation
+            {
                 let kv = KeyValue {
                     key,
                     create_revision,
@@ -219,17 +228,17 @@ impl RangeRead {
     pub(crate) fn fetch(&mut self, records: &impl Records) -> Result<(), disk::Error> {
         let pending = std::mem::take(&mut self.pending);
         for &location in &pending {
+            if self.query.is_streamed() && !self.query.keys_only {
+                records.visit(location, &mut |stored| put_message(&mut self.out, KVS, stored))?;
+                continue;
+            }
             let stored = records.read(location)?;
-            if !self.query.is_streamed() {
-                let kv = key_value::decode(&stored);
-                if self.query.filter.admits(&kv) {
-                    self.unsorted.push((kv, stored));
-                }
-            } else if self.query.keys_only {
+            let kv = key_value::decode(&stored);
+            if self.query.is_streamed() {
                 self.outcome.len -= 1;
-                self.push_keys_only(&key_value::decode(&stored));
-            } else {
-                put_message(&mut self.out, KVS, &stored);
+                self.push_keys_only(&kv);
+            } else if self.query.filter.admits(&kv) {
+                self.unsorted.push((kv, stored));
             }
         }
         self.pending = pending;

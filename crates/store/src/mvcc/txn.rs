@@ -198,7 +198,7 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// Unlike a plain range, one in a transaction refuses a negative revision as compacted.
+    /// Unlike a plain range, one in a transaction may refuse a negative revision as compacted.
     fn check_range(&self, range: &RangeRequest) -> Result<(), Error> {
         RangeQuery::new(range)?;
         check_op_revision(range.revision, self.revision, self.compact_revision)?;
@@ -242,11 +242,12 @@ pub(super) fn branch(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
     if succeeded { &request.success } else { &request.failure }
 }
 
-/// The rule for the revision of a range inside a transaction.
+/// The rule for the revision of a range inside a transaction. As nothing compacted counts as compacted at -1, a negative revision is refused, unless
+/// it is -1 of a store that never was.
 pub(super) fn check_op_revision(revision: i64, current: i64, compacted: i64) -> Result<(), Refusal> {
     if revision > current {
         Err(Refusal::FutureRevision)
-    } else if revision != 0 && revision < compacted.max(0) {
+    } else if revision != 0 && revision < compacted {
         Err(Refusal::Compacted)
     } else {
         Ok(())
