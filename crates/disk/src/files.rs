@@ -66,6 +66,13 @@ pub trait File: Debug + Send + Sync {
     /// not fail for want of space.
     fn reserve(&self, len: u64) -> io::Result<()>;
 
+    /// Shows `len` bytes at `offset` to `visit`, under the promise of [`File::view`]; cheaper where the bytes are
+    /// looked at once and not kept.
+    fn visit(&self, offset: u64, len: usize, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        visit(&self.view(offset, len)?);
+        Ok(())
+    }
+
     /// A view of `len` bytes at `offset`, without a copy where the platform allows. The caller promises that these
     /// bytes were written before and are never overwritten while the view lives. `UnexpectedEof` past the end.
     fn view(&self, offset: u64, len: usize) -> io::Result<Bytes>;

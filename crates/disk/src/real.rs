@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -68,12 +68,19 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
+    /// The first mapping that was made: read without so much as an atomic count, which readers on several
+    /// processors would fight over. Segments are mapped at their full length, so it mostly stays the only one.
+    first: OnceLock<Bytes>,
     mapping: RwLock<Bytes>,
 }
 
 impl RealFile {
     fn open(path: &Path, options: &fs::OpenOptions) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(RealFile { file: options.open(path)?, mapping: RwLock::default() }))
+        Ok(Arc::new(RealFile {
+            file: options.open(path)?,
+            first: OnceLock::new(),
+            mapping: RwLock::default(),
+        }))
     }
 
     /// Maps the whole file as long as it is now; views handed out before keep the mapping they came from.
@@ -90,6 +97,7 @@ impl RealFile {
         // a signal, not give a wrong answer; no caller cuts a file below what it has views of.
         let mapping = Bytes::from_owner(unsafe { Mmap::map(&self.file)? });
         *self.mapping.write().unwrap_or_else(PoisonError::into_inner) = mapping.clone();
+        let _ = self.first.set(mapping.clone());
         Ok(mapping)
     }
 }
@@ -122,6 +130,16 @@ impl File for RealFile {
             Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.file, len),
             result => Ok(result?),
         }
+    }
+
+    fn visit(&self, offset: u64, len: usize, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let span = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(len)?));
+        let first = self.first.get().zip(span).and_then(|(mapping, span)| mapping.get(span));
+        match first {
+            Some(bytes) => visit(bytes),
+            None => visit(&self.view(offset, len)?),
+        }
+        Ok(())
     }
 
     fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {
@@ -218,6 +236,23 @@ mod tests {
         RealDisk.remove(&path).unwrap();
         drop(file);
         assert_eq!((&first[..], &second[..]), (&b"first"[..], &b"second"[..]));
+    }
+
+    #[test]
+    fn a_visit_sees_what_was_written_after_the_mapping_was_made() {
+        let root = tempfile::tempdir().unwrap();
+        let file = RealDisk.create(&root.path().join("f")).unwrap();
+        file.reserve(8192).unwrap();
+        let seen = |offset, len| {
+            let mut seen = Vec::new();
+            file.visit(offset, len, &mut |bytes| seen.extend_from_slice(bytes)).map(|()| seen)
+        };
+        assert_eq!(seen(0, 4).unwrap(), [0; 4]);
+        file.write_at(4096, b"later").unwrap();
+        assert_eq!(seen(4096, 5).unwrap(), b"later");
+        file.write_at(8192, b"beyond").unwrap();
+        assert_eq!(seen(8192, 6).unwrap(), b"beyond");
+        assert_eq!(seen(8192, 7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -73,11 +73,22 @@ impl Segments {
     pub fn read(&self, at: Location) -> Result<Bytes, Error> {
         match self.get(at.segment) {
             Some(segment) => segment.read(at),
-            None => {
-                let path = super::segment_path(&self.set.dir, at.segment);
-                Err(Error::corrupt(&path, at.offset.into(), "a segment of the log"))
-            }
+            None => Err(self.no_segment(at)),
         }
+    }
+
+    /// Shows the `mvccpb.KeyValue` at `at` to `visit`: [`Segments::read`] for bytes that are not kept. `visit` is not
+    /// called if there is an error.
+    pub fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        match self.get(at.segment) {
+            Some(segment) => segment.visit(at, visit),
+            None => Err(self.no_segment(at)),
+        }
+    }
+
+    fn no_segment(&self, at: Location) -> Error {
+        let path = super::segment_path(&self.set.dir, at.segment);
+        Error::corrupt(&path, at.offset.into(), "a segment of the log")
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {

@@ -177,15 +177,36 @@ impl Segment {
 
     /// The record at `at` with its header, its checksum verified.
     pub(super) fn read_record(&self, at: Location) -> Result<Bytes, Error> {
-        if at.end() > self.flushed() {
-            let expected = format!("{} bytes of a record within {} bytes", at.record_len(), self.flushed());
-            return Err(self.corrupt(at.offset.into(), expected));
-        }
+        self.check_flushed(at)?;
         let record = self.view(at.offset.into(), HEADER_LEN + at.len as usize)?;
-        match Header::decode(&record) {
-            Some(header) if header.len == at.len && header.is_intact(&record) => Ok(record),
-            _ => Err(self.corrupt(at.offset.into(), "a record that matches its checksum")),
+        if is_record(&record, at) { Ok(record) } else { Err(self.not_a_record(at)) }
+    }
+
+    /// Shows the `KeyValue` of the record at `at` to `visit`, its checksum verified.
+    pub(super) fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+        self.check_flushed(at)?;
+        let mut is_intact = false;
+        let mut check = |record: &[u8]| {
+            is_intact = is_record(record, at);
+            if is_intact {
+                visit(&record[HEADER_LEN..]);
+            }
+        };
+        let read = self.file.visit(at.offset.into(), HEADER_LEN + at.len as usize, &mut check);
+        read.map_err(|source| Error::io("read", &self.path)(source))?;
+        if is_intact { Ok(()) } else { Err(self.not_a_record(at)) }
+    }
+
+    fn check_flushed(&self, at: Location) -> Result<(), Error> {
+        if at.end() <= self.flushed() {
+            return Ok(());
         }
+        let expected = format!("{} bytes of a record within {} bytes", at.record_len(), self.flushed());
+        Err(self.corrupt(at.offset.into(), expected))
+    }
+
+    fn not_a_record(&self, at: Location) -> Error {
+        self.corrupt(at.offset.into(), "a record that matches its checksum")
     }
 
     /// The `KeyValue` of the record at `at`, its checksum verified.
@@ -229,4 +250,9 @@ fn missing(path: &Path) -> Error {
     let name = path.file_name().unwrap_or_default().display();
     let dir = path.parent().unwrap_or(path).to_path_buf();
     Error::Missing { dir, expected: format!("segment {name}, which the checkpoint lists") }
+}
+
+/// Whether `record` is what a record at `at` must be.
+fn is_record(record: &[u8], at: Location) -> bool {
+    Header::decode(record).is_some_and(|header| header.len == at.len && header.is_intact(record))
 }

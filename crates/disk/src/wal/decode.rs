@@ -46,7 +46,8 @@ impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], chain: Option<u32>) -> Result<Reader<'a>, Flaw> {
         let damaged = || Flaw::Damaged("the checksum record that begins a log file".into());
         let len = bytes.first_chunk().map(|word| u64::from_le_bytes(*word)).and_then(record_len);
-        let frame = len.and_then(|len| bytes.get(..LENGTH_BYTES + len + padding(len)).map(|frame| (frame, len)));
+        let frame =
+            len.and_then(|len| bytes.get(..LENGTH_BYTES + len + padding(len)).map(|frame| (frame, len)));
         let (frame, len) = frame.ok_or_else(damaged)?;
         let body = &frame[LENGTH_BYTES..LENGTH_BYTES + len];
         match parse(body) {
