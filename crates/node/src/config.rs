@@ -19,14 +19,13 @@ pub struct Config {
     pub seed: u64,
     /// The first id this member gives to a proposal; greater than any it gave before.
     pub first_request_id: u64,
-    /// Applied entries after which a checkpoint is due.
+    /// Applied entries after which a checkpoint is due, once `checkpoint_ticks` have passed since the last.
     pub checkpoint_entries: u64,
-    /// Bytes of log after which a checkpoint is made as soon as it is due; less than that, it may wait for
-    /// `checkpoint_ticks`.
+    /// Bytes of log after which a checkpoint is due whatever else: they bound what a restart has to replay.
     pub checkpoint_bytes: u64,
-    /// Ticks between checkpoints while little is written.
+    /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner.
     pub checkpoint_ticks: u32,
-    /// Log entries kept behind a checkpoint for slow followers.
+    /// Log entries kept for slow followers: in memory behind the last applied one, on disk behind a checkpoint.
     pub catchup_entries: u64,
     /// Ticks between attempts at what failed for want of space.
     pub retry_ticks: u32,

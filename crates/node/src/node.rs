@@ -37,7 +37,7 @@ pub struct Node<W> {
     /// Batches that need no sync by themselves; they travel with the next that does, or with the next tick.
     held: Vec<LogTask>,
     /// Scratch: proposals and reads of the batch being handled.
-    proposals: Vec<Bytes>,
+    proposals: Vec<Proposal>,
     reads: Vec<W>,
     is_published: bool,
     /// The leader as last told.
@@ -100,7 +100,7 @@ impl<W> Node<W> {
         for input in inputs {
             self.take(input, output)?;
         }
-        self.propose_collected();
+        self.propose_collected(output);
         self.read_collected();
         loop {
             while let Some(ready) = self.raft.ready() {
@@ -152,7 +152,7 @@ impl<W> Node<W> {
             self.homeless.push((proposal, waiter));
         } else {
             self.waiters.add_proposal(proposal.id, waiter);
-            self.proposals.push(proposal.data);
+            self.proposals.push(proposal);
         }
     }
 
@@ -164,12 +164,15 @@ impl<W> Node<W> {
         output.jobs.extend(report.next.map(crate::Job::PrepareLogFile));
     }
 
-    /// The whole batch goes into the log as one proposal.
-    fn propose_collected(&mut self) {
-        if !self.proposals.is_empty() {
-            self.raft
-                .propose(self.proposals.drain(..))
-                .expect("a leader was known when the batch was admitted");
+    /// The whole batch goes into the log as one proposal. If the leader was lost since the batch was admitted, nobody has it.
+    fn propose_collected(&mut self, output: &mut Output<W>) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        let ids = self.proposals.iter().map(|p| p.id).collect::<Vec<_>>();
+        if self.raft.propose(self.proposals.drain(..).map(|p| p.data)).is_err() {
+            let waiters = ids.into_iter().filter_map(|id| self.waiters.take_proposal(id));
+            output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
         }
     }
 
@@ -239,7 +242,8 @@ impl<W> Node<W> {
         if let Some(last) = entries.last() {
             (self.applied.index, self.applied.term) = (last.index, last.term);
             self.raft.applied_to(last.index);
-            self.raft.compact(self.chores.catchup_from().max(self.raft.status().first_index - 1));
+            let forgotten = last.index.saturating_sub(self.config.catchup_entries);
+            self.raft.compact(forgotten.max(self.raft.status().first_index - 1));
         }
         Ok(())
     }
