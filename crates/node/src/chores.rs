@@ -19,8 +19,8 @@ use crate::job::{CheckpointJob, Finished, Job};
 use crate::log_writer::LogTask;
 
 /// Room below which commands that take space are refused, in the log and in the revision log each. Enough for what is already under way and
-/// for the entries a member writes on its own account.
-const RESERVE_BYTES: u64 = 4 << 20;
+/// for the entries a member writes on its own account. Never more than a quarter of a segment, or small segments would refuse everything.
+const RESERVE_BYTES_MAX: u64 = 4 << 20;
 
 /// Where the log stands, as a checkpoint records it.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,7 @@ pub(crate) struct Chores {
     checkpoint_ticks: u32,
     catchup_entries: u64,
     retry_ticks: u32,
+    reserve_bytes: u64,
     /// Index of the newest durable checkpoint.
     checkpointed: u64,
     is_checkpointing: bool,
@@ -72,6 +73,7 @@ impl Chores {
             checkpoint_ticks: config.checkpoint_ticks,
             catchup_entries: config.catchup_entries,
             retry_ticks: config.retry_ticks,
+            reserve_bytes: RESERVE_BYTES_MAX.min(config.segment_bytes / 4),
             checkpointed,
             is_checkpointing: false,
             ticks_since_checkpoint: 0,
@@ -200,7 +202,7 @@ impl Chores {
     }
 
     fn watch_space<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
-        let is_left = self.log_room >= RESERVE_BYTES && store.log().room() >= RESERVE_BYTES;
+        let is_left = self.log_room >= self.reserve_bytes && store.log().room() >= self.reserve_bytes;
         if is_left != self.has_space {
             self.has_space = is_left;
             output.notes.push(Note::Space { is_left });
@@ -208,10 +210,10 @@ impl Chores {
     }
 
     fn is_checkpoint_due(&self, applied: u64) -> bool {
-        let is_full = self.bytes_since_checkpoint >= self.checkpoint_bytes;
-        !self.is_checkpointing
-            && applied - self.checkpointed >= self.checkpoint_entries
-            && (is_full || self.ticks_since_checkpoint >= self.checkpoint_ticks)
+        let is_long = self.bytes_since_checkpoint >= self.checkpoint_bytes;
+        let is_old = self.ticks_since_checkpoint >= self.checkpoint_ticks;
+        let has_entries = applied - self.checkpointed >= self.checkpoint_entries;
+        !self.is_checkpointing && applied > self.checkpointed && (is_long || (has_entries && is_old))
     }
 
     fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {
@@ -249,10 +251,5 @@ impl Chores {
         let finished = store.trim_step();
         self.is_reclaim_due |= finished.is_some();
         finished
-    }
-
-    /// First index that slow followers may still ask for.
-    pub(crate) fn catchup_from(&self) -> u64 {
-        self.checkpointed.saturating_sub(self.catchup_entries)
     }
 }
