@@ -38,10 +38,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Time between progress notifications of watches.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
-/// Bytes of log after which a checkpoint that is due is not put off any longer, and the time after which it is not either.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries asks for.
+const CHECKPOINT_BYTES: u64 = 128 << 20;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// Entries kept in memory behind a checkpoint for slow followers: etcd's default.
+/// Entries kept for slow followers: etcd's default.
 const CATCHUP_ENTRIES: u64 = 5000;
 /// Time between attempts at what failed for want of space.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -208,12 +208,14 @@ fn serve(config: &Config) -> Result<(), Error> {
         let pages = Pages { api, metrics: Arc::clone(&metrics) };
         Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
     })?;
-    Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(accept_until_stopped(listeners, &workers, lives))?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let end = runtime.block_on(accept_until_stopped(listeners, &workers, lives))?;
     stop.send_replace(true);
-    workers.stop(STOP_LIMIT);
+    workers.stop(match end {
+        End::Signal => STOP_LIMIT,
+        // A member that has failed answers nothing more: there is nothing to wait for.
+        End::Failure => Duration::ZERO,
+    });
     driver.stop()?;
     drop(data_dir);
     info!(name = config.name, "closed etcd server");
@@ -228,12 +230,19 @@ enum Life {
     Failed,
 }
 
+/// Why the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Signal,
+    Failure,
+}
+
 /// Accepts clients from when the member is ready until a signal comes or the member fails.
 async fn accept_until_stopped(
     listeners: Listeners,
     workers: &Workers,
     mut lives: watch::Receiver<Life>,
-) -> Result<(), Error> {
+) -> Result<End, Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut failed = lives.clone();
@@ -248,12 +257,14 @@ async fn accept_until_stopped(
         info!("ready to serve client requests");
         listeners.run(workers).await
     };
-    tokio::select! {
-        result = serving => result.map_err(Error::from),
-        _ = failed.wait_for(|life| *life == Life::Failed) => Ok(()),
-        _ = terminate.recv() => { info!(signal = "terminated", "received signal; shutting down"); Ok(()) }
-        _ = interrupt.recv() => { info!(signal = "interrupt", "received signal; shutting down"); Ok(()) }
-    }
+    let signal = tokio::select! {
+        result = serving => return result.map(|()| End::Failure).map_err(Error::from),
+        _ = failed.wait_for(|life| *life == Life::Failed) => return Ok(End::Failure),
+        _ = terminate.recv() => "terminated",
+        _ = interrupt.recv() => "interrupt",
+    };
+    info!(signal, "received signal; shutting down");
+    Ok(End::Signal)
 }
 
 /// Tells the log and the main thread what happens to the member.
@@ -294,7 +305,8 @@ impl Observer for Reporter {
     }
 
     fn ended(&mut self, result: &Result<(), Fatal>) {
-        if result.is_err() {
+        if let Err(reason) = result {
+            error!(%reason, "the member stops: going on could lose or falsify data");
             self.life.send_replace(Life::Failed);
         }
     }
