@@ -1,6 +1,8 @@
-//! A member as JSON: the context of a raft configuration change, and how members tell each other of the membership.
+//! A member as JSON: the context of a raft configuration change, and how members tell each other of the
+//! membership.
 //!
-//! `{"id":1,"peerURLs":["http://…"],"isLearner":true,"name":"…","clientURLs":["http://…"]}`; empty fields but `id` and `peerURLs` are left out.
+//! `{"id":1,"peerURLs":["http://…"],"isLearner":true,"name":"…","clientURLs":["http://…"]}`; empty fields but
+//! `id` and `peerURLs` are left out.
 
 use serde_json::{Map, Value, json};
 

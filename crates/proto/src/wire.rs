@@ -1,6 +1,7 @@
 //! Writing protobuf fields by hand, where a message is put together from bytes that are already encoded.
 //!
-//! Tags are those of fields 1 to 15, which take one byte: field number times eight, plus the wire type (0 number, 2 bytes).
+//! Tags are those of fields 1 to 15, which take one byte: field number times eight, plus the wire type (0
+//! number, 2 bytes).
 
 use prost::encoding::{encode_varint, encoded_len_varint};
 

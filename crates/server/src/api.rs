@@ -1,7 +1,8 @@
 //! What a client may ask, independent of how it is carried.
 //!
-//! One [`Api`] a worker thread. Handlers take decoded requests and give back encoded responses; they know nothing of gRPC or HTTP. Reads are served
-//! here, on the thread of the socket; everything that changes something goes to the node's thread and its answer comes back through the [`Desk`].
+//! One [`Api`] a worker thread. Handlers take decoded requests and give back encoded responses; they know
+//! nothing of gRPC or HTTP. Reads are served here, on the thread of the socket; everything that changes
+//! something goes to the node's thread and its answer comes back through the [`Desk`].
 //!
 //! The order of checks is etcd's: quota, shape of the request, size, then whatever applying it finds.
 

@@ -7,8 +7,9 @@
 //!                          └──── reports ──────────┘
 //! ```
 //!
-//! Four threads: one owns the node, one the log, and two run jobs, so that making a spare file never waits behind a long rewrite. Each takes
-//! everything that has collected as one batch. If any of them meets an error, the node's thread ends with it and nothing more is answered.
+//! Four threads: one owns the node, one the log, and two run jobs, so that making a spare file never waits
+//! behind a long rewrite. Each takes everything that has collected as one batch. If any of them meets an error,
+//! the node's thread ends with it and nothing more is answered.
 
 mod desk;
 mod inbox;

@@ -7,7 +7,8 @@ use sha1::{Digest, Sha1};
 
 use crate::config::{Config, InitialMember, Url};
 
-/// This member and its cluster's id, from the list of the first members; or what is wrong with the list. Texts are etcd's where it has one.
+/// This member and its cluster's id, from the list of the first members; or what is wrong with the list. Texts
+/// are etcd's where it has one.
 pub(crate) fn initial_member(config: &Config) -> Result<(Member, u64), String> {
     let named = config.initial_cluster.iter().find(|member| member.name == config.name);
     let named = named.ok_or_else(|| {
@@ -64,8 +65,9 @@ fn first_eight_bytes(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("a SHA-1 has twenty bytes"))
 }
 
-/// The first id that this run gives to a proposal: 16 bits of the member, 40 bits of the time in milliseconds, 8 bits to count with; counting goes
-/// on into the time. Greater than any id of an earlier run, as long as the clock does not go back further than the last run lasted.
+/// The first id that this run gives to a proposal: 16 bits of the member, 40 bits of the time in milliseconds,
+/// 8 bits to count with; counting goes on into the time. Greater than any id of an earlier run, as long as the
+/// clock does not go back further than the last run lasted.
 pub(crate) fn first_request_id(member_id: u64) -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = since_epoch.as_millis() as u64 & ((1 << 40) - 1);

@@ -1,8 +1,9 @@
 //! The life of a server process, from its arguments to its exit code.
 //!
-//! Start: settings, ports, data directory, member, workers; clients are let in when the cluster knows the member. Stop, on SIGTERM or SIGINT: no new
-//! connections, calls under way may finish, watches end, then the member's threads. If the member fails, the process ends with the reason as its last
-//! line and exit code 1, and answers nothing more.
+//! Start: settings, ports, data directory, member, workers; clients are let in when the cluster knows the
+//! member. Stop, on SIGTERM or SIGINT: no new connections, calls under way may finish, watches end, then the
+//! member's threads. If the member fails, the process ends with the reason as its last line and exit code 1,
+//! and answers nothing more.
 
 use std::fmt;
 use std::future::pending;
@@ -38,7 +39,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Time between progress notifications of watches.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
-/// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries asks for.
+/// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries
+/// asks for.
 const CHECKPOINT_BYTES: u64 = 128 << 20;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Entries kept for slow followers: etcd's default.

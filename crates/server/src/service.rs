@@ -1,6 +1,7 @@
 //! From a gRPC call to the handler it names.
 //!
-//! Knows paths, decodes requests, turns errors into codes. Everything else is in `api`, which knows nothing of gRPC.
+//! Knows paths, decodes requests, turns errors into codes. Everything else is in `api`, which knows nothing of
+//! gRPC.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -177,7 +178,8 @@ fn unserved(path: &str) -> Status {
     })
 }
 
-/// The one table that gives errors their gRPC codes. Two of etcd's arrive as Unknown, by an accident that its clients know.
+/// The one table that gives errors their gRPC codes. Two of etcd's arrive as Unknown, by an accident that its
+/// clients know.
 fn status(error: &Error) -> Status {
     let code = match error {
         Error::Refused(refusal) => match refusal {

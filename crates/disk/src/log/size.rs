@@ -12,8 +12,8 @@ pub struct Size {
 }
 
 impl RevisionLog {
-    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the number
-    /// of segments.
+    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the
+    /// number of segments.
     pub fn size(&self) -> Size {
         let mut size = Size { bytes: 0, live_bytes: 0 };
         for segment in self.segments.log() {

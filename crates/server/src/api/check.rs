@@ -56,9 +56,10 @@ fn op_shape(op: &RequestOp, max_ops: usize) -> Result<(), Refusal> {
 
 /// The keys that a list of operations puts and deletes.
 ///
-/// No key may be put twice, or put and deleted, in one list: except that a nested transaction may delete again what an earlier one put, and that the
-/// two branches of one nested transaction exclude each other. These are etcd's rules, quirks included: a `range_end` of one zero byte is taken
-/// literally here, so that a delete of everything from a key on collides with nothing.
+/// No key may be put twice, or put and deleted, in one list: except that a nested transaction may delete again
+/// what an earlier one put, and that the two branches of one nested transaction exclude each other. These are
+/// etcd's rules, quirks included: a `range_end` of one zero byte is taken literally here, so that a delete of
+/// everything from a key on collides with nothing.
 #[derive(Default)]
 struct Changes {
     puts: BTreeSet<Bytes>,

@@ -1,7 +1,7 @@
 //! Responses put together from stored bytes.
 //!
-//! Keys come out of the store as the protobuf bytes they are stored in, and are copied into the response as they are (D5). Tags are those of
-//! `etcdserverpb`: every response has its header in field 1.
+//! Keys come out of the store as the protobuf bytes they are stored in, and are copied into the response as
+//! they are (D5). Tags are those of `etcdserverpb`: every response has its header in field 1.
 
 use bytes::Bytes;
 use proto::wire::{message_field_len, put_int, put_message, put_message_head, put_uint};
@@ -123,7 +123,8 @@ fn txn_body(out: &mut Vec<u8>, outcome: &TxnOutcome) {
     }
 }
 
-/// The response of one operation, and the tag of its kind. Its header tells the revision alone; that of a nested transaction is empty.
+/// The response of one operation, and the tag of its kind. Its header tells the revision alone; that of a
+/// nested transaction is empty.
 fn op_response(result: &OpOutcome) -> (u8, Vec<u8>) {
     let mut out = Vec::new();
     let tag = match result {

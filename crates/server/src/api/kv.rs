@@ -63,7 +63,8 @@ impl Api {
         Ok(self.header(outcome.revision).txn_response(&outcome))
     }
 
-    /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone from the index.
+    /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone
+    /// from the index.
     pub(crate) async fn compact(&self, request: CompactionRequest) -> Result<Encoded, Error> {
         match self.propose(Request::Compact(request)).await? {
             Outcome::Compact { revision } => Ok(self.header(revision).bare_response()),
@@ -106,7 +107,8 @@ fn is_read_only(txn: &TxnRequest) -> bool {
     ops.all(|op| matches!(op.request, Some(Op::RequestRange(_))))
 }
 
-/// Whether every range may be stale. A transaction without operations counts as such: its compares may see old state, as in etcd.
+/// Whether every range may be stale. A transaction without operations counts as such: its compares may see old
+/// state, as in etcd.
 fn is_serializable(txn: &TxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
     ops.all(|op| matches!(&op.request, Some(Op::RequestRange(range)) if range.serializable))

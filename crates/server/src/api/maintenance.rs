@@ -50,7 +50,8 @@ impl Api {
         Ok(Encoded { chunks: vec![response.encode_to_vec().into()] })
     }
 
-    /// The reason why this member cannot serve, or nothing if it can: a linearizable read, as clients do it, decides.
+    /// The reason why this member cannot serve, or nothing if it can: a linearizable read, as clients do it,
+    /// decides.
     pub(crate) async fn unhealthy_reason(&self, is_serializable: bool) -> Option<String> {
         if !self.has_leader() {
             return Some("RAFT NO LEADER".to_owned());

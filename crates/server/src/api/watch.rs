@@ -1,7 +1,7 @@
 //! One client's stream of watches.
 //!
-//! Takes the client's requests, gives back encoded `WatchResponse`s. Nothing is read ahead: the next event is looked up when the client has taken the
-//! last one, so that a slow client costs its cursors alone.
+//! Takes the client's requests, gives back encoded `WatchResponse`s. Nothing is read ahead: the next event is
+//! looked up when the client has taken the last one, so that a slow client costs its cursors alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -81,7 +81,8 @@ impl WatchSession<'_> {
         }
     }
 
-    /// The next response to send; nothing if there is none until [`WatchSession::news`]. May do a good deal of work in pieces, yielding between.
+    /// The next response to send; nothing if there is none until [`WatchSession::news`]. May do a good deal of
+    /// work in pieces, yielding between.
     pub(crate) async fn next(&mut self) -> Result<Option<Encoded>, Error> {
         loop {
             if let Some(answer) = self.answers.pop_front() {
@@ -237,7 +238,8 @@ impl WatchSession<'_> {
 }
 
 impl Api {
-    /// From this length on a response is sent in fragments: the longest message that a client of default settings takes.
+    /// From this length on a response is sent in fragments: the longest message that a client of default
+    /// settings takes.
     fn fragment_len_max(&self) -> usize {
         self.settings.max_request_bytes + (512 << 10)
     }

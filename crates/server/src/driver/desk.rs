@@ -1,7 +1,8 @@
 //! Where the tasks of a worker thread wait for mail from the node's thread.
 //!
-//! Waking a task of another thread's runtime costs a system call. So the node's thread posts into one mailbox a worker and rings its bell; a pump on
-//! the worker's own thread hands the letters to the tasks, which is cheap. Many answers, one wake-up.
+//! Waking a task of another thread's runtime costs a system call. So the node's thread posts into one mailbox a
+//! worker and rings its bell; a pump on the worker's own thread hands the letters to the tasks, which is cheap.
+//! Many answers, one wake-up.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

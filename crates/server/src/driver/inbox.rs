@@ -46,8 +46,8 @@ impl<T> Inbox<T> {
         self.arrived.notify_one();
     }
 
-    /// Moves everything into `items`, which must be empty, waiting for something until `deadline` (for ever without one). False once the queue is
-    /// closed and empty.
+    /// Moves everything into `items`, which must be empty, waiting for something until `deadline` (for ever
+    /// without one). False once the queue is closed and empty.
     pub(super) fn take(&self, items: &mut Vec<T>, deadline: Option<Instant>) -> bool {
         let mut state = self.lock();
         while state.items.is_empty() {
