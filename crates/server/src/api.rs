@@ -7,6 +7,7 @@
 //! The order of checks is etcd's: quota, shape of the request, size, then whatever applying it finds.
 
 mod check;
+mod cluster;
 mod encode;
 mod error;
 mod kv;

@@ -54,6 +54,7 @@ impl Calls {
             "/etcdserverpb.KV/DeleteRange" => unary(call, async |r| api.delete_range(r).await).await,
             "/etcdserverpb.KV/Txn" => unary(call, async |r| api.txn(r).await).await,
             "/etcdserverpb.KV/Compact" => unary(call, async |r| api.compact(r).await).await,
+            "/etcdserverpb.Cluster/MemberList" => unary(call, async |r| api.member_list(r).await).await,
             "/etcdserverpb.Watch/Watch" => self.watch(call).await,
             "/etcdserverpb.Maintenance/Status" => {
                 unary(call, async |_: StatusRequest| Ok(api.status())).await

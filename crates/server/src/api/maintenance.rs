@@ -124,7 +124,7 @@ impl Api {
         ]
     }
 
-    fn response_header(&self, revision: i64) -> ResponseHeader {
+    pub(super) fn response_header(&self, revision: i64) -> ResponseHeader {
         let header = self.header(revision);
         ResponseHeader {
             cluster_id: header.cluster_id,
