@@ -65,7 +65,8 @@ impl Mvcc {
         let front = self.compactor.queue.front_mut().filter(|c| matches!(c.stage, Stage::Marked))?;
         front.stage = Stage::Hashing;
         let state = self.shared.read();
-        let read = HashRead::new(Arc::clone(&self.shared), front.at, front.previous, state.revision);
+        let read =
+            HashRead::of_compaction(Arc::clone(&self.shared), front.at, front.previous, state.revision);
         Some(CompactionHashJob { read })
     }
 

@@ -8,8 +8,9 @@
 //!    tombstone that ends it; if the whole keep set is empty, all of them;
 //! 3. no tombstone at main = `compacted`.
 //!
-//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it. etcd keeps the ten newest of those and
-//! answers with them whenever exactly their revision is asked for; so does this cache. It is gone after a restart, as etcd's is.
+//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it; its keep set is what the compaction keeps,
+//! so a tombstone at `at` is in it. etcd keeps the ten newest of those and answers with them whenever exactly their revision is asked for; so does
+//! this cache. It is gone after a restart, as etcd's is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ pub struct HashRead {
     at: i64,
     compacted: i64,
     current: i64,
+    is_of_compaction: bool,
     stage: Stage,
     _pin: Option<Pin>,
 }
@@ -88,7 +90,12 @@ impl HashRead {
     pub(super) fn new(shared: Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
         let pin = Pin::new(&shared, compacted);
         let stage = Stage::Collecting { after: None, candidates: Vec::new() };
-        HashRead { shared, at, compacted, current, stage, _pin: Some(pin) }
+        HashRead { shared, at, compacted, current, is_of_compaction: false, stage, _pin: Some(pin) }
+    }
+
+    /// The hash of the compaction at `at`, after the one at `previous`; otherwise as [`HashRead::new`].
+    pub(super) fn of_compaction(shared: Arc<Shared>, at: i64, previous: i64, current: i64) -> HashRead {
+        HashRead { is_of_compaction: true, ..HashRead::new(shared, at, previous, current) }
     }
 
     /// A hash computed before.
@@ -98,6 +105,7 @@ impl HashRead {
             at: hash.revision,
             compacted: hash.compact_revision,
             current,
+            is_of_compaction: false,
             stage: Stage::Done(hash),
             _pin: None,
         }
@@ -124,11 +132,11 @@ impl HashRead {
     fn collect(&mut self) {
         let Stage::Collecting { after, candidates } = &mut self.stage else { return };
         let state = self.shared.read();
-        let (at, compacted) = (self.at, self.compacted);
+        let (at, compacted, is_of_compaction) = (self.at, self.compacted, self.is_of_compaction);
         *after = state.index.retained(compacted, at, after.take(), CHUNK_KEYS, &mut |r| {
             if r.revision.main <= at && !(r.tombstone && r.revision.main == compacted) {
-                let (revision, tombstone, location, in_keep) =
-                    (r.revision, r.tombstone, r.location, r.in_keep);
+                let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
+                let in_keep = r.in_keep || (is_of_compaction && tombstone && revision.main == at);
                 candidates.push(Candidate { revision, tombstone, location, in_keep });
             }
         });
@@ -152,7 +160,7 @@ impl HashRead {
             if c.tombstone {
                 *crc = crc32c::crc32c_append(*crc, b"t");
             }
-            *crc = crc32c::crc32c_append(*crc, &segments.read(c.location)?);
+            segments.visit(c.location, &mut |stored| *crc = crc32c::crc32c_append(*crc, stored))?;
         }
         *next += chunk.len();
         if *next == candidates.len() {
