@@ -22,6 +22,10 @@ impl Records for Segments {
     fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
         Segments::read(self, at)
     }
+
+    fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
+        Segments::visit(self, at, visit)
+    }
 }
 
 /// A reader of the store.
@@ -70,9 +74,10 @@ impl ReadView {
 
     /// Runs a transaction of ranges only: compares and reads see one revision of the store.
     pub fn txn(&self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
+        // Its ranges may name any revision from the compacted one on.
         let (at, compacted, _pin) = {
             let state = self.shared.read();
-            (state.revision, state.compact_revision, Pin::new(&self.shared, state.revision))
+            (state.revision, state.compact_revision, Pin::new(&self.shared, state.compact_revision))
         };
         let succeeded = {
             let state = self.shared.read();
@@ -111,7 +116,7 @@ impl ReadView {
         self.shared.log.scan(from)
     }
 
-    /// Begins to hash the store as of `revision` (0: now), as etcd's `HashKV` does.
+    /// Begins to hash the store as of `revision` (0: now; below 0, where there is nothing yet, the hash of nothing), as etcd's `HashKV` does.
     ///
     /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
     pub fn hash(&self, revision: i64) -> Result<HashRead, Error> {
@@ -126,7 +131,7 @@ impl ReadView {
         if revision > current {
             return Err(Refusal::FutureRevision.into());
         }
-        let at = if revision <= 0 { current } else { revision };
+        let at = if revision == 0 { current } else { revision };
         Ok(HashRead::new(Arc::clone(&self.shared), at, compacted, current))
     }
 
