@@ -95,3 +95,6 @@ impl Change {
         size_of::<Change>() + self.events.iter().map(|e| size_of::<Event>() + e.encoded.len()).sum::<usize>()
     }
 }
+
+#[cfg(test)]
+mod tests;

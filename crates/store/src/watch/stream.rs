@@ -76,7 +76,7 @@ pub enum Delivery {
     Events {
         /// The watcher.
         watch_id: i64,
-        /// Main revision up to which the watcher has now been told everything.
+        /// Revision for the answer's header: that of the events, or the newest published if they come out of the log, even if more are to follow.
         revision: i64,
         /// In revision order; each with the key before it, if asked for and still there (`mvccpb.KeyValue` bytes).
         events: Vec<(Event, Option<Bytes>)>,
@@ -107,6 +107,9 @@ struct Watcher {
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
+    /// Whether it has been told everything once, and follows what is published from then on. As long as the ring holds what it has yet to look at, no
+    /// compaction takes anything from it.
+    is_following: bool,
     /// Whether it waits in `queue`.
     is_queued: bool,
 }
@@ -155,7 +158,7 @@ impl WatchStream {
             self.queue.push_back(id);
             self.seen = self.seen.max(revision);
         }
-        self.watchers.insert(id, Some(Watcher { watch, key, next, is_queued }));
+        self.watchers.insert(id, Some(Watcher { watch, key, next, is_following: !is_queued, is_queued }));
         Ok(Created { id, revision })
     }
 
@@ -194,19 +197,22 @@ impl WatchStream {
             self.queue.pop_front();
             return Ok(Progress::Working);
         };
+        let recent = match watcher.is_following {
+            true => self.hub.recent(watcher.next, self.seen, RING_CHANGES),
+            false => None,
+        };
         let compact_revision = self.view.compact_revision();
-        if watcher.next < compact_revision {
+        if recent.is_none() && watcher.next < compact_revision {
             return Ok(Progress::Deliver(self.cut_off(id, compact_revision)));
         }
-        let found = if watcher.next > self.seen {
-            None
-        } else if watcher.next < self.hub.ring().base() {
-            watcher.catch_up(&self.view, self.seen)?
-        } else {
-            watcher.follow(&self.hub, self.seen)
+        watcher.is_following = recent.is_some();
+        let found = match recent {
+            _ if watcher.next > self.seen => None,
+            Some(changes) => watcher.follow(&changes, self.seen),
+            None => watcher.catch_up(&self.view, self.seen)?,
         };
         if watcher.next > self.seen {
-            watcher.is_queued = false;
+            (watcher.is_queued, watcher.is_following) = (false, true);
             self.queue.pop_front();
         }
         self.deliver(id, found)
@@ -275,17 +281,10 @@ impl Watcher {
         !is_filtered && self.watch.range.contains(key)
     }
 
-    /// Looks into the ring for the next revision that concerns this watcher, up to `seen`.
-    fn follow(&mut self, hub: &WatchHub, seen: i64) -> Option<Found> {
-        let changes: Vec<Arc<Change>> = hub
-            .ring()
-            .since(self.next)
-            .take_while(|c| c.revision <= seen)
-            .take(RING_CHANGES)
-            .cloned()
-            .collect();
+    /// Looks into changes out of the ring for the next revision that concerns this watcher, up to `seen`.
+    fn follow(&mut self, changes: &[Arc<Change>], seen: i64) -> Option<Found> {
         let is_all = changes.len() < RING_CHANGES;
-        for change in &changes {
+        for change in changes {
             self.next = change.revision + 1;
             let wanted = change.events.iter().filter(|e| self.wants(&e.key, e.kind == EventKind::Delete));
             let events: Vec<_> = wanted.map(|e| (change.revision, e.clone())).collect();
