@@ -1,0 +1,10 @@
+//! The store as the node uses it: stories of what it answers, and random histories against a plain model.
+
+#![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
+
+mod language;
+mod model;
+mod printing;
+mod property;
+mod rig;
+mod script;
