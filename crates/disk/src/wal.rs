@@ -290,7 +290,7 @@ impl Wal {
     fn cut(&mut self) -> Result<(), Error> {
         let next = match self.prepared.take() {
             Some(next) => next,
-            None => self.next_file().run()?,
+            None => PrepareNext::hurried(Arc::clone(&self.disk), &self.dir, self.segment_bytes).run()?,
         };
         let begun = self.begin_file(next);
         self.settle(begun)

@@ -12,6 +12,8 @@ use crate::files::{Disk, File};
 
 /// Name of a prepared file; `.tmp` is what etcd ignores in a log directory.
 pub(super) const PREPARED_NAME: &str = "0.tmp";
+/// Name of a file that the log makes itself because none was prepared in time. A job may be preparing one at this moment: they must not meet.
+const HURRIED_NAME: &str = "1.tmp";
 /// Zeros written at a time.
 const CHUNK_BYTES: u64 = 1 << 20;
 
@@ -34,6 +36,11 @@ pub struct Prepared {
 impl PrepareNext {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
         PrepareNext { disk, path: dir.join(PREPARED_NAME), len }
+    }
+
+    /// The same for a file that cannot wait.
+    pub(super) fn hurried(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
+        PrepareNext { disk, path: dir.join(HURRIED_NAME), len }
     }
 
     /// Writes and syncs the file, replacing what an earlier job left. On an error nothing is left; after

@@ -132,6 +132,23 @@ fn a_full_disk_changes_nothing_and_the_call_may_be_repeated() {
 }
 
 #[test]
+fn a_file_that_comes_late_is_still_good() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    let late = wal.next_file().run().unwrap();
+    for index in 1..=10 {
+        wal.append(&[entry(1, index, 900)], None).unwrap();
+    }
+    assert_eq!(names(&disk).len(), 3, "one in a hurry, and the late one: {:?}", names(&disk));
+    wal.adopt(late);
+    for index in 11..=20 {
+        wal.append(&[entry(1, index, 900)], None).unwrap();
+    }
+    wal.sync().unwrap();
+    assert_eq!(open(&disk, 0).unwrap().1.entries.len(), 20);
+}
+
+#[test]
 fn a_failed_sync_is_final() {
     let disk = SimDisk::new(1);
     let mut wal = create(&disk);
