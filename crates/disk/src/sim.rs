@@ -107,7 +107,7 @@ impl SimDisk {
         lock(&self.state).used()
     }
 
-    /// The next sync of this file fails, and each one after it.
+    /// The next sync of this file fails, and each one after it, until [`SimDisk::crash`].
     pub fn fail_syncs(&self, path: &Path) -> io::Result<()> {
         lock(&*self.content(path)?).sync_fails = true;
         Ok(())

@@ -23,7 +23,7 @@ pub(super) struct Content {
     seen: Image,
     durable: Image,
     unsynced: Vec<Change>,
-    /// Every sync from now on fails.
+    /// Every sync from now on fails, until the next crash.
     pub(super) sync_fails: bool,
     /// Reads that touch one of these fail.
     pub(super) unreadable: Vec<Range<u64>>,
@@ -84,6 +84,7 @@ impl Content {
             Survival::Some => self.keep_some(random),
         }
         self.unsynced.clear();
+        self.sync_fails = false;
         self.seen = self.durable.clone();
     }
 
