@@ -3,6 +3,7 @@
 //! Every chore is a job that runs elsewhere and comes back; this keeps count of which are under way and when the next is due. A chore that fails for
 //! want of space is tried again later; any other failure stops the member.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,9 +48,18 @@ pub(crate) struct Chores {
     is_checkpointing: bool,
     ticks_since_checkpoint: u32,
     bytes_since_checkpoint: u64,
-    /// Bytes that can be appended to the log without allocating, as last reported, less what was handed out since.
+    /// Bytes that can be appended to the log without allocating, as last reported.
     log_room: u64,
+    /// Batches on their way to the log that the report does not cover, by number, with their bytes.
+    unreported: VecDeque<(u64, u64)>,
+    /// Bytes of commands that were admitted since the room was last looked at.
+    admitted_bytes: u64,
+    /// Bytes that the log and the revision log both had room for when last looked at.
+    room: u64,
     is_segment_asked: bool,
+    /// Which preparations failed for want of space. Only those are asked for again: two of one kind at a time would take each other's file.
+    has_segment_failed: bool,
+    has_log_file_failed: bool,
     /// Ticks until failed preparations are tried again.
     retry_in: Option<u32>,
     is_reclaiming: bool,
@@ -79,7 +89,12 @@ impl Chores {
             ticks_since_checkpoint: 0,
             bytes_since_checkpoint: 0,
             log_room,
+            unreported: VecDeque::new(),
+            admitted_bytes: 0,
+            room: log_room,
             is_segment_asked: false,
+            has_segment_failed: false,
+            has_log_file_failed: false,
             retry_in: None,
             is_reclaiming: false,
             is_reclaim_due: true,
@@ -92,13 +107,29 @@ impl Chores {
         self.has_space
     }
 
-    pub(crate) fn set_log_room(&mut self, bytes: u64) {
-        self.log_room = bytes;
+    /// Whether a command of `bytes` may be proposed, in which case it must be. One that takes no space, such as a delete, still writes to the log: it
+    /// may use most of the reserve, but not all, since the member would not outlive that.
+    pub(crate) fn admit(&mut self, bytes: usize, takes_space: bool) -> bool {
+        let reserve = if takes_space { self.reserve_bytes } else { self.reserve_bytes / 4 };
+        let admitted = self.admitted_bytes + bytes as u64;
+        let is_admitted = (self.has_space || !takes_space) && self.room >= reserve + admitted;
+        if is_admitted {
+            self.admitted_bytes = admitted;
+        }
+        is_admitted
     }
 
-    /// Counts bytes handed to the log.
-    pub(crate) fn note_logged(&mut self, bytes: u64) {
-        self.log_room = self.log_room.saturating_sub(bytes);
+    /// Takes the log writer's word for the room it had after batch `persisted`.
+    pub(crate) fn set_log_room(&mut self, bytes: u64, persisted: Option<u64>) {
+        self.log_room = bytes;
+        while self.unreported.front().is_some_and(|(seq, _)| Some(*seq) <= persisted) {
+            self.unreported.pop_front();
+        }
+    }
+
+    /// Counts the bytes of a batch handed to the log.
+    pub(crate) fn note_logged(&mut self, seq: u64, bytes: u64) {
+        self.unreported.push_back((seq, bytes));
         self.bytes_since_checkpoint += bytes;
     }
 
@@ -106,9 +137,11 @@ impl Chores {
         self.ticks_since_checkpoint = self.ticks_since_checkpoint.saturating_add(1);
         self.retry_in = match self.retry_in {
             Some(0) => {
-                self.is_segment_asked = false;
+                self.is_segment_asked &= !std::mem::take(&mut self.has_segment_failed);
                 self.is_reclaim_due = true;
-                output.log.push(LogTask::OfferNext);
+                if std::mem::take(&mut self.has_log_file_failed) {
+                    output.log.push(LogTask::OfferNext);
+                }
                 None
             }
             ticks => ticks.map(|t| t - 1),
@@ -154,12 +187,14 @@ impl Chores {
     ) -> Result<(), Fatal> {
         match finished {
             Finished::PrepareLogFile(result) => {
-                if let Some(prepared) = self.unless_full(result)? {
-                    output.log.push(LogTask::Adopt(prepared));
-                }
+                let prepared = self.unless_full(result)?;
+                self.has_log_file_failed = prepared.is_none();
+                output.log.extend(prepared.map(LogTask::Adopt));
             }
             Finished::PrepareSegment(result) => {
-                if let Some(prepared) = self.unless_full(result)? {
+                let prepared = self.unless_full(result)?;
+                self.has_segment_failed = prepared.is_none();
+                if let Some(prepared) = prepared {
                     store.log().adopt(prepared);
                     self.is_segment_asked = false;
                 }
@@ -202,7 +237,11 @@ impl Chores {
     }
 
     fn watch_space<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
-        let is_left = self.log_room >= self.reserve_bytes && store.log().room() >= self.reserve_bytes;
+        // What is on its way to the log is not in the revision log either.
+        let under_way: u64 = self.unreported.iter().map(|(_, bytes)| bytes).sum();
+        (self.room, self.admitted_bytes) =
+            (self.log_room.min(store.log().room()).saturating_sub(under_way), 0);
+        let is_left = self.room >= self.reserve_bytes;
         if is_left != self.has_space {
             self.has_space = is_left;
             output.notes.push(Note::Space { is_left });

@@ -22,6 +22,9 @@ use crate::waiters::Waiters;
 /// Proposals that may be under way at a time.
 const PROPOSALS_MAX: usize = 100_000;
 
+/// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
+const ENTRY_BYTES: usize = 64;
+
 /// One member, between its inputs and its outputs.
 #[derive(Debug)]
 pub struct Node<W> {
@@ -144,7 +147,7 @@ impl<W> Node<W> {
     }
 
     fn admit(&mut self, proposal: Proposal, waiter: W, output: &mut Output<W>) {
-        if proposal.takes_space && !self.chores.has_space() {
+        if !self.chores.admit(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
             output.answers.push((waiter, Answer::Applied(Err(store::Refusal::NoSpace))));
         } else if self.waiters.proposals_len() + self.homeless.len() >= PROPOSALS_MAX {
             output.answers.push((waiter, Answer::Unserved(Unserved::TooManyRequests)));
@@ -160,7 +163,7 @@ impl<W> Node<W> {
         if let Some(seq) = report.persisted {
             self.raft.persisted(seq);
         }
-        self.chores.set_log_room(report.room);
+        self.chores.set_log_room(report.room, report.persisted);
         output.jobs.extend(report.next.map(crate::Job::PrepareLogFile));
     }
 
@@ -191,8 +194,8 @@ impl<W> Node<W> {
             self.leader_changed(soft_state.leader, output);
         }
         if let Some(batch) = ready.persist {
-            let bytes: usize = batch.entries.iter().map(|e| e.data.len() + 32).sum();
-            self.chores.note_logged(bytes as u64);
+            let bytes: usize = batch.entries.iter().map(|e| e.data.len() + ENTRY_BYTES).sum();
+            self.chores.note_logged(batch.seq, (bytes + ENTRY_BYTES) as u64);
             let must_sync = batch.must_sync;
             self.held.push(LogTask::Append(batch));
             if must_sync {
