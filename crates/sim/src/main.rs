@@ -1,2 +1,100 @@
-//! Placeholder.
-fn main() {}
+//! Runs the simulator over many seeds: `sim --minutes 1`. A failure prints its seed, what led to it and how to repeat it.
+
+mod args;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use args::{Args, Work};
+use sim::{Failure, Kill, Plan, Report, simulate};
+
+fn main() -> ExitCode {
+    match Args::parse(std::env::args().skip(1)).and_then(|args| run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("sim: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), String> {
+    let start = Instant::now();
+    let mut total = Total::default();
+    match &args.work {
+        Work::Seeds(seeds) => seeds.clone().try_for_each(|seed| run_seed(args, seed, &mut total))?,
+        Work::Minutes(minutes) => {
+            let end = start + Duration::from_secs(60 * minutes);
+            (0..)
+                .take_while(|_| Instant::now() < end)
+                .try_for_each(|seed| run_seed(args, seed, &mut total))?;
+        }
+        Work::Bugs => return Err("there are no seeded bugs in this build".into()),
+    }
+    total.print(start.elapsed());
+    Ok(())
+}
+
+/// Runs a seed, or each run of its sweep.
+fn run_seed(args: &Args, seed: u64, total: &mut Total) -> Result<(), String> {
+    total.seeds += 1;
+    let plan = args.plan(seed);
+    if !args.is_sweep {
+        return run_plan(args, &plan, total).map(|_| ());
+    }
+    let effects = run_plan(args, &Plan { kill: Kill::Never, ..plan }, total)?.effects;
+    (0..effects)
+        .try_for_each(|n| run_plan(args, &Plan { kill: Kill::AtEffect(n), ..plan }, total).map(|_| ()))
+}
+
+fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, String> {
+    let report = try_plan(plan).map_err(|failure| {
+        let lines = failure.trace.join("\n");
+        format!("{lines}\n{plan:?}\nseed {}: {}\nagain: {}", plan.seed, failure.what, args.repeat(plan))
+    })?;
+    total.add(&report);
+    Ok(report)
+}
+
+/// A panic is a failure too, where the build unwinds; where it aborts, the seed is on the last line.
+fn try_plan(plan: &Plan) -> Result<Report, Failure> {
+    let seed = plan.seed;
+    panic::set_hook(Box::new(move |info| eprintln!("sim: seed {seed}: {info}")));
+    let run = panic::catch_unwind(AssertUnwindSafe(|| simulate(plan)));
+    run.unwrap_or_else(|_| Err(Failure { what: "it panicked".into(), trace: Vec::new() }))
+}
+
+/// Sums over all runs.
+#[derive(Debug, Default)]
+struct Total {
+    seeds: u64,
+    runs: u64,
+    sum: Report,
+}
+
+impl Total {
+    fn add(&mut self, report: &Report) {
+        self.runs += 1;
+        self.sum += *report;
+    }
+
+    fn print(&self, elapsed: Duration) {
+        let Total { seeds, runs, sum } = self;
+        let per_second = *runs as f64 / elapsed.as_secs_f64();
+        println!("{seeds} seeds, {runs} runs in {:.1} s, {per_second:.0} a second", elapsed.as_secs_f64());
+        println!(
+            "{} commands, {} answers, {} reads and {} watch events compared",
+            sum.commands, sum.answered, sum.reads, sum.events
+        );
+        println!(
+            "{} effects, {} kills, {} restarts, {} stops after a failed sync, {} starts delayed by a full disk",
+            sum.effects, sum.kills, sum.restarts, sum.fatal_stops, sum.late_starts
+        );
+        println!(
+            "{} checkpoints, {} compactions, {} commands refused for want of space",
+            sum.checkpoints, sum.compactions, sum.refused
+        );
+        println!("no difference found");
+    }
+}

@@ -1,0 +1,30 @@
+//! The simulator: one member on a simulated disk, killed at every effect, restarted, and checked against a model of etcd.
+//!
+//! ```text
+//!   Plan ─▶ simulate ─▶ Report, or Failure with the last lines of the trace
+//!              │
+//!              ├─ workload   what clients ask for
+//!              ├─ member     node, log writer and jobs, one small step at a time
+//!              ├─ model      what etcd would answer
+//!              ├─ watchers   what watching clients must be told, over all restarts
+//!              └─ checks     store and model compared
+//! ```
+//!
+//! Everything is drawn from the seed of the plan: the same plan gives the same trace, step by step. There is no clock, no thread and no file here.
+//!
+//! What is simulated and what is not stands in `docs/simulator.md`.
+
+mod checks;
+mod member;
+mod model;
+mod plan;
+mod random;
+mod report;
+mod run;
+mod trace;
+mod watchers;
+mod workload;
+
+pub use plan::{Fault, Kill, Plan};
+pub use report::{Failure, Report};
+pub use run::simulate;

@@ -1,0 +1,228 @@
+//! The member under test: a node with the queues of what it wants done, carried out one small step at a time.
+//!
+//! Stands for the driver of the server, with one difference: which queue goes on is the caller's choice at each step. Log tasks stay in order; jobs run
+//! in any order and at any time later; whatever has come of them waits in one inbox until the node takes it.
+//!
+//! After a step has failed the member is dead: nothing of it may be used but what it told before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::{Disk, SimDisk};
+use node::{Answer, Config, Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output};
+use proto::etcdserverpb::Member as Identity;
+use store::{ReadView, Signal, WatchHub};
+
+use crate::plan::Plan;
+use crate::random::Random;
+
+/// Where the write-ahead log and everything else lie.
+pub(crate) const WAL_DIR: &str = "/member/wal";
+pub(crate) const DATA_DIR: &str = "/member/data";
+
+/// Names a command or a read until it is answered.
+pub(crate) type Ticket = u64;
+
+/// Ticks after which an election, a checkpoint, a retry is due.
+const ELECTION_TICKS: u32 = 10;
+const CHECKPOINT_TICKS: u32 = 4;
+const RETRY_TICKS: u32 = 2;
+/// Request ids that one life of a member may use.
+const IDS_OF_A_LIFE: u64 = 1 << 40;
+
+/// A running member.
+#[derive(Debug)]
+pub(crate) struct Member {
+    node: Node<Ticket>,
+    writer: LogWriter,
+    pub(crate) view: ReadView,
+    pub(crate) watch_hub: Arc<WatchHub>,
+    inbox: VecDeque<Input<Ticket>>,
+    log: VecDeque<LogTask>,
+    /// Whether the log writer has something to report, if only how much room it has.
+    is_report_due: bool,
+    jobs: BTreeMap<u64, Job>,
+    next_job: u64,
+    is_busy: bool,
+}
+
+/// What a step has brought.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) answers: Vec<(Ticket, Answer)>,
+    pub(crate) notes: Vec<Note>,
+}
+
+/// One thing a member can do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The node takes what is in its inbox, so many at most.
+    Node(usize),
+    /// The log writer writes a task.
+    Write,
+    /// The log writer syncs and reports.
+    Sync,
+    /// A job runs.
+    Job(u64),
+}
+
+impl Member {
+    /// Starts a member in its given life (1 for the first) with what is on the disk.
+    pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64) -> Result<Member, Fatal> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let (wal_dir, data_dir) = (Path::new(WAL_DIR), Path::new(DATA_DIR));
+        let started = node::start(&disk, wal_dir, data_dir, plan.wal_segment_bytes, config(plan, life))?;
+        let node = started.node;
+        Ok(Member {
+            view: node.view(),
+            watch_hub: node.watch_hub(),
+            node,
+            writer: started.log_writer,
+            inbox: VecDeque::new(),
+            log: VecDeque::new(),
+            is_report_due: true,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            is_busy: true,
+        })
+    }
+
+    /// Puts something into the inbox.
+    pub(crate) fn send(&mut self, input: Input<Ticket>) {
+        self.inbox.push_back(input);
+    }
+
+    /// An id for a proposal.
+    pub(crate) fn request_id(&self) -> u64 {
+        self.node.published().next_request_id()
+    }
+
+    /// Whether everything on the disk has been applied and reads are served.
+    pub(crate) fn serves(&self) -> bool {
+        self.node.published().reads_at_once()
+    }
+
+    /// Whether writes are taken.
+    pub(crate) fn has_space(&self) -> bool {
+        self.node.published().has_space()
+    }
+
+    /// Whether a new file has been asked for that the node does not have yet.
+    pub(crate) fn is_short_of_files(&self) -> bool {
+        let is_preparing = |input: &Input<Ticket>| {
+            matches!(input, Input::Logged(_))
+                || matches!(input, Input::Finished(finished) if is_file(finished))
+        };
+        self.jobs.values().any(Job::is_urgent)
+            || self.inbox.iter().any(is_preparing)
+            || self.is_report_due
+            || !self.log.is_empty()
+    }
+
+    /// A step that there is something to do for, or none.
+    pub(crate) fn choose(&self, random: &mut Random) -> Option<Step> {
+        let mut steps = Vec::with_capacity(4);
+        if !self.inbox.is_empty() || self.is_busy {
+            steps.push(Step::Node(1 + random.index(8)));
+        }
+        if !self.log.is_empty() {
+            steps.push(Step::Write);
+        }
+        if self.is_report_due {
+            steps.push(Step::Sync);
+        }
+        if !self.jobs.is_empty() {
+            steps.extend(self.jobs.keys().nth(random.index(self.jobs.len())).map(|id| Step::Job(*id)));
+        }
+        if steps.is_empty() { None } else { Some(steps[random.index(steps.len())]) }
+    }
+
+    /// Does one step.
+    pub(crate) fn step(&mut self, step: Step) -> Result<News, Fatal> {
+        match step {
+            Step::Node(inputs_max) => return self.run_node(inputs_max),
+            Step::Write => {
+                if let Some(task) = self.log.pop_front() {
+                    self.writer.accept(task)?;
+                }
+                self.is_report_due = true;
+            }
+            Step::Sync => {
+                let report = self.writer.sync()?;
+                self.inbox.push_back(Input::Logged(report));
+                self.is_report_due = false;
+            }
+            Step::Job(id) => {
+                let job = self.jobs.remove(&id).expect("a step names a job that waits");
+                self.inbox.push_back(Input::Finished(job.run()));
+            }
+        }
+        Ok(News::default())
+    }
+
+    fn run_node(&mut self, inputs_max: usize) -> Result<News, Fatal> {
+        let mut output = Output::default();
+        let taken = self.inbox.len().min(inputs_max);
+        self.node.handle(self.inbox.drain(..taken), &mut output)?;
+        assert!(output.messages.is_empty(), "a lone member has nobody to write to");
+        self.log.extend(output.log);
+        for job in output.jobs {
+            self.jobs.insert(self.next_job, job);
+            self.next_job += 1;
+        }
+        output.signals.iter().for_each(|signal| signal.signal());
+        self.is_busy = output.is_busy;
+        Ok(News { answers: output.answers, notes: output.notes })
+    }
+
+    /// Describes the job, for the trace.
+    pub(crate) fn job_name(&self, id: u64) -> &'static str {
+        match self.jobs.get(&id) {
+            Some(Job::PrepareLogFile(_)) => "prepare a log file",
+            Some(Job::PrepareSegment(_)) => "prepare a segment",
+            Some(Job::Checkpoint(_)) => "checkpoint",
+            Some(Job::HashCompaction(_)) => "hash a compaction",
+            Some(Job::Reclaim(_)) => "reclaim",
+            Some(Job::Remove(_)) => "remove segments",
+            None => "nothing",
+        }
+    }
+}
+
+fn is_file(finished: &node::Finished) -> bool {
+    matches!(finished, node::Finished::PrepareLogFile(_) | node::Finished::PrepareSegment(_))
+}
+
+fn config(plan: &Plan, life: u64) -> Config {
+    let identity = Identity {
+        id: 0xa1,
+        name: "a".into(),
+        peer_ur_ls: vec!["http://a:2380".into()],
+        client_ur_ls: vec!["http://a:2379".into()],
+        is_learner: false,
+    };
+    Config {
+        initial_members: vec![identity.clone()],
+        member: identity,
+        cluster_id: 0xc1,
+        cluster_version: "3.7.0".into(),
+        election_ticks: ELECTION_TICKS,
+        seed: plan.seed ^ life,
+        first_request_id: life * IDS_OF_A_LIFE,
+        checkpoint_entries: plan.checkpoint_entries,
+        checkpoint_bytes: plan.checkpoint_bytes,
+        checkpoint_ticks: CHECKPOINT_TICKS,
+        catchup_entries: plan.catchup_entries,
+        retry_ticks: RETRY_TICKS,
+        segment_bytes: plan.segment_bytes,
+    }
+}
+
+/// Wakes nobody: the simulator looks at every watch stream now and then.
+#[derive(Debug)]
+pub(crate) struct Unheard;
+
+impl Signal for Unheard {
+    fn signal(&self) {}
+}

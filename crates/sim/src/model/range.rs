@@ -1,0 +1,75 @@
+//! What a range is answered with.
+
+use std::cmp::Ordering;
+
+use prost::Message as _;
+use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use proto::etcdserverpb::{RangeRequest, RangeResponse};
+use proto::mvccpb::KeyValue;
+use store::{RangeOutcome, Refusal};
+
+use super::Model;
+
+impl Model {
+    /// The answer to a range outside of any transaction.
+    pub(crate) fn range(&self, request: &RangeRequest) -> Result<RangeOutcome, Refusal> {
+        if request.revision > self.revision {
+            return Err(Refusal::FutureRevision);
+        }
+        if request.revision > 0 && request.revision < self.compacted {
+            return Err(Refusal::Compacted);
+        }
+        Ok(self.range_at(request, if request.revision > 0 { request.revision } else { self.revision }))
+    }
+
+    /// The answer to a range read at `at`, as seen from inside the command being applied.
+    pub(super) fn range_at(&self, request: &RangeRequest, at: i64) -> RangeOutcome {
+        let mut kvs: Vec<KeyValue> =
+            self.live(&request.key, &request.range_end, at).into_iter().cloned().collect();
+        let (revision, count) = (self.visible(), kvs.len() as i64);
+        if request.count_only {
+            return RangeOutcome { revision, count, ..RangeOutcome::default() };
+        }
+        let limit = if request.limit > 0 { request.limit as usize } else { usize::MAX };
+        let is_filtered = has_filter(request);
+        kvs.retain(|kv| admits(request, kv));
+        let is_by_key = request.sort_target() == SortTarget::Key;
+        if request.sort_order() == SortOrder::None && !is_by_key && !is_filtered {
+            // etcd fetches one key more than the limit, whatever it is to be sorted by.
+            kvs.truncate(limit.saturating_add(1));
+        }
+        match request.sort_order() {
+            SortOrder::Descend => kvs.sort_by(|a, b| order(request, b, a)),
+            SortOrder::None | SortOrder::Ascend => kvs.sort_by(|a, b| order(request, a, b)),
+        }
+        let more = kvs.len() > limit;
+        kvs.truncate(limit);
+        if request.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value.clear());
+        }
+        let len = kvs.len();
+        let kvs = RangeResponse { kvs, ..RangeResponse::default() }.encode_to_vec().into();
+        RangeOutcome { revision, kvs, len, more, count }
+    }
+}
+
+fn has_filter(r: &RangeRequest) -> bool {
+    [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision] != [0; 4]
+}
+
+fn admits(r: &RangeRequest, kv: &KeyValue) -> bool {
+    kv.mod_revision >= r.min_mod_revision
+        && kv.create_revision >= r.min_create_revision
+        && (r.max_mod_revision == 0 || kv.mod_revision <= r.max_mod_revision)
+        && (r.max_create_revision == 0 || kv.create_revision <= r.max_create_revision)
+}
+
+fn order(request: &RangeRequest, a: &KeyValue, b: &KeyValue) -> Ordering {
+    match request.sort_target() {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
+    }
+}

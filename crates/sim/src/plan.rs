@@ -1,0 +1,91 @@
+//! What a run is to do: everything that is decided before it begins.
+
+use crate::random::Random;
+
+/// Keep the choices of a plan apart from those of its run, though both come from one seed.
+const PLAN_SALT: u64 = 0x9a17;
+const FAULT_SALT: u64 = 0xfa01;
+
+/// When the member is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// Never.
+    Never,
+    /// Once, when the disk has carried out this many effects.
+    AtEffect(u64),
+    /// Again and again, at random: between steps, within them, and while it recovers.
+    AtRandom,
+}
+
+/// What is wrong with the disk, from time to time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It is full for a while.
+    FullDisk,
+    /// It fails to sync a file.
+    FailedSync,
+}
+
+/// Parameters of one run. Equal plans give equal runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The seed of every choice.
+    pub seed: u64,
+    /// Commands that clients send.
+    pub commands: u64,
+    /// When the member is killed.
+    pub kill: Kill,
+    /// What is wrong with the disk.
+    pub fault: Fault,
+    /// Bytes of a segment of the revision log.
+    pub segment_bytes: u64,
+    /// Bytes of a file of the write-ahead log.
+    pub wal_segment_bytes: u64,
+    /// Entries after which a checkpoint is due.
+    pub checkpoint_entries: u64,
+    /// Bytes of log after which it is due at once.
+    pub checkpoint_bytes: u64,
+    /// Entries kept behind a checkpoint.
+    pub catchup_entries: u64,
+    /// Bytes of the longest value.
+    pub value_len_max: u64,
+}
+
+impl Plan {
+    /// The plan of a seed: mostly kills at random on a sound disk, small files of many sizes.
+    pub fn new(seed: u64) -> Plan {
+        let fault = Random::new(seed ^ FAULT_SALT).weighted(&[
+            (8, Fault::None),
+            (1, Fault::FullDisk),
+            (1, Fault::FailedSync),
+        ]);
+        Plan::with_fault(seed, fault)
+    }
+
+    /// The same with a fault of one's choice.
+    pub fn with_fault(seed: u64, fault: Fault) -> Plan {
+        let random = &mut Random::new(seed ^ PLAN_SALT);
+        let is_full = fault == Fault::FullDisk;
+        // A full disk is met with what files have in reserve, a part of their size.
+        let segment_bytes = if is_full { 32 << 10 } else { 8 << random.between(10, 12) };
+        Plan {
+            seed,
+            commands: random.weighted(&[(3, 60), (4, 150), (2, 400), (1, 1000)]),
+            kill: if random.percent(95) { Kill::AtRandom } else { Kill::Never },
+            fault,
+            segment_bytes,
+            wal_segment_bytes: segment_bytes << random.below(2),
+            checkpoint_entries: 5 << random.below(4),
+            checkpoint_bytes: 512 << random.below(5),
+            catchup_entries: random.weighted(&[(2, 0), (1, 3), (1, 40)]),
+            value_len_max: segment_bytes / random.weighted(&[(4, 128), (2, 64), (1, 32)]),
+        }
+    }
+
+    /// A short run on a sound disk without kills: the one to be repeated with a kill at every effect.
+    pub fn short(seed: u64) -> Plan {
+        Plan { commands: 40, kill: Kill::Never, ..Plan::with_fault(seed, Fault::None) }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a run has come to.
+
+use std::ops::AddAssign;
+
+/// Counts of one run, or of many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Commands that were sent.
+    pub commands: u64,
+    /// Commands of which the answer was compared.
+    pub answered: u64,
+    /// Reads and hashes compared.
+    pub reads: u64,
+    /// Watch events compared.
+    pub events: u64,
+    /// Times the member was killed.
+    pub kills: u64,
+    /// Times it was started again.
+    pub restarts: u64,
+    /// Times it stopped by itself, because a sync had failed.
+    pub fatal_stops: u64,
+    /// Times it could not start before a full disk had room again.
+    pub late_starts: u64,
+    /// Commands refused for want of space.
+    pub refused: u64,
+    /// Checkpoints that became durable.
+    pub checkpoints: u64,
+    /// Compactions that finished.
+    pub compactions: u64,
+    /// Effects on the disk.
+    pub effects: u64,
+    /// A number that stands for all that happened.
+    pub trace: u64,
+}
+
+impl AddAssign for Report {
+    fn add_assign(&mut self, other: Report) {
+        self.commands += other.commands;
+        self.answered += other.answered;
+        self.reads += other.reads;
+        self.events += other.events;
+        self.kills += other.kills;
+        self.restarts += other.restarts;
+        self.fatal_stops += other.fatal_stops;
+        self.late_starts += other.late_starts;
+        self.refused += other.refused;
+        self.checkpoints += other.checkpoints;
+        self.compactions += other.compactions;
+        self.effects += other.effects;
+        self.trace ^= other.trace;
+    }
+}
+
+/// What went wrong in a run.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What, in a sentence.
+    pub what: String,
+    /// The last lines of the trace, oldest first.
+    pub trace: Vec<String>,
+}

@@ -1,0 +1,327 @@
+//! One run: a member, its clients, and what kills it.
+//!
+//! ```text
+//!   workload ─▶ in flight ─▶ Member (one random step after the other) ─▶ answers ─▶ compared with the model
+//!                  │            │ killed, restarted                                   ▲
+//!                  └────────────┴── after a restart: how many of these happened? ─────┘
+//! ```
+//!
+//! A command is in flight until it is answered. Commands are logged in the order they were sent, so after a crash those in flight have happened up to
+//! one of them and not from there on; which one shows in the revisions of the store, and then the whole store must equal the model.
+
+mod life;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use std::path::Path;
+
+use disk::{Disk as _, SimDisk};
+use node::{Answer, Fatal, Input, Note, Proposal};
+use store::{Outcome, Refusal, Request};
+
+use crate::checks;
+use crate::member::{Member, News, Step, Ticket, WAL_DIR};
+use crate::model::Model;
+use crate::plan::{Fault, Kill, Plan};
+use crate::random::Random;
+use crate::report::{Failure, Report};
+use crate::trace::Trace;
+use crate::watchers::Watchers;
+use crate::workload::{self, Horizon};
+
+/// Bytes of commands in flight: less than the member keeps in reserve when it runs out of space.
+const IN_FLIGHT_BYTES: usize = 3 << 9;
+/// Steps within which a member must have recovered, or become silent, or found its space again.
+const STEPS_MAX: u32 = 20_000;
+
+/// Why a member is no more.
+enum Death {
+    /// It was killed, or its disk lost power.
+    Killed,
+    /// It stopped by itself.
+    Stopped(Fatal),
+}
+
+/// Carries out a plan.
+pub fn simulate(plan: &Plan) -> Result<Report, Failure> {
+    let mut run = Run::new(plan);
+    match run.run() {
+        Ok(()) => Ok(run.report()),
+        Err(what) => Err(Failure { what, trace: run.trace.last_lines() }),
+    }
+}
+
+/// A command that is not answered yet.
+#[derive(Debug)]
+struct InFlight {
+    ticket: Ticket,
+    request: Request,
+    len: usize,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    random: Random,
+    disk: SimDisk,
+    model: Model,
+    watchers: Watchers,
+    in_flight: VecDeque<InFlight>,
+    /// Compactions that were applied and are to be answered once they are finished.
+    compacting: BTreeMap<Ticket, i64>,
+    next_ticket: Ticket,
+    lives: u64,
+    starts_while_full: u32,
+    /// Whether a sync was made to fail in this life.
+    is_sync_failing: bool,
+    /// Whether files were being made before the step under way.
+    was_short_of_files: bool,
+    /// What it took to make the disk.
+    effects_before: u64,
+    trace: Trace,
+    report: Report,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan) -> Run<'a> {
+        Run {
+            plan,
+            random: Random::new(plan.seed),
+            disk: SimDisk::new(plan.seed),
+            model: Model::new(),
+            watchers: Watchers::new(),
+            in_flight: VecDeque::new(),
+            compacting: BTreeMap::new(),
+            next_ticket: 1,
+            lives: 0,
+            starts_while_full: 0,
+            is_sync_failing: false,
+            was_short_of_files: false,
+            effects_before: 0,
+            trace: Trace::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let (effects, trace) = (self.disk.ops().effects() - self.effects_before, self.trace.hash());
+        Report { effects, trace, events: self.watchers.events, restarts: self.lives - 1, ..self.report }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        self.make_disk()?;
+        self.effects_before = self.disk.ops().effects();
+        if let Kill::AtEffect(n) = self.plan.kill {
+            self.disk.crash_at_op(n);
+        }
+        let mut member = self.boot()?;
+        while self.report.commands < self.plan.commands {
+            if let Err(death) = self.turn(&mut member)? {
+                member = self.bury(death).and_then(|()| self.boot())?;
+            }
+        }
+        self.disk.set_capacity(None);
+        member = self.settle(member)?;
+        self.watchers.drain(&self.model)?;
+        if self.plan.kill == Kill::AtRandom {
+            drop(member);
+            self.bury(Death::Killed)?;
+            member = self.boot()?;
+            self.watchers.drain(&self.model)?;
+        }
+        checks::everything(&member.view, &self.model)
+    }
+
+    fn make_disk(&mut self) -> Result<(), String> {
+        let dir = Path::new(WAL_DIR).parent().expect("the log lies in a directory");
+        let made = self.disk.create_dir(dir).and_then(|()| self.disk.sync_dir(Path::new("/")));
+        made.map_err(|error| format!("a new disk fails: {error}"))
+    }
+
+    /// Something happens: a client, a step of the member, a fault.
+    fn turn(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
+        self.break_something()?;
+        if self.disk.has_crashed() {
+            return Ok(Err(Death::Killed));
+        }
+        match self.random.below(100) {
+            0..20 => self.send_command(member),
+            20..26 => member.send(Input::Tick),
+            26..30 => self.send_read(member),
+            30..36 => self.read(member)?,
+            36..50 => {
+                let line = self.watchers.turn(&mut self.random, member, &self.model);
+                if let Err(error) = &line
+                    && self.disk.has_crashed()
+                {
+                    self.note(format_args!("power is lost: {error}"));
+                    return Ok(Err(Death::Killed));
+                }
+                let line = line?;
+                self.note(format_args!("{line}"));
+            }
+            _ => return self.step(member),
+        }
+        if self.disk.has_crashed() { Ok(Err(Death::Killed)) } else { Ok(Ok(())) }
+    }
+
+    /// One step of the member.
+    fn step(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
+        let Some(step) = member.choose(&mut self.random) else { return Ok(Ok(())) };
+        match step {
+            Step::Job(id) => self.trace.note(format_args!("job: {}", member.job_name(id))),
+            step => self.trace.note(format_args!("{step:?}")),
+        }
+        self.was_short_of_files = member.is_short_of_files();
+        let done = member.step(step);
+        let has_crashed = self.disk.has_crashed();
+        match done {
+            Ok(news) => {
+                self.take(member, news)?;
+                Ok(if has_crashed { Err(Death::Killed) } else { Ok(()) })
+            }
+            Err(_) if has_crashed => Ok(Err(Death::Killed)),
+            Err(fatal) => Ok(Err(Death::Stopped(fatal))),
+        }
+    }
+
+    fn send_command(&mut self, member: &mut Member) {
+        let horizon = self.horizon();
+        let request = workload::command(&mut self.random, horizon, self.plan.value_len_max);
+        let proposal = Proposal::new(member.request_id(), request.clone());
+        let len = proposal.len();
+        let bytes: usize = self.in_flight.iter().map(|command| command.len).sum();
+        if bytes > 0 && bytes + len > IN_FLIGHT_BYTES {
+            return;
+        }
+        let ticket = self.ticket();
+        self.trace.note(format_args!("{ticket}: {}", checks::describe(&request)));
+        member.send(Input::Propose(proposal, ticket));
+        self.in_flight.push_back(InFlight { ticket, request, len });
+        self.report.commands += 1;
+    }
+
+    fn send_read(&mut self, member: &mut Member) {
+        let ticket = self.ticket();
+        self.note(format_args!("{ticket}: read index"));
+        member.send(Input::ReadIndex(ticket));
+    }
+
+    /// Reads past the node, as any thread may.
+    fn read(&mut self, member: &Member) -> Result<(), String> {
+        let horizon = self.horizon();
+        let read = checks::random_read(&mut self.random, horizon, &member.view, &self.model);
+        if self.disk.has_crashed() {
+            return Ok(());
+        }
+        let line = read?;
+        self.report.reads += 1;
+        self.note(format_args!("{line}"));
+        Ok(())
+    }
+
+    /// Takes what the member has told.
+    fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
+        self.take_notes(&news.notes);
+        let mut readable = 0;
+        for (ticket, answer) in news.answers {
+            self.note(format_args!("{ticket} answered"));
+            match answer {
+                Answer::Readable => readable += 1,
+                answer => self.answered(ticket, answer)?,
+            }
+        }
+        self.catch_up(member)?;
+        (0..readable).try_for_each(|_| self.read(member))
+    }
+
+    fn take_notes(&mut self, notes: &[Note]) {
+        for note in notes {
+            self.note(format_args!("{note:?}"));
+            self.report.checkpoints += u64::from(matches!(note, Note::Checkpoint { .. }));
+            self.report.compactions += u64::from(matches!(note, Note::Compacted { .. }));
+        }
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer) -> Result<(), String> {
+        match answer {
+            Answer::Readable => Err(format!("{ticket} is a command, but is answered as a read")),
+            Answer::Unserved(why) => Err(format!("{ticket} is not served: {why:?}")),
+            Answer::Applied(Err(Refusal::NoSpace)) => self.refused(ticket),
+            Answer::Applied(result) => {
+                if let Some(revision) = self.compacting.remove(&ticket) {
+                    let is_right =
+                        matches!(result, Ok(Outcome::Compact { revision: told }) if told >= revision);
+                    self.report.answered += 1;
+                    return if is_right { Ok(()) } else { Err(format!("{ticket} is answered {result:?}")) };
+                }
+                let expected = self.apply_up_to(ticket)?;
+                self.report.answered += 1;
+                if result == expected {
+                    return Ok(());
+                }
+                Err(format!("{ticket} is answered {result:?}, but etcd would answer {expected:?}"))
+            }
+        }
+    }
+
+    /// Only a full disk, or a file that is still being made, is a reason.
+    fn refused(&mut self, ticket: Ticket) -> Result<(), String> {
+        let Some(at) = self.in_flight.iter().position(|command| command.ticket == ticket) else {
+            return Err(format!("{ticket} is refused after it was applied"));
+        };
+        self.report.refused += 1;
+        self.in_flight.remove(at);
+        if self.plan.fault != Fault::FullDisk && !self.was_short_of_files {
+            return Err(format!("{ticket} is refused for want of space, of which there is enough"));
+        }
+        Ok(())
+    }
+
+    /// Applies the commands in flight up to this one; those before can only be compactions that are answered later.
+    fn apply_up_to(&mut self, ticket: Ticket) -> Result<Result<Outcome, Refusal>, String> {
+        loop {
+            let Some(command) = self.in_flight.pop_front() else {
+                return Err(format!("{ticket} is answered twice, or was never asked"));
+            };
+            let expected = self.model.apply(&command.request);
+            if command.ticket == ticket {
+                return Ok(expected);
+            }
+            match (&command.request, expected) {
+                (Request::Compact(compact), Ok(Outcome::Compact { revision })) if compact.physical => {
+                    self.compacting.insert(command.ticket, revision);
+                }
+                _ => return Err(format!("{ticket} is answered before {}", command.ticket)),
+            }
+        }
+    }
+
+    /// Applies compactions that nobody was told of yet, and compares where the store stands.
+    fn catch_up(&mut self, member: &Member) -> Result<(), String> {
+        while member.view.compact_revision() > self.model.compacted() {
+            match self.in_flight.front() {
+                Some(InFlight { ticket, request: Request::Compact(compact), .. }) if compact.physical => {
+                    let ticket = *ticket;
+                    if let Ok(Outcome::Compact { revision }) = self.apply_up_to(ticket)? {
+                        self.compacting.insert(ticket, revision);
+                    }
+                }
+                _ => return Err("the store was compacted, but nobody was answered".into()),
+            }
+        }
+        checks::position(&member.view, &self.model)
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket - 1
+    }
+
+    fn horizon(&self) -> Horizon {
+        Horizon { revision: self.model.revision(), compacted: self.model.compacted() }
+    }
+
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.note(what);
+    }
+}

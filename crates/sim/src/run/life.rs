@@ -1,0 +1,183 @@
+//! How the member dies and comes back.
+//!
+//! A restart may itself be cut short, again and again. Once the member serves, what had been in flight is settled: some of it has happened, in order,
+//! and the store equals the model that far and no further.
+
+use std::path::{Path, PathBuf};
+
+use disk::Disk as _;
+use node::{Fatal, Input};
+
+use super::{Death, Run, STEPS_MAX};
+use crate::checks;
+use crate::member::{DATA_DIR, Member, WAL_DIR};
+use crate::plan::{Fault, Kill};
+
+/// Restarts in a row that may fail.
+const STARTS_MAX: u32 = 100;
+/// Restarts while the disk is full.
+const STARTS_WHILE_FULL_MAX: u32 = 3;
+
+impl Run<'_> {
+    /// Brings the member up, whatever it takes, and settles what was in flight.
+    pub(super) fn boot(&mut self) -> Result<Member, String> {
+        for _ in 0..STARTS_MAX {
+            (self.lives, self.is_sync_failing) = (self.lives + 1, false);
+            self.trace.note(format_args!("start {}", self.lives));
+            // Every start writes to the log, so a full disk does not bear any number of them.
+            self.starts_while_full += 1;
+            if self.starts_while_full > STARTS_WHILE_FULL_MAX {
+                self.disk.set_capacity(None);
+            }
+            if self.plan.kill == Kill::AtRandom && self.random.percent(25) {
+                self.disk.crash_at_op(self.random.below(40));
+            }
+            match self.start()? {
+                Ok(member) => return self.settle_in_flight(&member).map(|()| member),
+                Err(Death::Stopped(Fatal::Disk(disk::Error::NoSpace { .. })))
+                    if self.plan.fault == Fault::FullDisk =>
+                {
+                    // What the log holds may need more room than it took before; the operator makes some.
+                    self.report.late_starts += 1;
+                    self.disk.set_capacity(None);
+                }
+                Err(death) => self.bury(death)?,
+            }
+        }
+        Err(format!("the member is not back after {STARTS_MAX} starts"))
+    }
+
+    fn start(&mut self) -> Result<Result<Member, Death>, String> {
+        match Member::start(&self.disk, self.plan, self.lives) {
+            Ok(mut member) => Ok(self.recover(&mut member)?.map(|()| member)),
+            Err(_) if self.disk.has_crashed() => Ok(Err(Death::Killed)),
+            Err(fatal) => Ok(Err(Death::Stopped(fatal))),
+        }
+    }
+
+    /// Notes a death; only a failed sync may have been its own doing.
+    pub(super) fn bury(&mut self, death: Death) -> Result<(), String> {
+        match death {
+            Death::Killed => {
+                self.report.kills += 1;
+                self.note(format_args!("killed"));
+            }
+            Death::Stopped(fatal) if self.is_sync_failing => {
+                self.report.fatal_stops += 1;
+                self.note(format_args!("stopped: {fatal}"));
+            }
+            Death::Stopped(fatal) => return Err(format!("the member stopped: {fatal}")),
+        }
+        self.watchers.disconnect();
+        self.compacting.clear();
+        self.disk.crash();
+        Ok(())
+    }
+
+    /// Lets the member run until it serves. Nobody asks it anything meanwhile.
+    fn recover(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
+        for _ in 0..STEPS_MAX {
+            if self.disk.has_crashed() {
+                return Ok(Err(Death::Killed));
+            }
+            if member.serves() {
+                return Ok(Ok(()));
+            }
+            let Some(step) = member.choose(&mut self.random) else {
+                member.send(Input::Tick);
+                continue;
+            };
+            self.note(format_args!("recovery: {step:?}"));
+            match member.step(step) {
+                Ok(news) if news.answers.is_empty() => self.take_notes(&news.notes),
+                Ok(news) => return Err(format!("answers nobody waits for: {:?}", news.answers)),
+                Err(_) if self.disk.has_crashed() => return Ok(Err(Death::Killed)),
+                Err(fatal) => return Ok(Err(Death::Stopped(fatal))),
+            }
+        }
+        Err(format!("the member does not serve after {STEPS_MAX} steps"))
+    }
+
+    /// Finds out which of the commands in flight have happened; the rest never will.
+    fn settle_in_flight(&mut self, member: &Member) -> Result<(), String> {
+        let sent = self.in_flight.len();
+        while checks::position(&member.view, &self.model).is_err() {
+            let Some(command) = self.in_flight.pop_front() else {
+                let found = checks::position(&member.view, &self.model);
+                return found
+                    .map_err(|error| format!("no part of {sent} commands in flight explains it: {error}"));
+            };
+            // Nobody was told, so any outcome is right.
+            let _ = self.model.apply(&command.request);
+        }
+        self.trace.note(format_args!("of {sent} commands in flight {} are lost", self.in_flight.len()));
+        self.in_flight.clear();
+        checks::everything(&member.view, &self.model)?;
+        self.watchers.resume(member)
+    }
+
+    /// Lets the member finish everything it has begun, all faults being gone.
+    pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
+        for _ in 0..STEPS_MAX {
+            let is_silent = member.choose(&mut self.random).is_none();
+            let is_answered = self.in_flight.is_empty() && self.compacting.is_empty();
+            if is_silent && is_answered && member.has_space() {
+                return Ok(member);
+            }
+            if is_silent {
+                member.send(Input::Tick);
+            }
+            if let Err(death) = self.step(&mut member)? {
+                drop(member);
+                self.bury(death)?;
+                member = self.boot()?;
+            }
+        }
+        Err(format!("not everything is answered after {STEPS_MAX} steps, or there is no space"))
+    }
+
+    /// Plants or lifts what the plan wants broken.
+    pub(super) fn break_something(&mut self) -> Result<(), String> {
+        if self.plan.kill == Kill::AtRandom && self.random.below(1000) < 10 {
+            let effects = if self.random.percent(40) { 0 } else { self.random.below(30) };
+            self.disk.crash_at_op(effects);
+            self.note(format_args!("power fails after {effects} effects"));
+        }
+        match self.plan.fault {
+            Fault::FullDisk if self.random.below(1000) < 6 => {
+                let spare =
+                    if self.random.percent(70) { 0 } else { self.random.below(self.plan.segment_bytes) };
+                let capacity = self.disk.used() + spare;
+                self.disk.set_capacity(Some(capacity));
+                self.starts_while_full = 0;
+                self.note(format_args!("the disk holds {capacity} bytes"));
+            }
+            Fault::FullDisk if self.random.below(1000) < 3 => {
+                self.disk.set_capacity(None);
+                self.note(format_args!("the disk holds whatever is written"));
+            }
+            Fault::FailedSync if self.random.below(1000) < 5 => self.fail_a_sync()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fail_a_sync(&mut self) -> Result<(), String> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for dir in [WAL_DIR, DATA_DIR] {
+            let names = self.disk.list(Path::new(dir));
+            // The disk may have lost power, or the directory may not be there yet.
+            files.extend(names.unwrap_or_default().iter().map(|name| Path::new(dir).join(name)));
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        let file = &files[self.random.index(files.len())];
+        self.disk
+            .fail_syncs(file)
+            .map_err(|error| format!("{} cannot be broken: {error}", file.display()))?;
+        self.is_sync_failing = true;
+        self.note(format_args!("syncs of {} fail", file.display()));
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! Clients that watch, over all restarts, and what they must be told.
+//!
+//! Each client has one stream with a few watches and knows of each where to go on. When the member dies the streams die with it; the client opens
+//! another one and asks for everything after the last revision it has seen.
+//!
+//! What is checked of each delivery: it goes on exactly where the last one ended, in order, whole revisions, nothing twice, nothing left out that the
+//! filters admit, the keys before as they were. Of a silent stream: that there is nothing left to tell. Of a watch cut off by a compaction: that it
+//! had missed something.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use store::{Delivery, Event, EventKind, Progress, Watch, WatchStream};
+
+use crate::member::{Member, Unheard};
+use crate::model::{Model, Told};
+use crate::random::Random;
+use crate::workload::{self, Horizon};
+
+/// Clients, and watches of a client at most.
+const CLIENTS: usize = 4;
+const WATCHES_MAX: usize = 4;
+
+/// All clients that watch.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    clients: Vec<Client>,
+    /// Events delivered so far.
+    pub(crate) events: u64,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    stream: Option<WatchStream>,
+    watches: BTreeMap<i64, Watched>,
+}
+
+/// A watch as its client knows it. Its `start_revision` is where it goes on: everything before was told.
+#[derive(Debug)]
+struct Watched {
+    watch: Watch,
+}
+
+impl Watchers {
+    pub(crate) fn new() -> Watchers {
+        Watchers { clients: (0..CLIENTS).map(|_| Client::default()).collect(), events: 0 }
+    }
+
+    /// The member has died.
+    pub(crate) fn disconnect(&mut self) {
+        for client in &mut self.clients {
+            client.stream = None;
+        }
+    }
+
+    /// The member is there again: every client goes on where it stopped.
+    pub(crate) fn resume(&mut self, member: &Member) -> Result<(), String> {
+        for client in &mut self.clients {
+            let before = std::mem::take(&mut client.watches);
+            for watched in before.into_values() {
+                client.create(member, watched.watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One client does something: begins or ends a watch, or reads from its stream.
+    pub(crate) fn turn(
+        &mut self,
+        random: &mut Random,
+        member: &Member,
+        model: &Model,
+    ) -> Result<String, String> {
+        let client = &mut self.clients[random.index(CLIENTS)];
+        match random.below(12) {
+            0 | 1 if client.watches.len() < WATCHES_MAX => {
+                let horizon = Horizon { revision: model.revision(), compacted: model.compacted() };
+                client.create(member, workload::watch(random, horizon))
+            }
+            2 if !client.watches.is_empty() && random.percent(30) => client.cancel(random),
+            _ => client.advance(model).map(|(line, events)| {
+                self.events += events;
+                line
+            }),
+        }
+    }
+
+    /// Every client reads until its stream is silent.
+    pub(crate) fn drain(&mut self, model: &Model) -> Result<(), String> {
+        for client in &mut self.clients {
+            // Each delivery tells of a revision or cuts a watch off, and looking at the rest takes a few turns more.
+            let turns_max = 100 + 20 * model.revision().unsigned_abs();
+            let mut turns = 0;
+            loop {
+                let (line, events) = client.advance(model)?;
+                self.events += events;
+                turns += 1;
+                if line == IDLE {
+                    break;
+                }
+                if turns > turns_max {
+                    return Err(format!("a stream is not silent after {turns} turns"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const IDLE: &str = "watch: silent";
+
+impl Client {
+    fn create(&mut self, member: &Member, mut watch: Watch) -> Result<String, String> {
+        let stream = self
+            .stream
+            .get_or_insert_with(|| member.watch_hub.stream(member.view.clone(), Arc::new(Unheard)));
+        watch.id = 0;
+        let created = match stream.create(watch.clone()) {
+            Ok(created) => created,
+            Err(refusal) if watch.range.is_empty() => return Ok(format!("watch: {}", refusal.text())),
+            Err(refusal) => return Err(format!("{watch:?} is refused: {}", refusal.text())),
+        };
+        if watch.start_revision == 0 {
+            watch.start_revision = created.revision + 1;
+        }
+        let line = format!("watch {} of {:?} from {}", created.id, watch.range, watch.start_revision);
+        self.watches.insert(created.id, Watched { watch });
+        Ok(line)
+    }
+
+    fn cancel(&mut self, random: &mut Random) -> Result<String, String> {
+        let (Some(stream), Some(&id)) =
+            (&mut self.stream, self.watches.keys().nth(random.index(self.watches.len())))
+        else {
+            return Ok(IDLE.into());
+        };
+        self.watches.remove(&id);
+        stream.cancel(id).map_or(Err(format!("watch {id} is not there to be cancelled")), |revision| {
+            Ok(format!("watch {id} cancelled at {revision}"))
+        })
+    }
+
+    /// Reads once; says what was read and how many events.
+    fn advance(&mut self, model: &Model) -> Result<(String, u64), String> {
+        let Some(stream) = &mut self.stream else { return Ok((IDLE.into(), 0)) };
+        match stream.advance().map_err(|error| format!("a watch cannot be read: {error}"))? {
+            Progress::Working => Ok(("watch: working".into(), 0)),
+            Progress::Idle => {
+                for (id, watched) in &self.watches {
+                    watched.check_silence(model).map_err(|e| format!("watch {id}: {e}"))?;
+                }
+                Ok((IDLE.into(), 0))
+            }
+            Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
+                let Some(watched) = self.watches.get_mut(&watch_id) else {
+                    return Err(format!("watch {watch_id} is told of revision {revision} but was cancelled"));
+                };
+                watched.check_events(&events, model).map_err(|e| format!("watch {watch_id}: {e}"))?;
+                let n = events.len() as u64;
+                Ok((format!("watch {watch_id}: {n} events up to revision {revision}"), n))
+            }
+            Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
+                let watched = self.watches.remove(&watch_id);
+                let Some(Watched { watch }) = watched else {
+                    return Err(format!("watch {watch_id} is cut off but was cancelled"));
+                };
+                if compact_revision != model.compacted() || watch.start_revision >= compact_revision {
+                    return Err(format!("{watch:?} is cut off at {compact_revision} without need"));
+                }
+                stream.cancel(watch_id);
+                Ok((format!("watch {watch_id}: compacted at {compact_revision}"), 0))
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Nothing is left to be told.
+    fn check_silence(&self, model: &Model) -> Result<(), String> {
+        let mut due = model.changes_from(self.watch.start_revision);
+        match due.find(|(_, told)| told.iter().any(|t| self.wants(t))) {
+            // What a compaction left of its own revision may be nothing.
+            Some((main, told)) if main == model.compacted() && self.wanted(&survivors(told)).is_empty() => {
+                Ok(())
+            }
+            Some((main, _)) => {
+                Err(format!("silent though revision {main} is due, the store being at {}", model.revision()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The events are those of the next revisions, whole.
+    fn check_events(&mut self, events: &[(Event, Option<Bytes>)], model: &Model) -> Result<(), String> {
+        let mut rest = events;
+        let mut due = model.changes_from(self.watch.start_revision);
+        let mut next = self.watch.start_revision;
+        while !rest.is_empty() {
+            let Some((main, told)) = due.next() else {
+                return Err(format!("told {} events too many: {:?}", rest.len(), rest[0]));
+            };
+            let all = self.wanted(&told.iter().collect::<Vec<_>>());
+            let kept = self.wanted(&survivors(told));
+            let taken = if begins_with(rest, &all) {
+                all
+            } else if main == model.compacted() && begins_with(rest, &kept) {
+                kept
+            } else {
+                return Err(format!("revision {main} has events {all:?}, but told are {rest:?}"));
+            };
+            let (of_this, others) = rest.split_at(taken.len());
+            for ((_, prev), told) in of_this.iter().zip(&taken) {
+                self.check_prev(prev.as_ref(), told, main, model)?;
+            }
+            (rest, next) = (others, main + 1);
+        }
+        self.watch.start_revision = next;
+        Ok(())
+    }
+
+    fn check_prev(&self, prev: Option<&Bytes>, told: &Told, main: i64, model: &Model) -> Result<(), String> {
+        let is_wanted = self.watch.prev_kv && !told.is_create && main > model.compacted();
+        let before = is_wanted.then(|| model.at(&told.key, main - 1)).flatten();
+        let before = before.map(|kv| Bytes::from(kv.encode_to_vec()));
+        if prev == before.as_ref() {
+            return Ok(());
+        }
+        Err(format!("{:?} was {before:?} before revision {main}, but told is {prev:?}", told.key))
+    }
+
+    fn wanted<'a>(&self, told: &[&'a Told]) -> Vec<&'a Told> {
+        told.iter().copied().filter(|t| self.wants(t)).collect()
+    }
+
+    fn wants(&self, told: &Told) -> bool {
+        let is_filtered = if told.is_delete { self.watch.no_delete } else { self.watch.no_put };
+        !is_filtered && self.watch.range.contains(&told.key)
+    }
+}
+
+/// What a compaction at their revision leaves of these changes: the last of each key.
+fn survivors(told: &[Told]) -> Vec<&Told> {
+    let is_last = |i: usize| told[i + 1..].iter().all(|later| later.key != told[i].key);
+    told.iter().enumerate().filter(|(i, _)| is_last(*i)).map(|(_, t)| t).collect()
+}
+
+fn begins_with(events: &[(Event, Option<Bytes>)], told: &[&Told]) -> bool {
+    let is_equal = |(event, _): &(Event, Option<Bytes>), told: &Told| {
+        let kind = match (told.is_delete, told.is_create) {
+            (true, _) => EventKind::Delete,
+            (false, true) => EventKind::Create,
+            (false, false) => EventKind::Update,
+        };
+        event.key == told.key && event.kind == kind && event.encoded == told.encoded
+    };
+    events.len() >= told.len() && events.iter().zip(told).all(|(event, told)| is_equal(event, told))
+}

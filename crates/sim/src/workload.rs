@@ -1,0 +1,249 @@
+//! What clients ask for, drawn at random.
+//!
+//! Keys are shaped as Kubernetes shapes them, but few, so that puts, deletes, ranges and compares meet each other all the time. Only requests that pass
+//! the checks of the API are made, since those behind it rely on them: no key is put twice in a transaction, no key both put and deleted on one level.
+
+use bytes::Bytes;
+use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use proto::etcdserverpb::request_op::Request as Op;
+use proto::etcdserverpb::{
+    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use store::{KeyRange, Request, Watch};
+
+use crate::random::Random;
+
+/// Prefixes of keys, with how many keys each has.
+const KINDS: [(&str, u64); 4] =
+    [("/registry/pods/default/p", 8), ("/registry/pods/system/p", 5), ("/registry/leases/n", 4), ("k", 3)];
+/// How deep transactions are nested at most.
+const DEPTH_MAX: u64 = 2;
+
+/// Where the store stands, as far as clients know.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Horizon {
+    /// The newest revision.
+    pub(crate) revision: i64,
+    /// The last compaction.
+    pub(crate) compacted: i64,
+}
+
+impl Horizon {
+    /// A revision that is most likely readable.
+    pub(crate) fn readable(self, random: &mut Random) -> i64 {
+        random.between(self.compacted.clamp(1, self.revision), self.revision)
+    }
+
+    /// A revision that may be anywhere.
+    fn any(self, random: &mut Random) -> i64 {
+        random.between((self.compacted - 3).max(0), self.revision + 2)
+    }
+}
+
+/// A command.
+pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64) -> Request {
+    match random.below(100) {
+        0..50 => {
+            let key = key(random);
+            Request::Put(put(random, key, value_len_max))
+        }
+        50..62 => Request::DeleteRange(delete(random)),
+        62..92 => Request::Txn(Txn { random, value_len_max, free: keys() }.shuffled().txn(0)),
+        _ => Request::Compact(compaction(random, horizon)),
+    }
+}
+
+/// A range.
+pub(crate) fn range(random: &mut Random, horizon: Horizon) -> RangeRequest {
+    let (key, range_end) = span(random);
+    let mut request = RangeRequest { key, range_end, ..RangeRequest::default() };
+    request.revision = match random.below(10) {
+        0..4 => 0,
+        4..9 => horizon.readable(random),
+        _ => horizon.any(random),
+    };
+    if random.percent(30) {
+        request.limit = random.between(-1, 6);
+    }
+    if random.percent(30) {
+        request.sort_order = random.between(0, 2) as i32;
+        request.sort_target = random.between(0, 4) as i32;
+    }
+    if random.percent(15) {
+        request.min_mod_revision = horizon.any(random);
+        request.max_create_revision = horizon.any(random);
+    }
+    if random.percent(10) {
+        request.max_mod_revision = horizon.any(random);
+        request.min_create_revision = horizon.any(random) / 2;
+    }
+    request.keys_only = random.percent(15);
+    request.count_only = random.percent(10);
+    request
+}
+
+/// A transaction of ranges only.
+pub(crate) fn read_only_txn(random: &mut Random, horizon: Horizon) -> TxnRequest {
+    let mut ranges = |n| (0..n).map(|_| op(Op::RequestRange(range(random, horizon)))).collect();
+    let (success, failure) = (ranges(2), ranges(1));
+    TxnRequest { compare: vec![compare(random)], success, failure }
+}
+
+/// A watch that begins before, at or after `horizon`.
+pub(crate) fn watch(random: &mut Random, horizon: Horizon) -> Watch {
+    let (key, range_end) = span(random);
+    Watch {
+        id: 0,
+        range: KeyRange::new(key, range_end),
+        start_revision: match random.below(4) {
+            0 => 0,
+            1 => horizon.revision + random.between(1, 9),
+            2 => horizon.any(random),
+            _ => horizon.readable(random),
+        },
+        no_put: random.percent(10),
+        no_delete: random.percent(10),
+        prev_kv: random.percent(40),
+    }
+}
+
+fn keys() -> Vec<Bytes> {
+    let of_kind = |(prefix, n)| (0..n).map(move |i| Bytes::from(format!("{prefix}{i}")));
+    KINDS.into_iter().flat_map(of_kind).collect()
+}
+
+fn key(random: &mut Random) -> Bytes {
+    let (prefix, n) = KINDS[random.index(KINDS.len())];
+    format!("{prefix}{}", random.below(n)).into()
+}
+
+/// A key and a range end: one key, a prefix, some neighbours, a tail, or all.
+fn span(random: &mut Random) -> (Bytes, Bytes) {
+    match random.below(10) {
+        0..3 => (key(random), Bytes::new()),
+        3..5 => {
+            let prefix = KINDS[random.index(KINDS.len())].0;
+            let (last, front) = prefix.as_bytes().split_last().expect("a prefix is not empty");
+            (prefix.into(), [front, &[last + 1]].concat().into())
+        }
+        5..7 => (key(random), key(random)),
+        7 => (key(random), Bytes::from_static(b"\0")),
+        _ => (Bytes::from_static(b"\0"), Bytes::from_static(b"\0")),
+    }
+}
+
+fn put(random: &mut Random, key: Bytes, value_len_max: u64) -> PutRequest {
+    let ignore_value = random.percent(8);
+    PutRequest {
+        key,
+        value: if ignore_value { Bytes::new() } else { value(random, value_len_max) },
+        prev_kv: random.percent(30),
+        ignore_value,
+        ignore_lease: random.percent(4),
+        lease: if random.percent(1) { 7 } else { 0 },
+    }
+}
+
+fn value(random: &mut Random, len_max: u64) -> Bytes {
+    let len = if random.percent(80) { random.below(24) } else { random.below(len_max) };
+    let letter = b'a' + random.below(26) as u8;
+    vec![letter; len as usize].into()
+}
+
+fn delete(random: &mut Random) -> DeleteRangeRequest {
+    let (key, range_end) = match random.percent(70) {
+        true => (key(random), Bytes::new()),
+        false => span(random),
+    };
+    DeleteRangeRequest { key, range_end, prev_kv: random.percent(30) }
+}
+
+fn compaction(random: &mut Random, horizon: Horizon) -> CompactionRequest {
+    let revision = match random.percent(85) {
+        true => horizon.readable(random),
+        false => horizon.any(random),
+    };
+    CompactionRequest { revision, physical: random.percent(40) }
+}
+
+fn compare(random: &mut Random) -> Compare {
+    let (key, range_end) = if random.percent(80) { (key(random), Bytes::new()) } else { span(random) };
+    let number = random.between(0, 3);
+    let (target, operand) = match random.below(5) {
+        0 => (CompareTarget::Version, TargetUnion::Version(number)),
+        1 => (CompareTarget::Create, TargetUnion::CreateRevision(number * 7)),
+        2 => (CompareTarget::Mod, TargetUnion::ModRevision(number * 9)),
+        3 => (CompareTarget::Value, TargetUnion::Value(value(random, 3))),
+        _ => (CompareTarget::Lease, TargetUnion::Lease(0)),
+    };
+    let results =
+        [CompareResult::Equal, CompareResult::Greater, CompareResult::Less, CompareResult::NotEqual];
+    Compare {
+        result: results[random.index(results.len())] as i32,
+        target: target as i32,
+        key,
+        range_end,
+        target_union: Some(operand),
+    }
+}
+
+fn op(request: Op) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+/// A transaction being drawn, with the keys that it has not changed yet.
+struct Txn<'a> {
+    random: &'a mut Random,
+    value_len_max: u64,
+    free: Vec<Bytes>,
+}
+
+impl Txn<'_> {
+    fn shuffled(mut self) -> Self {
+        for i in (1..self.free.len()).rev() {
+            self.free.swap(i, self.random.index(i + 1));
+        }
+        self
+    }
+
+    fn txn(&mut self, depth: u64) -> TxnRequest {
+        let compare = (0..self.random.below(3)).map(|_| compare(self.random)).collect();
+        TxnRequest { compare, success: self.ops(depth), failure: self.ops(depth) }
+    }
+
+    fn ops(&mut self, depth: u64) -> Vec<RequestOp> {
+        (0..self.random.below(4)).flat_map(|_| self.op(depth)).collect()
+    }
+
+    fn op(&mut self, depth: u64) -> Vec<RequestOp> {
+        let Some(key) = self.free.pop() else { return Vec::new() };
+        match self.random.below(10) {
+            0..5 => vec![op(Op::RequestPut(put(self.random, key, self.value_len_max)))],
+            5 | 6 => vec![op(Op::RequestDeleteRange(self.point_delete(key)))],
+            7 => vec![op(Op::RequestRange(self.range()))],
+            8 if depth < DEPTH_MAX => vec![op(Op::RequestTxn(self.txn(depth + 1)))],
+            _ if depth < DEPTH_MAX => self.put_then_delete(key),
+            _ => Vec::new(),
+        }
+    }
+
+    /// One key changed twice in one transaction: etcd lets that pass only in two nested ones, the put first.
+    fn put_then_delete(&mut self, key: Bytes) -> Vec<RequestOp> {
+        let nested = |request| {
+            let txn = TxnRequest { success: vec![op(request)], ..TxnRequest::default() };
+            op(Op::RequestTxn(txn))
+        };
+        let put = PutRequest { key: key.clone(), value: value(self.random, 24), ..PutRequest::default() };
+        let delete = self.point_delete(key);
+        vec![nested(Op::RequestPut(put)), nested(Op::RequestDeleteRange(delete))]
+    }
+
+    fn point_delete(&mut self, key: Bytes) -> DeleteRangeRequest {
+        DeleteRangeRequest { key, range_end: Bytes::new(), prev_kv: self.random.percent(40) }
+    }
+
+    fn range(&mut self) -> RangeRequest {
+        let (key, range_end) = span(self.random);
+        RangeRequest { key, range_end, limit: self.random.between(0, 4), ..RangeRequest::default() }
+    }
+}
