@@ -305,7 +305,7 @@ impl<W> Node<W> {
         let is_alone = self.applied.conf_state.voters == [status.id];
         if is_alone && status.role == Role::Follower && status.commit == self.applied.index {
             self.raft.campaign();
-            return true;
+            return self.raft.status().role != Role::Follower;
         }
         let leads = status.role == Role::Leader && self.applied.term == status.term;
         if !leads || self.introduced_in == status.term {
