@@ -1,3 +1,5 @@
+//! The log against a plain model, and its bounds.
+
 use proptest::prelude::*;
 use proto::raftpb::HardState;
 

@@ -1,3 +1,5 @@
+//! Rules of one member that no script shows.
+
 use bytes::Bytes;
 use proto::raftpb::{ConfChangeType, ConfState, Entry, EntryType};
 
