@@ -69,14 +69,19 @@ impl Calls {
         }
     }
 
+    /// Serves a stream of watches until the client goes or the server stops. That the client has nothing more to
+    /// say does not end it.
     async fn watch(&self, call: Call) -> Code {
-        let (requests, responses) = call.split();
+        let (mut requests, mut responses) = call.split();
+        let mut session = self.api.watch();
         let mut stopping = self.stopping.clone();
-        let session = self.api.watch();
-        tokio::select! {
-            code = serve_watch(session, requests, responses) => code,
-            _ = stopping.wait_for(|is_stopping| *is_stopping) => Code::Unavailable,
-        }
+        let outcome = tokio::select! {
+            outcome = exchange(&mut session, &mut requests, &mut responses) => outcome,
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => Err(status(&Error::Stopped)),
+        };
+        let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
+        responses.finish(outcome);
+        code
     }
 }
 
@@ -114,18 +119,6 @@ where
     };
     let code = answer.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
     call.reply(answer.map(|encoded| Body::from_chunks(&encoded.chunks)));
-    code
-}
-
-/// Serves a stream of watches until the client goes. That the client has nothing more to say does not end it.
-async fn serve_watch(
-    mut session: WatchSession<'_>,
-    mut requests: Requests,
-    mut responses: Responses,
-) -> Code {
-    let outcome = exchange(&mut session, &mut requests, &mut responses).await;
-    let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
-    responses.finish(outcome);
     code
 }
 
@@ -194,7 +187,6 @@ fn status(error: &Error) -> Status {
             Refusal::Compacted | Refusal::FutureRevision => Code::OutOfRange,
             Refusal::NoSpace => Code::ResourceExhausted,
             Refusal::LeaseNotFound => Code::NotFound,
-            Refusal::Corrupt => Code::DataLoss,
         },
         Error::RequestTooLarge => Code::InvalidArgument,
         Error::TooManyRequests => Code::Unknown,

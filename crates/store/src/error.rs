@@ -27,8 +27,6 @@ pub enum Refusal {
     NoSpace,
     /// The lease named by a put does not exist.
     LeaseNotFound,
-    /// A member found its data to differ from its peers'.
-    Corrupt,
 }
 
 impl Refusal {
@@ -46,7 +44,6 @@ impl Refusal {
             Refusal::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
             Refusal::NoSpace => "etcdserver: mvcc: database space exceeded",
             Refusal::LeaseNotFound => "etcdserver: requested lease not found",
-            Refusal::Corrupt => "etcdserver: corrupt cluster",
         }
     }
 }
