@@ -289,8 +289,10 @@ impl<W> Node<W> {
 
     /// What the operator hears of an applied command.
     fn note_applied(&mut self, request: &Request, output: &mut Output<W>) {
+        // Without a leader, it is replayed from the log: the member was known to the cluster, but cannot serve yet.
+        let is_first = self.leader != 0 && !self.is_published;
         match request {
-            Request::SetMemberAttributes(r) if r.member_id == self.config.member.id && !self.is_published => {
+            Request::SetMemberAttributes(r) if r.member_id == self.config.member.id && is_first => {
                 self.is_published = true;
                 output.notes.push(Note::Published);
             }
