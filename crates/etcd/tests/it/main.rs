@@ -1,0 +1,12 @@
+//! The built server as its users meet it: a process with a data directory, sockets, and a disk that may be full.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod client;
+mod crash;
+mod full_disk;
+mod ledger;
+mod server;
+mod startup;
+mod watcher;
+mod workload;

@@ -1,0 +1,145 @@
+//! The built server as a child process.
+//!
+//! Each has its data directory from the test and a port from the system. A test waits for lines of its log, never for time to pass. A child that is
+//! dropped is killed, so that a failing test leaves nothing behind.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a test waits for a line of the log, or for the end of a process, before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that takes clients.
+pub(crate) struct Server {
+    process: Process,
+    /// Where it takes them.
+    pub(crate) address: SocketAddr,
+    /// From its start until it was ready.
+    pub(crate) start_time: Duration,
+}
+
+impl Server {
+    /// Starts a server on `data_dir` and waits until it takes clients.
+    pub(crate) fn start(data_dir: &Path) -> Server {
+        Server::start_with(data_dir, &[])
+    }
+
+    /// Like [`Server::start`], with more flags.
+    pub(crate) fn start_with(data_dir: &Path, flags: &[&str]) -> Server {
+        let started_at = Instant::now();
+        let mut process = Process::spawn(&own_flags(data_dir, "127.0.0.1:0", flags));
+        let line = process.wait_for("serving client traffic");
+        let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
+        process.wait_for("ready to serve client requests");
+        Server { process, address, start_time: started_at.elapsed() }
+    }
+
+    /// The number of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+
+    /// Waits for a line of the log that contains `text`.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        self.process.wait_for(text);
+    }
+
+    /// Ends the process at once, as a crash would: it gets to do nothing more.
+    pub(crate) fn kill(mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Asks the process to stop and waits until it has.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.process.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        self.process.wait_for("closed etcd server");
+        self.process.child.wait().unwrap()
+    }
+
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.child.try_wait().unwrap().is_some()
+    }
+}
+
+/// What a server that refuses to start has to say.
+pub(crate) struct Refusal {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// All it wrote to standard error.
+    pub(crate) log: String,
+}
+
+/// Starts a server that is expected to refuse `data_dir` or `address`.
+pub(crate) fn start_in_vain(data_dir: &Path, address: &str) -> Refusal {
+    let mut process = Process::spawn(&own_flags(data_dir, address, &[]));
+    let log = process.lines_to_the_end();
+    let code = process.child.wait().unwrap().code().expect("it was not killed");
+    Refusal { code, log }
+}
+
+fn own_flags(data_dir: &Path, address: &str, more: &[&str]) -> Vec<String> {
+    let data_dir = data_dir.to_str().unwrap();
+    let url = format!("http://{address}");
+    let own = ["--data-dir", data_dir, "--listen-client-urls", &url, "--advertise-client-urls", &url];
+    own.iter().chain(more).map(|&flag| flag.to_owned()).collect()
+}
+
+/// A child and the lines of its log.
+struct Process {
+    child: Child,
+    log: Receiver<String>,
+}
+
+impl Process {
+    fn spawn(flags: &[String]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_etcd"));
+        let mut child = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
+        let (sender, log) = channel();
+        thread::spawn(move || {
+            let lines = stderr.lines().map_while(Result::ok);
+            // Read to the end even when nobody listens any more: a full pipe is another test.
+            lines.for_each(|line| drop(sender.send(line)));
+        });
+        Process { child, log }
+    }
+
+    fn wait_for(&mut self, text: &str) -> serde_json::Value {
+        let mut seen = String::new();
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?} in:\n{seen}"));
+            if line.contains(text) {
+                return serde_json::from_str(&line).unwrap();
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    fn lines_to_the_end(&mut self) -> String {
+        let mut seen = String::new();
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        seen
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
