@@ -1,0 +1,97 @@
+//! What a member does for itself: compactions carried through, checkpoints, files released.
+
+use std::path::Path;
+
+use disk::{Disk, SimDisk, checkpoint};
+use node::{Config, Job, Note};
+
+use crate::member::{DATA_DIR, Member, WAL_DIR, compact, config, open_log, put, revision};
+
+#[test]
+fn a_compaction_is_answered_at_once_but_a_physical_one_only_after_trimming() {
+    let mut member = Member::lead(&SimDisk::new(1), config());
+    for _ in 0..4 {
+        member.apply(put("k", "v")).unwrap();
+    }
+    let marked = member.propose(compact(3, false));
+    member.write_log().unwrap();
+    assert_eq!(revision(member.answer(marked)), Some(5));
+    let physical = member.propose(compact(4, true));
+    member.write_log().unwrap();
+    assert!(member.answer(physical).is_none(), "the first compaction is being hashed");
+    assert!(member.jobs.iter().any(|job| matches!(job, Job::HashCompaction(_))));
+    member.settle().unwrap();
+    assert_eq!(revision(member.answer(physical)), Some(5));
+    let compacted = |revision| Note::Compacted { revision };
+    assert!(member.notes.ends_with(&[compacted(3), compacted(4)]));
+}
+
+#[test]
+fn a_checkpoint_is_made_when_due_and_the_log_before_it_released() {
+    let disk = SimDisk::new(1);
+    let few = || Config { checkpoint_entries: 50, checkpoint_ticks: 2, ..config() };
+    let mut member = Member::lead(&disk, few());
+    for _ in 0..100 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    assert!(checkpoint::load(&disk, Path::new(DATA_DIR)).unwrap().is_none(), "it is not due before its time");
+    let files = log_files(&disk);
+    assert!(files > 3);
+    member.tick(3).unwrap();
+    let saved = checkpoint::load(&disk, Path::new(DATA_DIR)).unwrap().unwrap();
+    assert_eq!(saved.applied_index, member.node.published().applied());
+    assert_eq!((saved.revision, saved.members.len()), (101, 1));
+    assert!(member.notes.contains(&Note::Checkpoint { index: saved.applied_index }));
+    assert!(log_files(&disk) < files, "the log before it is not needed");
+
+    disk.crash();
+    let member = Member::lead(&disk, Config { first_request_id: 1000, ..few() });
+    assert_eq!(member.node.view().revision(), 101);
+}
+
+#[test]
+fn a_checkpoint_is_made_early_if_the_log_grows_long() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, Config { checkpoint_bytes: 50_000, ..config() });
+    for _ in 0..30 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    assert!(checkpoint::load(&disk, Path::new(DATA_DIR)).unwrap().is_some());
+}
+
+#[test]
+fn what_compaction_frees_is_given_back() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, Config { checkpoint_entries: 50, checkpoint_ticks: 1, ..config() });
+    for _ in 0..300 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    member.tick(2).unwrap();
+    let before = member.node.published().size_bytes();
+    member.apply(compact(300, true)).unwrap();
+    // Files leave with a checkpoint that does not list them.
+    for _ in 0..120 {
+        member.apply(put("k", "v")).unwrap();
+    }
+    member.tick(4).unwrap();
+    let after = member.node.published().size_bytes();
+    assert!(after * 3 < before, "{before} bytes before, {after} after");
+    assert_eq!(member.keys(), 1);
+}
+
+#[test]
+fn a_member_that_was_never_checkpointed_keeps_its_whole_log() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for _ in 0..100 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    disk.crash();
+    let (_, recovered) = open_log(&disk);
+    assert_eq!(recovered.entries[0].index, 1);
+}
+
+fn log_files(disk: &SimDisk) -> usize {
+    let names = disk.list(Path::new(WAL_DIR)).unwrap();
+    names.iter().filter(|name| name.ends_with(".wal")).count()
+}

@@ -1,0 +1,10 @@
+//! One member on a simulated disk, driven by hand: what it writes, answers, refuses and does for itself.
+
+#![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
+
+mod chores;
+mod fatal;
+mod member;
+mod requests;
+mod space;
+mod starting;

@@ -1,0 +1,59 @@
+//! A full disk: what takes space is refused, everything else goes on, and service resumes by itself.
+
+use disk::SimDisk;
+use node::Note;
+use store::Refusal;
+
+use crate::member::{Member, config, delete, put, refusal, revision};
+
+/// Puts until even the shortest value is refused; returns how often it was not.
+fn fill(member: &mut Member) -> i64 {
+    let mut done = 0;
+    for len in [1000, 1] {
+        loop {
+            let answer = member.apply(put("k", vec![0; len])).unwrap();
+            if let Some(refusal) = refusal(&answer) {
+                assert_eq!(refusal, Refusal::NoSpace);
+                break;
+            }
+            done += 1;
+            assert_eq!(revision(Some(answer)), Some(done + 1));
+            assert!(done < 10_000, "the disk does not fill");
+        }
+    }
+    done
+}
+
+#[test]
+fn puts_are_refused_deletes_and_reads_are_not_and_all_resumes_with_room() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    disk.set_capacity(Some(disk.used() + (1 << 17)));
+    let done = fill(&mut member);
+    assert!(done > 10);
+    assert!(member.notes.contains(&Note::Space { is_left: false }));
+
+    assert_eq!(revision(Some(member.apply(delete("k")).unwrap())), Some(done + 2));
+    member.tick(10).unwrap();
+    let answer = member.apply(put("k", vec![0; 1000])).unwrap();
+    assert_eq!(refusal(&answer), Some(Refusal::NoSpace), "trying again does not help while the disk is full");
+
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    assert!(member.notes.contains(&Note::Space { is_left: true }));
+    assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 3));
+}
+
+#[test]
+fn a_member_on_a_full_disk_starts_and_has_lost_nothing() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    disk.set_capacity(Some(disk.used() + (1 << 17)));
+    let done = fill(&mut member);
+    disk.crash();
+    let mut member = Member::lead(&disk, node::Config { first_request_id: 10_000, ..config() });
+    assert_eq!(member.node.view().revision(), done + 1);
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 2));
+}

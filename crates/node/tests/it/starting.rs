@@ -1,0 +1,117 @@
+//! How a member comes up: new, again, and after every crash in between.
+
+use disk::SimDisk;
+use node::{Config, Note};
+use proto::member_json;
+use proto::raftpb::EntryType;
+
+use crate::member::{ID, Member, conf_change, config, info, open_log, put, revision};
+
+#[test]
+fn a_new_member_writes_one_configuration_change_for_each_initial_member() {
+    let disk = SimDisk::new(1);
+    let initial_members = vec![info(3), info(ID), info(9)];
+    drop(Member::start(&disk, Config { initial_members, ..config() }).unwrap());
+    disk.crash();
+    let (_, recovered) = open_log(&disk);
+    assert_eq!((recovered.hard_state.term, recovered.hard_state.commit), (1, 3));
+    assert_eq!((recovered.metadata.member_id, recovered.metadata.cluster_id), (ID, 99));
+    for (entry, id) in recovered.entries.iter().zip([3, ID, 9]) {
+        assert_eq!((entry.term, entry.r#type()), (1, EntryType::EntryConfChange));
+        let change = conf_change(&entry.data);
+        let member = member_json::decode(&change.context).unwrap();
+        assert_eq!((change.node_id, member.id, member.peer_ur_ls), (id, id, info(id).peer_ur_ls));
+        assert!(member.client_ur_ls.is_empty(), "a member names its client URLs itself, once it serves them");
+    }
+    assert_eq!(recovered.entries.len(), 3);
+}
+
+#[test]
+fn a_lone_member_leads_without_waiting_for_a_tick_and_makes_itself_known() {
+    let mut member = Member::start(&SimDisk::new(1), config()).unwrap();
+    member.settle().unwrap();
+    assert!(!member.is_restart);
+    let told = [Note::Leader { id: ID, term: 2 }, Note::Published, Note::ClusterVersion("3.7.0".to_owned())];
+    assert_eq!(member.notes, told);
+    let published = member.node.published();
+    assert_eq!((published.leader(), published.term(), published.reads_at_once()), (ID, 2, true));
+    assert_eq!(published.control().member(ID), Some(&info(ID)));
+    assert_eq!(published.applied(), published.committed());
+}
+
+#[test]
+fn a_member_of_three_waits_for_the_others() {
+    let initial_members = vec![info(3), info(ID), info(9)];
+    let mut member = Member::start(&SimDisk::new(1), Config { initial_members, ..config() }).unwrap();
+    member.tick(5).unwrap();
+    let published = member.node.published();
+    assert_eq!((published.leader(), published.reads_at_once()), (0, false));
+    assert_eq!(published.control().members().count(), 3);
+}
+
+#[test]
+fn a_restart_replays_the_log() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for i in 0..10 {
+        let answer = member.apply(put(&format!("k{i}"), "v")).unwrap();
+        assert_eq!(revision(Some(answer)), Some(i + 2));
+    }
+    disk.crash();
+    let mut member = Member::lead(&disk, Config { first_request_id: 1000, ..config() });
+    assert!(member.is_restart);
+    assert_eq!((member.keys(), member.node.view().revision()), (10, 11));
+    assert_eq!(revision(Some(member.apply(put("k0", "w")).unwrap())), Some(12));
+    assert!(!member.notes.contains(&Note::ClusterVersion(String::new())), "it is decided once");
+}
+
+#[test]
+fn a_start_cut_short_anywhere_is_made_good_by_the_next() {
+    for n in 0.. {
+        let disk = SimDisk::new(n);
+        disk.crash_at_op(n);
+        let is_complete = Member::start(&disk, config()).and_then(|mut m| m.settle()).is_ok();
+        assert!(is_complete || disk.has_crashed());
+        disk.crash();
+        let mut member = Member::lead(&disk, config());
+        assert_eq!(member.node.published().control().members().count(), 1);
+        assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(2), "after effect {n}");
+        if is_complete {
+            assert!(n > 10, "the start had effects to cut");
+            return;
+        }
+    }
+}
+
+#[test]
+fn what_was_answered_survives_a_crash_at_any_effect() {
+    // Every checkpoint, reclaiming and spare file of this short life is cut once.
+    let config = || Config { checkpoint_entries: 4, checkpoint_ticks: 1, catchup_entries: 2, ..config() };
+    for n in (0..).step_by(3) {
+        let disk = SimDisk::new(n);
+        let mut member = Member::lead(&disk, config());
+        disk.crash_at_op(n);
+        let answered = live(&mut member);
+        let is_complete = !disk.has_crashed();
+        disk.crash();
+        let member = Member::lead(&disk, Config { first_request_id: 1000, ..config() });
+        let kept = member.node.view().revision() - 1;
+        assert!(kept >= answered, "after effect {n}: {answered} answered, {kept} kept");
+        if is_complete {
+            assert_eq!(answered, 24);
+            return;
+        }
+    }
+}
+
+/// Puts until the disk fails; returns how many were answered.
+fn live(member: &mut Member) -> i64 {
+    for i in 0..24 {
+        let Ok(answer) = member.apply(put(&format!("k{}", i % 3), vec![0; 6000])) else { return i };
+        assert_eq!(revision(Some(answer)), Some(i + 2));
+        if member.tick(1).is_err() {
+            return i + 1;
+        }
+    }
+    24
+}
