@@ -163,6 +163,8 @@ impl Chores {
         if self.is_checkpoint_due(applied.index) {
             self.begin_checkpoint(store, applied, output);
         }
+        // First the step: a compaction that it finishes makes way for the next one, and for reclaiming.
+        let compacted = self.step(store);
         if let Some(job) = store.compaction_hash_job() {
             output.jobs.push(Job::HashCompaction(job));
         }
@@ -173,7 +175,6 @@ impl Chores {
                 output.jobs.push(Job::Reclaim(job));
             }
         }
-        let compacted = self.step(store);
         output.is_busy |= store.can_trim() || store.can_relocate();
         compacted
     }
