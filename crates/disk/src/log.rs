@@ -290,7 +290,8 @@ impl RevisionLog {
     /// a crash would need what it names, so that stays.
     pub fn release(&mut self, durable: &[checkpointpb::Segment]) -> Removal {
         let is_listed = |id: u32| durable.iter().any(|listed| listed.id == u64::from(id));
-        let segments = self.retired.extract_if(.., |segment| !is_listed(segment.id())).collect();
+        let is_needed = |id: u32| is_listed(id) && !crate::seeded_bug!("listed-segment-removed");
+        let segments = self.retired.extract_if(.., |segment| !is_needed(segment.id())).collect();
         Removal { disk: self.disk.clone(), segments }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! What is simulated and what is not stands in `docs/simulator.md`.
 
+pub mod bugs;
 mod checks;
 mod member;
 mod model;

@@ -7,7 +7,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use args::{Args, Work};
+use sim::bugs::{self, BUGS, Bug};
 use sim::{Failure, Kill, Plan, Report, simulate};
+
+/// Seeds within which a seeded bug must be found.
+const SEEDS_A_BUG: u64 = 20_000;
 
 fn main() -> ExitCode {
     match Args::parse(std::env::args().skip(1)).and_then(|args| run(&args)) {
@@ -20,6 +24,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), String> {
+    bugs::switch_on(args.bug.as_deref())?;
     let start = Instant::now();
     let mut total = Total::default();
     match &args.work {
@@ -30,10 +35,34 @@ fn run(args: &Args) -> Result<(), String> {
                 .take_while(|_| Instant::now() < end)
                 .try_for_each(|seed| run_seed(args, seed, &mut total))?;
         }
-        Work::Bugs => return Err("there are no seeded bugs in this build".into()),
+        Work::Bugs => return find_bugs(args),
     }
     total.print(start.elapsed());
     Ok(())
+}
+
+/// Switches on one bug after the other and runs seeds until it is found.
+fn find_bugs(args: &Args) -> Result<(), String> {
+    panic::set_hook(Box::new(|_| {}));
+    println!("{:<34} {:>6} {:>9}  shows as", "bug", "seed", "time");
+    let missed = BUGS.iter().map(|bug| find(args, bug)).collect::<Result<Vec<_>, _>>()?;
+    let missed: Vec<_> = missed.into_iter().flatten().collect();
+    if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
+}
+
+/// Returns the name of the bug if it is not found.
+fn find(args: &Args, bug: &Bug) -> Result<Option<&'static str>, String> {
+    bugs::switch_on(Some(bug.name))?;
+    let start = Instant::now();
+    for seed in 0..SEEDS_A_BUG {
+        if let Err(failure) = try_plan(&args.plan(seed)) {
+            let what: String = failure.what.chars().take(90).collect();
+            println!("{:<34} {seed:>6} {:>7.2} s  {what}", bug.name, start.elapsed().as_secs_f64());
+            return Ok(None);
+        }
+    }
+    println!("{:<34} not found: {}", bug.name, bug.what);
+    Ok(Some(bug.name))
 }
 
 /// Runs a seed, or each run of its sweep.
@@ -49,6 +78,9 @@ fn run_seed(args: &Args, seed: u64, total: &mut Total) -> Result<(), String> {
 }
 
 fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, String> {
+    // Where a panic aborts, this is all that is heard of it.
+    let again = args.repeat(plan);
+    panic::set_hook(Box::new(move |info| eprintln!("{info}\nagain: {again}")));
     let report = try_plan(plan).map_err(|failure| {
         let lines = failure.trace.join("\n");
         format!("{lines}\n{plan:?}\nseed {}: {}\nagain: {}", plan.seed, failure.what, args.repeat(plan))
@@ -57,12 +89,14 @@ fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, Strin
     Ok(report)
 }
 
-/// A panic is a failure too, where the build unwinds; where it aborts, the seed is on the last line.
+/// A panic is a failure too, where the build unwinds.
 fn try_plan(plan: &Plan) -> Result<Report, Failure> {
-    let seed = plan.seed;
-    panic::set_hook(Box::new(move |info| eprintln!("sim: seed {seed}: {info}")));
     let run = panic::catch_unwind(AssertUnwindSafe(|| simulate(plan)));
-    run.unwrap_or_else(|_| Err(Failure { what: "it panicked".into(), trace: Vec::new() }))
+    run.unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Err(Failure { what: format!("panic: {message}"), trace: Vec::new() })
+    })
 }
 
 /// Sums over all runs.

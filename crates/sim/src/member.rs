@@ -121,21 +121,22 @@ impl Member {
     }
 
     /// A step that there is something to do for, or none.
-    pub(crate) fn choose(&self, random: &mut Random) -> Option<Step> {
+    pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
         if !self.inbox.is_empty() || self.is_busy {
-            steps.push(Step::Node(1 + random.index(8)));
+            steps.push((Plan::USUAL_PACE, Step::Node(1 + random.index(8))));
         }
         if !self.log.is_empty() {
-            steps.push(Step::Write);
+            steps.push((Plan::USUAL_PACE, Step::Write));
         }
         if self.is_report_due {
-            steps.push(Step::Sync);
+            steps.push((Plan::USUAL_PACE, Step::Sync));
         }
         if !self.jobs.is_empty() {
-            steps.extend(self.jobs.keys().nth(random.index(self.jobs.len())).map(|id| Step::Job(*id)));
+            let job = self.jobs.keys().nth(random.index(self.jobs.len()));
+            steps.extend(job.map(|id| (plan.job_pace, Step::Job(*id))));
         }
-        if steps.is_empty() { None } else { Some(steps[random.index(steps.len())]) }
+        if steps.is_empty() { None } else { Some(random.weighted(&steps)) }
     }
 
     /// Does one step.
@@ -185,6 +186,7 @@ impl Member {
             Some(Job::HashCompaction(_)) => "hash a compaction",
             Some(Job::Reclaim(_)) => "reclaim",
             Some(Job::Remove(_)) => "remove segments",
+            Some(_) => "something else",
             None => "nothing",
         }
     }

@@ -51,9 +51,14 @@ pub struct Plan {
     pub catchup_entries: u64,
     /// Bytes of the longest value.
     pub value_len_max: u64,
+    /// How often a job goes on, where the node and the log writer each do [`Plan::USUAL_PACE`] times as often.
+    pub job_pace: u64,
 }
 
 impl Plan {
+    /// The pace of the node and of the log writer.
+    pub(crate) const USUAL_PACE: u64 = 8;
+
     /// The plan of a seed: mostly kills at random on a sound disk, small files of many sizes.
     pub fn new(seed: u64) -> Plan {
         let fault = Random::new(seed ^ FAULT_SALT).weighted(&[
@@ -81,6 +86,7 @@ impl Plan {
             checkpoint_bytes: 512 << random.below(5),
             catchup_entries: random.weighted(&[(2, 0), (1, 3), (1, 40)]),
             value_len_max: segment_bytes / random.weighted(&[(4, 128), (2, 64), (1, 32)]),
+            job_pace: random.weighted(&[(1, 1), (1, 3), (2, 8), (1, 24)]),
         }
     }
 

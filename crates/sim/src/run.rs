@@ -70,6 +70,7 @@ struct Run<'a> {
     compacting: BTreeMap<Ticket, i64>,
     next_ticket: Ticket,
     lives: u64,
+    is_full: bool,
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
     is_sync_failing: bool,
@@ -93,6 +94,7 @@ impl<'a> Run<'a> {
             compacting: BTreeMap::new(),
             next_ticket: 1,
             lives: 0,
+            is_full: false,
             starts_while_full: 0,
             is_sync_failing: false,
             was_short_of_files: false,
@@ -119,7 +121,7 @@ impl<'a> Run<'a> {
                 member = self.bury(death).and_then(|()| self.boot())?;
             }
         }
-        self.disk.set_capacity(None);
+        self.lift_capacity();
         member = self.settle(member)?;
         self.watchers.drain(&self.model)?;
         if self.plan.kill == Kill::AtRandom {
@@ -166,7 +168,7 @@ impl<'a> Run<'a> {
 
     /// One step of the member.
     fn step(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
-        let Some(step) = member.choose(&mut self.random) else { return Ok(Ok(())) };
+        let Some(step) = member.choose(&mut self.random, self.plan) else { return Ok(Ok(())) };
         match step {
             Step::Job(id) => self.trace.note(format_args!("job: {}", member.job_name(id))),
             step => self.trace.note(format_args!("{step:?}")),

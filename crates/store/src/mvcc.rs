@@ -185,6 +185,9 @@ impl Mvcc {
         let state = self.shared.read();
         checkpoint.revision = state.revision;
         checkpoint.compact_revision = state.compact_revision;
+        if disk::seeded_bug!("compaction-not-in-checkpoint") {
+            checkpoint.compact_revision = -1;
+        }
         checkpoint.segments = self.log.segments();
     }
 }

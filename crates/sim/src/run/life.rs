@@ -27,7 +27,7 @@ impl Run<'_> {
             // Every start writes to the log, so a full disk does not bear any number of them.
             self.starts_while_full += 1;
             if self.starts_while_full > STARTS_WHILE_FULL_MAX {
-                self.disk.set_capacity(None);
+                self.lift_capacity();
             }
             if self.plan.kill == Kill::AtRandom && self.random.percent(25) {
                 self.disk.crash_at_op(self.random.below(40));
@@ -39,7 +39,7 @@ impl Run<'_> {
                 {
                     // What the log holds may need more room than it took before; the operator makes some.
                     self.report.late_starts += 1;
-                    self.disk.set_capacity(None);
+                    self.lift_capacity();
                 }
                 Err(death) => self.bury(death)?,
             }
@@ -83,7 +83,7 @@ impl Run<'_> {
             if member.serves() {
                 return Ok(Ok(()));
             }
-            let Some(step) = member.choose(&mut self.random) else {
+            let Some(step) = member.choose(&mut self.random, self.plan) else {
                 member.send(Input::Tick);
                 continue;
             };
@@ -119,7 +119,7 @@ impl Run<'_> {
     /// Lets the member finish everything it has begun, all faults being gone.
     pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
         for _ in 0..STEPS_MAX {
-            let is_silent = member.choose(&mut self.random).is_none();
+            let is_silent = member.choose(&mut self.random, self.plan).is_none();
             let is_answered = self.in_flight.is_empty() && self.compacting.is_empty();
             if is_silent && is_answered && member.has_space() {
                 return Ok(member);
@@ -144,22 +144,27 @@ impl Run<'_> {
             self.note(format_args!("power fails after {effects} effects"));
         }
         match self.plan.fault {
-            Fault::FullDisk if self.random.below(1000) < 6 => {
+            Fault::FullDisk if !self.is_full && self.random.below(1000) < 6 => {
                 let spare =
                     if self.random.percent(70) { 0 } else { self.random.below(self.plan.segment_bytes) };
                 let capacity = self.disk.used() + spare;
                 self.disk.set_capacity(Some(capacity));
-                self.starts_while_full = 0;
+                (self.is_full, self.starts_while_full) = (true, 0);
                 self.note(format_args!("the disk holds {capacity} bytes"));
             }
             Fault::FullDisk if self.random.below(1000) < 3 => {
-                self.disk.set_capacity(None);
+                self.lift_capacity();
                 self.note(format_args!("the disk holds whatever is written"));
             }
             Fault::FailedSync if self.random.below(1000) < 5 => self.fail_a_sync()?,
             _ => {}
         }
         Ok(())
+    }
+
+    pub(super) fn lift_capacity(&mut self) {
+        self.disk.set_capacity(None);
+        self.is_full = false;
     }
 
     fn fail_a_sync(&mut self) -> Result<(), String> {

@@ -249,9 +249,9 @@ impl WatchStream {
         let mut events = Vec::with_capacity(found.events.len());
         for (revision, event) in found.events {
             let prev = match event.kind {
-                EventKind::Update | EventKind::Delete if wants_prev => {
-                    self.view.key_at(&event.key, revision - 1)?
-                }
+                EventKind::Update | EventKind::Delete if wants_prev => self
+                    .view
+                    .key_at(&event.key, revision - 1 - i64::from(disk::seeded_bug!("prev-kv-too-old")))?,
                 _ => None,
             };
             events.push((event, prev));
@@ -287,7 +287,10 @@ impl Watcher {
         for change in changes {
             self.next = change.revision + 1;
             let wanted = change.events.iter().filter(|e| self.wants(&e.key, e.kind == EventKind::Delete));
-            let events: Vec<_> = wanted.map(|e| (change.revision, e.clone())).collect();
+            let mut events: Vec<_> = wanted.map(|e| (change.revision, e.clone())).collect();
+            if disk::seeded_bug!("half-a-revision-told") {
+                events.truncate(1);
+            }
             if !events.is_empty() {
                 return Some(Found { revision: change.revision, events });
             }

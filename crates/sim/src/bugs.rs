@@ -1,0 +1,62 @@
+//! The seeded bugs: what the simulator must be able to find.
+//!
+//! Each stands as a condition `seeded_bug!("name")` in the crate concerned. Some were real, and found here.
+
+/// A bug that can be switched on.
+#[derive(Debug, Clone, Copy)]
+pub struct Bug {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What the member then does.
+    pub what: &'static str,
+}
+
+const fn bug(name: &'static str, what: &'static str) -> Bug {
+    Bug { name, what }
+}
+
+/// All of them.
+pub const BUGS: [Bug; 18] = [
+    bug("ack-before-sync", "answers before the log is synced"),
+    bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
+    bug("log-released-early", "removes log files before the checkpoint that replaces them is durable"),
+    bug("one-name-for-two-log-files", "makes a log file in a hurry under the name of the one being prepared"),
+    bug("log-file-asked-twice", "prepares a log file while another is being prepared"),
+    bug("checkpoint-of-unsynced-segments", "saves a checkpoint without syncing its segments"),
+    bug("checkpoint-name-not-synced", "takes a checkpoint for durable before its directory is synced"),
+    bug("applied-index-too-high", "notes an applied index one too high in the checkpoint"),
+    bug("compaction-not-in-checkpoint", "forgets the compacted revision at a restart"),
+    bug("listed-segment-removed", "removes segments that the durable checkpoint lists"),
+    bug("tombstone-lost", "drops a tombstone that covers an older put when it rewrites segments"),
+    bug("key-not-relocated", "leaves one key pointing to a segment that is no more"),
+    bug("needed-version-compacted", "drops the version that a read at the compacted revision sees"),
+    bug("sub-revision-counted-twice", "leaves gaps between the changes of a transaction"),
+    bug("compacted-record-hashed", "hashes records that a compaction has dropped"),
+    bug("revision-not-in-ring", "keeps a revision from those who watch"),
+    bug("half-a-revision-told", "tells watchers only the first event of a revision"),
+    bug("prev-kv-too-old", "tells watchers the key as it was one revision earlier"),
+];
+
+/// Switches a bug on, or all off. Fails if there is no such bug, or if they are not part of this build.
+pub fn switch_on(name: Option<&str>) -> Result<(), String> {
+    let Some(name) = name else {
+        set(None);
+        return Ok(());
+    };
+    if !cfg!(feature = "seeded-bugs") {
+        return Err("this build has no seeded bugs: build it with --features seeded-bugs".into());
+    }
+    match BUGS.iter().find(|bug| bug.name == name) {
+        Some(bug) => set(Some(bug.name)),
+        None => return Err(format!("there is no seeded bug {name}")),
+    }
+    Ok(())
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn set(name: Option<&'static str>) {
+    disk::bugs::switch_on(name);
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+fn set(_: Option<&'static str>) {}
