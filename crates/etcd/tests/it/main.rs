@@ -8,5 +8,6 @@ mod full_disk;
 mod ledger;
 mod server;
 mod startup;
+mod transcripts;
 mod watcher;
 mod workload;
