@@ -137,6 +137,12 @@ impl Member {
         self.handle(finished.into_iter().map(Input::Finished).collect())
     }
 
+    /// Runs those of the jobs that are wanted and keeps the others.
+    pub(crate) fn run_jobs_that(&mut self, is_wanted: impl Fn(&Job) -> bool) {
+        let wanted: Vec<Job> = self.jobs.extract_if(.., |job| is_wanted(job)).collect();
+        self.handle(wanted.into_iter().map(|job| Input::Finished(job.run())).collect()).unwrap();
+    }
+
     /// Goes on until there is nothing more to do.
     pub(crate) fn settle(&mut self) -> Result<(), Fatal> {
         self.handle(Vec::new())?;

@@ -1,7 +1,7 @@
 //! A full disk: what takes space is refused, everything else goes on, and service resumes by itself.
 
 use disk::SimDisk;
-use node::Note;
+use node::{Job, Note};
 use store::Refusal;
 
 use crate::member::{Member, config, delete, put, refusal, revision};
@@ -56,4 +56,26 @@ fn a_member_on_a_full_disk_starts_and_has_lost_nothing() {
     disk.set_capacity(None);
     member.tick(10).unwrap();
     assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 2));
+}
+
+#[test]
+fn only_what_failed_is_asked_for_again() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    let is_log_file = |job: &Job| matches!(job, Job::PrepareLogFile(_));
+    let is_segment = |job: &Job| matches!(job, Job::PrepareSegment(_));
+    // Both are asked for, and the one of the log takes its time.
+    while !(member.jobs.iter().any(is_log_file) && member.jobs.iter().any(is_segment)) {
+        member.propose(put("k", vec![0; 1000]));
+        member.write_log().unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    member.run_jobs_that(is_segment);
+    assert!(!member.jobs.iter().any(is_segment));
+    for _ in 0..config().retry_ticks + 2 {
+        member.handle(vec![node::Input::Tick]).unwrap();
+        member.write_log().unwrap();
+    }
+    assert!(member.jobs.iter().any(is_segment), "it failed, and is tried again");
+    assert_eq!(member.jobs.iter().filter(|job| is_log_file(job)).count(), 1);
 }

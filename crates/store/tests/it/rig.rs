@@ -58,6 +58,9 @@ impl Rig {
             self.store.reclaimed(job.run().unwrap());
             while !self.store.relocate_step() {}
         }
+        // What the checkpoint lists must stay, whether or not the store still reads it.
+        let durable = self.checkpoint.as_ref().map_or(&[][..], |c| &c.segments);
+        self.store.log().release(durable).run().unwrap();
     }
 
     /// Makes a checkpoint, and removes the files it does not need.

@@ -7,7 +7,7 @@
 //! put k v [prev] [lease=n] [ignore_value] [ignore_lease]      del span [prev]
 //! range span [rev=] [limit=] [order=] [by=] [keys_only] [count_only] [min_mod=] [max_mod=] [min_create=] [max_create=]
 //! txn [compare, …] {op; …} [else {op; …}]                     read … the same, of ranges only, without the log
-//! fill k n                n puts of k                         batch cmd | cmd     applied together
+//! fill k n    n puts of k             spread k n      one put each of k1 to kn        batch cmd | cmd     applied together
 //! compact n               trim    carry compactions through, reclaim space
 //! hash [n]                crc record …    the hash of records written as main.sub:key=value,create,version or main.sub:key†
 //! checkpoint              crash   back to the checkpoint, and the log after it again
@@ -96,6 +96,12 @@ impl Story {
                 let key = words.next().unwrap();
                 for i in 1..=words.number() {
                     self.rig.apply(request(&format!("put {key} {i}")).unwrap()).unwrap();
+                }
+            }
+            "spread" => {
+                let prefix = words.next().unwrap();
+                for i in 1..=words.number() {
+                    self.rig.apply(request(&format!("put {prefix}{i} 1")).unwrap()).unwrap();
                 }
             }
             "trim" => self.rig.trim(),
