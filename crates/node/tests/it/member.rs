@@ -143,11 +143,13 @@ impl Member {
         self.handle(wanted.into_iter().map(|job| Input::Finished(job.run())).collect()).unwrap();
     }
 
-    /// Goes on until there is nothing more to do.
+    /// Goes on until there is nothing more to do; the log is always ahead of the jobs.
     pub(crate) fn settle(&mut self) -> Result<(), Fatal> {
         self.handle(Vec::new())?;
         while self.is_busy || !self.tasks.is_empty() || !self.jobs.is_empty() {
-            self.write_log()?;
+            while !self.tasks.is_empty() {
+                self.write_log()?;
+            }
             self.run_jobs()?;
         }
         Ok(())
