@@ -79,7 +79,8 @@ impl LogWriter {
             self.wal.sync()?;
             self.must_sync = false;
         }
-        let next = (self.wal.needs_next() && !self.is_next_offered).then(|| self.wal.next_file());
+        let is_under_way = self.is_next_offered && !disk::seeded_bug!("log-file-asked-twice");
+        let next = (self.wal.needs_next() && !is_under_way).then(|| self.wal.next_file());
         self.is_next_offered |= next.is_some();
         Ok(LogReport { persisted: self.appended.take(), room: self.wal.room(), next })
     }

@@ -62,9 +62,9 @@ impl Plan {
     /// The plan of a seed: mostly kills at random on a sound disk, small files of many sizes.
     pub fn new(seed: u64) -> Plan {
         let fault = Random::new(seed ^ FAULT_SALT).weighted(&[
-            (8, Fault::None),
-            (1, Fault::FullDisk),
-            (1, Fault::FailedSync),
+            (6, Fault::None),
+            (2, Fault::FullDisk),
+            (2, Fault::FailedSync),
         ]);
         Plan::with_fault(seed, fault)
     }

@@ -71,6 +71,8 @@ struct Run<'a> {
     next_ticket: Ticket,
     lives: u64,
     is_full: bool,
+    /// Whether there was room for writes at any time in this life.
+    has_had_space: bool,
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
     is_sync_failing: bool,
@@ -95,6 +97,7 @@ impl<'a> Run<'a> {
             next_ticket: 1,
             lives: 0,
             is_full: false,
+            has_had_space: false,
             starts_while_full: 0,
             is_sync_failing: false,
             was_short_of_files: false,
@@ -223,6 +226,7 @@ impl<'a> Run<'a> {
 
     /// Takes what the member has told.
     fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
+        self.has_had_space |= member.has_space();
         self.take_notes(&news.notes);
         let mut readable = 0;
         for (ticket, answer) in news.answers {

@@ -41,6 +41,8 @@ struct Client {
 #[derive(Debug)]
 struct Watched {
     watch: Watch,
+    /// Up to here nothing is due, as was found out in a silence.
+    silent_to: i64,
 }
 
 impl Watchers {
@@ -126,7 +128,7 @@ impl Client {
             watch.start_revision = created.revision + 1;
         }
         let line = format!("watch {} of {:?} from {}", created.id, watch.range, watch.start_revision);
-        self.watches.insert(created.id, Watched { watch });
+        self.watches.insert(created.id, Watched { watch, silent_to: 0 });
         Ok(line)
     }
 
@@ -148,7 +150,7 @@ impl Client {
         match stream.advance().map_err(|error| format!("a watch cannot be read: {error}"))? {
             Progress::Working => Ok(("watch: working".into(), 0)),
             Progress::Idle => {
-                for (id, watched) in &self.watches {
+                for (id, watched) in &mut self.watches {
                     watched.check_silence(model).map_err(|e| format!("watch {id}: {e}"))?;
                 }
                 Ok((IDLE.into(), 0))
@@ -163,7 +165,7 @@ impl Client {
             }
             Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
                 let watched = self.watches.remove(&watch_id);
-                let Some(Watched { watch }) = watched else {
+                let Some(Watched { watch, .. }) = watched else {
                     return Err(format!("watch {watch_id} is cut off but was cancelled"));
                 };
                 if compact_revision != model.compacted() || watch.start_revision >= compact_revision {
@@ -178,9 +180,10 @@ impl Client {
 
 impl Watched {
     /// Nothing is left to be told.
-    fn check_silence(&self, model: &Model) -> Result<(), String> {
-        let mut due = model.changes_from(self.watch.start_revision);
-        match due.find(|(_, told)| told.iter().any(|t| self.wants(t))) {
+    fn check_silence(&mut self, model: &Model) -> Result<(), String> {
+        let mut due = model.changes_from(self.due_from());
+        let found = due.find(|(_, told)| told.iter().any(|t| self.wants(t)));
+        match found {
             // What a compaction left of its own revision may be nothing.
             Some((main, told)) if main == model.compacted() && self.wanted(&survivors(told)).is_empty() => {
                 Ok(())
@@ -188,14 +191,22 @@ impl Watched {
             Some((main, _)) => {
                 Err(format!("silent though revision {main} is due, the store being at {}", model.revision()))
             }
-            None => Ok(()),
+            None => {
+                self.silent_to = model.revision();
+                Ok(())
+            }
         }
+    }
+
+    /// The first revision of which something may be due.
+    fn due_from(&self) -> i64 {
+        self.watch.start_revision.max(self.silent_to + 1)
     }
 
     /// The events are those of the next revisions, whole.
     fn check_events(&mut self, events: &[(Event, Option<Bytes>)], model: &Model) -> Result<(), String> {
         let mut rest = events;
-        let mut due = model.changes_from(self.watch.start_revision);
+        let mut due = model.changes_from(self.due_from());
         let mut next = self.watch.start_revision;
         while !rest.is_empty() {
             let Some((main, told)) = due.next() else {

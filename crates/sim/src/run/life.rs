@@ -22,7 +22,8 @@ impl Run<'_> {
     /// Brings the member up, whatever it takes, and settles what was in flight.
     pub(super) fn boot(&mut self) -> Result<Member, String> {
         for _ in 0..STARTS_MAX {
-            (self.lives, self.is_sync_failing) = (self.lives + 1, false);
+            self.lives += 1;
+            (self.is_sync_failing, self.has_had_space) = (false, false);
             self.trace.note(format_args!("start {}", self.lives));
             // Every start writes to the log, so a full disk does not bear any number of them.
             self.starts_while_full += 1;
@@ -34,13 +35,6 @@ impl Run<'_> {
             }
             match self.start()? {
                 Ok(member) => return self.settle_in_flight(&member).map(|()| member),
-                Err(Death::Stopped(Fatal::Disk(disk::Error::NoSpace { .. })))
-                    if self.plan.fault == Fault::FullDisk =>
-                {
-                    // What the log holds may need more room than it took before; the operator makes some.
-                    self.report.late_starts += 1;
-                    self.lift_capacity();
-                }
                 Err(death) => self.bury(death)?,
             }
         }
@@ -55,7 +49,13 @@ impl Run<'_> {
         }
     }
 
-    /// Notes a death; only a failed sync may have been its own doing.
+    /// Whether a full disk excuses a stop: a restart may need more room than there was, and what was prepared before it is lost. Once the member has
+    /// taken writes in this life it must go on.
+    fn may_lack_space(&self) -> bool {
+        self.plan.fault == Fault::FullDisk && !self.has_had_space
+    }
+
+    /// Notes a death; only a failed sync or a start on a full disk may have been its own doing.
     pub(super) fn bury(&mut self, death: Death) -> Result<(), String> {
         match death {
             Death::Killed => {
@@ -65,6 +65,11 @@ impl Run<'_> {
             Death::Stopped(fatal) if self.is_sync_failing => {
                 self.report.fatal_stops += 1;
                 self.note(format_args!("stopped: {fatal}"));
+            }
+            Death::Stopped(Fatal::Disk(disk::Error::NoSpace { path })) if self.may_lack_space() => {
+                self.report.late_starts += 1;
+                self.lift_capacity();
+                self.note(format_args!("stopped: no space for {}", path.display()));
             }
             Death::Stopped(fatal) => return Err(format!("the member stopped: {fatal}")),
         }
