@@ -23,6 +23,10 @@ use crate::log_writer::LogTask;
 /// for the entries a member writes on its own account. Never more than a quarter of a segment, or small segments would refuse everything.
 const RESERVE_BYTES_MAX: u64 = 4 << 20;
 
+/// Bytes after which the revision log is synced, though nothing waits for it: in small pieces a sync hardly slows that of the write-ahead log,
+/// all at once, when a checkpoint needs it, it would hold up writes. Never more than an eighth of a segment.
+const SYNC_BYTES_MAX: u64 = 8 << 20;
+
 /// Where the log stands, as a checkpoint records it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Position {
@@ -48,6 +52,9 @@ pub(crate) struct Chores {
     is_checkpointing: bool,
     ticks_since_checkpoint: u32,
     bytes_since_checkpoint: u64,
+    sync_bytes: u64,
+    is_syncing: bool,
+    bytes_since_sync: u64,
     /// Bytes that can be appended to the log without allocating, as last reported.
     log_room: u64,
     /// Batches on their way to the log that the report does not cover, by number, with their bytes.
@@ -88,6 +95,9 @@ impl Chores {
             is_checkpointing: false,
             ticks_since_checkpoint: 0,
             bytes_since_checkpoint: 0,
+            sync_bytes: SYNC_BYTES_MAX.min(config.segment_bytes / 8),
+            is_syncing: false,
+            bytes_since_sync: 0,
             log_room,
             unreported: VecDeque::new(),
             admitted_bytes: 0,
@@ -131,6 +141,7 @@ impl Chores {
     pub(crate) fn note_logged(&mut self, seq: u64, bytes: u64) {
         self.unreported.push_back((seq, bytes));
         self.bytes_since_checkpoint += bytes;
+        self.bytes_since_sync += bytes;
     }
 
     pub(crate) fn tick<W>(&mut self, output: &mut Output<W>) {
@@ -162,6 +173,10 @@ impl Chores {
         }
         if self.is_checkpoint_due(applied.index) {
             self.begin_checkpoint(store, applied, output);
+        }
+        if self.bytes_since_sync >= self.sync_bytes && !self.is_syncing && !self.is_checkpointing {
+            (self.is_syncing, self.bytes_since_sync) = (true, 0);
+            output.jobs.push(Job::SyncSegments(store.log().sync_job()));
         }
         // First the step: a compaction that it finishes makes way for the next one, and for reclaiming.
         let compacted = self.step(store);
@@ -199,6 +214,10 @@ impl Chores {
                     store.log().adopt(prepared);
                     self.is_segment_asked = false;
                 }
+            }
+            Finished::SyncSegments(result) => {
+                self.is_syncing = false;
+                self.unless_full(result)?;
             }
             Finished::Checkpoint(result) => {
                 self.is_checkpointing = false;
@@ -259,9 +278,12 @@ impl Chores {
     fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {
         (self.is_checkpointing, self.ticks_since_checkpoint, self.bytes_since_checkpoint) = (true, 0, 0);
         let mut body = store.checkpoint();
-        body.applied_index = applied.index;
+        body.applied_index = applied.index + u64::from(disk::seeded_bug!("applied-index-too-high"));
         body.applied_term = applied.term;
         body.conf_state = Some(applied.conf_state.clone());
+        if disk::seeded_bug!("log-released-early") {
+            output.log.push(LogTask::Release(applied.index));
+        }
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
         let job = CheckpointJob { disk, dir, sync: store.log().sync_job(), body };
         output.jobs.push(Job::Checkpoint(Box::new(job)));

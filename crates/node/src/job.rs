@@ -16,6 +16,8 @@ pub enum Job {
     PrepareLogFile(PrepareNext),
     /// Make the revision log's next segment.
     PrepareSegment(PrepareSegment),
+    /// Make durable what was appended to the revision log.
+    SyncSegments(SyncJob),
     /// Make a checkpoint durable.
     Checkpoint(Box<CheckpointJob>),
     /// Hash what a compaction is about to drop.
@@ -33,6 +35,8 @@ pub enum Finished {
     PrepareLogFile(Result<Prepared, disk::Error>),
     /// Of [`Job::PrepareSegment`].
     PrepareSegment(Result<PreparedSegment, disk::Error>),
+    /// Of [`Job::SyncSegments`].
+    SyncSegments(Result<(), disk::Error>),
     /// Of [`Job::Checkpoint`].
     Checkpoint(Result<Box<Checkpoint>, disk::Error>),
     /// Of [`Job::HashCompaction`].
@@ -68,6 +72,7 @@ impl Job {
         match self {
             Job::PrepareLogFile(job) => Finished::PrepareLogFile(job.run()),
             Job::PrepareSegment(job) => Finished::PrepareSegment(job.run()),
+            Job::SyncSegments(job) => Finished::SyncSegments(job.run()),
             Job::Checkpoint(job) => Finished::Checkpoint(job.run()),
             Job::HashCompaction(job) => Finished::HashCompaction(job.run()),
             Job::Reclaim(job) => Finished::Reclaim(job.run()),

@@ -21,6 +21,9 @@ use super::tail::Tail;
 use super::{Location, Revision};
 use crate::{Disk, Error};
 
+/// Bytes copied between two syncs.
+const SYNC_BYTES: u64 = 4 << 20;
+
 /// Which segments to rewrite, and where to.
 #[derive(Debug)]
 pub struct ReclaimPlan {
@@ -105,9 +108,17 @@ struct Survivor {
     at: Location,
 }
 
+/// Syncs in pieces on the way, so that the disk always has time for the syncs that writers wait for.
 fn copy(survivors: &[Survivor], sources: &[Arc<Segment>], mut to: Tail) -> Result<Arc<Segment>, Error> {
+    let mut unsynced = 0;
     for survivor in survivors {
         to.push_copy(survivor.revision, &sources[survivor.source].read_record(survivor.at)?)?;
+        unsynced += survivor.at.record_len();
+        if unsynced >= SYNC_BYTES {
+            to.flush()?;
+            to.segment().sync(to.segment().flushed())?;
+            unsynced = 0;
+        }
     }
     to.flush()?;
     Ok(to.segment().clone())
