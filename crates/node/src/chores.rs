@@ -1,7 +1,8 @@
 //! What a member does for itself: checkpoints, spare files, and giving back space.
 //!
-//! Every chore is a job that runs elsewhere and comes back; this keeps count of which are under way and when the next is due. A chore that fails for
-//! want of space is tried again later; any other failure stops the member.
+//! Every chore is a job that runs elsewhere and comes back; this keeps count of which are under way and when
+//! the next is due. A chore that fails for want of space is tried again later; any other failure stops the
+//! member.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -19,12 +20,14 @@ use crate::input::{Note, Output};
 use crate::job::{CheckpointJob, Finished, Job};
 use crate::log_writer::LogTask;
 
-/// Room below which commands that take space are refused, in the log and in the revision log each. Enough for what is already under way and
-/// for the entries a member writes on its own account. Never more than a quarter of a segment, or small segments would refuse everything.
+/// Room below which commands that take space are refused, in the log and in the revision log each. Enough for
+/// what is already under way and for the entries a member writes on its own account. Never more than a quarter
+/// of a segment, or small segments would refuse everything.
 const RESERVE_BYTES_MAX: u64 = 4 << 20;
 
-/// Bytes after which the revision log is synced, though nothing waits for it: in small pieces a sync hardly slows that of the write-ahead log,
-/// all at once, when a checkpoint needs it, it would hold up writes. Never more than an eighth of a segment.
+/// Bytes after which the revision log is synced, though nothing waits for it: in small pieces a sync hardly
+/// slows that of the write-ahead log, all at once, when a checkpoint needs it, it would hold up writes. Never
+/// more than an eighth of a segment.
 const SYNC_BYTES_MAX: u64 = 8 << 20;
 
 /// Where the log stands, as a checkpoint records it.
@@ -64,7 +67,8 @@ pub(crate) struct Chores {
     /// Bytes that the log and the revision log both had room for when last looked at.
     room: u64,
     is_segment_asked: bool,
-    /// Which preparations failed for want of space. Only those are asked for again: two of one kind at a time would take each other's file.
+    /// Which preparations failed for want of space. Only those are asked for again: two of one kind at a time
+    /// would take each other's file.
     has_segment_failed: bool,
     has_log_file_failed: bool,
     /// Ticks until failed preparations are tried again.
@@ -117,8 +121,9 @@ impl Chores {
         self.has_space
     }
 
-    /// Whether a command of `bytes` may be proposed, in which case it must be. One that takes no space, such as a delete, still writes to the log: it
-    /// may use most of the reserve, but not all, since the member would not outlive that.
+    /// Whether a command of `bytes` may be proposed, in which case it must be. One that takes no space, such as
+    /// a delete, still writes to the log: it may use most of the reserve, but not all, since the member would
+    /// not outlive that.
     pub(crate) fn admit(&mut self, bytes: usize, takes_space: bool) -> bool {
         let reserve = if takes_space { self.reserve_bytes } else { self.reserve_bytes / 4 };
         let admitted = self.admitted_bytes + bytes as u64;

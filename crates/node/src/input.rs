@@ -10,7 +10,8 @@ use crate::error::Unserved;
 use crate::job::{Finished, Job};
 use crate::log_writer::{LogReport, LogTask};
 
-/// A command on its way into the log. Made on the thread that took the request, so that the node's thread need not encode.
+/// A command on its way into the log. Made on the thread that took the request, so that the node's thread need
+/// not encode.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     pub(crate) id: u64,

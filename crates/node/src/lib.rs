@@ -10,8 +10,9 @@
 //!          ▲────────────────────────────────── Input::Logged, Input::Finished ───────────────────────────────┘
 //! ```
 //!
-//! Inputs go in as batches, effects come out as data; whoever drives the node carries them out, on threads in the server, in a seeded order in the
-//! simulator. The order of effects is decided in one place, [`Node::handle`]: what is answered was applied, what is applied was durable.
+//! Inputs go in as batches, effects come out as data; whoever drives the node carries them out, on threads in
+//! the server, in a seeded order in the simulator. The order of effects is decided in one place,
+//! [`Node::handle`]: what is answered was applied, what is applied was durable.
 //!
 //! Nothing here knows sockets, threads or the wall clock.
 

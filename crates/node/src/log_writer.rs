@@ -1,6 +1,7 @@
 //! The hand that writes the log: takes tasks in order, makes them durable with one sync, reports.
 //!
-//! Owned by a thread of its own in the server. While it syncs, the node collects the next batch: group commit without timers.
+//! Owned by a thread of its own in the server. While it syncs, the node collects the next batch: group commit
+//! without timers.
 
 use disk::wal::{PrepareNext, Prepared, Wal};
 use proto::walpb;
@@ -73,7 +74,8 @@ impl LogWriter {
         self.must_sync
     }
 
-    /// Makes durable what must be, and reports. An error is final: nothing written since the last sync may be acknowledged.
+    /// Makes durable what must be, and reports. An error is final: nothing written since the last sync may be
+    /// acknowledged.
     pub fn sync(&mut self) -> Result<LogReport, disk::Error> {
         if self.must_sync && !disk::seeded_bug!("ack-before-sync") {
             self.wal.sync()?;

@@ -92,8 +92,8 @@ impl<W> Node<W> {
         Arc::clone(&self.published)
     }
 
-    /// Takes everything that has happened since the last call and adds what is to be done to `output`. After an error the member must stop without
-    /// carrying out anything more.
+    /// Takes everything that has happened since the last call and adds what is to be done to `output`. After an
+    /// error the member must stop without carrying out anything more.
     pub fn handle(
         &mut self,
         inputs: impl IntoIterator<Item = Input<W>>,
@@ -167,7 +167,8 @@ impl<W> Node<W> {
         output.jobs.extend(report.next.map(crate::Job::PrepareLogFile));
     }
 
-    /// The whole batch goes into the log as one proposal. If the leader was lost since the batch was admitted, nobody has it.
+    /// The whole batch goes into the log as one proposal. If the leader was lost since the batch was admitted,
+    /// nobody has it.
     fn propose_collected(&mut self, output: &mut Output<W>) {
         if self.proposals.is_empty() {
             return;
@@ -187,8 +188,8 @@ impl<W> Node<W> {
         }
     }
 
-    /// The order of effects. Entries go to the log and to the followers at once; what raft hands out as committed is durable here and on a quorum,
-    /// so it is applied and answered.
+    /// The order of effects. Entries go to the log and to the followers at once; what raft hands out as
+    /// committed is durable here and on a quorum, so it is applied and answered.
     fn carry_out(&mut self, ready: Ready, output: &mut Output<W>) -> Result<(), Fatal> {
         if let Some(soft_state) = ready.soft_state {
             self.leader_changed(soft_state.leader, output);
@@ -289,7 +290,8 @@ impl<W> Node<W> {
 
     /// What the operator hears of an applied command.
     fn note_applied(&mut self, request: &Request, output: &mut Output<W>) {
-        // Without a leader, it is replayed from the log: the member was known to the cluster, but cannot serve yet.
+        // Without a leader, it is replayed from the log: the member was known to the cluster, but cannot serve
+        // yet.
         let is_first = self.leader != 0 && !self.is_published;
         match request {
             Request::SetMemberAttributes(r) if r.member_id == self.config.member.id && is_first => {
@@ -301,7 +303,8 @@ impl<W> Node<W> {
         }
     }
 
-    /// A lone voter need not wait for an election; and a new leader makes itself known. True if there is something new to be done.
+    /// A lone voter need not wait for an election; and a new leader makes itself known. True if there is
+    /// something new to be done.
     fn lead(&mut self) -> bool {
         let status = self.raft.status();
         let is_alone = self.applied.conf_state.voters == [status.id];

@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use store::Control;
 
-/// Numbers of the moment, written by the node, read by anyone. Each is right by itself; two read one after the other may be of different moments.
+/// Numbers of the moment, written by the node, read by anyone. Each is right by itself; two read one after the
+/// other may be of different moments.
 #[derive(Debug, Default)]
 pub struct Published {
     next_request_id: AtomicU64,
@@ -52,8 +53,8 @@ impl Published {
         self.applied.load(Ordering::Relaxed)
     }
 
-    /// Whether a linearizable read may be served from the store at once: this member is the only voter and has committed in its term, so nothing
-    /// can be acknowledged that it has not applied.
+    /// Whether a linearizable read may be served from the store at once: this member is the only voter and has
+    /// committed in its term, so nothing can be acknowledged that it has not applied.
     pub fn reads_at_once(&self) -> bool {
         self.reads_at_once.load(Ordering::Acquire)
     }

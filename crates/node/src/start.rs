@@ -1,8 +1,8 @@
 //! Bringing a member up: from nothing, or from what a crash left.
 //!
-//! A new member's log begins with one configuration change for each initial member, committed by definition, so that all members of a new cluster
-//! begin alike. A restarted one loads the newest checkpoint, cuts everything back to it, and gets the log behind it handed out again as committed
-//! entries: recovery is the normal path.
+//! A new member's log begins with one configuration change for each initial member, committed by definition, so
+//! that all members of a new cluster begin alike. A restarted one loads the newest checkpoint, cuts everything
+//! back to it, and gets the log behind it handed out again as committed entries: recovery is the normal path.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ pub struct Started<W> {
     pub is_repaired: bool,
 }
 
-/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the parents of both must exist.
+/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the
+/// parents of both must exist.
 pub fn start<W>(
     disk: &Arc<dyn Disk>,
     wal_dir: &Path,
@@ -101,7 +102,8 @@ fn bootstrap(wal: &mut Wal, recovered: &mut Recovered, config: &Config) -> Resul
     Ok(())
 }
 
-/// Makes the next segment if one is needed, so that the member does not begin by refusing writes. A full disk is no reason not to start.
+/// Makes the next segment if one is needed, so that the member does not begin by refusing writes. A full disk
+/// is no reason not to start.
 fn prepare_segment(store: &mut Store) -> Result<(), Fatal> {
     if store.log().needs_next() {
         match store.log().next_segment().run() {

@@ -1,7 +1,8 @@
 //! Applying the log: one command after the other, the same on each member.
 //!
-//! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out, one each. Nothing here looks at a clock,
-//! a socket or another thread. The order of checks is etcd's: what the command needs of the store, then its execution.
+//! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out, one
+//! each. Nothing here looks at a clock, a socket or another thread. The order of checks is etcd's: what the
+//! command needs of the store, then its execution.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +39,8 @@ pub struct Applied {
 }
 
 impl Store {
-    /// Opens the state a checkpoint describes, or an empty one. `dir` holds the revision log. Log entries behind the checkpoint must be applied again.
+    /// Opens the state a checkpoint describes, or an empty one. `dir` holds the revision log. Log entries
+    /// behind the checkpoint must be applied again.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -92,7 +94,8 @@ impl Store {
         Arc::clone(&self.watch)
     }
 
-    /// What a checkpoint must say of this state; index, term and configuration of the log are the caller's to fill in.
+    /// What a checkpoint must say of this state; index, term and configuration of the log are the caller's to
+    /// fill in.
     pub fn checkpoint(&self) -> Checkpoint {
         let mut checkpoint = Checkpoint::default();
         self.mvcc.describe(&mut checkpoint);

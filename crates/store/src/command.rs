@@ -1,7 +1,8 @@
 //! What a raft log entry asks the store to do.
 //!
-//! On the wire a command is an `etcdserverpb.InternalRaftRequest`. That message has forty optional fields of which exactly one is set, next to
-//! the header; this enum reads and writes the same bytes without carrying the other thirty-nine through the hot path.
+//! On the wire a command is an `etcdserverpb.InternalRaftRequest`. That message has forty optional fields of
+//! which exactly one is set, next to the header; this enum reads and writes the same bytes without carrying the
+//! other thirty-nine through the hot path.
 
 use std::fmt;
 
@@ -70,8 +71,8 @@ impl Command {
         out.freeze()
     }
 
-    /// Reads an `InternalRaftRequest`. Fails on bytes that are not one, and on a request this version does not know: applying it differently from
-    /// other members would be worse than stopping.
+    /// Reads an `InternalRaftRequest`. Fails on bytes that are not one, and on a request this version does not
+    /// know: applying it differently from other members would be worse than stopping.
     pub fn decode(mut data: Bytes) -> Result<Command, CommandError> {
         let mut id = 0;
         let mut request = None;

@@ -7,7 +7,8 @@ use std::fmt;
 pub enum Refusal {
     /// A request, compare or operation without a key.
     EmptyKey,
-    /// `ignore_value` or `ignore_lease` on a key that does not exist; also a transaction operation without a request.
+    /// `ignore_value` or `ignore_lease` on a key that does not exist; also a transaction operation without a
+    /// request.
     KeyNotFound,
     /// `ignore_value` together with a value.
     ValueProvided,

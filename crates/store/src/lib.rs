@@ -6,8 +6,8 @@
 //!                                          ReadView  ◀─ any thread
 //! ```
 //!
-//! Everything here is deterministic: the same commands give the same state, the same outcomes and the same hashes on each member. The crate knows
-//! nothing of consensus, sockets, threads or time.
+//! Everything here is deterministic: the same commands give the same state, the same outcomes and the same
+//! hashes on each member. The crate knows nothing of consensus, sockets, threads or time.
 
 mod apply;
 mod command;

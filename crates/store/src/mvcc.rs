@@ -10,12 +10,12 @@
 //!   RevisionLog ◀───────── LogReader ◀────────┘ records are immutable: read without a lock
 //! ```
 //!
-//! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible to readers at once, when its records can
-//! be read. Durability is not given here: a command is in the write-ahead log, durable, before it is applied; the revision log is made durable by
-//! checkpoints.
+//! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible to
+//! readers at once, when its records can be read. Durability is not given here: a command is in the write-ahead
+//! log, durable, before it is applied; the revision log is made durable by checkpoints.
 //!
-//! A revision is (main, sub): each command that changes anything takes the next main revision, its changes count sub from 0. A fresh store is at main
-//! revision 1 and never compacted (-1).
+//! A revision is (main, sub): each command that changes anything takes the next main revision, its changes
+//! count sub from 0. A fresh store is at main revision 1 and never compacted (-1).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,7 +68,8 @@ struct State {
 }
 
 impl Shared {
-    // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says nothing.
+    // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says
+    // nothing.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +87,8 @@ impl Shared {
     }
 }
 
-/// A promise that no compaction above this revision trims the index, for as long as it lives: a read of several chunks holds one.
+/// A promise that no compaction above this revision trims the index, for as long as it lives: a read of several
+/// chunks holds one.
 #[derive(Debug)]
 struct Pin {
     shared: Arc<Shared>,
@@ -123,8 +125,8 @@ pub(crate) struct Mvcc {
 }
 
 impl Mvcc {
-    /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint is cut off: the write-ahead log brings it
-    /// again.
+    /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint is
+    /// cut off: the write-ahead log brings it again.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -249,7 +251,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and the changes, oldest first.
+    /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and the
+    /// changes, oldest first.
     pub(crate) fn commit(self) -> Result<(i64, Vec<Change>), disk::Error> {
         self.log.flush()?;
         Ok((self.state.revision, self.changes))

@@ -7,12 +7,13 @@
 //!                                                  revision log ◀── a cursor older than the ring
 //! ```
 //!
-//! A watcher is a cursor: the next revision it has to look at. The hub keeps the encoded events of recent revisions in one ring shared by all; a
-//! watcher that has fallen behind the ring reads the revision log instead. So a slow reader costs a few words of memory, never holds up the writer
-//! and never misses anything but what is compacted away under it, which it is told.
+//! A watcher is a cursor: the next revision it has to look at. The hub keeps the encoded events of recent
+//! revisions in one ring shared by all; a watcher that has fallen behind the ring reads the revision log
+//! instead. So a slow reader costs a few words of memory, never holds up the writer and never misses anything
+//! but what is compacted away under it, which it is told.
 //!
-//! Invariants: a watcher sees each matching change once, in revision order, all events of a revision together; a change is published only after
-//! readers can see it.
+//! Invariants: a watcher sees each matching change once, in revision order, all events of a revision together;
+//! a change is published only after readers can see it.
 
 use bytes::Bytes;
 use disk::RecordMeta;
@@ -55,7 +56,8 @@ const EVENT_KV: u8 = 0x12;
 const KV_MOD_REVISION: u8 = 0x18;
 
 impl Event {
-    /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of the deletion.
+    /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of the
+    /// deletion.
     pub(crate) fn new(key: Bytes, meta: &RecordMeta, stored: &[u8]) -> Event {
         let mut encoded = Vec::with_capacity(message_field_len(stored.len()) + 16);
         if meta.tombstone {

@@ -1,16 +1,19 @@
 //! HashKV: one number for all a store holds at a revision, equal on every member that holds the same.
 //!
-//! CRC-32C over the ASCII bytes `key`, then for each record in revision order its 17- or 18-byte revision key and its `mvccpb.KeyValue` bytes. Which
-//! records take part (etcd 3.7's rules, for a hash at revision `at` of a store compacted at `compacted`):
+//! CRC-32C over the ASCII bytes `key`, then for each record in revision order its 17- or 18-byte revision key
+//! and its `mvccpb.KeyValue` bytes. Which records take part (etcd 3.7's rules, for a hash at revision `at` of a
+//! store compacted at `compacted`):
 //!
 //! 1. only those with main revision ≤ `at`;
-//! 2. of those with main ≤ `compacted` only the keep set: for each key the newest record ≤ `at` in the generation that holds `at`, unless it is the
-//!    tombstone that ends it; if the whole keep set is empty, all of them;
+//! 2. of those with main ≤ `compacted` only the keep set: for each key the newest record ≤ `at` in the
+//! generation that holds `at`, unless it is the tombstone that ends it; if the whole keep set is empty, all of
+//! them;
 //! 3. no tombstone at main = `compacted`.
 //!
-//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it; its keep set is what the compaction keeps,
-//! so a tombstone at `at` is in it. etcd keeps the ten newest of those and answers with them whenever exactly their revision is asked for; so does
-//! this cache. It is gone after a restart, as etcd's is.
+//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it; its
+//! keep set is what the compaction keeps, so a tombstone at `at` is in it. etcd keeps the ten newest of those
+//! and answers with them whenever exactly their revision is asked for; so does this cache. It is gone after a
+//! restart, as etcd's is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -86,7 +89,8 @@ enum Stage {
 }
 
 impl HashRead {
-    /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it holds its pin.
+    /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it holds
+    /// its pin.
     pub(super) fn new(shared: Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
         let pin = Pin::new(&shared, compacted);
         let stage = Stage::Collecting { after: None, candidates: Vec::new() };

@@ -11,13 +11,15 @@
 //!           └ generation ┘    └ open           compaction at 10 leaves 9 and 12
 //! ```
 //!
-//! Since changes never move in history, a reader that fixes a revision may visit a range in chunks, and let writers in
-//! between: [`Index::range`] goes on after a key, and so do [`Index::compact_step`] and [`Index::retained`].
+//! Since changes never move in history, a reader that fixes a revision may visit a range in chunks, and let
+//! writers in between: [`Index::range`] goes on after a key, and so do [`Index::compact_step`] and
+//! [`Index::retained`].
 //!
 //! Invariants: the changes of a key ascend by revision; the number of existing keys of any range is known in
 //! logarithmic time.
 //!
-//! It does not lock, and does not know the compacted or the current revision: callers refuse reads before and after.
+//! It does not lock, and does not know the compacted or the current revision: callers refuse reads before and
+//! after.
 
 mod history;
 mod journal;
@@ -67,8 +69,8 @@ pub(crate) struct Found {
     pub(crate) revision: Revision,
     /// Place of its record.
     pub(crate) location: Location,
-    /// The put's place in its generation: create revision and version. At hand only if it is the key's newest change;
-    /// its record has them in any case.
+    /// The put's place in its generation: create revision and version. At hand only if it is the key's newest
+    /// change; its record has them in any case.
     pub(crate) generation: Option<(i64, i64)>,
 }
 
@@ -146,8 +148,8 @@ impl Index {
         }
     }
 
-    /// Number of keys in `range` at main revision `at`. As fast as [`Self::count`] unless many keys came and went since
-    /// then; else it walks the range.
+    /// Number of keys in `range` at main revision `at`. As fast as [`Self::count`] unless many keys came and
+    /// went since then; else it walks the range.
     pub(crate) fn count_at(&self, range: &KeyRange, at: i64) -> u64 {
         let now = self.count(range);
         match self.journal.growth_since(at, range, now.max(JOURNAL_BUDGET_MIN)) {
@@ -156,11 +158,11 @@ impl Index {
         }
     }
 
-    /// Drops what a compaction at main revision `compacted` drops from the next `budget` keys (1 or more) after the key
-    /// `after` (`None`: from the first), and reports the places of the dropped records.
+    /// Drops what a compaction at main revision `compacted` drops from the next `budget` keys (1 or more) after
+    /// the key `after` (`None`: from the first), and reports the places of the dropped records.
     ///
-    /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it is a
-    /// tombstone from before `compacted`. A key left without changes is gone.
+    /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it is
+    /// a tombstone from before `compacted`. A key left without changes is gone.
     ///
     /// Returns the key to go on after, or `None` once done. Reads at or after `compacted` see no difference.
     pub(crate) fn compact_step(
@@ -174,13 +176,14 @@ impl Index {
         self.tree.retain_some(after, budget, |history| history.trim(compacted, dropped))
     }
 
-    /// Visits every change that a store compacted at `compacted` (−1: never) retains, for the next `budget` keys (1 or
-    /// more) after the key `after`; in key order, the changes of a key oldest first. It makes no difference whether
-    /// [`Self::compact_step`] has come by yet, if it ran for no later compaction.
+    /// Visits every change that a store compacted at `compacted` (−1: never) retains, for the next `budget`
+    /// keys (1 or more) after the key `after`; in key order, the changes of a key oldest first. It makes no
+    /// difference whether [`Self::compact_step`] has come by yet, if it ran for no later compaction.
     ///
-    /// `in_keep` tells the keep set of a hash at main revision `at`, which must not be below `compacted`: for each key the
-    /// last change up to `at` in the generation that contains `at` (the first that ends at or after `at`, else the
-    /// last), unless it is a tombstone that closes the generation. Changes put after `at` do not alter it.
+    /// `in_keep` tells the keep set of a hash at main revision `at`, which must not be below `compacted`: for
+    /// each key the last change up to `at` in the generation that contains `at` (the first that ends at or
+    /// after `at`, else the last), unless it is a tombstone that closes the generation. Changes put after `at`
+    /// do not alter it.
     ///
     /// Returns the key to go on after, or `None` once done.
     pub(crate) fn retained(
@@ -211,8 +214,8 @@ impl Index {
         cursor
     }
 
-    /// Notes that the record of the change of `key` at `revision` moved. False if that change is not retained any more:
-    /// the record at `to` is dead then.
+    /// Notes that the record of the change of `key` at `revision` moved. False if that change is not retained
+    /// any more: the record at `to` is dead then.
     pub(crate) fn relocate(&mut self, key: &[u8], revision: Revision, to: Location) -> bool {
         self.tree.update(key, |history| history.relocate(revision, to)).unwrap_or(false)
     }

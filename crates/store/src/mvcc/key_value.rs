@@ -1,8 +1,8 @@
 //! The bytes of a stored key: `mvccpb.KeyValue` as Go writes it.
 //!
-//! These bytes are encoded once, when a change is applied, and copied ever after: into answers, events and hashes. They must equal what etcd would
-//! store (fields in number order, zeros left out), since HashKV is computed over them. Field numbers: 1 key, 2 create_revision, 3 mod_revision,
-//! 4 version, 5 value, 6 lease.
+//! These bytes are encoded once, when a change is applied, and copied ever after: into answers, events and
+//! hashes. They must equal what etcd would store (fields in number order, zeros left out), since HashKV is
+//! computed over them. Field numbers: 1 key, 2 create_revision, 3 mod_revision, 4 version, 5 value, 6 lease.
 
 use bytes::Bytes;
 use proto::wire::{put_bytes, put_int};

@@ -1,10 +1,11 @@
 //! Reading a range of keys at one revision.
 //!
-//! A read goes in chunks: collect locations from the index under its lock, release the lock, copy the records. Between chunks a writer may go on:
-//! the revision read at is fixed and its records are immutable, so the answer is consistent all the same.
+//! A read goes in chunks: collect locations from the index under its lock, release the lock, copy the records.
+//! Between chunks a writer may go on: the revision read at is fixed and its records are immutable, so the
+//! answer is consistent all the same.
 //!
-//! etcd's rules (order of filters, what `count` and `more` mean, the quirk of an unordered read by another target than the key) are those of
-//! `KV.Range` in 3.7; the golden scripts show them one by one.
+//! etcd's rules (order of filters, what `count` and `more` mean, the quirk of an unordered read by another
+//! target than the key) are those of `KV.Range` in 3.7; the golden scripts show them one by one.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -282,7 +283,8 @@ impl RangeRead {
         }
     }
 
-    /// A key without its value. What comes from the index has no lease: etcd 3.7 leaves it out there, and so do we, wherever we took it from.
+    /// A key without its value. What comes from the index has no lease: etcd 3.7 leaves it out there, and so do
+    /// we, wherever we took it from.
     fn push_keys_only(&mut self, kv: &mvccpb::KeyValue) {
         let lease = if self.query.is_from_index() { 0 } else { kv.lease };
         self.push_key_value(&KeyValue {

@@ -1,8 +1,8 @@
 //! Giving back the space of records that compaction has dropped.
 //!
-//! A job, off the writer's thread, copies the records still needed out of a run of mostly dead segments into one new segment. Then the index is
-//! pointed to the copies, a few keys at a time between batches; then the old segments leave the log, and their files go once a checkpoint no longer
-//! lists them.
+//! A job, off the writer's thread, copies the records still needed out of a run of mostly dead segments into
+//! one new segment. Then the index is pointed to the copies, a few keys at a time between batches; then the old
+//! segments leave the log, and their files go once a checkpoint no longer lists them.
 
 use disk::log::{ReclaimPlan, Rewritten};
 

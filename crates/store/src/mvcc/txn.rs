@@ -1,8 +1,9 @@
 //! The write transaction: puts, deletes and nested transactions that share one main revision.
 //!
-//! Owns nothing; borrows the index and the revision log for the time of one command. Each change appends one record, points the index at it and
-//! notes one event. The main revision is the store's plus one, taken only if something changes; sub revisions count the changes in order.
-//! A transaction is checked whole against the state before it, then executed without a way to fail but a broken disk: nothing is ever half done.
+//! Owns nothing; borrows the index and the revision log for the time of one command. Each change appends one
+//! record, points the index at it and notes one event. The main revision is the store's plus one, taken only if
+//! something changes; sub revisions count the changes in order. A transaction is checked whole against the
+//! state before it, then executed without a way to fail but a broken disk: nothing is ever half done.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -170,8 +171,8 @@ impl<'a> WriteTxn<'a> {
         keys
     }
 
-    /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first, all against the state before the
-    /// transaction; notes for each whether they hold.
+    /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first, all
+    /// against the state before the transaction; notes for each whether they hold.
     fn decide(&self, request: &TxnRequest, path: &mut Vec<bool>) -> Result<(), Error> {
         let succeeded = all_hold(&request.compare, self.revision, self.index, self.log)?;
         path.push(succeeded);
@@ -242,8 +243,8 @@ pub(super) fn branch(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
     if succeeded { &request.success } else { &request.failure }
 }
 
-/// The rule for the revision of a range inside a transaction. As nothing compacted counts as compacted at -1, a negative revision is refused, unless
-/// it is -1 of a store that never was.
+/// The rule for the revision of a range inside a transaction. As nothing compacted counts as compacted at -1, a
+/// negative revision is refused, unless it is -1 of a store that never was.
 pub(super) fn check_op_revision(revision: i64, current: i64, compacted: i64) -> Result<(), Refusal> {
     if revision > current {
         Err(Refusal::FutureRevision)
@@ -269,7 +270,8 @@ pub(super) fn all_hold(
     Ok(true)
 }
 
-/// A compare over a range must hold for every key in it. Where there is no key, a compare of values fails and any other one is made against zeros.
+/// A compare over a range must hold for every key in it. Where there is no key, a compare of values fails and
+/// any other one is made against zeros.
 fn holds(compare: &Compare, at: i64, index: &Index, records: &impl Records) -> Result<bool, Error> {
     let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
     if range.is_single() {
@@ -309,7 +311,8 @@ fn holds_for(compare: &Compare, kv: Option<&mvccpb::KeyValue>) -> bool {
     }
 }
 
-/// How the key's field stands to the operand; an operand of another kind than the target counts as zero, an unknown target as equal.
+/// How the key's field stands to the operand; an operand of another kind than the target counts as zero, an
+/// unknown target as equal.
 fn order(compare: &Compare, kv: &mvccpb::KeyValue) -> Ordering {
     let operand = compare.target_union.as_ref();
     let number = |have: i64, want: Option<i64>| have.cmp(&want.unwrap_or(0));

@@ -1,7 +1,7 @@
 //! Reading the store from any thread.
 //!
-//! A view is cheap to clone and always shows the newest committed state. Nothing here waits for the writer longer than one batch, and nothing here
-//! keeps the writer waiting longer than one chunk.
+//! A view is cheap to clone and always shows the newest committed state. Nothing here waits for the writer
+//! longer than one batch, and nothing here keeps the writer waiting longer than one chunk.
 
 use std::sync::Arc;
 
@@ -94,7 +94,8 @@ impl ReadView {
         Ok(TxnOutcome { revision: at, succeeded, results })
     }
 
-    /// A key as of `revision`, as `mvccpb.KeyValue` bytes; nothing if it did not exist then or that history is gone.
+    /// A key as of `revision`, as `mvccpb.KeyValue` bytes; nothing if it did not exist then or that history is
+    /// gone.
     pub(crate) fn key_at(&self, key: &[u8], revision: i64) -> Result<Option<Bytes>, Error> {
         let (found, segments) = {
             let state = self.shared.read();
@@ -116,7 +117,8 @@ impl ReadView {
         self.shared.log.scan(from)
     }
 
-    /// Begins to hash the store as of `revision` (0: now; below 0, where there is nothing yet, the hash of nothing), as etcd's `HashKV` does.
+    /// Begins to hash the store as of `revision` (0: now; below 0, where there is nothing yet, the hash of
+    /// nothing), as etcd's `HashKV` does.
     ///
     /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
     pub fn hash(&self, revision: i64) -> Result<HashRead, Error> {

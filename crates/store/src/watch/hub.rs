@@ -105,7 +105,8 @@ impl WatchHub {
         }
     }
 
-    /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something to read.
+    /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something
+    /// to read.
     pub fn stream(self: &Arc<Self>, view: ReadView, signal: Arc<dyn Signal>) -> WatchStream {
         let key = self.registry().streams.insert(Stream { signal, ready: Vec::new() });
         WatchStream::new(Arc::clone(self), StreamKey(key), view)
@@ -121,7 +122,8 @@ impl WatchHub {
         self.ring().revision()
     }
 
-    /// Publishes what brought the store to `revision`. `with_events` says whether the changes carry their events. Returns whom to signal.
+    /// Publishes what brought the store to `revision`. `with_events` says whether the changes carry their
+    /// events. Returns whom to signal.
     pub(crate) fn publish(
         &self,
         revision: i64,
@@ -159,7 +161,8 @@ impl WatchHub {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a watcher and returns the revision published so far: it will be marked for every matching change after that.
+    /// Adds a watcher and returns the revision published so far: it will be marked for every matching change
+    /// after that.
     pub(super) fn add_watcher(
         &self,
         stream: StreamKey,
@@ -186,7 +189,8 @@ impl WatchHub {
         self.registry().streams.remove(stream.0);
     }
 
-    /// The watchers of a stream that have become ready since the last call; and the revision published so far, within which their events lie.
+    /// The watchers of a stream that have become ready since the last call; and the revision published so far,
+    /// within which their events lie.
     pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut Vec<Ready>) -> i64 {
         let mut registry = self.registry();
         for (watcher, entry) in std::mem::take(&mut registry.streams.get_mut(stream.0).ready) {

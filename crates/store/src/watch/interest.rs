@@ -1,11 +1,11 @@
 //! Which watchers want to know of a key.
 //!
-//! Owns for each watched key or range the set of its watchers. Watchers come and go; the writer asks for every change
-//! it makes, so that question is the one that must be cheap: logarithmic in the number of different ranges, and linear
-//! only in the answer.
+//! Owns for each watched key or range the set of its watchers. Watchers come and go; the writer asks for every
+//! change it makes, so that question is the one that must be cheap: logarithmic in the number of different
+//! ranges, and linear only in the answer.
 //!
-//! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes logarithmic
-//! time too. A range that nobody watches any more leaves nothing behind.
+//! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes
+//! logarithmic time too. A range that nobody watches any more leaves nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 

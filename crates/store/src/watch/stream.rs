@@ -1,7 +1,8 @@
 //! The watchers of one client stream, read in turn.
 //!
-//! Owned by whoever writes the client's socket. [`WatchStream::advance`] is called only when the client can take more, so a reader that does not read
-//! costs its cursors and nothing else. Each call does a bounded amount of work.
+//! Owned by whoever writes the client's socket. [`WatchStream::advance`] is called only when the client can
+//! take more, so a reader that does not read costs its cursors and nothing else. Each call does a bounded
+//! amount of work.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -76,7 +77,8 @@ pub enum Delivery {
     Events {
         /// The watcher.
         watch_id: i64,
-        /// Revision for the answer's header: that of the events, or the newest published if they come out of the log, even if more are to follow.
+        /// Revision for the answer's header: that of the events, or the newest published if they come out of
+        /// the log, even if more are to follow.
         revision: i64,
         /// In revision order; each with the key before it, if asked for and still there (`mvccpb.KeyValue` bytes).
         events: Vec<(Event, Option<Bytes>)>,
@@ -107,8 +109,8 @@ struct Watcher {
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
-    /// Whether it has been told everything once, and follows what is published from then on. As long as the ring holds what it has yet to look at, no
-    /// compaction takes anything from it.
+    /// Whether it has been told everything once, and follows what is published from then on. As long as the
+    /// ring holds what it has yet to look at, no compaction takes anything from it.
     is_following: bool,
     /// Whether it waits in `queue`.
     is_queued: bool,
@@ -171,8 +173,8 @@ impl WatchStream {
         Some(self.hub.ring().revision())
     }
 
-    /// The revision up to which every watcher of the stream has been told everything, if they all have: the answer to a progress request. Call it
-    /// when [`WatchStream::advance`] was idle.
+    /// The revision up to which every watcher of the stream has been told everything, if they all have: the
+    /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
         let revision = self.seen;
         let is_told = |w: &Option<Watcher>| {
@@ -321,7 +323,8 @@ impl Watcher {
                 break;
             }
             (looked_at, last) = (looked_at + 1, main);
-            // At the compacted revision itself the log may hold a change that a later one of the same revision replaced.
+            // At the compacted revision itself the log may hold a change that a later one of the same revision
+            // replaced.
             let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
                 revisions += usize::from(events.last().is_none_or(|(revision, _)| *revision != main));

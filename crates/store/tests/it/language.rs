@@ -1,7 +1,8 @@
 //! The words of the scripts: how a line becomes a request.
 //!
-//! A span of keys is written `a` (one key), `a..c` (from `a`, before `c`), `a..` (all from `a` on) or `..` (all). `\0` is a zero byte, `""` nothing.
-//! Operations of a transaction are written as the commands of the same name, parted by `;`.
+//! A span of keys is written `a` (one key), `a..c` (from `a`, before `c`), `a..` (all from `a` on) or `..`
+//! (all). `\0` is a zero byte, `""` nothing. Operations of a transaction are written as the commands of the
+//! same name, parted by `;`.
 
 use bytes::Bytes;
 use proto::etcdserverpb::compare::TargetUnion;

@@ -1,4 +1,5 @@
-//! A store as plain as can be: a list of all changes ever made, never trimmed. Everything is answered by walking it.
+//! A store as plain as can be: a list of all changes ever made, never trimmed. Everything is answered by
+//! walking it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +77,8 @@ impl Model {
         self.changes.push(Change { main, sub, kv, is_tombstone });
     }
 
-    /// HashKV at `at` as a store compacted at `compacted` computes it; of a compaction at `at` if `is_of_compaction`.
+    /// HashKV at `at` as a store compacted at `compacted` computes it; of a compaction at `at` if
+    /// `is_of_compaction`.
     pub(crate) fn hash(&self, at: i64, compacted: i64, is_of_compaction: bool) -> u32 {
         let held: Vec<&Change> =
             self.changes.iter().filter(|change| self.is_retained(change, compacted)).collect();

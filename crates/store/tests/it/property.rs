@@ -1,5 +1,6 @@
-//! Random histories, with compactions, checkpoints and crashes in between: the store must answer as the model does, at every revision that can be read,
-//! and each watch must be told what the model changed, once and in order.
+//! Random histories, with compactions, checkpoints and crashes in between: the store must answer as the model
+//! does, at every revision that can be read, and each watch must be told what the model changed, once and in
+//! order.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Golden scripts: each file in `tests/scripts` is a story of one store.
 //!
-//! A file is a sequence of blocks, parted by empty lines: commands, a line `---`, and what they print. `UPDATE=1 cargo test` writes what they do print.
-//! Lines that begin with `#` are for the reader.
+//! A file is a sequence of blocks, parted by empty lines: commands, a line `---`, and what they print.
+//! `UPDATE=1 cargo test` writes what they do print. Lines that begin with `#` are for the reader.
 //!
 //! ```text
 //! put k v [prev] [lease=n] [ignore_value] [ignore_lease]      del span [prev]

@@ -1,8 +1,8 @@
 //! The retained changes of one key: which of them a read sees, a compaction drops, and a hash covers.
 //!
-//! A key's changes fall into *generations*: puts, closed by a tombstone; the next put opens another. Only the newest
-//! change carries its create revision and version here, since nearly every read asks for that one; those of older
-//! changes stand in their records.
+//! A key's changes fall into *generations*: puts, closed by a tombstone; the next put opens another. Only the
+//! newest change carries its create revision and version here, since nearly every read asks for that one; those
+//! of older changes stand in their records.
 //!
 //! A million of these are held in memory, so a key that was written once takes 48 bytes and no allocation.
 //!
@@ -23,8 +23,8 @@ pub(super) struct History {
     older: Option<Box<Older>>,
 }
 
-/// The changes before the newest. Boxed as a whole, since most keys have none: a vector would take 16 bytes more in
-/// each of them.
+/// The changes before the newest. Boxed as a whole, since most keys have none: a vector would take 16 bytes
+/// more in each of them.
 #[derive(Debug, Default)]
 struct Older(Vec<Change>);
 
@@ -131,9 +131,9 @@ impl History {
         true
     }
 
-    /// Drops what a compaction at `compacted` drops: every change up to it but the last, and that one too if it is a
-    /// tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since 3.5.16: a watch
-    /// from that revision on must still deliver it.) Returns whether anything is left.
+    /// Drops what a compaction at `compacted` drops: every change up to it but the last, and that one too if it
+    /// is a tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since
+    /// 3.5.16: a watch from that revision on must still deliver it.) Returns whether anything is left.
     pub(super) fn trim(&mut self, compacted: i64, dropped: &mut dyn FnMut(Location)) -> bool {
         let n = self.first_retained(compacted);
         for change in self.changes().take(n) {
@@ -150,11 +150,11 @@ impl History {
         !newest_dropped
     }
 
-    /// The changes that a store compacted at `compacted` retains, oldest first, whether or not [`Self::trim`] came by;
-    /// with each, whether a hash of the store at main revision `at` (not below `compacted`) keeps it.
+    /// The changes that a store compacted at `compacted` retains, oldest first, whether or not [`Self::trim`]
+    /// came by; with each, whether a hash of the store at main revision `at` (not below `compacted`) keeps it.
     ///
-    /// Kept is the last change up to `at` in the generation that contains `at`: the first that ends at or after it,
-    /// else the last one. A tombstone that closes its generation is not kept.
+    /// Kept is the last change up to `at` in the generation that contains `at`: the first that ends at or after
+    /// it, else the last one. A tombstone that closes its generation is not kept.
     pub(super) fn retained(&self, compacted: i64, at: i64) -> impl Iterator<Item = (&Change, bool)> {
         let first = self.first_retained(compacted);
         let keep = self.kept(first, at);

@@ -1,11 +1,12 @@
 //! The recent creations and deletions of keys, so that counts at a slightly older revision need no walk.
 //!
-//! The number of keys that exist in a range at revision R is the number now, less the keys created since, plus those
-//! deleted since. A paginated list reads all its pages at one fixed R while writes go on, and wants the count with
-//! each.
+//! The number of keys that exist in a range at revision R is the number now, less the keys created since, plus
+//! those deleted since. A paginated list reads all its pages at one fixed R while writes go on, and wants the
+//! count with each.
 //!
-//! Entries lie in blocks, oldest first, with their keys packed behind each other: a count reads them in sequence.
-//! Bounded by number and by bytes of keys: the oldest block goes first, and a count from before it is refused.
+//! Entries lie in blocks, oldest first, with their keys packed behind each other: a count reads them in
+//! sequence. Bounded by number and by bytes of keys: the oldest block goes first, and a count from before it is
+//! refused.
 
 use std::collections::VecDeque;
 
@@ -63,8 +64,8 @@ impl Journal {
         }
     }
 
-    /// By how much the number of keys in `range` grew since revision `at`. `None` if that is not known, or would take
-    /// looking at more than `budget` entries.
+    /// By how much the number of keys in `range` grew since revision `at`. `None` if that is not known, or
+    /// would take looking at more than `budget` entries.
     pub(super) fn growth_since(&self, at: i64, range: &KeyRange, budget: u64) -> Option<i64> {
         if at < self.forgotten {
             return None;

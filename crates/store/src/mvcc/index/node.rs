@@ -66,8 +66,8 @@ impl<V: Weigh> Node<V> {
         }
     }
 
-    /// Moves the upper part to a new node. Returns it with its separator: a key above those that stay, and not above
-    /// those that go. `right_id` is the number the new node will have.
+    /// Moves the upper part to a new node. Returns it with its separator: a key above those that stay, and not
+    /// above those that go. `right_id` is the number the new node will have.
     pub(super) fn split(&mut self, right_id: u32) -> (Box<[u8]>, Self) {
         match self {
             Self::Leaf(leaf) => {
@@ -201,8 +201,8 @@ impl Inner {
     }
 }
 
-/// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep inner nodes
-/// small.
+/// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep inner
+/// nodes small.
 fn shortest_between<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     let common = left.iter().zip(right).take_while(|(l, r)| l == r).count();
     &right[..=common]

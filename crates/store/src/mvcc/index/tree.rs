@@ -1,12 +1,12 @@
 //! A B+tree from byte strings to values that knows how many live values any range holds.
 //!
-//! Nodes stand in one arena and name each other by number, so the tree needs no unsafe code and no reference counts.
-//! Inner nodes keep the number of live values under each child: a count descends twice and never walks. Leaves are
-//! linked in key order for scans. A node that runs low takes over its sibling (and is split again if that was too
-//! much), so the memory of removed keys is used again.
+//! Nodes stand in one arena and name each other by number, so the tree needs no unsafe code and no reference
+//! counts. Inner nodes keep the number of live values under each child: a count descends twice and never walks.
+//! Leaves are linked in key order for scans. A node that runs low takes over its sibling (and is split again if
+//! that was too much), so the memory of removed keys is used again.
 //!
-//! Invariants: keys of a leaf ascend and lie between its separators; an inner node has two children or more; all
-//! leaves stand at the same height; `live[i]` is the number of live values under `children[i]`.
+//! Invariants: keys of a leaf ascend and lie between its separators; an inner node has two children or more;
+//! all leaves stand at the same height; `live[i]` is the number of live values under `children[i]`.
 //!
 //! The B+tree is Comer's ("The Ubiquitous B-Tree", 1979); the counts make it an order-statistic tree.
 
@@ -148,8 +148,8 @@ impl<V: Weigh> Tree<V> {
         ControlFlow::Continue(())
     }
 
-    /// Shows the next `budget` values after `after` (`None`: from the first) to `keep`, and removes those for which it
-    /// says false. `keep` may change a value, but not whether it is live.
+    /// Shows the next `budget` values after `after` (`None`: from the first) to `keep`, and removes those for
+    /// which it says false. `keep` may change a value, but not whether it is live.
     ///
     /// Returns the key to go on after, or `None` once the last was seen.
     pub(super) fn retain_some(
@@ -307,8 +307,8 @@ impl<V: Weigh> Tree<V> {
         }
     }
 
-    /// Joins the child of a step with the next one (the last child: with the one before), and divides the two anew if
-    /// they are too much for one node.
+    /// Joins the child of a step with the next one (the last child: with the one before), and divides the two
+    /// anew if they are too much for one node.
     fn merge(&mut self, Step { node, child }: Step) {
         let parent = self.inner_mut(node);
         let left = child.min(parent.children.len() - 2);

@@ -1,11 +1,12 @@
 //! An interval tree: values by key range, and the ranges that contain a key.
 //!
-//! A binary search tree ordered by start, then end, in which each node also knows how far the ranges under it reach: a
-//! subtree that ends before the key is passed over. It is kept in balance as an AVL tree (Adelson-Velsky and Landis,
-//! 1962; intervals as in Cormen et al., §14.3), since its shape must not be in the hands of those who watch.
+//! A binary search tree ordered by start, then end, in which each node also knows how far the ranges under it
+//! reach: a subtree that ends before the key is passed over. It is kept in balance as an AVL tree
+//! (Adelson-Velsky and Landis, 1962; intervals as in Cormen et al., §14.3), since its shape must not be in the
+//! hands of those who watch.
 //!
-//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the furthest end under a node.
-//! Single keys do not belong here.
+//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the furthest end under a
+//! node. Single keys do not belong here.
 
 use std::cmp::Ordering;
 
