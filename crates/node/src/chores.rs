@@ -74,6 +74,8 @@ pub(crate) struct Chores {
     /// Ticks until failed preparations are tried again.
     retry_in: Option<u32>,
     is_reclaiming: bool,
+    /// Whether segments may wait for a checkpoint that does not list them.
+    has_retired: bool,
     is_reclaim_due: bool,
     has_space: bool,
 }
@@ -111,6 +113,7 @@ impl Chores {
             has_log_file_failed: false,
             retry_in: None,
             is_reclaiming: false,
+            has_retired: false,
             is_reclaim_due: true,
             has_space: true,
         }
@@ -226,8 +229,9 @@ impl Chores {
             }
             Finished::Checkpoint(result) => {
                 self.is_checkpointing = false;
-                if let Some(body) = self.unless_full(result)? {
-                    self.checkpointed(&body, store, output);
+                match self.unless_full(result)? {
+                    Some(body) => self.checkpointed(&body, store, output),
+                    None => self.has_retired = true,
                 }
             }
             Finished::HashCompaction(result) => match result {
@@ -277,11 +281,15 @@ impl Chores {
         let is_long = self.bytes_since_checkpoint >= self.checkpoint_bytes;
         let is_old = self.ticks_since_checkpoint >= self.checkpoint_ticks;
         let has_entries = applied - self.checkpointed >= self.checkpoint_entries;
-        !self.is_checkpointing && applied > self.checkpointed && (is_long || (has_entries && is_old))
+        // What it releases may be the only way to have room again, and without room there may never be more entries.
+        let is_short = !self.has_space && self.ticks_since_checkpoint >= self.retry_ticks;
+        let has_news = applied > self.checkpointed || (is_short && self.has_retired);
+        !self.is_checkpointing && has_news && (is_long || is_short || (has_entries && is_old))
     }
 
     fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {
         (self.is_checkpointing, self.ticks_since_checkpoint, self.bytes_since_checkpoint) = (true, 0, 0);
+        self.has_retired = false;
         let mut body = store.checkpoint();
         body.applied_index = applied.index + u64::from(disk::seeded_bug!("applied-index-too-high"));
         body.applied_term = applied.term;
@@ -312,7 +320,9 @@ impl Chores {
     /// One bounded step of trimming or relocating. Returns the compaction it finished, if any.
     fn step(&mut self, store: &mut Store) -> Option<i64> {
         if store.can_relocate() {
-            self.is_reclaim_due |= store.relocate_step();
+            let has_finished = store.relocate_step();
+            self.is_reclaim_due |= has_finished;
+            self.has_retired |= has_finished;
             return None;
         }
         let finished = store.trim_step();

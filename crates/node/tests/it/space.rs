@@ -4,10 +4,15 @@ use disk::SimDisk;
 use node::{Job, Note};
 use store::Refusal;
 
-use crate::member::{Member, config, delete, put, refusal, revision};
+use crate::member::{Member, compact, config, delete, put, refusal, revision};
 
 /// Puts until even the shortest value is refused; returns how often it was not.
 fn fill(member: &mut Member) -> i64 {
+    fill_from(member, 0)
+}
+
+/// The same after so many puts.
+fn fill_from(member: &mut Member, before: i64) -> i64 {
     let mut done = 0;
     for len in [1000, 1] {
         loop {
@@ -17,7 +22,7 @@ fn fill(member: &mut Member) -> i64 {
                 break;
             }
             done += 1;
-            assert_eq!(revision(Some(answer)), Some(done + 1));
+            assert_eq!(revision(Some(answer)), Some(before + done + 1));
             assert!(done < 10_000, "the disk does not fill");
         }
     }
@@ -55,6 +60,23 @@ fn a_member_on_a_full_disk_starts_and_has_lost_nothing() {
     assert_eq!(member.node.view().revision(), done + 1);
     disk.set_capacity(None);
     member.tick(10).unwrap();
+    assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 2));
+}
+
+#[test]
+fn what_a_compaction_frees_is_room_without_help_from_outside() {
+    let disk = SimDisk::new(1);
+    let never = || node::Config { checkpoint_entries: u64::MAX, checkpoint_bytes: u64::MAX, ..config() };
+    let mut member = Member::lead(&disk, never());
+    disk.set_capacity(Some(disk.used() + (1 << 18)));
+    let mut done = fill(&mut member);
+    // What checkpoints release is soon used up.
+    for _ in 0..5 {
+        member.tick(10).unwrap();
+        done += fill_from(&mut member, done);
+    }
+    assert_eq!(revision(Some(member.apply(compact(done + 1, true)).unwrap())), Some(done + 1));
+    member.tick(20).unwrap();
     assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 2));
 }
 
