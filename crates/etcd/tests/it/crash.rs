@@ -1,6 +1,7 @@
 //! The process is killed under load, again and again, and nothing that was acknowledged is lost.
 //!
-//! A killed process loses what it had not handed to the kernel; losing what the kernel had not written is the simulator's part. The long form:
+//! A killed process loses what it had not handed to the kernel; losing what the kernel had not written is the
+//! simulator's part. The long form:
 //! `KILL_ROUNDS=50 KILL_KEYS=1000000 cargo test --release -p etcd --test it crash -- --nocapture`.
 
 use std::env;

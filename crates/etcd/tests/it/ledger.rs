@@ -1,7 +1,8 @@
 //! What was acknowledged, and what that makes of the keys.
 //!
-//! Keys look like those of Kubernetes. Each value is made from a stamp that no other write has, so that a value tells which write it comes from and
-//! whether it is whole. A write without an answer is in doubt: it took effect as a whole or not at all, and the watch tells which.
+//! Keys look like those of Kubernetes. Each value is made from a stamp that no other write has, so that a value
+//! tells which write it comes from and whether it is whole. A write without an answer is in doubt: it took
+//! effect as a whole or not at all, and the watch tells which.
 
 use std::collections::BTreeMap;
 
@@ -100,7 +101,8 @@ impl Ledger {
         self.in_doubt.push(write);
     }
 
-    /// Compares with what a watch has seen since the last settlement: every acknowledged write, as it was written, and besides only writes in doubt.
+    /// Compares with what a watch has seen since the last settlement: every acknowledged write, as it was
+    /// written, and besides only writes in doubt.
     pub(crate) fn settle(&mut self, mut history: BTreeMap<i64, Write>) {
         for (revision, write) in std::mem::take(&mut self.acknowledged) {
             let seen = history.remove(&revision);

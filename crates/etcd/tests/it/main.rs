@@ -1,4 +1,5 @@
-//! The built server as its users meet it: a process with a data directory, sockets, and a disk that may be full.
+//! The built server as its users meet it: a process with a data directory, sockets, and a disk that may be
+//! full.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

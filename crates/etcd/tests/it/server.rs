@@ -1,7 +1,7 @@
 //! The built server as a child process.
 //!
-//! Each has its data directory from the test and a port from the system. A test waits for lines of its log, never for time to pass. A child that is
-//! dropped is killed, so that a failing test leaves nothing behind.
+//! Each has its data directory from the test and a port from the system. A test waits for lines of its log,
+//! never for time to pass. A child that is dropped is killed, so that a failing test leaves nothing behind.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

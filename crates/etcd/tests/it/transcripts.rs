@@ -1,10 +1,11 @@
 //! Recorded conversations with etcd 3.7.1, held again with the built server: every answer must be equal.
 //!
-//! What this version cannot do yet stands in two tables: methods without code, which must say so, and lines left out because etcd refused them for
-//! what such a method had set up. A conversation ends at the first use of a lease, as long as there are none.
+//! What this version cannot do yet stands in two tables: methods without code, which must say so, and lines
+//! left out because etcd refused them for what such a method had set up. A conversation ends at the first use
+//! of a lease, as long as there are none.
 //!
-//! Where etcd sent several responses of events to one watch, one response with all of them counts as equal: how many revisions are told at once is a
-//! matter of time.
+//! Where etcd sent several responses of events to one watch, one response with all of them counts as equal: how
+//! many revisions are told at once is a matter of time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,7 +37,8 @@ const UNSERVED: &[&str] = &[
     "/etcdserverpb.Maintenance/MoveLeader",
 ];
 
-/// Lines that are left out since they depend on a method without code: file, lines, method. Each would change what follows.
+/// Lines that are left out since they depend on a method without code: file, lines, method. Each would change
+/// what follows.
 const LEFT_OUT: &[(&str, &[usize], &str)] =
     &[("maintenance-cluster", &[4, 6, 16], "/etcdserverpb.Maintenance/Alarm")];
 

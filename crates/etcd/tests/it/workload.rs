@@ -1,6 +1,8 @@
-//! Puts, deletes, transactions and ranges from several connections at once, and the proof that nothing of them is lost.
+//! Puts, deletes, transactions and ranges from several connections at once, and the proof that nothing of them
+//! is lost.
 //!
-//! Each writer has its own keys and one write under way, so that it knows what its next write meets. Everything random comes from a seed.
+//! Each writer has its own keys and one write under way, so that it knows what its next write meets. Everything
+//! random comes from a seed.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -99,7 +101,8 @@ impl Workload {
         self.watcher = Some(running.watch.await.unwrap());
     }
 
-    /// Reads everything back: the watch has seen every acknowledged write, and each key is as the last of them left it.
+    /// Reads everything back: the watch has seen every acknowledged write, and each key is as the last of them
+    /// left it.
     pub(crate) async fn verify(&mut self, address: SocketAddr) {
         let client = Client::connect(address).await;
         let head = RangeRequest { key: PREFIX.into(), ..RangeRequest::default() };
@@ -113,7 +116,8 @@ impl Workload {
         self.read_back(&client, revision).await;
     }
 
-    /// Forgets the history that was verified. On a full disk the server may need to release old files before it takes even that.
+    /// Forgets the history that was verified. On a full disk the server may need to release old files before it
+    /// takes even that.
     pub(crate) async fn compact(&self, address: SocketAddr) {
         let client = Client::connect(address).await;
         let request = CompactionRequest { revision: self.ledger().revision, physical: false };
@@ -199,7 +203,8 @@ impl Hand {
         }
     }
 
-    /// A write of one key or of some, and the revision of its first key before. Only keys that exist are deleted.
+    /// A write of one key or of some, and the revision of its first key before. Only keys that exist are
+    /// deleted.
     fn choose(&mut self, writer: usize) -> (Write, i64) {
         let mut ledger = self.ledger.lock().unwrap();
         let n_changes = if self.random.below(4) == 0 { 2 + self.random.below(4) } else { 1 };
@@ -238,7 +243,8 @@ impl Hand {
     }
 }
 
-/// Sends a write as the simplest request that carries it; gives its revision. A transaction asks for its first key to be as of revision `before`.
+/// Sends a write as the simplest request that carries it; gives its revision. A transaction asks for its first
+/// key to be as of revision `before`.
 async fn send(client: &Client, write: &[Change], before: i64) -> Result<i64, Failure> {
     let header = match write {
         [Change { key, stamp: Some(stamp) }] => client.put(&put(*key, *stamp)).await?.header,
