@@ -52,7 +52,7 @@ impl SyncJob {
                 segment.sync(*length)?;
             }
         }
-        self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
+        self.disk.sync_dir(&self.dir).map_err(Error::fatal("sync", &self.dir))
     }
 }
 
