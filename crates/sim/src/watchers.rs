@@ -268,3 +268,63 @@ fn begins_with(events: &[(Event, Option<Bytes>)], told: &[&Told]) -> bool {
     };
     events.len() >= told.len() && events.iter().zip(told).all(|(event, told)| is_equal(event, told))
 }
+
+#[cfg(test)]
+mod tests {
+    use store::KeyRange;
+
+    use super::*;
+
+    fn model() -> Model {
+        let mut model = Model::new();
+        for key in ["a", "b", "a"] {
+            let put = proto::etcdserverpb::PutRequest { key: key.into(), ..Default::default() };
+            model.apply(&store::Request::Put(put)).unwrap();
+        }
+        model
+    }
+
+    /// A watch of a single key from the beginning on.
+    fn watched(key: &'static str) -> Watched {
+        let watch = Watch {
+            id: 0,
+            range: KeyRange::new(key.into(), Bytes::new()),
+            start_revision: 1,
+            no_put: false,
+            no_delete: false,
+            prev_kv: false,
+        };
+        Watched { watch, silent_to: 0 }
+    }
+
+    /// The event of the put of revision `main`.
+    fn event(model: &Model, main: i64) -> (Event, Option<Bytes>) {
+        let (_, told) = model.changes_from(main).next().unwrap();
+        let kind = if told[0].is_create { EventKind::Create } else { EventKind::Update };
+        (Event { key: told[0].key.clone(), encoded: told[0].encoded.clone().into(), kind }, None)
+    }
+
+    #[test]
+    fn silence_is_wrong_while_something_is_due() {
+        let model = model();
+        assert!(watched("a").check_silence(&model).is_err());
+        assert!(watched("c").check_silence(&model).is_ok());
+    }
+
+    #[test]
+    fn events_go_on_where_the_last_ones_ended() {
+        let model = model();
+        let mut watch = watched("a");
+        watch.check_events(&[event(&model, 2)], &model).unwrap();
+        assert!(watch.check_events(&[event(&model, 2)], &model).is_err(), "told twice");
+        watch.check_events(&[event(&model, 4)], &model).unwrap();
+        watch.check_silence(&model).unwrap();
+    }
+
+    #[test]
+    fn no_event_is_left_out_and_none_is_of_another_key() {
+        let model = model();
+        assert!(watched("a").check_events(&[event(&model, 4)], &model).is_err());
+        assert!(watched("a").check_events(&[event(&model, 3)], &model).is_err());
+    }
+}

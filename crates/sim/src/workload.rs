@@ -219,7 +219,7 @@ impl Txn<'_> {
         let Some(key) = self.free.pop() else { return Vec::new() };
         match self.random.below(10) {
             0..5 => vec![op(Op::RequestPut(put(self.random, key, self.value_len_max)))],
-            5 | 6 => vec![op(Op::RequestDeleteRange(self.point_delete(key)))],
+            5 | 6 => vec![op(Op::RequestDeleteRange(self.delete(key)))],
             7 => vec![op(Op::RequestRange(self.range()))],
             8 if depth < DEPTH_MAX => vec![op(Op::RequestTxn(self.txn(depth + 1)))],
             _ if depth < DEPTH_MAX => self.put_then_delete(key),
@@ -234,16 +234,59 @@ impl Txn<'_> {
             op(Op::RequestTxn(txn))
         };
         let put = PutRequest { key: key.clone(), value: value(self.random, 24), ..PutRequest::default() };
-        let delete = self.point_delete(key);
+        let delete = self.delete(key);
         vec![nested(Op::RequestPut(put)), nested(Op::RequestDeleteRange(delete))]
     }
 
-    fn point_delete(&mut self, key: Bytes) -> DeleteRangeRequest {
-        DeleteRangeRequest { key, range_end: Bytes::new(), prev_kv: self.random.percent(40) }
+    /// Deletes one key; or all from it on, which etcd takes for a conflict with no put, so that a key may be changed again.
+    fn delete(&mut self, key: Bytes) -> DeleteRangeRequest {
+        let range_end = if self.random.percent(10) { Bytes::from_static(b"\0") } else { Bytes::new() };
+        DeleteRangeRequest { key, range_end, prev_kv: self.random.percent(40) }
     }
 
     fn range(&mut self) -> RangeRequest {
         let (key, range_end) = span(self.random);
         RangeRequest { key, range_end, limit: self.random.between(0, 4), ..RangeRequest::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Keys put on all levels, in order.
+    fn puts(txn: &TxnRequest, found: &mut Vec<Bytes>) {
+        for op in txn.success.iter().chain(&txn.failure) {
+            match &op.request {
+                Some(Op::RequestPut(put)) => found.push(put.key.clone()),
+                Some(Op::RequestTxn(nested)) => puts(nested, found),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn no_transaction_puts_a_key_twice() {
+        let mut random = Random::new(1);
+        let mut nested = 0;
+        for _ in 0..2000 {
+            let txn = Txn { random: &mut random, value_len_max: 9, free: keys() }.shuffled().txn(0);
+            let mut found = Vec::new();
+            puts(&txn, &mut found);
+            assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len(), "{txn:?}");
+            nested += usize::from(txn.success.iter().any(|op| matches!(op.request, Some(Op::RequestTxn(_)))));
+        }
+        assert!(nested > 200, "{nested} are nested");
+    }
+
+    #[test]
+    fn values_that_are_kept_are_not_given() {
+        let mut random = Random::new(1);
+        for _ in 0..1000 {
+            let put = put(&mut random, "k".into(), 100);
+            assert!(!put.ignore_value || put.value.is_empty(), "{put:?}");
+        }
     }
 }

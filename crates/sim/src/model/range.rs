@@ -73,3 +73,51 @@ fn order(request: &RangeRequest, a: &KeyValue, b: &KeyValue) -> Ordering {
         SortTarget::Value => a.value.cmp(&b.value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::etcdserverpb::PutRequest;
+    use store::Request;
+
+    use super::*;
+
+    /// Keys a to d with values that sort the other way round.
+    fn model() -> Model {
+        let mut model = Model::new();
+        for (key, value) in [("a", "4"), ("b", "3"), ("c", "2"), ("d", "1")] {
+            let put = PutRequest { key: key.into(), value: value.into(), ..PutRequest::default() };
+            model.apply(&Request::Put(put)).unwrap();
+        }
+        model
+    }
+
+    fn all() -> RangeRequest {
+        RangeRequest { key: "a".into(), range_end: "\0".into(), ..RangeRequest::default() }
+    }
+
+    fn keys(outcome: &RangeOutcome) -> Vec<String> {
+        let response = RangeResponse::decode(outcome.kvs.clone()).unwrap();
+        response.kvs.iter().map(|kv| String::from_utf8(kv.key.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_limit_leaves_the_count_alone() {
+        let outcome = model().range(&RangeRequest { limit: 2, ..all() }).unwrap();
+        assert_eq!((keys(&outcome), outcome.more, outcome.count), (vec!["a".into(), "b".into()], true, 4));
+    }
+
+    #[test]
+    fn without_an_order_only_the_first_keys_are_sorted_by_value() {
+        let by_value = RangeRequest { limit: 2, sort_target: SortTarget::Value as i32, ..all() };
+        assert_eq!(keys(&model().range(&by_value).unwrap()), ["c", "b"]);
+        let ascending = RangeRequest { sort_order: SortOrder::Ascend as i32, ..by_value };
+        assert_eq!(keys(&model().range(&ascending).unwrap()), ["d", "c"]);
+    }
+
+    #[test]
+    fn an_old_revision_is_read_as_it_was() {
+        let outcome = model().range(&RangeRequest { revision: 3, ..all() }).unwrap();
+        assert_eq!((keys(&outcome), outcome.revision), (vec!["a".into(), "b".into()], 5));
+        assert_eq!(model().range(&RangeRequest { revision: 6, ..all() }), Err(Refusal::FutureRevision));
+    }
+}

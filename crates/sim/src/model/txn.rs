@@ -117,3 +117,54 @@ fn is_result(compare: &Compare, ordering: Ordering) -> bool {
         CompareResult::NotEqual => ordering != Ordering::Equal,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::etcdserverpb::compare::CompareTarget;
+    use proto::etcdserverpb::{PutRequest, RangeRequest};
+    use store::Request;
+
+    use super::*;
+
+    fn put(key: &'static str) -> RequestOp {
+        let put = PutRequest { key: key.into(), value: "v".into(), ..PutRequest::default() };
+        RequestOp { request: Some(Op::RequestPut(put)) }
+    }
+
+    fn apply(model: &mut Model, txn: TxnRequest) -> Result<(), Refusal> {
+        model.apply(&Request::Txn(txn)).map(|_| ())
+    }
+
+    /// Puts `then` if `key` does not exist.
+    fn if_absent(key: &'static str, then: &'static str) -> TxnRequest {
+        let compare = Compare {
+            key: key.into(),
+            target: CompareTarget::Version as i32,
+            target_union: Some(TargetUnion::Version(0)),
+            ..Compare::default()
+        };
+        TxnRequest { compare: vec![compare], success: vec![put(then)], ..TxnRequest::default() }
+    }
+
+    #[test]
+    fn nested_compares_do_not_see_what_was_put_before() {
+        let mut model = Model::new();
+        let nested = RequestOp { request: Some(Op::RequestTxn(if_absent("a", "b"))) };
+        apply(&mut model, TxnRequest { success: vec![put("a"), nested], ..TxnRequest::default() }).unwrap();
+        assert!(model.at(b"b", 2).is_some(), "a did not exist before the transaction");
+        apply(&mut model, if_absent("a", "c")).unwrap();
+        assert!(model.at(b"c", i64::MAX).is_none());
+        assert_eq!(model.revision(), 2);
+    }
+
+    #[test]
+    fn a_refused_transaction_changes_nothing() {
+        let mut model = Model::new();
+        let future = RangeRequest { key: "a".into(), revision: 9, ..RangeRequest::default() };
+        let range = RequestOp { request: Some(Op::RequestRange(future)) };
+        let txn = TxnRequest { success: vec![put("a"), range], ..TxnRequest::default() };
+        assert_eq!(apply(&mut model, txn), Err(Refusal::FutureRevision));
+        assert_eq!(model.revision(), 1);
+        assert!(model.at(b"a", i64::MAX).is_none());
+    }
+}
