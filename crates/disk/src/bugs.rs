@@ -1,7 +1,8 @@
 //! Known bugs that can be switched on one at a time, so that the simulator can show that it would find them.
 //!
-//! Each is one condition, `seeded_bug!("name")`, at the place where it would be made; `crates/sim/src/bugs.rs` lists them. Without the feature
-//! `seeded-bugs` the condition is the constant `false`, and nothing of it is left in the program.
+//! Each is one condition, `seeded_bug!("name")`, at the place where it would be made;
+//! `crates/sim/src/bugs.rs` lists them. Without the feature `seeded-bugs` the condition is the constant
+//! `false`, and nothing of it is left in the program.
 
 /// Whether the seeded bug of this name is switched on.
 #[macro_export]

@@ -1,6 +1,7 @@
 //! Comparisons of the store with the model.
 //!
-//! A difference is an error in words; so is a read that fails, which the caller forgives if the disk has just lost power.
+//! A difference is an error in words; so is a read that fails, which the caller forgives if the disk has just
+//! lost power.
 
 use proto::etcdserverpb::RangeRequest;
 use store::{Error, RangeOutcome, RangeQuery, ReadView, Refusal, Request};

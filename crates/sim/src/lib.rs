@@ -1,4 +1,5 @@
-//! The simulator: one member on a simulated disk, killed at every effect, restarted, and checked against a model of etcd.
+//! The simulator: one member on a simulated disk, killed at every effect, restarted, and checked against a
+//! model of etcd.
 //!
 //! ```text
 //!   Plan ─▶ simulate ─▶ Report, or Failure with the last lines of the trace
@@ -10,7 +11,8 @@
 //!              └─ checks     store and model compared
 //! ```
 //!
-//! Everything is drawn from the seed of the plan: the same plan gives the same trace, step by step. There is no clock, no thread and no file here.
+//! Everything is drawn from the seed of the plan: the same plan gives the same trace, step by step. There is
+//! no clock, no thread and no file here.
 //!
 //! What is simulated and what is not stands in `docs/simulator.md`.
 

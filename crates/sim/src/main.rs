@@ -1,4 +1,5 @@
-//! Runs the simulator over many seeds: `sim --minutes 1`. A failure prints its seed, what led to it and how to repeat it.
+//! Runs the simulator over many seeds: `sim --minutes 1`. A failure prints its seed, what led to it and how
+//! to repeat it.
 
 mod args;
 

@@ -1,7 +1,8 @@
 //! The member under test: a node with the queues of what it wants done, carried out one small step at a time.
 //!
-//! Stands for the driver of the server, with one difference: which queue goes on is the caller's choice at each step. Log tasks stay in order; jobs run
-//! in any order and at any time later; whatever has come of them waits in one inbox until the node takes it.
+//! Stands for the driver of the server, with one difference: which queue goes on is the caller's choice at
+//! each step. Log tasks stay in order; jobs run in any order and at any time later; whatever has come of them
+//! waits in one inbox until the node takes it.
 //!
 //! After a step has failed the member is dead: nothing of it may be used but what it told before.
 

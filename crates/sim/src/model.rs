@@ -1,7 +1,8 @@
 //! What etcd promises, in its plainest form: a map from key to all its changes, never trimmed.
 //!
-//! Commands flow in, one after the other, in the order the member took them; what etcd answers to each flows out. Written from etcd's rules alone and
-//! sharing nothing with the store but the types of requests and answers, so that the two do not err together. Nothing here is fast.
+//! Commands flow in, one after the other, in the order the member took them; what etcd answers to each flows
+//! out. Written from etcd's rules alone and sharing nothing with the store but the types of requests and
+//! answers, so that the two do not err together. Nothing here is fast.
 //!
 //! Invariant: changes of a key ascend by revision; `changes` holds the same changes by revision.
 

@@ -6,8 +6,9 @@
 //!                  └────────────┴── after a restart: how many of these happened? ─────┘
 //! ```
 //!
-//! A command is in flight until it is answered. Commands are logged in the order they were sent, so after a crash those in flight have happened up to
-//! one of them and not from there on; which one shows in the revisions of the store, and then the whole store must equal the model.
+//! A command is in flight until it is answered. Commands are logged in the order they were sent, so after a
+//! crash those in flight have happened up to one of them and not from there on; which one shows in the
+//! revisions of the store, and then the whole store must equal the model.
 
 mod life;
 
@@ -283,7 +284,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Applies the commands in flight up to this one; those before can only be compactions that are answered later.
+    /// Applies the commands in flight up to this one; those before can only be compactions that are answered
+    /// later.
     fn apply_up_to(&mut self, ticket: Ticket) -> Result<Result<Outcome, Refusal>, String> {
         loop {
             let Some(command) = self.in_flight.pop_front() else {

@@ -1,11 +1,12 @@
 //! Clients that watch, over all restarts, and what they must be told.
 //!
-//! Each client has one stream with a few watches and knows of each where to go on. When the member dies the streams die with it; the client opens
-//! another one and asks for everything after the last revision it has seen.
+//! Each client has one stream with a few watches and knows of each where to go on. When the member dies the
+//! streams die with it; the client opens another one and asks for everything after the last revision it has
+//! seen.
 //!
-//! What is checked of each delivery: it goes on exactly where the last one ended, in order, whole revisions, nothing twice, nothing left out that the
-//! filters admit, the keys before as they were. Of a silent stream: that there is nothing left to tell. Of a watch cut off by a compaction: that it
-//! had missed something.
+//! What is checked of each delivery: it goes on exactly where the last one ended, in order, whole revisions,
+//! nothing twice, nothing left out that the filters admit, the keys before as they were. Of a silent stream:
+//! that there is nothing left to tell. Of a watch cut off by a compaction: that it had missed something.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +93,8 @@ impl Watchers {
     /// Every client reads until its stream is silent.
     pub(crate) fn drain(&mut self, model: &Model) -> Result<(), String> {
         for client in &mut self.clients {
-            // Each delivery tells of a revision or cuts a watch off, and looking at the rest takes a few turns more.
+            // Each delivery tells of a revision or cuts a watch off, and looking at the rest takes a few
+            // turns more.
             let turns_max = 100 + 20 * model.revision().unsigned_abs();
             let mut turns = 0;
             loop {

@@ -1,7 +1,8 @@
 //! What clients ask for, drawn at random.
 //!
-//! Keys are shaped as Kubernetes shapes them, but few, so that puts, deletes, ranges and compares meet each other all the time. Only requests that pass
-//! the checks of the API are made, since those behind it rely on them: no key is put twice in a transaction, no key both put and deleted on one level.
+//! Keys are shaped as Kubernetes shapes them, but few, so that puts, deletes, ranges and compares meet each
+//! other all the time. Only requests that pass the checks of the API are made, since those behind it rely on
+//! them: no key is put twice in a transaction, no key both put and deleted on one level.
 
 use bytes::Bytes;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
@@ -238,7 +239,8 @@ impl Txn<'_> {
         vec![nested(Op::RequestPut(put)), nested(Op::RequestDeleteRange(delete))]
     }
 
-    /// Deletes one key; or all from it on, which etcd takes for a conflict with no put, so that a key may be changed again.
+    /// Deletes one key; or all from it on, which etcd takes for a conflict with no put, so that a key may be
+    /// changed again.
     fn delete(&mut self, key: Bytes) -> DeleteRangeRequest {
         let range_end = if self.random.percent(10) { Bytes::from_static(b"\0") } else { Bytes::new() };
         DeleteRangeRequest { key, range_end, prev_kv: self.random.percent(40) }

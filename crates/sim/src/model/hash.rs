@@ -1,7 +1,8 @@
 //! What HashKV must be, by etcd's rules.
 //!
-//! Over the bytes `key`, then over revision key and value of each record in revision order that a compacted store still holds, with etcd's exceptions:
-//! records up to the compaction count only if they are in the keep set (unless that is empty), tombstones at the compaction not at all.
+//! Over the bytes `key`, then over revision key and value of each record in revision order that a compacted
+//! store still holds, with etcd's exceptions: records up to the compaction count only if they are in the keep
+//! set (unless that is empty), tombstones at the compaction not at all.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ impl Model {
         self.hash_compacted(at, self.compacted, kept)
     }
 
-    /// The hash that the compaction at `at` computed of the store as the compaction at `previous` had left it; nothing if there was no such one.
+    /// The hash that the compaction at `at` computed of the store as the compaction at `previous` had left
+    /// it; nothing if there was no such one.
     pub(crate) fn compaction_hash(&self, at: i64, previous: i64) -> Option<u32> {
         self.compactions
             .contains(&(at, previous))
@@ -51,7 +53,8 @@ impl Model {
     }
 }
 
-/// What a compaction leaves of a key: the newest change up to it and all later ones; not that newest one if it is a tombstone from before.
+/// What a compaction leaves of a key: the newest change up to it and all later ones; not that newest one if
+/// it is a tombstone from before.
 fn retained(changes: &[Change], compacted: i64) -> &[Change] {
     let up_to = changes.iter().take_while(|change| change.main <= compacted).count();
     let Some(newest) = up_to.checked_sub(1) else { return changes };
@@ -59,7 +62,8 @@ fn retained(changes: &[Change], compacted: i64) -> &[Change] {
     &changes[if is_gone { up_to } else { newest }..]
 }
 
-/// The change of a key that a hash at `at` keeps: the newest up to `at` in the generation that contains `at`, unless it is the tombstone that closes it.
+/// The change of a key that a hash at `at` keeps: the newest up to `at` in the generation that contains `at`,
+/// unless it is the tombstone that closes it.
 fn kept(retained: &[Change], at: i64) -> Option<Position> {
     newest_kept(retained, at).filter(|change| change.kv.is_some()).map(|change| (change.main, change.sub))
 }

@@ -1,7 +1,7 @@
 //! How the member dies and comes back.
 //!
-//! A restart may itself be cut short, again and again. Once the member serves, what had been in flight is settled: some of it has happened, in order,
-//! and the store equals the model that far and no further.
+//! A restart may itself be cut short, again and again. Once the member serves, what had been in flight is
+//! settled: some of it has happened, in order, and the store equals the model that far and no further.
 
 use std::path::{Path, PathBuf};
 
@@ -49,8 +49,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a full disk excuses a stop: a restart may need more room than there was, and what was prepared before it is lost. Once the member has
-    /// taken writes in this life it must go on.
+    /// Whether a full disk excuses a stop: a restart may need more room than there was, and what was prepared
+    /// before it is lost. Once the member has taken writes in this life it must go on.
     fn may_lack_space(&self) -> bool {
         self.plan.fault == Fault::FullDisk && !self.has_had_space
     }

@@ -1,4 +1,5 @@
-//! The simulator on fixed seeds: what every change must pass at once, before the minutes and nights of `sim --minutes`.
+//! The simulator on fixed seeds: what every change must pass at once, before the minutes and nights of `sim
+//! --minutes`.
 
 use sim::{Fault, Kill, Plan, Report, simulate};
 
