@@ -6,8 +6,8 @@
 //!
 //! 1. only those with main revision ≤ `at`;
 //! 2. of those with main ≤ `compacted` only the keep set: for each key the newest record ≤ `at` in the
-//! generation that holds `at`, unless it is the tombstone that ends it; if the whole keep set is empty, all of
-//! them;
+//!    generation that holds `at`, unless it is the tombstone that ends it; if the whole keep set is empty, all of
+//!    them;
 //! 3. no tombstone at main = `compacted`.
 //!
 //! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it; its
