@@ -134,9 +134,10 @@ impl WatchHub {
         let mut woken = Vec::new();
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         if !with_events {
+            let first = ring.revision() + 1;
             ring.skip_to(revision);
             drop(ring);
-            registry.mark_all(revision, &mut woken);
+            registry.mark_all(first, &mut woken);
             return woken;
         }
         for change in changes {

@@ -58,6 +58,29 @@ fn a_watch_begun_while_a_batch_makes_no_events_is_told_of_the_batch() {
 }
 
 #[test]
+fn no_revision_of_a_batch_without_events_is_left_out() {
+    let (mut mvcc, hub) = store();
+    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut batch = mvcc.batch(false);
+    stream.create(watch_from(0)).unwrap();
+    for value in ["1", "2", "3"] {
+        batch.write(|txn| txn.put(&put(value))).unwrap();
+    }
+    let (revision, changes) = batch.commit().unwrap();
+    hub.publish(revision, changes, false);
+    let mut n_events = 0;
+    loop {
+        match stream.advance().unwrap() {
+            Progress::Idle => break,
+            Progress::Working => {}
+            Progress::Deliver(Delivery::Events { events, .. }) => n_events += events.len(),
+            Progress::Deliver(Delivery::Compacted { .. }) => panic!("nothing was compacted"),
+        }
+    }
+    assert_eq!(n_events, 3);
+}
+
+#[test]
 fn a_stream_is_signalled_once_until_it_has_looked() {
     let (mut mvcc, hub) = store();
     let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
