@@ -124,17 +124,21 @@ impl Chores {
         self.has_space
     }
 
-    /// Whether a command of `bytes` may be proposed, in which case it must be. One that takes no space, such as
-    /// a delete, still writes to the log: it may use most of the reserve, but not all, since the member would
-    /// not outlive that.
-    pub(crate) fn admit(&mut self, bytes: usize, takes_space: bool) -> bool {
+    /// Whether there is room for a command of `bytes`. One that takes no space, such as a delete, still writes to
+    /// the log: it may use most of the reserve, but not all, since the member would not outlive that.
+    pub(crate) fn fits(&self, bytes: usize, takes_space: bool) -> bool {
         let reserve = if takes_space { self.reserve_bytes } else { self.reserve_bytes / 4 };
-        let admitted = self.admitted_bytes + bytes as u64;
-        let is_admitted = (self.has_space || !takes_space) && self.room >= reserve + admitted;
-        if is_admitted {
-            self.admitted_bytes = admitted;
-        }
-        is_admitted
+        (self.has_space || !takes_space) && self.room >= reserve + self.admitted_bytes + bytes as u64
+    }
+
+    /// Counts a command that fits and is going to be proposed.
+    pub(crate) fn admit(&mut self, bytes: usize) {
+        self.admitted_bytes += bytes as u64;
+    }
+
+    /// Whether room that is missing now will come: a spare file is being made, and nothing says that it cannot be.
+    pub(crate) fn expects_room(&self) -> bool {
+        self.has_space && !self.has_segment_failed && !self.has_log_file_failed
     }
 
     /// Takes the log writer's word for the room it had after batch `persisted`.
@@ -270,7 +274,7 @@ impl Chores {
         let under_way: u64 = self.unreported.iter().map(|(_, bytes)| bytes).sum();
         (self.room, self.admitted_bytes) =
             (self.log_room.min(store.log().room()).saturating_sub(under_way), 0);
-        let is_left = self.room >= self.reserve_bytes;
+        let is_left = self.room >= self.reserve_bytes || self.expects_room();
         if is_left != self.has_space {
             self.has_space = is_left;
             output.notes.push(Note::Space { is_left });

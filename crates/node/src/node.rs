@@ -35,8 +35,8 @@ pub struct Node<W> {
     waiters: Waiters<W>,
     applied: Position,
     published: Arc<Published>,
-    /// Proposals that wait for a leader to be known.
-    homeless: Vec<(Proposal, W)>,
+    /// Proposals that wait for a leader to be known, or for a spare file that is late.
+    parked: Vec<(Proposal, W)>,
     /// Batches that need no sync by themselves; they travel with the next that does, or with the next tick.
     held: Vec<LogTask>,
     /// Scratch: proposals and reads of the batch being handled.
@@ -67,7 +67,7 @@ impl<W> Node<W> {
             waiters: Waiters::default(),
             applied,
             published,
-            homeless: Vec::new(),
+            parked: Vec::new(),
             held: Vec::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
@@ -103,6 +103,7 @@ impl<W> Node<W> {
         for input in inputs {
             self.take(input, output)?;
         }
+        self.admit_parked(output);
         self.propose_collected(output);
         self.read_collected();
         loop {
@@ -116,14 +117,17 @@ impl<W> Node<W> {
         if let Some(revision) = self.chores.work(&mut self.store, &self.applied, output) {
             self.compacted(revision, output);
         }
+        // What is parked for want of room gets its turn at once when there is some again.
+        let fits = |p: &Proposal| self.chores.fits(p.len() + ENTRY_BYTES, p.takes_space);
+        output.is_busy |= self.leader != 0 && self.parked.first().is_some_and(|(proposal, _)| fits(proposal));
         self.publish_numbers();
         Ok(())
     }
 
     /// Answers everyone still waiting: the member is stopping.
     pub fn stop(&mut self, output: &mut Output<W>) {
-        let homeless = self.homeless.drain(..).map(|(_, waiter)| waiter);
-        let waiting = homeless.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
+        let parked = self.parked.drain(..).map(|(_, waiter)| waiter);
+        let waiting = parked.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
         let waiting = waiting.chain(self.waiters.take_compacted(i64::MAX).collect::<Vec<_>>());
         output.answers.extend(waiting.map(|w| (w, Answer::Unserved(Unserved::Stopped))));
     }
@@ -138,24 +142,33 @@ impl<W> Node<W> {
                 self.raft.tick();
                 self.chores.tick(output);
                 output.log.append(&mut self.held);
-                for (proposal, waiter) in std::mem::take(&mut self.homeless) {
-                    self.admit(proposal, waiter, output);
-                }
             }
         }
         Ok(())
     }
 
+    /// Takes a proposal into the batch being collected, parks it, or refuses it.
     fn admit(&mut self, proposal: Proposal, waiter: W, output: &mut Output<W>) {
-        if !self.chores.admit(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
-            output.answers.push((waiter, Answer::Applied(Err(store::Refusal::NoSpace))));
-        } else if self.waiters.proposals_len() + self.homeless.len() >= PROPOSALS_MAX {
+        if self.waiters.proposals_len() + self.parked.len() >= PROPOSALS_MAX {
             output.answers.push((waiter, Answer::Unserved(Unserved::TooManyRequests)));
-        } else if self.raft.status().leader == 0 {
-            self.homeless.push((proposal, waiter));
-        } else {
+        } else if self.raft.status().leader == 0 || !self.parked.is_empty() {
+            // Nobody overtakes who is parked.
+            self.parked.push((proposal, waiter));
+        } else if self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
+            self.chores.admit(proposal.len() + ENTRY_BYTES);
             self.waiters.add_proposal(proposal.id, waiter);
             self.proposals.push(proposal);
+        } else if self.chores.expects_room() {
+            self.parked.push((proposal, waiter));
+        } else {
+            output.answers.push((waiter, Answer::Applied(Err(store::Refusal::NoSpace))));
+        }
+    }
+
+    /// Tries again what was parked.
+    fn admit_parked(&mut self, output: &mut Output<W>) {
+        for (proposal, waiter) in std::mem::take(&mut self.parked) {
+            self.admit(proposal, waiter, output);
         }
     }
 

@@ -50,6 +50,25 @@ fn puts_are_refused_deletes_and_reads_are_not_and_all_resumes_with_room() {
 }
 
 #[test]
+fn a_put_waits_for_a_spare_file_that_is_late() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    let mut proposed = Vec::new();
+    while member.answers.len() == proposed.len() {
+        assert!(proposed.len() < 1000, "room lasts for ever");
+        proposed.push(member.propose(put("k", vec![0; 1000])));
+        for _ in 0..2 {
+            member.write_log().unwrap();
+        }
+    }
+    assert!(!member.jobs.is_empty(), "spare files have been asked for");
+    member.settle().unwrap();
+    assert_eq!(member.answers.len(), proposed.len());
+    assert!(member.answers.iter().all(|(_, answer)| refusal(answer).is_none()));
+    assert!(!member.notes.contains(&Note::Space { is_left: false }), "nothing is full");
+}
+
+#[test]
 fn a_member_on_a_full_disk_starts_and_has_lost_nothing() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
