@@ -109,18 +109,6 @@ impl Member {
         self.node.published().has_space()
     }
 
-    /// Whether a new file has been asked for that the node does not have yet.
-    pub(crate) fn is_short_of_files(&self) -> bool {
-        let is_preparing = |input: &Input<Ticket>| {
-            matches!(input, Input::Logged(_))
-                || matches!(input, Input::Finished(finished) if is_file(finished))
-        };
-        self.jobs.values().any(Job::is_urgent)
-            || self.inbox.iter().any(is_preparing)
-            || self.is_report_due
-            || !self.log.is_empty()
-    }
-
     /// A step that there is something to do for, or none.
     pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
@@ -191,10 +179,6 @@ impl Member {
             None => "nothing",
         }
     }
-}
-
-fn is_file(finished: &node::Finished) -> bool {
-    matches!(finished, node::Finished::PrepareLogFile(_) | node::Finished::PrepareSegment(_))
 }
 
 fn config(plan: &Plan, life: u64) -> Config {

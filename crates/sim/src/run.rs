@@ -77,8 +77,6 @@ struct Run<'a> {
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
     is_sync_failing: bool,
-    /// Whether files were being made before the step under way.
-    was_short_of_files: bool,
     /// What it took to make the disk.
     effects_before: u64,
     trace: Trace,
@@ -101,7 +99,6 @@ impl<'a> Run<'a> {
             has_had_space: false,
             starts_while_full: 0,
             is_sync_failing: false,
-            was_short_of_files: false,
             effects_before: 0,
             trace: Trace::new(),
             report: Report::default(),
@@ -177,7 +174,6 @@ impl<'a> Run<'a> {
             Step::Job(id) => self.trace.note(format_args!("job: {}", member.job_name(id))),
             step => self.trace.note(format_args!("{step:?}")),
         }
-        self.was_short_of_files = member.is_short_of_files();
         let done = member.step(step);
         let has_crashed = self.disk.has_crashed();
         match done {
@@ -271,14 +267,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Only a full disk, or a file that is still being made, is a reason.
+    /// Only a full disk is a reason: for a file that is late, writes wait.
     fn refused(&mut self, ticket: Ticket) -> Result<(), String> {
         let Some(at) = self.in_flight.iter().position(|command| command.ticket == ticket) else {
             return Err(format!("{ticket} is refused after it was applied"));
         };
         self.report.refused += 1;
         self.in_flight.remove(at);
-        if self.plan.fault != Fault::FullDisk && !self.was_short_of_files {
+        if self.plan.fault != Fault::FullDisk {
             return Err(format!("{ticket} is refused for want of space, of which there is enough"));
         }
         Ok(())
