@@ -72,7 +72,7 @@ struct Run<'a> {
     next_ticket: Ticket,
     lives: u64,
     is_full: bool,
-    /// Whether there was room for writes at any time in this life.
+    /// Whether a put was taken in this life: there was room then.
     has_had_space: bool,
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
@@ -223,7 +223,6 @@ impl<'a> Run<'a> {
 
     /// Takes what the member has told.
     fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
-        self.has_had_space |= member.has_space();
         self.take_notes(&news.notes);
         let mut readable = 0;
         for (ticket, answer) in news.answers {
@@ -259,6 +258,7 @@ impl<'a> Run<'a> {
                 }
                 let expected = self.apply_up_to(ticket)?;
                 self.report.answered += 1;
+                self.has_had_space |= matches!(result, Ok(Outcome::Put(_)));
                 if result == expected {
                     return Ok(());
                 }
