@@ -51,7 +51,7 @@ pub struct Plan {
     pub catchup_entries: u64,
     /// Bytes of the longest value.
     pub value_len_max: u64,
-    /// How often a job goes on, where the node and the log writer each do [`Plan::USUAL_PACE`] times as
+    /// How often a job goes on, where the node and the log writer each do `USUAL_PACE` times as
     /// often.
     pub job_pace: u64,
 }
