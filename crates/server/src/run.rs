@@ -170,46 +170,21 @@ fn serve(config: &Config) -> Result<(), Error> {
         "starting an etcd server"
     );
     let listeners = Listeners::bind(&config.listen_client_urls)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let root = std::path::absolute(&config.data_dir)?;
-    let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
-    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
-    let member_id = member.id;
-    let started = start_member(config, &disk, &data_dir, member, cluster_id)?;
-    info!(
-        "local-member-id" = format!("{member_id:x}"),
-        "cluster-id" = format!("{cluster_id:x}"),
-        restart = started.is_restart,
-        "starting local member"
-    );
-    if started.is_repaired {
-        warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
-    }
+    let (data_dir, settings, started) = start_member(config)?;
     let worker_count = std::thread::available_parallelism()?.get();
     let mailboxes: Vec<_> = (0..worker_count).map(|_| Arc::new(Mailbox::default())).collect();
     let metrics = Arc::new(Metrics::new());
     let (life, lives) = watch::channel(Life::Starting);
-    let observer = Reporter { life, metrics: Arc::clone(&metrics), member_id };
-    let Started { node, log_writer, .. } = started;
     let driver = Driver::start(
-        node,
-        log_writer,
+        started.node,
+        started.log_writer,
         mailboxes.clone(),
         config.heartbeat_interval,
         Arc::clone(&metrics),
-        observer,
+        Reporter { life, metrics: Arc::clone(&metrics), member_id: settings.member_id },
     )?;
     let (stop, stopping) = watch::channel(false);
-    let (handle, settings, limits) =
-        (driver.handle(), settings(config, cluster_id, member_id), limits(config));
-    let workers = Workers::start(worker_count, move |worker| {
-        let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
-        tokio::task::spawn_local(desk.clone().pump());
-        let api = Rc::new(Api::new(settings.clone(), handle.clone(), desk));
-        let calls = Calls::new(Rc::clone(&api), &metrics, stopping.clone());
-        let pages = Pages { api, metrics: Arc::clone(&metrics) };
-        Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
-    })?;
+    let workers = start_workers(&driver, settings, limits(config), mailboxes, metrics, stopping)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = runtime.block_on(accept_until_stopped(listeners, &workers, lives))?;
     stop.send_replace(true);
@@ -222,6 +197,48 @@ fn serve(config: &Config) -> Result<(), Error> {
     drop(data_dir);
     info!(name = config.name, "closed etcd server");
     Ok(())
+}
+
+/// Takes the data directory and brings the member up from what is in it.
+fn start_member(config: &Config) -> Result<(DataDir, Settings, Started<Ticket>), Error> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let root = std::path::absolute(&config.data_dir)?;
+    let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
+    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
+    let settings = settings(config, cluster_id, member.id);
+    let member_config = member_config(config, member, cluster_id);
+    let (wal, log) = (data_dir.wal(), data_dir.log());
+    let started = node::start(&disk, &wal, &log, disk::wal::SEGMENT_BYTES, member_config)?;
+    info!(
+        "local-member-id" = format!("{:x}", settings.member_id),
+        "cluster-id" = format!("{cluster_id:x}"),
+        restart = started.is_restart,
+        "starting local member"
+    );
+    if started.is_repaired {
+        warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
+    }
+    Ok((data_dir, settings, started))
+}
+
+/// Starts a worker for each mailbox; each has handlers of its own.
+fn start_workers(
+    driver: &Driver,
+    settings: Settings,
+    limits: Limits,
+    mailboxes: Vec<Arc<Mailbox>>,
+    metrics: Arc<Metrics>,
+    stopping: watch::Receiver<bool>,
+) -> std::io::Result<Workers> {
+    let handle = driver.handle();
+    Workers::start(mailboxes.len(), move |worker| {
+        let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
+        tokio::task::spawn_local(desk.clone().pump());
+        let api = Rc::new(Api::new(settings.clone(), handle.clone(), desk));
+        let calls = Calls::new(Rc::clone(&api), &metrics, stopping.clone());
+        let pages = Pages { api, metrics: Arc::clone(&metrics) };
+        Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
+    })
 }
 
 /// Where the member stands.
@@ -314,16 +331,10 @@ impl Observer for Reporter {
     }
 }
 
-fn start_member(
-    config: &Config,
-    disk: &Arc<dyn Disk>,
-    data_dir: &DataDir,
-    member: Member,
-    cluster_id: u64,
-) -> Result<Started<Ticket>, Fatal> {
+fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Config {
     let tick = config.heartbeat_interval;
     let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
-    let member_config = node::Config {
+    node::Config {
         first_request_id: first_request_id(member.id),
         seed: first_request_id(member.id),
         initial_members: vec![member.clone()],
@@ -337,8 +348,7 @@ fn start_member(
         catchup_entries: CATCHUP_ENTRIES,
         retry_ticks: ticks(RETRY_INTERVAL),
         segment_bytes: SEGMENT_BYTES,
-    };
-    node::start(disk, &data_dir.wal(), &data_dir.log(), disk::wal::SEGMENT_BYTES, member_config)
+    }
 }
 
 /// The version of etcd whose cluster this is, without its patch level.
