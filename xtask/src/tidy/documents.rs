@@ -72,14 +72,11 @@ fn unlisted(sources: &[Source]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::found;
     use super::*;
 
     fn lines(files: &[(&str, &str)]) -> Vec<String> {
-        let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
-        check(&sources)
-            .iter()
-            .map(|finding| format!("{}:{}: {}", finding.path, finding.line, finding.rule))
-            .collect()
+        found(files, check)
     }
 
     #[test]

@@ -94,16 +94,13 @@ fn is_test(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::found;
     use super::*;
 
     const TESTED: &str = "#[test]\n";
 
     fn lines(files: &[(&str, &str)]) -> Vec<String> {
-        let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
-        check(&sources)
-            .iter()
-            .map(|finding| format!("{}:{}: {}", finding.path, finding.line, finding.rule))
-            .collect()
+        found(files, check)
     }
 
     #[test]

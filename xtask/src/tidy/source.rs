@@ -36,6 +36,13 @@ impl Source {
     }
 }
 
+/// What a rule finds in made-up files, as `path:line: rule`.
+#[cfg(test)]
+pub(super) fn found(files: &[(&str, &str)], check: fn(&[Source]) -> Vec<super::Finding>) -> Vec<String> {
+    let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
+    check(&sources).iter().map(|f| format!("{}:{}: {}", f.path, f.line, f.rule)).collect()
+}
+
 /// Reads every text file that git tracks or would add. Files that are not UTF-8 are left out, and so are
 /// those that were deleted but not yet committed.
 pub(super) fn load() -> Result<Vec<Source>, String> {
