@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::compare::{self, Comparison};
+use crate::cases;
+use crate::compare::Comparison;
 use crate::error::Error;
 use crate::settings::{KeyOrder, Settings, Workload};
 
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Load(Settings),
     /// Start two servers in turn and compare them.
     Compare(Comparison),
+    /// Start ours, and a peer if one is given, and hold the numbers against thresholds.
+    Check(Comparison),
 }
 
 /// Parses the arguments after the program's name.
@@ -28,14 +31,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, E
     let mut args = args.into_iter();
     match args.next().as_deref() {
         None | Some("help" | "--help" | "-h") => Ok(Command::Help),
-        Some("compare") => {
-            let mut comparison = Comparison::default();
-            comparison.peer = parse_flags(COMPARE_FLAGS, &mut comparison, args)?;
-            Ok(Command::Compare(comparison))
-        }
+        Some("compare") => Ok(Command::Compare(comparison(COMPARE_FLAGS, args)?)),
+        Some("check") => Ok(Command::Check(comparison(&[SERVER_FLAGS], args)?)),
         Some(name) => {
             let mut settings = Settings::of(Workload::named(name)?);
-            if !parse_flags(LOAD_FLAGS, &mut settings, args)?.is_empty() {
+            if !parse_flags(&[LOAD_FLAGS], &mut settings, args)?.is_empty() {
                 return usage("`--` and a peer's command belong to `bench compare`");
             }
             settings.check()?;
@@ -44,19 +44,32 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, E
     }
 }
 
+fn comparison(
+    flags: &[&[Flag<Comparison>]],
+    args: impl Iterator<Item = String>,
+) -> Result<Comparison, Error> {
+    let mut comparison = Comparison::default();
+    comparison.peer = parse_flags(flags, &mut comparison, args)?;
+    Ok(comparison)
+}
+
 /// The text of `bench help`.
 pub(crate) fn help() -> String {
-    let mut text =
-        "Usage: bench WORKLOAD [FLAGS]\n       bench compare [FLAGS] -- PEER-COMMAND...\n".to_owned();
+    let mut text = "Usage: bench WORKLOAD [FLAGS]\n\
+         \x20      bench compare [FLAGS] -- PEER-COMMAND...\n\
+         \x20      bench check [FLAGS] [-- PEER-COMMAND...]\n"
+        .to_owned();
     text += "\nWorkloads:\n";
     for (_, name, meaning) in Workload::ALL {
         writeln!(text, "  {name:<22} {meaning}").expect("a string takes any text");
     }
     text += "\nFlags of a workload:\n";
     describe(&mut text, LOAD_FLAGS);
-    text += "\nFlags of compare:\n";
-    describe(&mut text, COMPARE_FLAGS);
-    writeln!(text, "\nWorkloads of compare: {}", compare::case_names()).expect("a string takes any text");
+    text += "\nFlags of compare and check:\n";
+    describe(&mut text, SERVER_FLAGS);
+    text += "\nFlags of compare alone:\n";
+    describe(&mut text, TABLE_FLAGS);
+    writeln!(text, "\nCases of compare: {}", cases::names()).expect("a string takes any text");
     text += "\nPEER-COMMAND may hold {data}, {client} and {peer}: a fresh directory, the URL for clients, the\n\
              URL for members. Without them, etcd's own flags are appended.\n";
     text
@@ -77,29 +90,44 @@ const LOAD_FLAGS: &[Flag<Settings>] = &[
         s.endpoint = v.strip_prefix("http://").unwrap_or(v).to_owned();
         Some(())
     }),
-    flag("--connections", "N", "TCP connections (8; range 2)", |s, v| store(&mut s.connections, positive(v))),
-    flag("--streams", "N", "calls in flight on each (32; range 2, watch 1)", |s, v| {
+    flag("--connections", "N", "TCP connections (8; range 2, idle-connections 2000)", |s, v| {
+        store(&mut s.connections, positive(v))
+    }),
+    flag("--streams", "N", "calls in flight on each (32; kubernetes 8, range 2, watch 1)", |s, v| {
         store(&mut s.streams, positive(v))
     }),
     flag("--threads", "N", "threads of the generator (1)", |s, v| store(&mut s.threads, positive(v))),
-    flag("--rate", "OPS", "open loop: operations a second, of watch: puts (closed loop)", |s, v| {
+    flag("--rate", "OPS", "open loop: operations a second, of watched keys: puts", |s, v| {
         store(&mut s.rate, above_zero(v).map(Some))
     }),
-    flag("--keys", "N", "distinct keys (100000; range 10000, watch 1)", |s, v| {
+    flag("--keys", "N", "distinct keys (100000; range 10000, restart a million)", |s, v| {
         store(&mut s.keys, positive(v).map(|keys: usize| keys as u64))
     }),
     flag("--key-order", "ORDER", "sequential, random or one (random)", |s, v| {
         store(&mut s.key_order, KeyOrder::named(v))
     }),
-    flag("--value-bytes", "N", "length of each value (256)", |s, v| store(&mut s.value_bytes, number(v))),
+    flag("--value-bytes", "N", "length of each value (256; kubernetes, restart 1024)", |s, v| {
+        store(&mut s.value_bytes, number(v))
+    }),
     flag("--serializable", "", "read without asking the cluster", |s, _| {
         store(&mut s.serializable, Some(true))
     }),
     flag("--limit", "N", "keys that a range returns at most (all)", |s, v| store(&mut s.limit, number(v))),
     flag("--count-only", "", "a range returns the count only", |s, _| store(&mut s.count_only, Some(true))),
-    flag("--watchers", "N", "watchers of the one key (1000)", |s, v| store(&mut s.watchers, positive(v))),
-    flag("--puts-ahead", "N", "puts ahead of their deliveries, on average (4)", |s, v| {
+    flag("--read-percent", "N", "calls of a mixed load that read (90)", |s, v| {
+        store(&mut s.read_percent, number(v).filter(|&percent| percent <= 100))
+    }),
+    flag("--watchers", "N", "watchers in all (1000; kubernetes 100, catch-up 4, idle 100000)", |s, v| {
+        store(&mut s.watchers, positive(v))
+    }),
+    flag("--puts-ahead", "N", "puts ahead of their deliveries (4; watch-prefixes 64)", |s, v| {
         store(&mut s.puts_ahead, positive(v))
+    }),
+    flag("--revisions", "N", "puts before catch-up and compaction (a million)", |s, v| {
+        store(&mut s.revisions, positive(v).map(|revisions| revisions as u64))
+    }),
+    flag("--leases", "N", "leases that run out (a million)", |s, v| {
+        store(&mut s.leases, positive(v).map(|leases| leases as u64))
     }),
     flag("--warmup", "SECONDS", "load before the measured time (2)", |s, v| store(&mut s.warmup, seconds(v))),
     flag("--seconds", "SECONDS", "the measured time (10)", |s, v| store(&mut s.duration, some_seconds(v))),
@@ -109,26 +137,38 @@ const LOAD_FLAGS: &[Flag<Settings>] = &[
     flag("--json", "", "report as JSON", |s, _| store(&mut s.json, Some(true))),
 ];
 
-const COMPARE_FLAGS: &[Flag<Comparison>] = &[
+const SERVER_FLAGS: &[Flag<Comparison>] = &[
     flag("--ours", "PATH", "our server (target/release/etcd)", |c, v| store(&mut c.ours, Some(v.into()))),
-    flag("--workloads", "A,B", "which lines of the table (all)", |c, v| {
-        store(&mut c.only, Some(v.split(',').map(str::to_owned).collect()))
-    }),
-    flag("--repeats", "N", "runs of each workload on each side (3)", |c, v| {
+    flag("--repeats", "N", "runs of each case on each side, experiments half as many (2)", |c, v| {
         store(&mut c.repeats, positive(v))
     }),
-    flag("--warmup", "SECONDS", "load before each measured time (2)", |c, v| {
+    flag("--warmup", "SECONDS", "load before each measured time (1)", |c, v| {
         store(&mut c.warmup, seconds(v))
     }),
-    flag("--seconds", "SECONDS", "each measured time (10)", |c, v| store(&mut c.duration, some_seconds(v))),
+    flag("--seconds", "SECONDS", "each measured time (3)", |c, v| store(&mut c.duration, some_seconds(v))),
     flag("--dir", "PATH", "where data directories are made (the system's place)", |c, v| {
         store(&mut c.dir, Some(Some(PathBuf::from(v))))
     }),
     flag("--no-pin", "", "let servers and generator share all processors", |c, _| {
         store(&mut c.pinned, Some(false))
     }),
-    flag("--json", "", "report as JSON", |c, _| store(&mut c.json, Some(true))),
 ];
+
+const TABLE_FLAGS: &[Flag<Comparison>] = &[
+    flag("--only", "A,B", "which cases (all)", |c, v| {
+        store(&mut c.only, Some(v.split(',').map(str::to_owned).collect()))
+    }),
+    flag("--quick", "", "a second each, once, experiments of a tenth of the size", |c, _| {
+        c.hurry();
+        Some(())
+    }),
+    flag("--json", "FILE", "write all numbers as JSON", |c, v| store(&mut c.json, Some(Some(v.into())))),
+    flag("--chart", "FILE", "write a picture of the ratios as SVG", |c, v| {
+        store(&mut c.chart, Some(Some(v.into())))
+    }),
+];
+
+const COMPARE_FLAGS: &[&[Flag<Comparison>]] = &[SERVER_FLAGS, TABLE_FLAGS];
 
 const fn flag<T>(
     name: &'static str,
@@ -141,7 +181,7 @@ const fn flag<T>(
 
 /// Applies the flags in `args` to `target` and returns what follows `--`.
 fn parse_flags<T>(
-    flags: &[Flag<T>],
+    flags: &[&[Flag<T>]],
     target: &mut T,
     mut args: impl Iterator<Item = String>,
 ) -> Result<Vec<String>, Error> {
@@ -153,7 +193,7 @@ fn parse_flags<T>(
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (arg.as_str(), None),
         };
-        let Some(flag) = flags.iter().find(|flag| flag.name == name) else {
+        let Some(flag) = flags.iter().copied().flatten().find(|flag| flag.name == name) else {
             return usage(format!("unknown flag `{arg}`"));
         };
         let value = match (flag.value.is_empty(), inline) {
@@ -262,7 +302,7 @@ mod tests {
 
     #[test]
     fn compare_takes_the_peer_after_two_dashes() {
-        let line = "compare --repeats 2 --no-pin --workloads put,get -- etcd --data-dir {data}";
+        let line = "compare --repeats 2 --no-pin --only put,get -- etcd --data-dir {data}";
         let command = parse(line.split_whitespace().map(str::to_owned)).unwrap();
         let Command::Compare(comparison) = command else { panic!("{command:?}") };
         assert_eq!(comparison.peer, ["etcd", "--data-dir", "{data}"]);
@@ -271,9 +311,18 @@ mod tests {
     }
 
     #[test]
+    fn check_does_without_a_peer() {
+        let command = parse(["check", "--seconds", "1"].map(str::to_owned)).unwrap();
+        let Command::Check(comparison) = command else { panic!("{command:?}") };
+        assert!(comparison.peer.is_empty());
+        assert!(refusal("check --only put").starts_with("unknown flag `--only`"));
+    }
+
+    #[test]
     fn help_names_each_workload_and_flag() {
         let text = help();
-        let flags = LOAD_FLAGS.iter().map(|flag| flag.name).chain(COMPARE_FLAGS.iter().map(|flag| flag.name));
+        let compare = COMPARE_FLAGS.iter().copied().flatten().map(|flag| flag.name);
+        let flags = LOAD_FLAGS.iter().map(|flag| flag.name).chain(compare);
         for name in flags.chain(Workload::ALL.map(|(_, name, _)| name)) {
             assert!(text.contains(name), "{name}");
         }

@@ -71,6 +71,16 @@ impl Connection {
         }
     }
 
+    /// The same for a call that is made once: prepares its headers and decodes its answer.
+    pub(crate) async fn call<A: Message + Default>(
+        &mut self,
+        path: &str,
+        message: impl Message,
+    ) -> Result<A, Error> {
+        let head = self.head(path);
+        Ok(A::decode(self.unary(&head, &message).await?)?)
+    }
+
     /// Opens a stream of messages in both directions.
     pub(crate) async fn stream(&mut self, head: &Head) -> Result<(Sender, Answers), Error> {
         let (stream, answers) = self.start(head, None).await?;

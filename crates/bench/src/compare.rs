@@ -4,15 +4,17 @@
 //! changes with each repeat, so that a machine that slows down meanwhile charges both. Only one server runs at a
 //! time; where there is more than one processor, it keeps to one half of them and the generator to the other.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cases::{self, Case};
+use crate::chart;
 use crate::error::Error;
 use crate::load::Coordinator;
 use crate::process;
-use crate::report::Summary;
+use crate::report::Report;
 use crate::server::Server;
-use crate::settings::{Settings, Workload};
 use crate::table::{self, Row, SIDES};
 
 /// What is to be compared, and how thoroughly.
@@ -20,22 +22,26 @@ use crate::table::{self, Row, SIDES};
 pub(crate) struct Comparison {
     /// Our server's binary.
     pub(crate) ours: String,
-    /// The peer's command.
+    /// The peer's command; without one only ours is measured.
     pub(crate) peer: Vec<String>,
     /// Names of the cases to run; empty means all.
     pub(crate) only: Vec<String>,
-    /// Runs of each case on each side.
+    /// Runs of each steady case on each side. Experiments, which take minutes, run half as often.
     pub(crate) repeats: usize,
     /// Load before each measured time.
     pub(crate) warmup: Duration,
     /// Each measured time.
     pub(crate) duration: Duration,
+    /// What the sizes of experiments are divided by.
+    pub(crate) shrink: u64,
     /// Where data directories are made; the system's directory for temporary files if not given.
     pub(crate) dir: Option<PathBuf>,
     /// Whether server and generator get processors of their own.
     pub(crate) pinned: bool,
-    /// Report as JSON.
-    pub(crate) json: bool,
+    /// A file for all numbers.
+    pub(crate) json: Option<PathBuf>,
+    /// A file for a picture of the ratios.
+    pub(crate) chart: Option<PathBuf>,
 }
 
 impl Default for Comparison {
@@ -44,117 +50,101 @@ impl Default for Comparison {
             ours: "target/release/etcd".to_owned(),
             peer: Vec::new(),
             only: Vec::new(),
-            repeats: 3,
-            warmup: Duration::from_secs(2),
-            duration: Duration::from_secs(10),
+            repeats: 2,
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(3),
+            shrink: 1,
             dir: None,
             pinned: true,
-            json: false,
+            json: None,
+            chart: None,
         }
     }
 }
 
-/// One line of the table: its name, and what it changes in the defaults of its workload.
-struct Case {
-    name: &'static str,
-    workload: Workload,
-    change: fn(&mut Settings),
+impl Comparison {
+    /// Runs a minute or two in place of twenty: once each, a second, experiments of a tenth of the size.
+    pub(crate) fn hurry(&mut self) {
+        self.repeats = 1;
+        self.warmup = Duration::from_millis(500);
+        self.duration = Duration::from_secs(1);
+        self.shrink = 10;
+    }
 }
 
-const CASES: &[Case] = &[
-    Case { name: "put", workload: Workload::Put, change: |_| {} },
-    Case { name: "put-one-client", workload: Workload::Put, change: |s| (s.connections, s.streams) = (1, 1) },
-    Case { name: "txn-put", workload: Workload::TxnPut, change: |_| {} },
-    Case { name: "get", workload: Workload::Get, change: |_| {} },
-    Case { name: "get-serializable", workload: Workload::Get, change: |s| s.serializable = true },
-    Case { name: "list-10k", workload: Workload::Range, change: |_| {} },
-    Case { name: "page-500", workload: Workload::Range, change: |s| (s.keys, s.limit) = (100_000, 500) },
-    Case {
-        name: "count-100k",
-        workload: Workload::Range,
-        change: |s| (s.keys, s.count_only) = (100_000, true),
-    },
-    Case { name: "watch-1k", workload: Workload::Watch, change: |_| {} },
-];
-
-/// The names of all cases, as `--workloads` takes them.
-pub(crate) fn case_names() -> String {
-    let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
-    names.join(",")
-}
-
-/// Runs the comparison and returns its report. An interrupt ends it with the runs that were complete.
+/// Runs the comparison, writes its files and returns its table. An interrupt ends it with the runs that were complete.
 ///
 /// # Errors
-/// If a case is unknown, no peer is given, or a server does not start. A case that cannot be run on one of the
-/// servers is reported as such, and the next one follows.
+/// If a case is unknown, no peer is given, a server does not start, or a file cannot be written. A case that cannot be
+/// run on one of the servers is reported as such, and the next one follows.
 pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     if comparison.peer.is_empty() {
         return Err(Error::Usage("compare needs `--` and the peer's command".to_owned()));
     }
-    let cases = chosen(&comparison.only)?;
+    let rows = measure(comparison)?;
+    let write = |path: &PathBuf, text: String| {
+        fs::write(path, text).map_err(|cause| Error::File { path: path.clone(), cause })
+    };
+    if let Some(path) = &comparison.json {
+        write(path, format!("{:#}\n", table::json(&rows)))?;
+    }
+    if let Some(path) = &comparison.chart {
+        write(path, chart::svg(&rows))?;
+    }
+    Ok(table::text(&rows))
+}
+
+/// Runs all chosen cases on all sides. An interrupt ends it with the runs that were complete.
+pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Row>, Error> {
+    let cases = cases::chosen(&comparison.only)?;
     let cores = Cores::split(&process::allowed_cores()?, comparison.pinned);
+    cores.keep_generator()?;
     let mut coordinator = Coordinator::new()?;
     let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name)).collect();
     'cases: for (case, row) in cases.iter().zip(&mut rows) {
-        for (repeat, side) in turns(comparison.repeats) {
-            eprintln!("{}, {} of {}: {}", case.name, repeat + 1, comparison.repeats, SIDES[side]);
-            match measure(comparison, case, side, &cores, &mut coordinator) {
-                Ok(summary) => row.sides[side].push(summary),
+        let repeats = if case.is_steady() { comparison.repeats } else { comparison.repeats.div_ceil(2) };
+        for (repeat, side) in turns(repeats, !comparison.peer.is_empty()) {
+            eprintln!("{}, {} of {repeats}: {}", case.name, repeat + 1, SIDES[side]);
+            match measure_once(comparison, case, side, &cores, &mut coordinator) {
+                Ok(report) if report.interrupted => break 'cases,
+                Ok(report) => row.sides[side].push(report),
                 Err(Error::Interrupted) => break 'cases,
                 Err(error @ Error::Server { .. }) => return Err(error),
                 Err(error) => {
+                    eprintln!("{error}");
                     row.failure = Some(format!("{}: {error}", SIDES[side]));
                     continue 'cases;
                 }
             }
         }
     }
-    Ok(if comparison.json { table::json(&rows).to_string() } else { table::text(&rows) })
-}
-
-fn chosen(only: &[String]) -> Result<Vec<&'static Case>, Error> {
-    if only.is_empty() {
-        return Ok(CASES.iter().collect());
-    }
-    let find = |name: &String| {
-        let case = CASES.iter().find(|case| case.name == name);
-        let unknown = || format!("unknown workload `{name}` to compare; there are {}", case_names());
-        case.ok_or_else(|| Error::Usage(unknown()))
-    };
-    only.iter().map(find).collect()
+    Ok(rows)
 }
 
 /// The runs of one case as (repeat, side), each side going first in turn.
-fn turns(repeats: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..repeats).flat_map(|repeat| [(repeat, repeat % 2), (repeat, (repeat + 1) % 2)])
+fn turns(repeats: usize, with_peer: bool) -> impl Iterator<Item = (usize, usize)> {
+    let both = (0..repeats).flat_map(|repeat| [(repeat, repeat % 2), (repeat, (repeat + 1) % 2)]);
+    both.filter(move |(_, side)| with_peer || *side == 0)
 }
 
 /// One run of one side, from the start of its server to the end.
-fn measure(
+fn measure_once(
     comparison: &Comparison,
     case: &Case,
     side: usize,
     cores: &Cores,
     coordinator: &mut Coordinator,
-) -> Result<Summary, Error> {
+) -> Result<Report, Error> {
     let ours = [comparison.ours.clone()];
     let command = [&ours[..], &comparison.peer[..]][side];
     let dir = comparison.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let server = cores.start(command, &dir)?;
-    let mut settings = Settings::of(case.workload);
-    (case.change)(&mut settings);
+    let mut server = coordinator.block_on(Server::start(command, Path::new(&dir), &cores.server))?;
+    let mut settings = case.settings(comparison.warmup, comparison.duration, comparison.shrink);
     settings.endpoint = server.endpoint().to_owned();
     settings.server_pid = Some(server.pid());
-    settings.warmup = comparison.warmup;
-    settings.duration = comparison.duration;
-    let outcome = coordinator.run(&settings)?;
-    if outcome.interrupted {
-        return Err(Error::Interrupted);
-    }
-    let summary = Summary::of(&outcome);
-    eprintln!("{}", summary.text(&settings));
-    Ok(summary)
+    let report = coordinator.run(&settings, Some(&mut server))?;
+    eprintln!("{}", report.text(&settings.describe()));
+    Ok(report)
 }
 
 /// Which processors serve and which press; both empty when they share.
@@ -174,18 +164,9 @@ impl Cores {
         Self { server: server.to_vec(), generator: generator.to_vec() }
     }
 
-    /// Starts a server on its processors and leaves this thread on the generator's.
-    ///
-    /// A process inherits the affinity of the thread that starts it, which is the one moment at which all
-    /// its threads can be pinned without a race.
-    fn start(&self, command: &[String], dir: &Path) -> Result<Server, Error> {
-        if self.server.is_empty() {
-            return Server::start(command, dir);
-        }
-        process::pin(&self.server)?;
-        let server = Server::start(command, dir);
-        process::pin(&self.generator)?;
-        server
+    /// Keeps this thread, and the generator's threads that it starts, to the generator's processors.
+    fn keep_generator(&self) -> Result<(), Error> {
+        if self.generator.is_empty() { Ok(()) } else { process::pin(&self.generator) }
     }
 }
 
@@ -203,23 +184,8 @@ mod tests {
 
     #[test]
     fn the_sides_alternate_and_take_turns_to_go_first() {
-        assert_eq!(turns(2).collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 1), (1, 0)]);
-    }
-
-    #[test]
-    fn each_case_has_a_name_of_its_own_and_consistent_settings() {
-        for (idx, case) in CASES.iter().enumerate() {
-            assert!(CASES[..idx].iter().all(|other| other.name != case.name), "{}", case.name);
-            let mut settings = Settings::of(case.workload);
-            (case.change)(&mut settings);
-            settings.check().unwrap();
-        }
-    }
-
-    #[test]
-    fn an_unknown_case_is_refused_with_the_known_ones() {
-        let Err(error) = chosen(&["put".to_owned(), "delete".to_owned()]) else { panic!("no such case") };
-        assert!(error.to_string().contains("`delete` to compare; there are put,put-one-client"), "{error}");
+        assert_eq!(turns(2, true).collect::<Vec<_>>(), [(0, 0), (0, 1), (1, 1), (1, 0)]);
+        assert_eq!(turns(2, false).collect::<Vec<_>>(), [(0, 0), (1, 0)]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Error {
     Process { pid: u32, detail: String },
     /// A file or directory cannot be used.
     File { path: PathBuf, cause: io::Error },
+    /// Ratios that must hold do not; the text has a line for each rule.
+    Check(String),
     /// The user ended the run before anything was measured.
     Interrupted,
     /// The operating system refused a thread, a port or a processor.
@@ -51,6 +53,7 @@ impl fmt::Display for Error {
             Self::Server { command, detail } => write!(f, "server `{command}`: {detail}"),
             Self::Process { pid, detail } => write!(f, "process {pid}: {detail}"),
             Self::File { path, cause } => write!(f, "{}: {cause}", path.display()),
+            Self::Check(text) => write!(f, "a rule is broken\n{}", text.trim_end()),
             Self::Interrupted => write!(f, "interrupted before anything was measured"),
             Self::System { what, cause } => write!(f, "{what}: {cause}"),
         }
@@ -62,5 +65,11 @@ impl std::error::Error for Error {}
 impl From<h2::Error> for Error {
     fn from(cause: h2::Error) -> Self {
         Self::Http2(cause)
+    }
+}
+
+impl From<prost::DecodeError> for Error {
+    fn from(cause: prost::DecodeError) -> Self {
+        Self::Answer(cause.to_string())
     }
 }

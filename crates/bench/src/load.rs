@@ -16,32 +16,34 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::Error;
+use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::meter::{Meter, Phase};
 use crate::pace::Pace;
-use crate::process::Reading;
+use crate::process::{self, Reading};
+use crate::progress;
+use crate::report::{Measure, RSS, Report, SERVER_CPU, mib};
+use crate::server::Server;
 use crate::settings::Settings;
 use crate::stats::Tally;
 use crate::workload::{self, Shared};
 
 /// How long answers to the last operations are waited for.
 const GRACE: Duration = Duration::from_secs(2);
-/// Time between two lines of progress.
-const PROGRESS: Duration = Duration::from_secs(1);
+/// From this share of its processor time on, the generator counts as busy, and the server too.
+const BUSY: f64 = 0.9;
 
-/// What a run has measured.
-pub(crate) struct Outcome {
-    /// Operations and their latencies.
-    pub(crate) tally: Tally,
-    /// The measured time.
-    pub(crate) elapsed: Duration,
-    /// Processor time of the server meanwhile, and its resident bytes at the end, if it was to be observed.
-    pub(crate) server: Option<Reading>,
-    /// The same of the generator.
-    pub(crate) generator: Reading,
-    /// Whether an interrupt ended the run before its time.
-    pub(crate) interrupted: bool,
-}
+static OPS: Measure = Measure::rate("ops/s");
+static MEAN: Measure = Measure::cost("mean ms").detail();
+static PERCENTILES: [(f64, Measure); 4] = [
+    (50.0, Measure::cost("p50 ms")),
+    (90.0, Measure::cost("p90 ms").detail()),
+    (99.0, Measure::cost("p99 ms")),
+    (99.9, Measure::cost("p99.9 ms").detail()),
+];
+static MAX: Measure = Measure::cost("max ms").detail();
+static LOAD_RSS: Measure = Measure { in_table: false, ..RSS };
+static GENERATOR_CPU: Measure = Measure::cost("generator CPU µs/op");
 
 /// Carries out runs, one after the other; progress goes to standard error.
 pub(crate) struct Coordinator {
@@ -57,15 +59,31 @@ impl Coordinator {
         Ok(Self { runtime, interrupt: interrupt.map_err(system("cannot listen for signals"))? })
     }
 
-    /// Carries out one run.
+    /// Runs `work`, unless an interrupt comes first.
+    pub(crate) fn block_on<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.runtime.block_on(or_interrupt(&mut self.interrupt, work))
+    }
+
+    /// Carries out one run; `server` is the process itself, for workloads that stop and start it.
     ///
     /// # Errors
     /// If the server cannot be reached, keys cannot be written, the server's process is gone, or an
-    /// interrupt came before the warm-up. Operations that fail are no error here: [`Outcome::tally`] counts them.
-    pub(crate) fn run(&mut self, settings: &Settings) -> Result<Outcome, Error> {
+    /// interrupt came before there was anything to tell. Operations that fail are no error here: the report
+    /// counts them.
+    pub(crate) fn run(&mut self, settings: &Settings, server: Option<&mut Server>) -> Result<Report, Error> {
+        if settings.workload.is_steady() {
+            self.run_steady(settings)
+        } else {
+            self.block_on(experiment::run(settings, server))
+        }
+    }
+
+    fn run_steady(&mut self, settings: &Settings) -> Result<Report, Error> {
         let Self { runtime, interrupt } = self;
         runtime.block_on(async {
-            or_interrupt(interrupt, workload::preload(settings)).await?;
+            if settings.workload.reads() {
+                or_interrupt(interrupt, workload::preload::keys(settings)).await?;
+            }
             let (phase, seen) = watch::channel(Phase::Connect);
             let mut generators = Generators::start(settings, &seen)?;
             let measured = match or_interrupt(interrupt, generators.connected()).await {
@@ -75,13 +93,10 @@ impl Coordinator {
             phase.send_replace(Phase::Stop);
             generators.join();
             let (span, interrupted) = measured?;
-            Ok(Outcome {
-                tally: generators.total(),
-                elapsed: span.end.at - span.start.at,
-                server: span.usage(|sample| sample.server),
-                generator: span.usage(|sample| Some(sample.generator)).expect("each sample has one"),
-                interrupted,
-            })
+            let mut report = span.report(&generators.total());
+            report.generator_bound = span.generator_bound(settings)?;
+            report.interrupted = interrupted;
+            Ok(report)
         })
     }
 }
@@ -214,9 +229,43 @@ struct Span {
 }
 
 impl Span {
-    fn usage(&self, of: impl Fn(&Sample) -> Option<Reading>) -> Option<Reading> {
-        let (start, end) = (of(&self.start)?, of(&self.end)?);
-        Some(Reading { cpu: end.cpu.saturating_sub(start.cpu), rss_bytes: end.rss_bytes })
+    fn elapsed(&self) -> Duration {
+        self.end.at - self.start.at
+    }
+
+    /// Processor time of the server, if it is observed.
+    fn server_cpu(&self) -> Option<Duration> {
+        Some(self.end.server?.cpu.saturating_sub(self.start.server?.cpu))
+    }
+
+    fn generator_cpu(&self) -> Duration {
+        self.end.generator.cpu.saturating_sub(self.start.generator.cpu)
+    }
+
+    /// What was counted meanwhile, with its cost.
+    fn report(&self, tally: &Tally) -> Report {
+        let ms = |latency: Duration| latency.as_secs_f64() * 1e3;
+        let per_op = |cpu: Duration| (tally.ops > 0).then(|| cpu.as_secs_f64() * 1e6 / tally.ops as f64);
+        let mut report = Report::after(tally);
+        report.add(&SERVER_CPU, self.server_cpu().and_then(per_op));
+        report.add(&OPS, tally.ops as f64 / self.elapsed().as_secs_f64());
+        report.add(&MEAN, ms(tally.mean()));
+        for (percent, measure) in &PERCENTILES {
+            report.add(measure, ms(tally.percentile(*percent)));
+        }
+        report.add(&MAX, ms(tally.max()));
+        report.add(&LOAD_RSS, self.end.server.map(|server| mib(server.rss_bytes)));
+        report.add(&GENERATOR_CPU, per_op(self.generator_cpu()));
+        report
+    }
+
+    /// Whether the generator's threads were busy all the time while the server's processors were not.
+    fn generator_bound(&self, settings: &Settings) -> Result<bool, Error> {
+        let share =
+            |cpu: Duration, cores: usize| cpu.as_secs_f64() / self.elapsed().as_secs_f64() / cores as f64;
+        let cores = settings.server_pid.map(process::core_count).transpose()?;
+        let server_busy = self.server_cpu().zip(cores).is_some_and(|(cpu, cores)| share(cpu, cores) >= BUSY);
+        Ok(share(self.generator_cpu(), settings.threads) >= BUSY && !server_busy)
     }
 }
 
@@ -256,7 +305,7 @@ async fn or_interrupt<T>(
 
 /// Prints a line a second until the time is over or no worker is left.
 async fn watch_progress(settings: &Settings, start: &Sample, generators: &Generators) {
-    let mut ticks = tokio::time::interval_at((start.at + PROGRESS).into(), PROGRESS);
+    let mut ticks = tokio::time::interval_at((start.at + progress::PERIOD).into(), progress::PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let end = tokio::time::sleep_until((start.at + settings.duration).into());
     tokio::pin!(end);
@@ -268,13 +317,13 @@ async fn watch_progress(settings: &Settings, start: &Sample, generators: &Genera
             _ = ticks.tick() => {}
         }
         let total = generators.total();
-        eprintln!("{}", progress(start.at.elapsed(), total.ops - before, &total));
+        eprintln!("{}", line(start.at.elapsed(), total.ops - before, &total));
         before = total.ops;
     }
 }
 
 /// One line: the time, the operations of the last second, what failed so far.
-fn progress(elapsed: Duration, ops: u64, total: &Tally) -> String {
+fn line(elapsed: Duration, ops: u64, total: &Tally) -> String {
     let mut line = format!("{:4.0} s {ops:9} ops/s", elapsed.as_secs_f64());
     if let Some(error) = &total.first_error {
         line += &format!("   {} failed: {error}", total.errors);

@@ -4,12 +4,19 @@
 //! ended included, in clock ticks of 10 ms.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
+use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::Error;
+
+/// The unit in which the system counts the blocks of a file.
+const BLOCK_BYTES: u64 = 512;
 
 /// One reading of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +30,8 @@ pub(crate) struct Reading {
 impl Reading {
     /// Reads process `pid` now.
     pub(crate) fn of(pid: u32) -> Result<Self, Error> {
-        let file = |name| {
-            fs::read_to_string(format!("/proc/{pid}/{name}"))
-                .map_err(|cause| Error::Process { pid, detail: format!("cannot read /proc: {cause}") })
-        };
-        let malformed = || Error::Process { pid, detail: "its /proc entry has another form".to_owned() };
-        Ok(Self {
-            cpu: parse_stat(&file("stat")?, clock_ticks_per_second()).ok_or_else(malformed)?,
-            rss_bytes: parse_status(&file("status")?).ok_or_else(malformed)?,
-        })
+        let stat = read(pid, "stat", |stat| parse_stat(stat, clock_ticks_per_second()));
+        Ok(Self { cpu: stat?, rss_bytes: read(pid, "status", |status| field(status, "VmRSS:"))? * 1024 })
     }
 
     /// Reads this process.
@@ -40,9 +40,57 @@ impl Reading {
     }
 }
 
+/// Bytes that process `pid` has caused to be written to a device since its start.
+pub(crate) fn written_bytes(pid: u32) -> Result<u64, Error> {
+    read(pid, "io", |io| field(io, "write_bytes:"))
+}
+
+/// Bytes that the files under `dir` take on the disk, holes and spare blocks as they are.
+pub(crate) fn disk_bytes(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let (path, meta) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+        bytes += if meta.is_dir() { disk_bytes(&path)? } else { meta.blocks() * BLOCK_BYTES };
+    }
+    Ok(bytes)
+}
+
+/// Allows this process, and those it starts, as many open files as the system lets it have.
+pub(crate) fn allow_many_files() -> Result<(), Error> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)
+        .map_err(|cause| Error::System { what: "cannot raise the limit of open files", cause: cause.into() })
+}
+
 /// The processors that this thread, and those it starts, may use.
 pub(crate) fn allowed_cores() -> Result<Vec<usize>, Error> {
-    let set = sched_getaffinity(None)
+    cores_of(None)
+}
+
+/// How many processors process `pid` may use.
+pub(crate) fn core_count(pid: u32) -> Result<usize, Error> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    Ok(cores_of(raw)?.len())
+}
+
+/// Runs `start`, which starts a process, so that the process keeps to `cores`; none means no restriction.
+///
+/// A process inherits the affinity of the thread that starts it, which is the one moment at which all its
+/// threads can be pinned without a race.
+pub(crate) fn on_cores<T>(cores: &[usize], start: impl FnOnce() -> T) -> Result<T, Error> {
+    if cores.is_empty() {
+        return Ok(start());
+    }
+    let own = allowed_cores()?;
+    pin(cores)?;
+    let started = start();
+    pin(&own)?;
+    Ok(started)
+}
+
+fn cores_of(pid: Option<Pid>) -> Result<Vec<usize>, Error> {
+    let set = sched_getaffinity(pid)
         .map_err(|cause| Error::System { what: "cannot read the processor affinity", cause: cause.into() })?;
     Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
 }
@@ -63,11 +111,17 @@ fn parse_stat(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     Some(Duration::from_nanos(ticks * (1_000_000_000 / ticks_per_second)))
 }
 
-/// Finds `VmRSS`, which is given in KiB.
-fn parse_status(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
+/// The number after `name` on a line of its own.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Reads file `name` of process `pid` under `/proc` and finds a value in it.
+fn read<T>(pid: u32, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Error> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{name}"))
+        .map_err(|cause| Error::Process { pid, detail: format!("cannot read /proc: {cause}") })?;
+    parse(&text).ok_or_else(|| Error::Process { pid, detail: "its /proc entry has another form".to_owned() })
 }
 
 #[cfg(test)]
@@ -82,14 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_is_in_bytes() {
-        assert_eq!(parse_status("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n"), Some(12 * 1024));
-        assert_eq!(parse_status("VmPeak:\t 9 kB\n"), None);
+    fn a_field_is_found_by_its_name() {
+        assert_eq!(field("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n", "VmRSS:"), Some(12));
+        assert_eq!(field("VmPeak:\t 9 kB\n", "VmRSS:"), None);
     }
 
     #[test]
     fn own_reading_is_not_empty() {
-        assert!(Reading::own().unwrap().rss_bytes > 0);
+        assert!(Reading::own().unwrap().rss_bytes > 1 << 20);
+        assert!(core_count(std::process::id()).unwrap() > 0);
+        assert!(written_bytes(std::process::id()).is_ok());
     }
 
     #[test]
@@ -99,9 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pinned_thread_keeps_to_its_cores() {
-        let first = allowed_cores().unwrap()[0];
-        let seen = std::thread::spawn(move || pin(&[first]).and_then(|()| allowed_cores())).join().unwrap();
+    fn what_is_started_on_cores_keeps_to_them_and_the_starter_does_not() {
+        let (own, first) = (allowed_cores().unwrap(), allowed_cores().unwrap()[0]);
+        let seen = on_cores(&[first], || std::thread::spawn(allowed_cores).join().unwrap()).unwrap();
         assert_eq!(seen.unwrap(), [first]);
+        assert_eq!(allowed_cores().unwrap(), own);
     }
 }

@@ -1,187 +1,177 @@
-//! A run's result in words, in JSON, and as the numbers that a comparison sets side by side.
-
-use std::time::Duration;
+//! What one run came to: named numbers, what failed, and whether the generator was its limit.
+//!
+//! Every workload reports in this one form, so that a table, a chart, JSON and a check need to know none of them.
 
 use serde_json::{Value, json};
 
-use crate::load::Outcome;
-use crate::settings::{Settings, Workload};
+use crate::stats::Tally;
 
-/// The numbers of one run. Latencies are in milliseconds, CPU in microseconds an operation.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Summary {
-    /// Operations that succeeded.
-    pub(crate) ops: u64,
-    /// Operations that failed.
-    pub(crate) errors: u64,
-    /// The text of the first failure.
-    pub(crate) first_error: Option<String>,
-    /// Operations a second.
-    pub(crate) ops_per_s: f64,
-    /// Average latency.
-    pub(crate) mean_ms: f64,
-    /// The latency that half of the operations did not exceed; the next ones are read likewise.
-    pub(crate) p50_ms: f64,
-    /// 90 %.
-    pub(crate) p90_ms: f64,
-    /// 99 %.
-    pub(crate) p99_ms: f64,
-    /// 99.9 %.
-    pub(crate) p999_ms: f64,
-    /// The longest latency.
-    pub(crate) max_ms: f64,
-    /// The server's CPU an operation; unknown without its process, and without an operation.
-    pub(crate) server_cpu_us: Option<f64>,
-    /// The server's resident memory at the end.
-    pub(crate) server_rss_mib: Option<f64>,
-    /// The generator's CPU an operation.
-    pub(crate) generator_cpu_us: Option<f64>,
+/// Which way a number is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Better {
+    /// Cost, latency, memory.
+    Lower,
+    /// Throughput.
+    Higher,
 }
 
-impl Summary {
-    /// Boils `outcome` down.
-    pub(crate) fn of(outcome: &Outcome) -> Self {
-        let tally = &outcome.tally;
-        let ms = |latency: Duration| latency.as_secs_f64() * 1e3;
-        let per_op = |cpu: Duration| (tally.ops > 0).then(|| cpu.as_secs_f64() * 1e6 / tally.ops as f64);
-        Self {
-            ops: tally.ops,
-            errors: tally.errors,
-            first_error: tally.first_error.clone(),
-            ops_per_s: tally.ops as f64 / outcome.elapsed.as_secs_f64(),
-            mean_ms: ms(tally.mean()),
-            p50_ms: ms(tally.percentile(50.0)),
-            p90_ms: ms(tally.percentile(90.0)),
-            p99_ms: ms(tally.percentile(99.0)),
-            p999_ms: ms(tally.percentile(99.9)),
-            max_ms: ms(tally.max()),
-            server_cpu_us: outcome.server.and_then(|server| per_op(server.cpu)),
-            server_rss_mib: outcome.server.map(|server| server.rss_bytes as f64 / f64::from(1 << 20)),
-            generator_cpu_us: per_op(outcome.generator.cpu),
-        }
+/// One thing that is measured.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Measure {
+    /// Its name, the unit included.
+    pub(crate) name: &'static str,
+    /// How ratios of it are formed.
+    pub(crate) better: Better,
+    /// Whether the table of a comparison shows it; JSON has everything.
+    pub(crate) in_table: bool,
+}
+
+impl Measure {
+    /// A number that is better when it is lower, and that the table shows.
+    pub(crate) const fn cost(name: &'static str) -> Self {
+        Self { name, better: Better::Lower, in_table: true }
     }
 
-    /// Several lines for a reader.
-    pub(crate) fn text(&self, settings: &Settings) -> String {
-        let mut lines = vec![
-            format!("workload    {}", describe(settings)),
-            format!("throughput  {:.0} ops/s ({} ops, {} failed)", self.ops_per_s, self.ops, self.errors),
-            format!(
-                "latency     mean {:.3} ms, p50 {:.3}, p90 {:.3}, p99 {:.3}, p99.9 {:.3}, max {:.3}",
-                self.mean_ms, self.p50_ms, self.p90_ms, self.p99_ms, self.p999_ms, self.max_ms
-            ),
-        ];
-        if let Some(rss) = self.server_rss_mib {
-            lines.push(format!("server      {} CPU/op, {rss:.1} MiB resident", micros(self.server_cpu_us)));
+    /// A number that is better when it is higher, and that the table shows.
+    pub(crate) const fn rate(name: &'static str) -> Self {
+        Self { name, better: Better::Higher, in_table: true }
+    }
+
+    /// The same, left out of the table.
+    pub(crate) const fn detail(self) -> Self {
+        Self { in_table: false, ..self }
+    }
+}
+
+/// The server's processor time an operation: the headline of every steady load.
+pub(crate) const SERVER_CPU: Measure = Measure::cost("server CPU µs/op");
+/// The server's resident memory at the end.
+pub(crate) const RSS: Measure = Measure::cost("RSS MiB");
+
+/// The numbers of one run, the headline first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Report {
+    figures: Vec<(&'static Measure, f64)>,
+    /// Operations that failed.
+    pub(crate) failed: u64,
+    /// The text of the first failure.
+    pub(crate) first_error: Option<String>,
+    /// The generator had no processor time left while the server had: throughput and latency are its own.
+    pub(crate) generator_bound: bool,
+    /// An interrupt ended the run before its time.
+    pub(crate) interrupted: bool,
+}
+
+impl Report {
+    /// A report without numbers yet, that knows what failed of the operations in `tally`.
+    pub(crate) fn after(tally: &Tally) -> Self {
+        Self { failed: tally.errors, first_error: tally.first_error.clone(), ..Self::default() }
+    }
+
+    /// Adds a number, unless it is unknown.
+    pub(crate) fn add(&mut self, measure: &'static Measure, value: impl Into<Option<f64>>) {
+        self.figures.extend(value.into().map(|value| (measure, value)));
+    }
+
+    /// The number called `name`, if this run has it.
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|(measure, _)| measure.name == name).map(|(_, value)| *value)
+    }
+
+    /// What was measured, in order.
+    pub(crate) fn measures(&self) -> impl Iterator<Item = &'static Measure> {
+        self.figures.iter().map(|(measure, _)| *measure)
+    }
+
+    /// A line for each number below `title`, then what a reader must know of them.
+    pub(crate) fn text(&self, title: &str) -> String {
+        let mut lines = vec![title.to_owned()];
+        lines.extend(
+            self.figures.iter().map(|(measure, value)| format!("  {:<26} {}", measure.name, figure(*value))),
+        );
+        if self.generator_bound {
+            lines.push("  the generator was the bottleneck: the server could do more".to_owned());
         }
-        lines.push(format!("generator   {} CPU/op", micros(self.generator_cpu_us)));
         if let Some(error) = &self.first_error {
-            lines.push(format!("first error {error}"));
+            lines.push(format!("  {} failed, first: {error}", self.failed));
+        }
+        if self.interrupted {
+            lines.push("  interrupted before its time".to_owned());
         }
         lines.join("\n")
     }
 
-    /// The same as an object; what is unknown is `null`.
+    /// The same as an object.
     pub(crate) fn json(&self) -> Value {
+        let figures = self.figures.iter().map(|(measure, value)| (measure.name.to_owned(), json!(value)));
         json!({
-            "ops": self.ops,
-            "errors": self.errors,
+            "figures": figures.collect::<serde_json::Map<_, _>>(),
+            "failed": self.failed,
             "first_error": self.first_error,
-            "ops_per_s": self.ops_per_s,
-            "latency_ms": {
-                "mean": self.mean_ms, "p50": self.p50_ms, "p90": self.p90_ms,
-                "p99": self.p99_ms, "p99.9": self.p999_ms, "max": self.max_ms,
-            },
-            "server_cpu_us_per_op": self.server_cpu_us,
-            "server_rss_mib": self.server_rss_mib,
-            "generator_cpu_us_per_op": self.generator_cpu_us,
+            "generator_bound": self.generator_bound,
+            "interrupted": self.interrupted,
         })
     }
 }
 
-/// One line that says what was run, with the numbers that shape the result.
-fn describe(settings: &Settings) -> String {
-    let mut line = format!(
-        "{}: {} connections x {} streams, {} keys, values of {} B",
-        settings.workload.name(),
-        settings.connections,
-        settings.streams,
-        settings.keys,
-        settings.value_bytes
-    );
-    if settings.workload == Workload::Watch {
-        line += &format!(", {} watchers", settings.watchers);
+/// Three or four digits that matter.
+pub(crate) fn figure(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
-    if settings.workload.reads() && settings.serializable {
-        line += ", serializable";
-    }
-    if settings.workload == Workload::Range {
-        line += &format!(", {} values each", settings.range_len());
-    }
-    line + &settings.rate.map_or_else(|| ", closed loop".to_owned(), |rate| format!(", open loop {rate}/s"))
 }
 
-fn micros(value: Option<f64>) -> String {
-    value.map_or_else(|| "?".to_owned(), |us| format!("{us:.1} µs"))
+/// Bytes in MiB.
+pub(crate) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Error;
-    use crate::process::Reading;
-    use crate::stats::Tally;
 
-    fn outcome(server: Option<Reading>) -> Outcome {
+    static OPS: Measure = Measure::rate("ops/s");
+
+    fn report() -> Report {
         let mut tally = Tally::new();
-        (0..1000).for_each(|_| tally.succeed(Duration::from_millis(2)));
-        let generator = Reading { cpu: Duration::from_millis(5), rss_bytes: 1 };
-        Outcome { tally, elapsed: Duration::from_secs(2), server, generator, interrupted: false }
+        tally.fail(&Error::Answer("short".to_owned()));
+        let mut report = Report::after(&tally);
+        report.add(&SERVER_CPU, 9.7);
+        report.add(&OPS, 96_400.0);
+        report.add(&RSS, None);
+        report
     }
 
     #[test]
-    fn cpu_is_set_against_the_operations() {
-        let server = Reading { cpu: Duration::from_millis(80), rss_bytes: 3 << 20 };
-        let summary = Summary::of(&outcome(Some(server)));
-        assert_eq!(summary.server_cpu_us, Some(80.0));
-        assert_eq!(summary.generator_cpu_us, Some(5.0));
-        assert_eq!(summary.server_rss_mib, Some(3.0));
-        assert_eq!(summary.ops_per_s, 500.0);
+    fn what_is_unknown_is_left_out() {
+        assert_eq!(report().value("ops/s"), Some(96_400.0));
+        assert_eq!(report().value("RSS MiB"), None);
+        assert_eq!(report().measures().count(), 2);
     }
 
     #[test]
-    fn text_shows_throughput_latency_and_cost() {
-        let server = Reading { cpu: Duration::from_millis(80), rss_bytes: 3 << 20 };
-        let text = Summary::of(&outcome(Some(server))).text(&Settings::of(Workload::Put));
-        assert!(text.starts_with("workload    put: 8 connections x 32 streams, 100000 keys"), "{text}");
-        assert!(text.contains("throughput  500 ops/s (1000 ops, 0 failed)\n"), "{text}");
-        assert!(text.ends_with("server      80.0 µs CPU/op, 3.0 MiB resident\ngenerator   5.0 µs CPU/op"));
+    fn text_has_a_line_a_number_and_says_what_limits_them() {
+        let mut report = report();
+        assert_eq!(report.text("put").lines().nth(1), Some("  server CPU µs/op           9.70"));
+        report.generator_bound = true;
+        let text = report.text("put");
+        assert!(text.contains("the generator was the bottleneck"), "{text}");
+        assert!(text.ends_with("1 failed, first: wrong answer: short"), "{text}");
     }
 
     #[test]
-    fn the_description_tells_what_shapes_the_workload() {
-        let page = Settings { limit: 500, serializable: true, ..Settings::of(Workload::Range) };
-        assert!(describe(&page).ends_with(", serializable, 500 values each, closed loop"));
-        let watch = Settings { rate: Some(50.0), ..Settings::of(Workload::Watch) };
-        assert!(describe(&watch).ends_with(", 1000 watchers, open loop 50/s"));
+    fn json_names_each_number() {
+        let json = report().json();
+        assert_eq!(json["figures"]["ops/s"], 96_400.0);
+        assert_eq!(json["failed"], 1);
     }
 
     #[test]
-    fn a_run_without_operations_has_no_cost_an_operation() {
-        let mut nothing = Outcome { tally: Tally::new(), ..outcome(None) };
-        nothing.tally.fail(&Error::Answer("short".to_owned()));
-        let summary = Summary::of(&nothing);
-        let text = summary.text(&Settings::of(Workload::Get));
-        assert!(text.ends_with("generator   ? CPU/op\nfirst error wrong answer: short"), "{text}");
-        assert!(summary.json()["generator_cpu_us_per_op"].is_null());
-    }
-
-    #[test]
-    fn json_has_each_percentile() {
-        let json = Summary::of(&outcome(None)).json();
-        for name in ["mean", "p50", "p90", "p99", "p99.9", "max"] {
-            assert!((json["latency_ms"][name].as_f64().unwrap() - 2.0).abs() < 0.01, "{name}");
-        }
-        assert!(json["server_rss_mib"].is_null());
+    fn figures_keep_the_digits_that_matter() {
+        assert_eq!([0.1234, 1.234, 12.34, 1234.5].map(figure), ["0.123", "1.23", "12.3", "1234"]);
     }
 }

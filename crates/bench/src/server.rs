@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use proto::etcdserverpb::RangeRequest;
-use rustix::process::{Pid, Signal, kill_process};
+use proto::etcdserverpb::{RangeRequest, RangeResponse};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::client::Connection;
 use crate::error::Error;
+use crate::process;
+use crate::workload::unary;
 
 /// How long a server may take until it answers.
-const START_MAX: Duration = Duration::from_secs(30);
-/// How long it may take to stop before it is killed.
-const STOP_MAX: Duration = Duration::from_secs(10);
-/// Time between two looks at a process that starts or stops.
-const POLL: Duration = Duration::from_millis(20);
+const START_MAX: Duration = Duration::from_secs(60);
+/// Time between two tries to reach a server that starts.
+const POLL: Duration = Duration::from_millis(5);
 /// Lines of its log that an error quotes.
 const LOG_LINES: usize = 5;
-/// What etcd needs to be told to run as the only member of a cluster.
+/// What etcd needs to be told to run as the only member of a cluster, with room for what the workloads write.
 const ETCD_FLAGS: &[&str] = &[
     "--name=bench",
     "--data-dir={data}",
@@ -33,39 +33,31 @@ const ETCD_FLAGS: &[&str] = &[
     "--listen-peer-urls={peer}",
     "--initial-advertise-peer-urls={peer}",
     "--initial-cluster=bench={peer}",
+    "--quota-backend-bytes=8589934592",
     "--log-level=error",
 ];
 
 /// A running server.
 pub(crate) struct Server {
     child: Child,
-    command: String,
+    args: Vec<String>,
+    cores: Vec<usize>,
     endpoint: String,
     dir: TempDir,
 }
 
 impl Server {
-    /// Starts `command` and waits until it answers a linearizable read.
+    /// Starts `command` on processors `cores` (none: all) and waits until it answers a linearizable read.
     ///
     /// `{data}`, `{client}` and `{peer}` in its arguments stand for the data directory, made under
     /// `parent`, and for the two URLs; a command without any of them gets etcd's flags.
-    pub(crate) fn start(command: &[String], parent: &Path) -> Result<Self, Error> {
+    pub(crate) async fn start(command: &[String], parent: &Path, cores: &[usize]) -> Result<Self, Error> {
         let dir = TempDir::with_prefix_in("bench-", parent).map_err(file_error(parent))?;
         let [client, peer] = free_endpoints()?;
         let args = fill_in(command, &dir.path().join("data"), &client, &peer);
-        let log = File::create(log_path(&dir)).map_err(file_error(dir.path()))?;
-        let err = log.try_clone().map_err(file_error(dir.path()))?;
-        let child = Command::new(&args[0])
-            .args(&args[1..])
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(err)
-            // Ctrl-C in a terminal goes to the whole group: the server is to be stopped by its owner.
-            .process_group(0)
-            .spawn()
-            .map_err(|cause| Error::Server { command: args[0].clone(), detail: cause.to_string() })?;
-        let mut server = Self { child, command: args.join(" "), endpoint: client, dir };
-        server.wait_until_ready()?;
+        let child = spawn(&args, dir.path(), cores)?;
+        let mut server = Self { child, args, cores: cores.to_vec(), endpoint: client, dir };
+        server.wait_until_ready().await?;
         Ok(server)
     }
 
@@ -79,59 +71,71 @@ impl Server {
         self.child.id()
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|cause| Error::System { what: "cannot start a runtime", cause })?;
+    /// Bytes that its files take on the disk.
+    pub(crate) fn disk_bytes(&self) -> Result<u64, Error> {
+        process::disk_bytes(self.dir.path()).map_err(file_error(self.dir.path()))
+    }
+
+    /// Kills the process without warning, starts it again on its data, and returns how long it took from there
+    /// until it answered a linearizable read.
+    pub(crate) async fn crash_and_restart(&mut self) -> Result<Duration, Error> {
+        self.kill();
+        let start = Instant::now();
+        self.child = spawn(&self.args, self.dir.path(), &self.cores)?;
+        self.wait_until_ready().await?;
+        Ok(start.elapsed())
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + START_MAX;
-        while let Err(error) = runtime.block_on(read_before(deadline, &self.endpoint)) {
+        while let Err(error) = read_before(deadline, &self.endpoint).await {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(self.failed(&format!("ended with {status}")));
             }
             if Instant::now() > deadline {
                 return Err(self.failed(&format!("not ready after {START_MAX:?}: {error}")));
             }
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
 
     /// The error that says what the server was and what it wrote last.
     fn failed(&self, what: &str) -> Error {
-        let log = fs::read_to_string(log_path(&self.dir)).unwrap_or_default();
+        let log = fs::read_to_string(log_path(self.dir.path())).unwrap_or_default();
         let mut detail = what.to_owned();
         let lines: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
         for line in lines.iter().rev() {
             detail += "\n  ";
             detail += line;
         }
-        Error::Server { command: self.command.clone(), detail }
+        Error::Server { command: self.args.join(" "), detail }
     }
 
-    /// Asks the process to end, and waits a bounded time.
-    fn stop(&mut self) -> io::Result<bool> {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::TERM)?;
-        }
-        let start = Instant::now();
-        while start.elapsed() < STOP_MAX {
-            if self.child.try_wait()?.is_some() {
-                return Ok(true);
-            }
-            std::thread::sleep(POLL);
-        }
-        Ok(false)
+    /// Kills the process and whatever it has started, and waits until it is gone.
+    fn kill(&mut self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Errors mean that it has ended by itself; then waiting returns at once.
+        let _ = pid.map(|pid| kill_process_group(pid, Signal::KILL));
+        let _ = self.child.wait();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if matches!(self.stop(), Ok(true)) {
-            return;
-        }
-        // It may have ended by itself; then there is nothing to kill, and waiting returns at once.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
+}
+
+fn spawn(args: &[String], dir: &Path, cores: &[usize]) -> Result<Child, Error> {
+    let log = File::options().create(true).append(true).open(log_path(dir)).map_err(file_error(dir))?;
+    let err = log.try_clone().map_err(file_error(dir))?;
+    let mut command = Command::new(&args[0]);
+    command.args(&args[1..]).stdin(Stdio::null()).stdout(log).stderr(err);
+    // Ctrl-C in a terminal goes to the whole group: the server is to be stopped by its owner.
+    command.process_group(0);
+    process::on_cores(cores, || command.spawn())?
+        .map_err(|cause| Error::Server { command: args[0].clone(), detail: cause.to_string() })
 }
 
 /// Two loopback addresses that nothing listens on: held together first, so that they differ.
@@ -163,16 +167,15 @@ fn fill_in(command: &[String], data: &Path, client: &str, peer: &str) -> Vec<Str
 async fn read_before(deadline: Instant, endpoint: &str) -> Result<(), Error> {
     let read = async {
         let mut connection = Connection::open(endpoint).await?;
-        let head = connection.head("/etcdserverpb.KV/Range");
         let range = RangeRequest { key: "ready".into(), ..Default::default() };
-        connection.unary(&head, &range).await.map(drop)
+        connection.call::<RangeResponse>(unary::RANGE, range).await.map(drop)
     };
     let in_time = tokio::time::timeout_at(deadline.into(), read).await;
     in_time.unwrap_or_else(|_| Err(Error::Answer("none came".to_owned())))
 }
 
-fn log_path(dir: &TempDir) -> PathBuf {
-    dir.path().join("server.log")
+fn log_path(dir: &Path) -> PathBuf {
+    dir.join("server.log")
 }
 
 fn file_error(path: &Path) -> impl Fn(io::Error) -> Error {
@@ -206,17 +209,19 @@ mod tests {
         assert_ne!(client, peer);
     }
 
-    #[test]
-    fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
+    #[tokio::test]
+    async fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
         let command = ["sh", "-c", "echo no such cluster {data}; exit 3"].map(str::to_owned);
-        let Err(error) = Server::start(&command, &std::env::temp_dir()) else { panic!("it has ended") };
+        let Err(error) = Server::start(&command, &std::env::temp_dir(), &[]).await else {
+            panic!("it has ended")
+        };
         let text = error.to_string();
         assert!(text.contains("ended with exit status: 3\n  no such cluster"), "{text}");
     }
 
-    #[test]
-    fn a_server_that_does_not_exist_is_named() {
-        let Err(error) = Server::start(&words("/no/such/etcd"), &std::env::temp_dir()) else {
+    #[tokio::test]
+    async fn a_server_that_does_not_exist_is_named() {
+        let Err(error) = Server::start(&words("/no/such/etcd"), &std::env::temp_dir(), &[]).await else {
             panic!("there is no such file")
         };
         assert!(error.to_string().starts_with("server `/no/such/etcd`: No such file"), "{error}");

@@ -4,29 +4,66 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// The kinds of load, by the request that is repeated.
+/// The kinds of load: those up to [`Workload::LeaseKeepalive`] repeat an operation for a measured time, the others
+/// are experiments that take their course once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
     /// Write one key.
     Put,
     /// Write one key inside a transaction without conditions.
     TxnPut,
+    /// Create a key, or update it if nobody else has since it was last written.
+    TxnUpdate,
     /// Read one key.
     Get,
     /// Read all keys, a page of them, or their count.
     Range,
+    /// Read or write one key.
+    Mixed,
+    /// What a Kubernetes API server asks for: guarded updates, reads, lists, watches.
+    Kubernetes,
     /// Write one key that many watch; an operation is one event delivered to one watcher.
     Watch,
+    /// Write below one of many prefixes, each of which is watched; an operation is one event delivered.
+    WatchPrefixes,
+    /// Grant a lease.
+    LeaseGrant,
+    /// Renew a lease.
+    LeaseKeepalive,
+    /// Watch from the first of many revisions.
+    WatchCatchUp,
+    /// Let many leases run out at once.
+    LeaseExpiry,
+    /// Compact many revisions while keys are written at a fixed rate.
+    Compaction,
+    /// Open connections that do nothing.
+    IdleConnections,
+    /// Create watchers that see nothing.
+    IdleWatchers,
+    /// Kill the server over many keys and start it again.
+    Restart,
 }
 
 impl Workload {
     /// All of them, with the name and meaning given on the command line.
-    pub(crate) const ALL: [(Self, &str, &str); 5] = [
+    pub(crate) const ALL: [(Self, &str, &str); 17] = [
         (Self::Put, "put", "write one key"),
         (Self::TxnPut, "txn-put", "write one key inside a transaction"),
+        (Self::TxnUpdate, "txn-update", "create a key, or update it if its revision is the one last seen"),
         (Self::Get, "get", "read one key"),
         (Self::Range, "range", "read all keys, a page of them (--limit) or their count (--count-only)"),
+        (Self::Mixed, "mixed", "read a key (--read-percent of the calls) or write it"),
+        (Self::Kubernetes, "kubernetes", "guarded updates (79 %), reads (20), pages of 500 (1), --watchers"),
         (Self::Watch, "watch", "write one key that many watch; an operation is one event delivered"),
+        (Self::WatchPrefixes, "watch-prefixes", "the same with a prefix for each watcher"),
+        (Self::LeaseGrant, "lease-grant", "grant a lease"),
+        (Self::LeaseKeepalive, "lease-keepalive", "renew a lease over a stream"),
+        (Self::WatchCatchUp, "watch-catch-up", "--watchers that start at the first of --revisions"),
+        (Self::LeaseExpiry, "lease-expiry", "--leases that run out within the same second"),
+        (Self::Compaction, "compaction", "the longest put while --revisions are compacted and hashed"),
+        (Self::IdleConnections, "idle-connections", "memory of each of --connections"),
+        (Self::IdleWatchers, "idle-watchers", "memory of each of --watchers"),
+        (Self::Restart, "restart", "kill -9 over --keys, and the time until it serves (`compare` only)"),
     ];
 
     /// Finds a workload by its name.
@@ -43,9 +80,22 @@ impl Workload {
         Self::ALL.iter().find(|(known, ..)| *known == self).map_or("", |(_, name, _)| name)
     }
 
+    /// Whether it repeats an operation until its time is over.
+    pub(crate) fn is_steady(self) -> bool {
+        !matches!(
+            self,
+            Self::WatchCatchUp
+                | Self::LeaseExpiry
+                | Self::Compaction
+                | Self::IdleConnections
+                | Self::IdleWatchers
+                | Self::Restart
+        )
+    }
+
     /// Whether the keys must exist before the first operation.
     pub(crate) fn reads(self) -> bool {
-        matches!(self, Self::Get | Self::Range)
+        matches!(self, Self::Get | Self::Range | Self::Mixed | Self::Kubernetes)
     }
 }
 
@@ -75,18 +125,18 @@ impl KeyOrder {
 /// Everything that defines a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
-    /// The request that is repeated.
+    /// What is done.
     pub(crate) workload: Workload,
     /// The server, as `host:port`.
     pub(crate) endpoint: String,
     /// TCP connections, spread over the threads.
     pub(crate) connections: usize,
-    /// Calls in flight on each connection; for `watch`, the streams that share its watchers.
+    /// Calls in flight on each connection; of watchers, the streams that share them.
     pub(crate) streams: usize,
     /// Threads of the generator, each with a runtime of its own.
     pub(crate) threads: usize,
     /// Operations a second, started on time whether or not earlier ones have ended; without it each
-    /// call follows the answer to the one before. For `watch` it counts puts.
+    /// call follows the answer to the one before. Of watched keys it counts puts.
     pub(crate) rate: Option<f64>,
     /// Number of distinct keys.
     pub(crate) keys: u64,
@@ -100,10 +150,16 @@ pub(crate) struct Settings {
     pub(crate) limit: u64,
     /// A range returns the number of keys only.
     pub(crate) count_only: bool,
-    /// Watchers of the one key.
+    /// Of a hundred calls of a mixed load, how many read.
+    pub(crate) read_percent: u64,
+    /// Watchers, over all connections.
     pub(crate) watchers: usize,
     /// Puts that may be ahead of their deliveries, on average over the watchers.
     pub(crate) puts_ahead: usize,
+    /// Puts, each a revision of its own, before an experiment on history.
+    pub(crate) revisions: u64,
+    /// Leases that run out.
+    pub(crate) leases: u64,
     /// Time before the measured time, under the same load.
     pub(crate) warmup: Duration,
     /// The measured time.
@@ -117,10 +173,14 @@ pub(crate) struct Settings {
 impl Settings {
     /// The defaults of `workload`.
     pub(crate) fn of(workload: Workload) -> Self {
-        let (connections, streams, keys) = match workload {
-            Workload::Put | Workload::TxnPut | Workload::Get => (8, 32, 100_000),
-            Workload::Range => (2, 2, 10_000),
-            Workload::Watch => (8, 1, 1),
+        let (connections, streams) = match workload {
+            Workload::Range => (2, 2),
+            Workload::Watch | Workload::WatchPrefixes => (8, 1),
+            Workload::Kubernetes | Workload::Compaction => (8, 8),
+            Workload::WatchCatchUp => (4, 1),
+            Workload::IdleConnections => (2000, 1),
+            Workload::IdleWatchers => (10, 1),
+            _ => (8, 32),
         };
         Self {
             workload,
@@ -128,15 +188,30 @@ impl Settings {
             connections,
             streams,
             threads: 1,
-            rate: None,
-            keys,
+            rate: (workload == Workload::Compaction).then_some(1000.0),
+            keys: match workload {
+                Workload::Range | Workload::Kubernetes => 10_000,
+                Workload::Restart => 1_000_000,
+                _ => 100_000,
+            },
             key_order: KeyOrder::Random,
-            value_bytes: 256,
+            value_bytes: match workload {
+                Workload::Kubernetes | Workload::Restart => 1024,
+                _ => 256,
+            },
             serializable: false,
             limit: 0,
             count_only: false,
-            watchers: 1000,
-            puts_ahead: 4,
+            read_percent: 90,
+            watchers: match workload {
+                Workload::Kubernetes => 100,
+                Workload::WatchCatchUp => 4,
+                Workload::IdleWatchers => 100_000,
+                _ => 1000,
+            },
+            puts_ahead: if workload == Workload::WatchPrefixes { 64 } else { 4 },
+            revisions: 1_000_000,
+            leases: 1_000_000,
             warmup: Duration::from_secs(2),
             duration: Duration::from_secs(10),
             server_pid: None,
@@ -150,7 +225,8 @@ impl Settings {
         if self.threads > self.connections {
             return refuse("each of --threads needs a connection of its own");
         }
-        if self.workload == Workload::Watch && self.value_bytes < 8 {
+        let stamped = matches!(self.workload, Workload::Watch | Workload::WatchPrefixes);
+        if stamped && self.value_bytes < 8 {
             return refuse("--value-bytes of a watched key must hold a time stamp of 8 bytes");
         }
         Ok(())
@@ -162,6 +238,46 @@ impl Settings {
             (true, _) => 0,
             (false, 0) => self.keys,
             (false, limit) => limit.min(self.keys),
+        }
+    }
+
+    /// The process to observe.
+    ///
+    /// # Errors
+    /// If none was named: an experiment on memory has nothing to say then.
+    pub(crate) fn observed_pid(&self) -> Result<u32, Error> {
+        self.server_pid.ok_or_else(|| Error::Usage(format!("{} needs --server-pid", self.workload.name())))
+    }
+
+    /// One line that says what was run, with the numbers that shape the result.
+    pub(crate) fn describe(&self) -> String {
+        let mut line = format!(
+            "{}: {} connections x {} streams, {} keys, values of {} B",
+            self.workload.name(),
+            self.connections,
+            self.streams,
+            self.keys,
+            self.value_bytes
+        );
+        match self.workload {
+            Workload::Range => line += &format!(", {} values each", self.range_len()),
+            Workload::Mixed => line += &format!(", {} % reads", self.read_percent),
+            Workload::Kubernetes
+            | Workload::Watch
+            | Workload::WatchPrefixes
+            | Workload::WatchCatchUp
+            | Workload::IdleWatchers => line += &format!(", {} watchers", self.watchers),
+            Workload::LeaseExpiry => line += &format!(", {} leases", self.leases),
+            Workload::Compaction => line += &format!(", {} revisions", self.revisions),
+            _ => {}
+        }
+        if self.workload.reads() && self.serializable {
+            line += ", serializable";
+        }
+        match self.rate {
+            Some(rate) => line + &format!(", open loop {rate}/s"),
+            None if self.workload.is_steady() => line + ", closed loop",
+            None => line,
         }
     }
 }
@@ -181,7 +297,7 @@ mod tests {
     #[test]
     fn an_unknown_workload_is_refused_with_the_known_ones() {
         let text = Workload::named("delete").unwrap_err().to_string();
-        assert!(text.contains("unknown workload `delete`; there are put, txn-put, get"), "{text}");
+        assert!(text.contains("unknown workload `delete`; there are put, txn-put, txn-update"), "{text}");
     }
 
     #[test]
@@ -197,5 +313,13 @@ mod tests {
         assert_eq!(Settings { limit: 500, ..range.clone() }.range_len(), 100);
         assert_eq!(Settings { limit: 10, ..range.clone() }.range_len(), 10);
         assert_eq!(Settings { count_only: true, ..range }.range_len(), 0);
+    }
+
+    #[test]
+    fn the_description_tells_what_shapes_the_workload() {
+        let page = Settings { limit: 500, serializable: true, ..Settings::of(Workload::Range) };
+        assert!(page.describe().ends_with(", 500 values each, serializable, closed loop"));
+        let watch = Settings { rate: Some(50.0), ..Settings::of(Workload::Watch) };
+        assert!(watch.describe().ends_with(", 1000 watchers, open loop 50/s"));
     }
 }

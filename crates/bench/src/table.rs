@@ -1,11 +1,11 @@
 //! The results of both sides in one table: medians, how many times better ours is, and how far runs differ.
 //!
 //! A ratio pairs the runs of one repeat, which were next to each other in time. It is above 1 where ours is
-//! better, whichever direction that is for the metric.
+//! better, whichever direction that is for the measure.
 
 use serde_json::{Value, json};
 
-use crate::report::Summary;
+use crate::report::{Better, Measure, Report, figure};
 use crate::stats::Spread;
 
 /// The names of the two sides, in the order of [`Row::sides`].
@@ -16,7 +16,7 @@ pub(crate) struct Row {
     /// The name of the case.
     pub(crate) case: &'static str,
     /// The results of each side, in the order of the repeats.
-    pub(crate) sides: [Vec<Summary>; 2],
+    pub(crate) sides: [Vec<Report>; 2],
     /// Which side could not be run at all, and why.
     pub(crate) failure: Option<String>,
 }
@@ -26,59 +26,66 @@ impl Row {
     pub(crate) fn new(case: &'static str) -> Self {
         Self { case, sides: [Vec::new(), Vec::new()], failure: None }
     }
+
+    /// What its runs measured, the headline first.
+    pub(crate) fn measures(&self) -> Vec<&'static Measure> {
+        let longest = self.sides.iter().flatten().max_by_key(|report| report.measures().count());
+        longest.map_or_else(Vec::new, |report| report.measures().collect())
+    }
+
+    /// The headline, if there was a run.
+    pub(crate) fn headline(&self) -> Option<Cell> {
+        Some(Cell::of(self, self.measures().first()?))
+    }
+
+    /// Which sides the generator held back.
+    fn held_back(&self) -> Vec<&'static str> {
+        let sides = self.sides.iter().zip(SIDES);
+        sides.filter(|(runs, _)| runs.iter().any(|run| run.generator_bound)).map(|(_, side)| side).collect()
+    }
 }
 
-/// One line of a row.
-struct Metric {
-    name: &'static str,
-    higher_is_better: bool,
-    of: fn(&Summary) -> Option<f64>,
-}
-
-const METRICS: &[Metric] = &[
-    Metric { name: "server CPU µs/op", higher_is_better: false, of: |s| s.server_cpu_us },
-    Metric { name: "ops/s", higher_is_better: true, of: |s| Some(s.ops_per_s) },
-    Metric { name: "mean ms", higher_is_better: false, of: |s| Some(s.mean_ms) },
-    Metric { name: "p99 ms", higher_is_better: false, of: |s| Some(s.p99_ms) },
-    Metric { name: "RSS MiB", higher_is_better: false, of: |s| s.server_rss_mib },
-    Metric { name: "generator CPU µs/op", higher_is_better: false, of: |s| s.generator_cpu_us },
-];
-
-/// One metric of one case, over all repeats; what has no value is `None`.
-struct Cell {
-    sides: [Option<Spread>; 2],
-    ratio: Option<Spread>,
+/// One measure of one case, over all repeats; what has no value is `None`.
+pub(crate) struct Cell {
+    /// Of each side.
+    pub(crate) sides: [Option<Spread>; 2],
+    /// How many times better ours is.
+    pub(crate) ratio: Option<Spread>,
 }
 
 impl Cell {
-    fn of(row: &Row, metric: &Metric) -> Self {
+    fn of(row: &Row, measure: &Measure) -> Self {
         let [ours, peer] = &row.sides;
-        let ratio = |(ours, peer)| {
-            let (ours, peer) = ((metric.of)(ours)?, (metric.of)(peer)?);
-            let (dividend, divisor) = if metric.higher_is_better { (ours, peer) } else { (peer, ours) };
-            (divisor > 0.0).then(|| dividend / divisor)
+        let value = |report: &Report| report.value(measure.name);
+        let ratio = |(ours, peer): (&Report, &Report)| {
+            let (dividend, divisor) = match measure.better {
+                Better::Higher => (value(ours)?, value(peer)?),
+                Better::Lower => (value(peer)?, value(ours)?),
+            };
+            (divisor > 0.0 && dividend > 0.0).then(|| dividend / divisor)
         };
         Self {
-            sides: [ours, peer].map(|runs| Spread::of(runs.iter().filter_map(metric.of))),
+            sides: [ours, peer].map(|runs| Spread::of(runs.iter().filter_map(value))),
             ratio: Spread::of(ours.iter().zip(peer).filter_map(ratio)),
         }
     }
 }
 
-/// The table for a reader, with a line for each case that had failures.
+/// The table for a reader, with a line for each case that had failures or was held back by the generator.
 pub(crate) fn text(rows: &[Row]) -> String {
-    let mut lines = vec![line("workload", "metric", ["ours", "peer", "ratio", "spread"].map(str::to_owned))];
+    let mut lines = vec![line("workload", "measure", ["ours", "peer", "ratio", "spread"].map(str::to_owned))];
     for row in rows {
-        for (idx, metric) in METRICS.iter().enumerate() {
-            let cell = Cell::of(row, metric);
+        let shown = row.measures().into_iter().filter(|measure| measure.in_table);
+        for (idx, measure) in shown.enumerate() {
+            let cell = Cell::of(row, measure);
             let [ours, peer] = cell.sides.map(|side| or_dash(side, |side| figure(side.median)));
-            let ratio = or_dash(cell.ratio, |ratio| format!("{:.2}x", ratio.median));
-            let spread = or_dash(cell.ratio, |ratio| format!("{:.2}-{:.2}", ratio.min, ratio.max));
+            let ratio = or_dash(cell.ratio, |ratio| format!("{}x", figure(ratio.median)));
+            let spread = or_dash(cell.ratio, |ratio| format!("{}-{}", figure(ratio.min), figure(ratio.max)));
             let case = if idx == 0 { row.case } else { "" };
-            lines.push(line(case, metric.name, [ours, peer, ratio, spread]));
+            lines.push(line(case, measure.name, [ours, peer, ratio, spread]));
         }
     }
-    lines.extend(rows.iter().flat_map(failures));
+    lines.extend(rows.iter().flat_map(notes));
     lines.join("\n")
 }
 
@@ -89,73 +96,58 @@ pub(crate) fn json(rows: &[Row]) -> Value {
 
 fn row_json(row: &Row) -> Value {
     let spread = |spread: Spread| json!({"min": spread.min, "median": spread.median, "max": spread.max});
-    let metrics: serde_json::Map<_, _> = METRICS
-        .iter()
-        .map(|metric| {
-            let Cell { sides: [ours, peer], ratio } = Cell::of(row, metric);
-            let cell = json!({
-                "ours": ours.map(spread), "peer": peer.map(spread), "ratio": ratio.map(spread),
-            });
-            (metric.name.to_owned(), cell)
-        })
-        .collect();
+    let measures = row.measures().into_iter().map(|measure| {
+        let Cell { sides: [ours, peer], ratio } = Cell::of(row, measure);
+        let cell = json!({"ours": ours.map(spread), "peer": peer.map(spread), "ratio": ratio.map(spread)});
+        (measure.name.to_owned(), cell)
+    });
     let [ours, peer] = &row.sides;
-    let runs = |runs: &[Summary]| runs.iter().map(Summary::json).collect::<Value>();
+    let runs = |runs: &[Report]| runs.iter().map(Report::json).collect::<Value>();
     json!({
         "workload": row.case,
-        "metrics": metrics,
+        "measures": measures.collect::<serde_json::Map<_, _>>(),
         "runs": {"ours": runs(ours), "peer": runs(peer)},
         "failure": row.failure,
+        "generator_bound": row.held_back(),
     })
 }
 
-fn line(case: &str, metric: &str, [ours, peer, ratio, spread]: [String; 4]) -> String {
-    format!("{case:<17} {metric:<19} {ours:>10} {peer:>10} {ratio:>8}  {spread}")
+fn line(case: &str, measure: &str, [ours, peer, ratio, spread]: [String; 4]) -> String {
+    format!("{case:<17} {measure:<27} {ours:>9} {peer:>9} {ratio:>8}  {spread}").trim_end().to_owned()
 }
 
-/// What failed on either side; a comparison with failures compares less than it says.
-fn failures(row: &Row) -> impl Iterator<Item = String> {
+/// What a reader must know before quoting a row.
+fn notes(row: &Row) -> impl Iterator<Item = String> {
     let refused = row.failure.iter().map(|failure| format!("{} of {failure}", row.case));
-    refused.chain(row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
+    let failed = row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
         let error = runs.iter().find_map(|run| run.first_error.as_ref())?;
-        let count: u64 = runs.iter().map(|run| run.errors).sum();
+        let count: u64 = runs.iter().map(|run| run.failed).sum();
         Some(format!("{} of {side}: {count} operations failed, first: {error}", row.case))
-    }))
+    });
+    let held_back = row.held_back().into_iter().map(|side| {
+        format!("{} of {side}: the generator was the bottleneck; only the CPU of the server counts", row.case)
+    });
+    refused.chain(failed).chain(held_back)
 }
 
 fn or_dash(spread: Option<Spread>, show: impl Fn(Spread) -> String) -> String {
     spread.map_or_else(|| "-".to_owned(), show)
 }
 
-/// Three or four digits that matter.
-fn figure(value: f64) -> String {
-    match value {
-        100.0.. => format!("{value:.0}"),
-        10.0.. => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::SERVER_CPU;
 
-    fn run(ops_per_s: f64, cpu_us: f64) -> Summary {
-        Summary {
-            ops: 1,
-            errors: 0,
-            first_error: None,
-            ops_per_s,
-            mean_ms: 1.0,
-            p50_ms: 1.0,
-            p90_ms: 1.0,
-            p99_ms: 2.0,
-            p999_ms: 2.0,
-            max_ms: 2.0,
-            server_cpu_us: Some(cpu_us),
-            server_rss_mib: None,
-            generator_cpu_us: Some(5.0),
-        }
+    static OPS: Measure = Measure::rate("ops/s");
+    static MEAN: Measure = Measure::cost("mean ms").detail();
+
+    fn run(ops_per_s: f64, cpu_us: f64) -> Report {
+        let mut report = Report::default();
+        report.add(&SERVER_CPU, cpu_us);
+        report.add(&OPS, ops_per_s);
+        report.add(&MEAN, 1.0);
+        report
     }
 
     fn row() -> Row {
@@ -164,46 +156,48 @@ mod tests {
         Row { case: "put", sides: [ours, peer], failure: None }
     }
 
+    fn words(text: &str) -> Vec<Vec<&str>> {
+        text.lines().map(|line| line.split_whitespace().collect()).collect()
+    }
+
     #[test]
     fn a_ratio_above_one_means_that_ours_is_better() {
         let text = text(&[row()]);
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let lines = words(&text);
         assert_eq!(lines[1], ["put", "server", "CPU", "µs/op", "20.0", "40.0", "2.00x", "1.33-4.00"]);
         assert_eq!(lines[2], ["ops/s", "200", "50.0", "4.00x", "2.00-6.00"]);
+        assert_eq!(lines.len(), 3, "details are for JSON");
     }
 
     #[test]
     fn what_was_not_measured_is_a_dash() {
-        let text = text(&[Row::new("get"), row()]);
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["get", "server", "CPU", "µs/op", "-", "-", "-", "-"]);
-        assert_eq!(lines[11], ["RSS", "MiB", "-", "-", "-", "-"]);
+        let mut row = row();
+        row.sides[1].clear();
+        let text = text(&[Row::new("get"), row]);
+        assert_eq!(words(&text)[1], ["put", "server", "CPU", "µs/op", "20.0", "-", "-", "-"]);
     }
 
     #[test]
-    fn failures_are_told_below_the_table() {
+    fn what_spoils_a_row_is_told_below_the_table() {
         let mut row = row();
-        row.sides[1][2].errors = 7;
+        row.sides[1][2].failed = 7;
         row.sides[1][2].first_error = Some("refused".to_owned());
+        row.sides[0][0].generator_bound = true;
         let text = text(&[row]);
-        assert_eq!(text.lines().last(), Some("put of peer: 7 operations failed, first: refused"));
+        let last: Vec<&str> = text.lines().rev().take(2).collect();
+        assert!(last[0].starts_with("put of ours: the generator was the bottleneck"), "{text}");
+        assert_eq!(last[1], "put of peer: 7 operations failed, first: refused");
 
-        let refused = Row { failure: Some("ours: no such method".to_owned()), ..Row::new("watch-1k") };
+        let refused = Row { failure: Some("ours: no such method".to_owned()), ..Row::new("get") };
         let text = super::text(&[refused]);
-        assert_eq!(text.lines().last(), Some("watch-1k of ours: no such method"));
+        assert_eq!(text.lines().last(), Some("get of ours: no such method"));
     }
 
     #[test]
     fn json_holds_medians_ratios_and_each_run() {
         let json = json(&[row()]);
         assert_eq!(json[0]["workload"], "put");
-        assert_eq!(json[0]["metrics"]["ops/s"]["ratio"]["median"], 4.0);
-        assert!(json[0]["metrics"]["RSS MiB"]["ours"].is_null());
+        assert_eq!(json[0]["measures"]["ops/s"]["ratio"]["median"], 4.0);
         assert_eq!(json[0]["runs"]["peer"].as_array().unwrap().len(), 3);
-    }
-
-    #[test]
-    fn figures_keep_the_digits_that_matter() {
-        assert_eq!([0.1234, 12.34, 1234.5].map(figure), ["0.123", "12.3", "1234"]);
     }
 }

@@ -3,10 +3,14 @@
 //! A generator thread calls [`start`] once; the tasks it leaves behind wait for the warm-up, then send until
 //! the run stops. A worker whose connection breaks ends, since all that it could add is the same error.
 
-mod keys;
-mod preload;
-mod unary;
-mod watch;
+pub(crate) mod bulk;
+pub(crate) mod keys;
+mod kubernetes;
+pub(crate) mod lease;
+pub(crate) mod preload;
+pub(crate) mod request;
+pub(crate) mod unary;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -19,8 +23,6 @@ use crate::client::Connection;
 use crate::error::Error;
 use crate::meter::Meter;
 use crate::settings::{Settings, Workload};
-
-pub(crate) use preload::preload;
 
 /// What all threads of a run share.
 pub(crate) struct Shared {
@@ -57,16 +59,23 @@ pub(crate) async fn start(shared: &Arc<Shared>, thread: usize, meter: &Meter) ->
     let mut workers = JoinSet::new();
     for idx in (thread..settings.connections).step_by(settings.threads) {
         let connection = Connection::open(&settings.endpoint).await?;
-        for stream in 0..settings.streams {
-            let worker = idx * settings.streams + stream;
+        let streams = idx * settings.streams..(idx + 1) * settings.streams;
+        if settings.workload == Workload::Kubernetes {
+            watch::spawn(shared, (idx, settings.connections), &connection, meter, &mut workers).await?;
+        }
+        for stream in streams {
             match settings.workload {
-                Workload::Watch => watch::spawn(shared, worker, &connection, meter, &mut workers).await?,
-                _ => unary::spawn(shared, worker, &connection, meter, &mut workers),
+                Workload::Watch | Workload::WatchPrefixes => {
+                    let of_all = (stream, settings.connections * settings.streams);
+                    watch::spawn(shared, of_all, &connection, meter, &mut workers).await?;
+                }
+                Workload::LeaseKeepalive => lease::spawn(&connection, meter, &mut workers).await?,
+                _ => unary::spawn(shared, stream, &connection, meter, &mut workers),
             }
         }
     }
-    if settings.workload == Workload::Watch && thread == 0 {
-        watch::spawn_writer(shared, meter, &mut workers).await?;
+    if matches!(settings.workload, Workload::Watch | Workload::WatchPrefixes) && thread == 0 {
+        watch::spawn_writers(shared, meter, &mut workers).await?;
     }
     Ok(workers)
 }

@@ -7,7 +7,9 @@ use h2::SendStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Response};
 use prost::Message;
-use proto::etcdserverpb::{PutRequest, RangeResponse, WatchResponse};
+use proto::etcdserverpb::{
+    LeaseKeepAliveRequest, LeaseKeepAliveResponse, PutRequest, RangeRequest, RangeResponse, WatchResponse,
+};
 use proto::mvccpb::{Event, KeyValue};
 
 use super::*;
@@ -41,7 +43,10 @@ async fn serve(stream: tokio::net::TcpStream, watches: Watches) {
             match request.uri().path() {
                 "/etcdserverpb.Watch/Watch" => open_watch(respond, &watches),
                 "/etcdserverpb.KV/Put" => put(request.into_body(), respond, &watches).await,
-                _ => finish(respond, &range_answer()),
+                "/etcdserverpb.KV/Range" => range(request.into_body(), respond).await,
+                "/etcdserverpb.Lease/LeaseKeepAlive" => keep_alive(request.into_body(), respond).await,
+                // Transactions and grants: an answer without any field will do.
+                _ => finish(respond, &RangeResponse::default()),
             }
         });
     }
@@ -56,8 +61,7 @@ fn open_watch(mut respond: SendResponse<Bytes>, watches: &Watches) {
 
 /// Answers a put after telling all watchers.
 async fn put(mut body: h2::RecvStream, respond: SendResponse<Bytes>, watches: &Watches) {
-    let message = body.data().await.unwrap().unwrap().slice(5..);
-    let PutRequest { key, value, .. } = PutRequest::decode(message).unwrap();
+    let PutRequest { key, value, .. } = receive(&mut body).await.unwrap();
     let kv = Some(KeyValue { key, value, ..Default::default() });
     let events = vec![Event { kv, ..Default::default() }];
     let told = framed(&WatchResponse { events, ..Default::default() });
@@ -68,9 +72,27 @@ async fn put(mut body: h2::RecvStream, respond: SendResponse<Bytes>, watches: &W
     finish(respond, &RangeResponse::default());
 }
 
-fn range_answer() -> RangeResponse {
-    let kvs = vec![KeyValue { value: vec![7; 256].into(), ..Default::default() }];
-    RangeResponse { kvs, ..Default::default() }
+/// As many values of 256 bytes as the request is limited to, or one.
+async fn range(mut body: h2::RecvStream, respond: SendResponse<Bytes>) {
+    let limit = receive::<RangeRequest>(&mut body).await.unwrap().limit.max(1);
+    let kv = KeyValue { value: vec![7; 256].into(), ..Default::default() };
+    finish(respond, &RangeResponse { kvs: vec![kv; limit as usize], ..Default::default() });
+}
+
+/// Answers each renewal on the stream.
+async fn keep_alive(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>) {
+    let mut answers = respond.send_response(Response::new(()), false).unwrap();
+    while let Some(LeaseKeepAliveRequest { id }) = receive(&mut body).await {
+        // A stream of a run that has ended takes nothing more.
+        drop(answers.send_data(framed(&LeaseKeepAliveResponse { id, ttl: 1, ..Default::default() }), false));
+    }
+}
+
+/// The next message of a body; each comes in a frame of its own.
+async fn receive<M: Message + Default>(body: &mut h2::RecvStream) -> Option<M> {
+    let frame = body.data().await?.ok()?;
+    body.flow_control().release_capacity(frame.len()).unwrap();
+    Some(M::decode(frame.slice(5..)).unwrap())
 }
 
 fn finish(mut respond: SendResponse<Bytes>, answer: &impl Message) {
@@ -86,8 +108,10 @@ fn settings(workload: Workload) -> Settings {
         endpoint: fake_server(),
         connections: 3,
         threads: 2,
+        streams: 2,
         keys: 1,
-        watchers: 3,
+        value_bytes: 256,
+        watchers: if workload == Workload::Kubernetes { 3 } else { 6 },
         warmup: Duration::ZERO,
         duration: Duration::from_millis(150),
         server_pid: Some(std::process::id()),
@@ -96,12 +120,15 @@ fn settings(workload: Workload) -> Settings {
 }
 
 #[test]
-fn each_workload_runs_without_a_failure() {
+fn each_steady_workload_runs_without_a_failure() {
     for (workload, name, _) in Workload::ALL {
-        let outcome = Coordinator::new().unwrap().run(&settings(workload)).unwrap();
-        assert_eq!(outcome.tally.first_error, None, "{name}");
-        assert!(outcome.tally.ops > 0, "{name}");
-        assert!(outcome.server.is_some() && !outcome.interrupted, "{name}");
+        if !workload.is_steady() {
+            continue;
+        }
+        let report = run(&settings(workload)).unwrap();
+        assert_eq!(report.first_error, None, "{name}");
+        assert!(report.value("ops/s").unwrap() > 0.0, "{name}");
+        assert!(report.value("server CPU µs/op").is_some() && !report.interrupted, "{name}");
     }
 }
 
@@ -109,44 +136,78 @@ fn each_workload_runs_without_a_failure() {
 fn an_open_loop_does_not_exceed_its_rate() {
     let settings = Settings { rate: Some(200.0), ..settings(Workload::Get) };
     let start = Instant::now();
-    let outcome = Coordinator::new().unwrap().run(&settings).unwrap();
+    let ops_per_s = run(&settings).unwrap().value("ops/s").unwrap();
     // The first operation of each thread is due at once.
+    let ops = ops_per_s * settings.duration.as_secs_f64();
     let most = 200.0 * start.elapsed().as_secs_f64() + 2.0;
-    assert!(outcome.tally.ops > 0 && (outcome.tally.ops as f64) <= most, "{}", outcome.tally.ops);
+    assert!(ops > 0.0 && ops <= most, "{ops}");
 }
 
 #[test]
 fn an_answer_without_the_value_is_a_failure() {
-    let settings = Settings { value_bytes: 10_000, ..settings(Workload::Get) };
-    let outcome = Coordinator::new().unwrap().run(&settings).unwrap();
-    assert_eq!(outcome.tally.ops, 0);
-    assert!(outcome.tally.first_error.unwrap().starts_with("wrong answer: "));
+    let report = run(&Settings { value_bytes: 10_000, ..settings(Workload::Get) }).unwrap();
+    assert_eq!(report.value("ops/s"), Some(0.0));
+    assert_eq!(report.value("server CPU µs/op"), None);
+    assert!(report.first_error.unwrap().starts_with("wrong answer: "));
 }
 
 #[test]
 fn a_run_without_a_server_says_where_it_looked() {
     let vacant = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for workload in [Workload::Put, Workload::Get] {
+    for workload in [Workload::Put, Workload::Get, Workload::WatchCatchUp] {
         let settings = Settings { endpoint: vacant.to_string(), ..Settings::of(workload) };
-        let Err(error) = Coordinator::new().unwrap().run(&settings) else { panic!("nothing listens there") };
+        let error = run(&settings).unwrap_err();
         assert!(error.to_string().starts_with(&format!("no server at {vacant}: ")), "{error}");
     }
 }
 
+fn run(settings: &Settings) -> Result<Report, Error> {
+    Coordinator::new().unwrap().run(settings, None)
+}
+
+/// A second in which the server used `server` and the generator `generator` milliseconds.
+fn span(server: Option<u64>, generator: u64) -> Span {
+    let reading = |ms| Reading { cpu: Duration::from_millis(ms), rss_bytes: 3 << 20 };
+    let start = Sample { at: Instant::now(), server: server.map(|_| reading(100)), generator: reading(100) };
+    let end = Sample {
+        at: start.at + Duration::from_secs(1),
+        server: server.map(|ms| reading(100 + ms)),
+        generator: reading(100 + generator),
+    };
+    Span { start, end }
+}
+
 #[test]
-fn usage_is_the_difference_between_the_ends() {
-    let reading = |ms, rss_bytes| Reading { cpu: Duration::from_millis(ms), rss_bytes };
-    let sample = |generator| Sample { at: Instant::now(), server: None, generator };
-    let span = Span { start: sample(reading(100, 7)), end: sample(reading(350, 9)) };
-    assert_eq!(span.usage(|sample| Some(sample.generator)), Some(reading(250, 9)));
-    assert_eq!(span.usage(|sample| sample.server), None);
+fn cpu_is_set_against_the_operations() {
+    let mut tally = Tally::new();
+    (0..1000).for_each(|_| tally.succeed(Duration::from_millis(2)));
+    let report = span(Some(80), 5).report(&tally);
+    assert_eq!(report.value("server CPU µs/op"), Some(80.0));
+    assert_eq!(report.value("generator CPU µs/op"), Some(5.0));
+    assert_eq!(report.value("RSS MiB"), Some(3.0));
+    assert_eq!(report.value("ops/s"), Some(1000.0));
+    for name in ["mean ms", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms"] {
+        assert!((report.value(name).unwrap() - 2.0).abs() < 0.01, "{name}");
+    }
+    assert_eq!(span(None, 5).report(&tally).value("server CPU µs/op"), None);
+}
+
+#[test]
+fn the_generator_is_the_limit_when_it_alone_is_busy() {
+    let observed = Settings { server_pid: Some(std::process::id()), ..Settings::of(Workload::Get) };
+    let alone = Settings { server_pid: None, ..observed.clone() };
+    let cores = process::core_count(std::process::id()).unwrap() as u64;
+    assert!(span(Some(100), 950).generator_bound(&observed).unwrap());
+    assert!(!span(Some(950 * cores), 950).generator_bound(&observed).unwrap());
+    assert!(!span(Some(100), 500).generator_bound(&observed).unwrap());
+    assert!(span(None, 950).generator_bound(&alone).unwrap());
 }
 
 #[test]
 fn progress_tells_of_failures_only_when_there_are_some() {
     let mut total = Tally::new();
-    assert_eq!(progress(Duration::from_secs(3), 14_012, &total), "   3 s     14012 ops/s");
+    assert_eq!(line(Duration::from_secs(3), 14_012, &total), "   3 s     14012 ops/s");
     total.fail(&Error::Answer("short".to_owned()));
-    let line = progress(Duration::from_secs(3), 0, &total);
-    assert_eq!(line, "   3 s         0 ops/s   1 failed: wrong answer: short");
+    let text = line(Duration::from_secs(3), 0, &total);
+    assert_eq!(text, "   3 s         0 ops/s   1 failed: wrong answer: short");
 }

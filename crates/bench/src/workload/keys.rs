@@ -1,5 +1,6 @@
 //! The names of keys, and the order in which a worker touches them.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -9,52 +10,70 @@ use crate::settings::KeyOrder;
 /// What all keys start with.
 const PREFIX: &str = "bench/";
 
+/// Bytes of each key.
+pub(crate) const LEN: usize = 16;
+
 /// The key with number `number`: 16 bytes, so that byte order is the order of the numbers.
-pub(super) fn key(number: u64) -> Bytes {
+pub(crate) fn key(number: u64) -> Bytes {
     format!("{PREFIX}{number:010}").into()
+}
+
+/// The number of `key`.
+pub(crate) fn number(key: &[u8]) -> Option<usize> {
+    std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
 /// Entry `number` of a permutation of `0..len` in which neighbours lie far apart.
 ///
 /// It steps by a prime, so that no `len` but a multiple of that prime meets a number twice.
-pub(super) fn scattered(number: u64, len: u64) -> u64 {
+pub(crate) fn scattered(number: u64, len: u64) -> u64 {
     const STEP: u128 = 2_654_435_761;
     (u128::from(number) * STEP % u128::from(len)) as u64
 }
 
-/// The range of keys `0..len`: its first key and the one after its last.
-pub(super) fn range(len: u64) -> (Bytes, Bytes) {
-    (key(0), key(len))
+/// The keys with these numbers, as the first key and the one after the last.
+pub(crate) fn range(numbers: Range<u64>) -> (Bytes, Bytes) {
+    (key(numbers.start), key(numbers.end))
 }
 
 /// Chooses keys for one worker.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     order: KeyOrder,
     len: u64,
-    state: u64,
+    random: Random,
 }
 
 impl Keys {
     /// Chooses out of `len` keys; workers with different `seed` choose differently at random.
-    pub(super) fn new(order: KeyOrder, len: u64, seed: usize) -> Self {
-        Self { order, len, state: seed as u64 }
+    pub(crate) fn new(order: KeyOrder, len: u64, seed: usize) -> Self {
+        Self { order, len, random: Random::new(seed) }
     }
 
-    /// The next key. Sequential order is shared by all workers through `cursor`.
-    pub(super) fn next(&mut self, cursor: &AtomicU64) -> Bytes {
-        key(match self.order {
+    /// The number of the next key. Sequential order is shared by all workers through `cursor`.
+    pub(crate) fn next(&mut self, cursor: &AtomicU64) -> u64 {
+        match self.order {
             KeyOrder::Sequential => cursor.fetch_add(1, Ordering::Relaxed) % self.len,
-            KeyOrder::Random => self.random() % self.len,
+            KeyOrder::Random => self.random.below(self.len),
             KeyOrder::One => 0,
-        })
+        }
+    }
+}
+
+/// Random numbers, the same in each run: SplitMix64 (Steele, Lea & Flood 2014).
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// A sequence of its own for each `seed`.
+    pub(crate) fn new(seed: usize) -> Self {
+        Self(seed as u64)
     }
 
-    /// SplitMix64 (Steele, Lea & Flood 2014).
-    fn random(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    /// A number under `end`, which must not be zero.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        (mixed ^ (mixed >> 31)) % end
     }
 }
 
@@ -64,7 +83,8 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_is_the_order_of_their_numbers() {
-        let (start, end) = range(100);
+        let (start, end) = range(0..100);
+        assert_eq!((start.len(), number(&key(77))), (LEN, Some(77)));
         assert!(start == key(0) && key(9) < key(10) && key(99) < end && end <= key(100));
     }
 
@@ -81,8 +101,8 @@ mod tests {
     fn sequential_order_is_shared_and_starts_over() {
         let cursor = AtomicU64::new(0);
         let mut workers = [0, 1].map(|seed| Keys::new(KeyOrder::Sequential, 3, seed));
-        let seen: Vec<Bytes> = (0..4).map(|turn| workers[turn % 2].next(&cursor)).collect();
-        assert_eq!(seen, [key(0), key(1), key(2), key(0)]);
+        let seen: Vec<u64> = (0..4).map(|turn| workers[turn % 2].next(&cursor)).collect();
+        assert_eq!(seen, [0, 1, 2, 0]);
     }
 
     #[test]

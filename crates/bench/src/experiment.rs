@@ -1,0 +1,33 @@
+//! Workloads that take their course once, in place of repeating an operation for a measured time.
+//!
+//! They run on the coordinator's own thread: the load is small, or its pace is up to the server.
+
+mod catch_up;
+mod compaction;
+mod idle;
+mod lease_expiry;
+mod restart;
+
+use crate::error::Error;
+use crate::report::Report;
+use crate::server::Server;
+use crate::settings::{Settings, Workload};
+
+/// Carries out the experiment that `settings` names.
+///
+/// # Errors
+/// If the server cannot be reached or refuses what the experiment depends on, or there is no [`Server`] to stop and
+/// start where that is the experiment.
+pub(crate) async fn run(settings: &Settings, server: Option<&mut Server>) -> Result<Report, Error> {
+    match (settings.workload, server) {
+        (Workload::WatchCatchUp, _) => catch_up::run(settings).await,
+        (Workload::LeaseExpiry, _) => lease_expiry::run(settings).await,
+        (Workload::Compaction, _) => compaction::run(settings).await,
+        (Workload::IdleConnections, _) => idle::connections(settings).await,
+        (Workload::IdleWatchers, _) => idle::watchers(settings).await,
+        (Workload::Restart, Some(server)) => restart::run(settings, server).await,
+        (workload, _) => {
+            Err(Error::Usage(format!("{} needs a server that `bench compare` has started", workload.name())))
+        }
+    }
+}
