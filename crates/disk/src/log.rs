@@ -252,12 +252,26 @@ impl RevisionLog {
 
     /// A run of sealed segments worth rewriting, if there is one: what must stay fits one segment, and either most of
     /// their bytes are dead, or they are many. Once all plans are carried out, the number of segments is
-    /// proportional to the live bytes. At most one plan may be under way.
-    pub fn reclaim_candidate(&mut self) -> Option<ReclaimPlan> {
-        let run = candidate::choose(&self.sealed, self.options.segment_bytes)?;
+    /// proportional to the live bytes. `thoroughly`, whatever frees anything is worth it. At most one plan may be
+    /// under way.
+    pub fn reclaim_candidate(&mut self, thoroughly: bool) -> Option<ReclaimPlan> {
+        let (sealed, capacity) = (&self.sealed, self.options.segment_bytes);
+        let wasteful = || candidate::choose_wasteful(sealed, capacity).filter(|_| thoroughly);
+        let run = candidate::choose(sealed, capacity).or_else(wasteful)?;
         let earlier = self.sealed[..run.start].to_vec();
         let sources = self.sealed[run].to_vec();
         Some(ReclaimPlan { disk: self.disk.clone(), earlier, sources, target: self.next_segment() })
+    }
+
+    /// Ends the segment being written if there are dead records in it, so that it can be rewritten. After an error
+    /// nothing has changed.
+    pub fn seal_wasteful_tail(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        if let Some(full) = self.tail.take_if(|tail| tail.segment().wasted() > 0) {
+            self.sealed.push(full.segment().clone());
+            self.publish();
+        }
+        Ok(())
     }
 
     /// Puts a rewritten segment in the place of its sources: checkpoints list it from now on, scans read it, and

@@ -77,6 +77,8 @@ pub(crate) struct Chores {
     /// Whether segments may wait for a checkpoint that does not list them.
     has_retired: bool,
     is_reclaim_due: bool,
+    /// Whether all dead bytes are to be given back, however few they are in a segment.
+    is_defragmenting: bool,
     has_space: bool,
 }
 
@@ -115,6 +117,7 @@ impl Chores {
             is_reclaiming: false,
             has_retired: false,
             is_reclaim_due: true,
+            is_defragmenting: false,
             has_space: true,
         }
     }
@@ -171,6 +174,13 @@ impl Chores {
         };
     }
 
+    /// Begins to give back all dead bytes, those of the segment being written too.
+    pub(crate) fn defragment(&mut self, store: &mut Store) -> Result<(), Fatal> {
+        store.log().seal_wasteful_tail()?;
+        (self.is_defragmenting, self.is_reclaim_due) = (true, true);
+        Ok(())
+    }
+
     /// Hands out what is due, and takes one small step of what is under way.
     pub(crate) fn work<W>(
         &mut self,
@@ -197,9 +207,12 @@ impl Chores {
         }
         if self.is_reclaim_due && !self.is_reclaiming {
             self.is_reclaim_due = false;
-            if let Some(job) = store.reclaim_job() {
+            if let Some(job) = store.reclaim_job(self.is_defragmenting) {
                 self.is_reclaiming = true;
                 output.jobs.push(Job::Reclaim(job));
+            } else if !store.can_relocate() {
+                // What is retired goes with the next checkpoint, which is made at once and looks for more.
+                self.is_defragmenting &= self.has_retired;
             }
         }
         output.is_busy |= store.can_trim() || store.can_relocate();
@@ -287,8 +300,10 @@ impl Chores {
         let has_entries = applied - self.checkpointed >= self.checkpoint_entries;
         // What it releases may be the only way to have room again, and without room there may never be more entries.
         let is_short = !self.has_space && self.ticks_since_checkpoint >= self.retry_ticks;
-        let has_news = applied > self.checkpointed || (is_short && self.has_retired);
-        !self.is_checkpointing && has_news && (is_long || is_short || (has_entries && is_old))
+        let is_defragmented = self.is_defragmenting && self.has_retired && !self.is_reclaiming;
+        let has_news = applied > self.checkpointed || (is_short && self.has_retired) || is_defragmented;
+        let is_due = is_long || is_short || is_defragmented || (has_entries && is_old);
+        !self.is_checkpointing && has_news && is_due
     }
 
     fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {

@@ -29,6 +29,8 @@ pub struct Config {
     pub catchup_entries: u64,
     /// Ticks between attempts at what failed for want of space.
     pub retry_ticks: u32,
+    /// Bytes of data at which writes are refused; nothing is no limit.
+    pub quota_bytes: Option<u64>,
     /// Bytes of a segment of the revision log.
     pub segment_bytes: u64,
 }

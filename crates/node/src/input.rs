@@ -46,6 +46,8 @@ pub enum Input<W> {
     Propose(Proposal, W),
     /// A client wants to read what is committed by now.
     ReadIndex(W),
+    /// Somebody wants the space of dead records back now rather than when it is worth the work. Nothing is answered.
+    Defragment,
     /// The log writer has carried out its tasks.
     Logged(LogReport),
     /// A job has ended.

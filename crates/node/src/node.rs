@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use prost::Message;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmRequest, AlarmType};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, Entry, EntryType};
 use proto::{etcdserverpb, member_json};
 use raft::{Raft, Ready, Role};
-use store::{Command, Outcome, ReadView, Request, Store, WatchHub};
+use store::{Command, Outcome, ReadView, Refusal, Request, Store, WatchHub};
 
 use crate::chores::{Chores, Position};
 use crate::config::Config;
@@ -57,7 +59,7 @@ impl<W> Node<W> {
         chores: Chores,
         applied: Position,
     ) -> Node<W> {
-        let published = Arc::new(Published::new(config.first_request_id));
+        let published = Arc::new(Published::new(config.first_request_id, config.quota_bytes));
         published.set_control(store.control());
         Node {
             config,
@@ -128,6 +130,7 @@ impl<W> Node<W> {
     pub fn stop(&mut self, output: &mut Output<W>) {
         let parked = self.parked.drain(..).map(|(_, waiter)| waiter);
         let waiting = parked.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
+        let waiting = waiting.chain(self.waiters.take_all_alarmed());
         let waiting = waiting.chain(self.waiters.take_compacted(i64::MAX).collect::<Vec<_>>());
         output.answers.extend(waiting.map(|w| (w, Answer::Unserved(Unserved::Stopped))));
     }
@@ -138,6 +141,7 @@ impl<W> Node<W> {
             Input::ReadIndex(waiter) => self.reads.push(waiter),
             Input::Logged(report) => self.logged(report, output),
             Input::Finished(finished) => self.chores.finished(finished, &mut self.store, output)?,
+            Input::Defragment => self.chores.defragment(&mut self.store)?,
             Input::Tick => {
                 self.raft.tick();
                 self.chores.tick(output);
@@ -161,7 +165,7 @@ impl<W> Node<W> {
         } else if self.chores.expects_room() {
             self.parked.push((proposal, waiter));
         } else {
-            output.answers.push((waiter, Answer::Applied(Err(store::Refusal::NoSpace))));
+            output.answers.push((waiter, Answer::Applied(Err(Refusal::NoSpace))));
         }
     }
 
@@ -273,22 +277,46 @@ impl<W> Node<W> {
     ) -> Result<(), Fatal> {
         let mut applied = self.store.apply(requests)?;
         output.signals.append(&mut applied.signals);
-        let changes_control =
-            |r: &Request| matches!(r, Request::SetMemberAttributes(_) | Request::SetClusterVersion(_));
-        if requests.iter().any(changes_control) {
+        if requests.iter().any(Request::changes_control) {
             self.published.set_control(self.store.control());
         }
+        let is_downgrade_changed = requests.iter().any(|r| matches!(r, Request::SetDowngrade(_)));
+        let mut over_quota = Vec::new();
         for ((id, request), outcome) in ids.drain(..).zip(requests.drain(..)).zip(applied.outcomes) {
             self.note_applied(&request, output);
+            let told = self.waiters.take_alarmed(id);
+            output.answers.extend(told.map(|w| (w, Answer::Applied(Err(Refusal::NoSpace)))));
             let Some(waiter) = self.waiters.take_proposal(id) else { continue };
             match (&request, &outcome) {
                 (Request::Compact(c), Ok(Outcome::Compact { .. })) if c.physical => {
                     self.waiters.add_compaction(c.revision, waiter);
                 }
+                (_, Ok(_)) if !self.published.has_quota_for(store::cost(&request)) => over_quota.push(waiter),
                 _ => output.answers.push((waiter, Answer::Applied(outcome))),
             }
         }
+        self.raise_no_space(over_quota, output);
+        if is_downgrade_changed && self.raft.status().role == Role::Leader {
+            self.decide_version();
+        }
         Ok(())
+    }
+
+    /// Whoever wrote over the quota is told that there is no space, as in etcd, though the write has taken effect;
+    /// and first the cluster is told.
+    fn raise_no_space(&mut self, over_quota: Vec<W>, output: &mut Output<W>) {
+        if over_quota.is_empty() {
+            return;
+        }
+        let (action, alarm) = (AlarmAction::Activate as i32, AlarmType::Nospace as i32);
+        let request = AlarmRequest { action, member_id: self.config.member.id, alarm };
+        match self.propose_own(Request::Alarm(request)) {
+            Some(id) => self.waiters.add_alarmed(id, over_quota),
+            None => {
+                let no_space = |w| (w, Answer::Applied(Err(Refusal::NoSpace)));
+                output.answers.extend(over_quota.into_iter().map(no_space));
+            }
+        }
     }
 
     fn apply_conf_change(&mut self, entry: &Entry) -> Result<(), Fatal> {
@@ -331,26 +359,35 @@ impl<W> Node<W> {
         }
         self.introduced_in = status.term;
         self.introduce();
+        self.decide_version();
         true
     }
 
-    /// Proposes what the cluster must know of this member, and the cluster version if there is none.
+    /// Proposes what the cluster must know of this member.
     fn introduce(&mut self) {
         let member = &self.config.member;
         let attributes = Attributes { name: member.name.clone(), client_urls: member.client_ur_ls.clone() };
         let request =
             ClusterMemberAttrSetRequest { member_id: member.id, member_attributes: Some(attributes) };
         self.propose_own(Request::SetMemberAttributes(request));
-        if self.store.control().cluster_version().is_empty() {
-            let ver = self.config.cluster_version.clone();
-            self.propose_own(Request::SetClusterVersion(ClusterVersionSetRequest { ver }));
+    }
+
+    /// Proposes the cluster version if it is not what it should be: this member's, or the one that the cluster is
+    /// being downgraded to.
+    fn decide_version(&mut self) {
+        let control = self.store.control();
+        let ver = control.downgrade_target().unwrap_or(&self.config.cluster_version);
+        if ver != control.cluster_version() {
+            let request = ClusterVersionSetRequest { ver: ver.to_owned() };
+            self.propose_own(Request::SetClusterVersion(request));
         }
     }
 
-    fn propose_own(&mut self, request: Request) {
+    /// Proposes on the member's own account; returns the id of the proposal. Without a leader it is lost; what the
+    /// cluster must know, the next one proposes again.
+    fn propose_own(&mut self, request: Request) -> Option<u64> {
         let proposal = Proposal::new(self.published.next_request_id(), request);
-        // Without a leader this is lost, and made again by the next one.
-        let _ = self.raft.propose([proposal.data]);
+        self.raft.propose([proposal.data]).ok().map(|_| proposal.id)
     }
 
     fn compacted(&mut self, revision: i64, output: &mut Output<W>) {

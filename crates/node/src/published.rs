@@ -18,12 +18,13 @@ pub struct Published {
     pub(crate) size_bytes: AtomicU64,
     pub(crate) size_in_use_bytes: AtomicU64,
     pub(crate) has_space: AtomicBool,
+    quota_bytes: Option<u64>,
     control: RwLock<Arc<Control>>,
 }
 
 impl Published {
-    pub(crate) fn new(first_request_id: u64) -> Published {
-        let published = Published { has_space: AtomicBool::new(true), ..Published::default() };
+    pub(crate) fn new(first_request_id: u64, quota_bytes: Option<u64>) -> Published {
+        let published = Published { has_space: AtomicBool::new(true), quota_bytes, ..Published::default() };
         published.next_request_id.store(first_request_id, Ordering::Relaxed);
         published
     }
@@ -72,6 +73,16 @@ impl Published {
     /// Whether the disk has room for more writes.
     pub fn has_space(&self) -> bool {
         self.has_space.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of data at which writes are refused; nothing is no limit.
+    pub fn quota_bytes(&self) -> Option<u64> {
+        self.quota_bytes
+    }
+
+    /// Whether the quota leaves room for a command of this [`store::cost`]. What costs nothing always fits.
+    pub fn has_quota_for(&self, cost: u64) -> bool {
+        cost == 0 || self.quota_bytes.is_none_or(|quota| self.size_bytes() + cost < quota)
     }
 
     /// The control tables.

@@ -11,7 +11,7 @@ struct ReadRound<W> {
     waiters: Vec<W>,
 }
 
-/// Waiters of proposals, of reads and of compactions.
+/// Waiters of proposals, of reads, of compactions and of alarms.
 #[derive(Debug)]
 pub(crate) struct Waiters<W> {
     /// By request id. Ids ascend, so the map's ends are where it grows and shrinks.
@@ -20,6 +20,8 @@ pub(crate) struct Waiters<W> {
     next_context: u64,
     /// Waiting for a compaction to have finished; by its revision.
     compactions: Vec<(i64, W)>,
+    /// Waiting for an alarm to be raised on their account, by the request id of that.
+    alarmed: BTreeMap<u64, Vec<W>>,
 }
 
 impl<W> Default for Waiters<W> {
@@ -29,6 +31,7 @@ impl<W> Default for Waiters<W> {
             rounds: VecDeque::new(),
             next_context: 1,
             compactions: Vec::new(),
+            alarmed: BTreeMap::new(),
         }
     }
 }
@@ -85,6 +88,20 @@ impl<W> Waiters<W> {
     /// Those who waited for the compaction at `revision` or an earlier one.
     pub(crate) fn take_compacted(&mut self, revision: i64) -> impl Iterator<Item = W> {
         self.compactions.extract_if(.., move |(at, _)| *at <= revision).map(|(_, waiter)| waiter)
+    }
+
+    pub(crate) fn add_alarmed(&mut self, id: u64, waiters: Vec<W>) {
+        self.alarmed.insert(id, waiters);
+    }
+
+    /// Those who waited for the alarm that was proposed under `id`.
+    pub(crate) fn take_alarmed(&mut self, id: u64) -> impl Iterator<Item = W> + use<W> {
+        self.alarmed.remove(&id).into_iter().flatten()
+    }
+
+    /// Everyone who waits for an alarm.
+    pub(crate) fn take_all_alarmed(&mut self) -> impl Iterator<Item = W> + use<W> {
+        std::mem::take(&mut self.alarmed).into_values().flatten()
     }
 }
 

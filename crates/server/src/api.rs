@@ -6,12 +6,18 @@
 //!
 //! The order of checks is etcd's: quota, shape of the request, size, then whatever applying it finds.
 
+mod alarm;
+mod auth;
 mod check;
 mod cluster;
+mod downgrade;
 mod encode;
 mod error;
+mod health;
 mod kv;
+mod leader;
 mod maintenance;
+mod range_stream;
 mod watch;
 
 use std::rc::Rc;
@@ -32,14 +38,14 @@ use crate::driver::{Desk, Mail, NodeHandle, Ticket};
 pub(crate) struct Settings {
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,
-    /// Data bytes at which writes are refused.
-    pub(crate) quota_bytes: Option<u64>,
     /// Operations in a transaction.
     pub(crate) max_txn_ops: usize,
     /// Longest request as it is proposed, in bytes.
     pub(crate) max_request_bytes: usize,
     /// Longest wait for the node's answer.
     pub(crate) request_timeout: Duration,
+    /// How long a member waits for a leader before it wants to be one.
+    pub(crate) election_timeout: Duration,
     /// Time between progress notifications to watchers that asked for them.
     pub(crate) progress_interval: Duration,
 }
@@ -59,11 +65,6 @@ impl Api {
     pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
         Api { settings: Rc::new(settings), node, desk, published, view, watch_hub }
-    }
-
-    /// Whether a leader is known.
-    pub(crate) fn has_leader(&self) -> bool {
-        self.published.leader() != 0
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.

@@ -347,6 +347,7 @@ fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Conf
         checkpoint_ticks: ticks(CHECKPOINT_INTERVAL),
         catchup_entries: CATCHUP_ENTRIES,
         retry_ticks: ticks(RETRY_INTERVAL),
+        quota_bytes: config.quota_backend_bytes,
         segment_bytes: SEGMENT_BYTES,
     }
 }
@@ -361,10 +362,10 @@ fn settings(config: &Config, cluster_id: u64, member_id: u64) -> Settings {
     Settings {
         cluster_id,
         member_id,
-        quota_bytes: config.quota_backend_bytes,
         max_txn_ops: config.max_txn_ops,
         max_request_bytes: config.max_request_bytes,
         request_timeout: REQUEST_TIME + 2 * config.election_timeout,
+        election_timeout: config.election_timeout,
         progress_interval: PROGRESS_INTERVAL,
     }
 }

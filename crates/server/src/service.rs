@@ -1,7 +1,7 @@
 //! From a gRPC call to the handler it names.
 //!
-//! Knows paths, decodes requests, turns errors into codes. Everything else is in `api`, which knows nothing of
-//! gRPC.
+//! Knows paths and the manners that all calls share, and decodes requests. Everything else is in `api`, which
+//! knows nothing of gRPC.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,11 +10,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 use prost::Message;
 use proto::Service as Table;
-use proto::etcdserverpb::{StatusRequest, WatchRequest};
-use store::Refusal;
+use proto::etcdserverpb::{AuthStatusRequest, DefragmentRequest, RangeRequest, StatusRequest, WatchRequest};
+use proto::health::HealthListRequest;
 use tokio::sync::watch;
+use tokio::task::spawn_local;
 
 use crate::api::{Api, Encoded, Error, WatchSession};
+use crate::codes::status;
 use crate::grpc::{Body, Call, Code, Requests, Responses, Service, Status};
 use crate::metrics::{MethodMetrics, Metrics};
 
@@ -29,6 +31,9 @@ pub(crate) const SERVICES: [&Table; 7] = [
     &proto::health::HEALTH,
 ];
 
+/// Services that etcd has besides, of which nothing is here yet.
+const ABSENT: [&Table; 2] = [&proto::v3lockpb::LOCK, &proto::v3electionpb::ELECTION];
+
 /// The calls of one worker thread.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -36,13 +41,17 @@ pub(crate) struct Calls {
     /// By path.
     metrics: HashMap<&'static str, MethodMetrics>,
     stopping: watch::Receiver<bool>,
+    leader_lost: watch::Receiver<bool>,
 }
 
 impl Calls {
+    /// Must be called in a `LocalSet`: looks after the leader from then on.
     pub(crate) fn new(api: Rc<Api>, metrics: &Metrics, stopping: watch::Receiver<bool>) -> Calls {
+        let (lost, leader_lost) = watch::channel(false);
+        spawn_local(Rc::clone(&api).watch_leader(lost));
         let methods = SERVICES.iter().flat_map(|service| service.methods.iter().map(move |m| (*service, m)));
         let metrics = methods.map(|(service, m)| (m.path, metrics.method(service, m))).collect();
-        Calls { api, metrics, stopping }
+        Calls { api, metrics, stopping, leader_lost }
     }
 
     /// Finds the handler. Paths are checked against the tables of `proto` by a test.
@@ -54,34 +63,94 @@ impl Calls {
             "/etcdserverpb.KV/DeleteRange" => unary(call, async |r| api.delete_range(r).await).await,
             "/etcdserverpb.KV/Txn" => unary(call, async |r| api.txn(r).await).await,
             "/etcdserverpb.KV/Compact" => unary(call, async |r| api.compact(r).await).await,
-            "/etcdserverpb.Cluster/MemberList" => unary(call, async |r| api.member_list(r).await).await,
+            "/etcdserverpb.KV/RangeStream" => self.range_stream(call).await,
             "/etcdserverpb.Watch/Watch" => self.watch(call).await,
+            "/etcdserverpb.Cluster/MemberList" => unary(call, async |r| api.member_list(r).await).await,
+            "/etcdserverpb.Cluster/MemberAdd" => unary(call, async |r| api.member_add(&r)).await,
+            "/etcdserverpb.Cluster/MemberRemove" => unary(call, async |r| api.member_remove(r)).await,
+            "/etcdserverpb.Cluster/MemberUpdate" => unary(call, async |r| api.member_update(&r)).await,
+            "/etcdserverpb.Cluster/MemberPromote" => unary(call, async |r| api.member_promote(r)).await,
+            "/etcdserverpb.Maintenance/Alarm" => unary(call, async |r| api.alarm(r).await).await,
             "/etcdserverpb.Maintenance/Status" => {
-                unary(call, async |_: StatusRequest| Ok(api.status())).await
+                unary(call, async |StatusRequest {}| Ok(api.status())).await
+            }
+            "/etcdserverpb.Maintenance/Defragment" => {
+                unary(call, async |DefragmentRequest {}| Ok(api.defragment())).await
             }
             "/etcdserverpb.Maintenance/HashKV" => unary(call, async |r| api.hash_kv(r).await).await,
+            "/etcdserverpb.Maintenance/MoveLeader" => unary(call, async |r| api.move_leader(r)).await,
+            "/etcdserverpb.Maintenance/Downgrade" => unary(call, async |r| api.downgrade(r).await).await,
+            "/etcdserverpb.Auth/AuthStatus" => {
+                unary(call, async |AuthStatusRequest {}| api.auth_status().await).await
+            }
+            "/grpc.health.v1.Health/Check" => unary(call, async |r| api.health(&r)).await,
+            "/grpc.health.v1.Health/List" => {
+                unary(call, async |HealthListRequest {}| Ok(api.health_list())).await
+            }
+            "/grpc.health.v1.Health/Watch" => self.watch_health(call).await,
             path => {
                 let status = unserved(path);
-                let code = status.code;
-                call.reply(Err(status));
-                code
+                refuse(call, status)
             }
         }
     }
 
-    /// Serves a stream of watches until the client goes or the server stops. That the client has nothing more to
-    /// say does not end it.
+    /// Serves a stream of watches until the client goes. That it has nothing more to say does not end it.
     async fn watch(&self, call: Call) -> Code {
-        let (mut requests, mut responses) = call.split();
         let mut session = self.api.watch();
-        let mut stopping = self.stopping.clone();
+        self.stream(call, async |requests, responses| exchange(&mut session, requests, responses).await).await
+    }
+
+    /// Hands out a range; the next chunk is made when the client has taken the one before.
+    async fn range_stream(&self, call: Call) -> Code {
+        self.stream(call, async |requests, responses| {
+            let request: RangeRequest = only(requests).await?;
+            let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
+            while let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? {
+                responses.send(Body::from_chunks(&chunk.chunks)).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Tells the health of a service, which does not change while clients are served.
+    async fn watch_health(&self, call: Call) -> Code {
+        self.stream(call, async |requests, responses| {
+            let health = self.api.watched_health(&only(requests).await?);
+            responses.send(Body::from_chunks(&health.chunks)).await?;
+            Err(responses.gone().await.into())
+        })
+        .await
+    }
+
+    /// Serves a stream to its end, which comes early when the server stops and, if the client wants to know, when
+    /// the leader is lost.
+    async fn stream(
+        &self,
+        call: Call,
+        serve: impl AsyncFnOnce(&mut Requests, &mut Responses) -> Result<(), Status>,
+    ) -> Code {
+        let needs_leader = needs_leader(&call);
+        let (mut requests, mut responses) = call.split();
+        let (mut stopping, mut leader_lost) = (self.stopping.clone(), self.leader_lost.clone());
         let outcome = tokio::select! {
-            outcome = exchange(&mut session, &mut requests, &mut responses) => outcome,
+            outcome = serve(&mut requests, &mut responses) => outcome,
             _ = stopping.wait_for(|is_stopping| *is_stopping) => Err(status(&Error::Stopped)),
+            _ = leader_lost.wait_for(|is_lost| *is_lost), if needs_leader => Err(status(&Error::NoLeader)),
         };
         let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
         responses.finish(outcome);
         code
+    }
+
+    /// What is refused whatever is called.
+    fn check_manners(&self, call: &Call) -> Result<(), Error> {
+        let version = call.metadata().get("client-api-version");
+        if version.is_some_and(|version| str::from_utf8(version.as_bytes()).is_err()) {
+            return Err(Error::ClientVersion);
+        }
+        if needs_leader(call) && !self.api.has_leader() { Err(Error::NoLeader) } else { Ok(()) }
     }
 }
 
@@ -91,17 +160,32 @@ impl Service for Calls {
         if let Some(metrics) = metrics {
             metrics.started.inc();
         }
-        let needs_leader = call.metadata().get("hasleader").is_some_and(|value| value == "true");
-        let code = if needs_leader && !self.api.has_leader() {
-            call.reply(Err(status(&Error::NoLeader)));
-            Code::Unavailable
-        } else {
-            self.dispatch(call).await
+        let code = match self.check_manners(&call) {
+            Ok(()) => self.dispatch(call).await,
+            Err(error) => refuse(call, status(&error)),
         };
         if let Some(metrics) = metrics {
             metrics.handled(code);
         }
     }
+}
+
+/// Whether the client would rather be refused than wait for a leader.
+fn needs_leader(call: &Call) -> bool {
+    call.metadata().get("hasleader").is_some_and(|value| value == "true")
+}
+
+fn refuse(call: Call, status: Status) -> Code {
+    let code = status.code;
+    call.reply(Err(status));
+    code
+}
+
+/// The one request of a call that is answered with a stream.
+async fn only<R: Message + Default>(requests: &mut Requests) -> Result<R, Status> {
+    let missing = "cardinality violation: received no request message from non-client-streaming RPC";
+    let bytes = requests.next().await?.ok_or_else(|| Status::internal(missing))?;
+    decode(bytes)
 }
 
 /// Takes one request, answers once.
@@ -111,9 +195,9 @@ where
     F: Future<Output = Result<Encoded, Error>>,
 {
     let answer = match call.unary().await {
-        Ok(bytes) => match R::decode(bytes) {
+        Ok(bytes) => match decode(bytes) {
             Ok(request) => call.bound(async { handler(request).await.map_err(|e| status(&e)) }).await,
-            Err(error) => Err(undecodable(&error)),
+            Err(status) => Err(status),
         },
         Err(status) => Err(status),
     };
@@ -151,49 +235,24 @@ async fn exchange(
 /// True if that was the end of the requests.
 fn take_request(session: &mut WatchSession<'_>, request: Option<Bytes>) -> Result<bool, Status> {
     let Some(bytes) = request else { return Ok(true) };
-    let request = WatchRequest::decode(bytes).map_err(|error| undecodable(&error))?;
-    session.request(request);
+    session.request(decode::<WatchRequest>(bytes)?);
     Ok(false)
 }
 
-fn undecodable(error: &prost::DecodeError) -> Status {
-    Status::internal(format!("grpc: error unmarshalling request: {error}"))
+fn decode<R: Message + Default>(bytes: Bytes) -> Result<R, Status> {
+    R::decode(bytes).map_err(|e| Status::internal(format!("grpc: error unmarshalling request: {e}")))
 }
 
 /// What is said of a method without code: nothing pretends.
 fn unserved(path: &str) -> Status {
     let (service, method) = path.strip_prefix('/').and_then(|p| p.split_once('/')).unwrap_or((path, ""));
-    Status::unimplemented(match SERVICES.iter().find(|s| s.name == service) {
+    Status::unimplemented(match SERVICES.iter().chain(&ABSENT).find(|s| s.name == service) {
         Some(table) if table.methods.iter().any(|m| m.name == method) => {
             format!("{service}/{method} is not supported by this version yet")
         }
         Some(_) => format!("unknown method {method} for service {service}"),
         None => format!("unknown service {service}"),
     })
-}
-
-/// The one table that gives errors their gRPC codes. Two of etcd's arrive as Unknown, by an accident that its
-/// clients know.
-fn status(error: &Error) -> Status {
-    let code = match error {
-        Error::Refused(refusal) => match refusal {
-            Refusal::EmptyKey
-            | Refusal::KeyNotFound
-            | Refusal::ValueProvided
-            | Refusal::LeaseProvided
-            | Refusal::TooManyOps
-            | Refusal::DuplicateKey
-            | Refusal::InvalidSortOption => Code::InvalidArgument,
-            Refusal::Compacted | Refusal::FutureRevision => Code::OutOfRange,
-            Refusal::NoSpace => Code::ResourceExhausted,
-            Refusal::LeaseNotFound => Code::NotFound,
-        },
-        Error::RequestTooLarge => Code::InvalidArgument,
-        Error::TooManyRequests => Code::Unknown,
-        Error::LeaderChanged | Error::TimedOut | Error::Stopped | Error::NoLeader => Code::Unavailable,
-        Error::Damaged => Code::DataLoss,
-    };
-    Status::new(code, error.text())
 }
 
 #[cfg(test)]

@@ -202,6 +202,7 @@ fn config(plan: &Plan, life: u64) -> Config {
         checkpoint_ticks: CHECKPOINT_TICKS,
         catchup_entries: plan.catchup_entries,
         retry_ticks: RETRY_TICKS,
+        quota_bytes: None,
         segment_bytes: plan.segment_bytes,
     }
 }

@@ -1,8 +1,8 @@
 //! Applying the log: one command after the other, the same on each member.
 //!
 //! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out, one
-//! each. Nothing here looks at a clock, a socket or another thread. The order of checks is etcd's: what the
-//! command needs of the store, then its execution.
+//! each. Nothing here looks at a clock, a socket or another thread. The order of checks is etcd's: alarms, what
+//! the command needs of the store, then its execution.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -128,9 +128,9 @@ impl Store {
         self.mvcc.trim_step()
     }
 
-    /// Segments worth rewriting elsewhere, if there are any.
-    pub fn reclaim_job(&mut self) -> Option<ReclaimJob> {
-        self.mvcc.reclaim_job()
+    /// Segments worth rewriting elsewhere, if there are any; `thoroughly`, all with dead bytes are.
+    pub fn reclaim_job(&mut self, thoroughly: bool) -> Option<ReclaimJob> {
+        self.mvcc.reclaim_job(thoroughly)
     }
 
     /// Takes the rewritten segment back.
@@ -156,6 +156,7 @@ impl Store {
 
 /// Applies one command.
 fn execute(batch: &mut Batch<'_>, control: &mut Control, request: &Request) -> Result<Outcome, Error> {
+    control.alarms().admit(request)?;
     match request {
         Request::Put(put) => batch.write(|txn| txn.put(put)).map(Outcome::Put),
         Request::DeleteRange(delete) => batch.write(|txn| txn.delete_range(delete)).map(Outcome::Delete),
@@ -164,12 +165,17 @@ fn execute(batch: &mut Batch<'_>, control: &mut Control, request: &Request) -> R
             batch.compact(compact.revision)?;
             Ok(Outcome::Compact { revision: batch.revision() })
         }
+        Request::Alarm(request) => Ok(Outcome::Alarms(control.alarms_mut().apply(request))),
         Request::SetMemberAttributes(attributes) => {
             control.set_attributes(attributes);
             Ok(Outcome::Control)
         }
         Request::SetClusterVersion(version) => {
             control.set_cluster_version(&version.ver);
+            Ok(Outcome::Control)
+        }
+        Request::SetDowngrade(downgrade) => {
+            control.set_downgrade(downgrade);
             Ok(Outcome::Control)
         }
     }

@@ -9,8 +9,10 @@ use std::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
-use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest};
-use proto::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
+use proto::etcdserverpb::{
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest,
+};
+use proto::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
 
 /// One command and who asked for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,10 +34,14 @@ pub enum Request {
     Txn(TxnRequest),
     /// Forget history up to a revision.
     Compact(CompactionRequest),
+    /// Raise, clear or list alarms.
+    Alarm(AlarmRequest),
     /// Publish a member's name and client URLs.
     SetMemberAttributes(ClusterMemberAttrSetRequest),
     /// Decide the cluster version.
     SetClusterVersion(ClusterVersionSetRequest),
+    /// Begin a downgrade of the cluster, or end it.
+    SetDowngrade(DowngradeInfoSetRequest),
 }
 
 const HEADER: u32 = 100;
@@ -43,8 +49,10 @@ const PUT: u32 = 4;
 const DELETE_RANGE: u32 = 5;
 const TXN: u32 = 6;
 const COMPACTION: u32 = 7;
+const ALARM: u32 = 10;
 const CLUSTER_VERSION_SET: u32 = 1300;
 const CLUSTER_MEMBER_ATTR_SET: u32 = 1301;
+const DOWNGRADE_INFO_SET: u32 = 1302;
 
 impl Command {
     /// The protobuf bytes of the equal `InternalRaftRequest`.
@@ -62,8 +70,10 @@ impl Command {
             Request::DeleteRange(r) => encoding::message::encode(tag, r, &mut out),
             Request::Txn(r) => encoding::message::encode(tag, r, &mut out),
             Request::Compact(r) => encoding::message::encode(tag, r, &mut out),
+            Request::Alarm(r) => encoding::message::encode(tag, r, &mut out),
             Request::SetMemberAttributes(r) => encoding::message::encode(tag, r, &mut out),
             Request::SetClusterVersion(r) => encoding::message::encode(tag, r, &mut out),
+            Request::SetDowngrade(r) => encoding::message::encode(tag, r, &mut out),
         }
         if tag < HEADER {
             encoding::message::encode(HEADER, &header, &mut out);
@@ -84,11 +94,15 @@ impl Command {
                 DELETE_RANGE => request = Some(Request::DeleteRange(field(wire_type, &mut data)?)),
                 TXN => request = Some(Request::Txn(field(wire_type, &mut data)?)),
                 COMPACTION => request = Some(Request::Compact(field(wire_type, &mut data)?)),
+                ALARM => request = Some(Request::Alarm(field(wire_type, &mut data)?)),
                 CLUSTER_MEMBER_ATTR_SET => {
                     request = Some(Request::SetMemberAttributes(field(wire_type, &mut data)?));
                 }
                 CLUSTER_VERSION_SET => {
                     request = Some(Request::SetClusterVersion(field(wire_type, &mut data)?));
+                }
+                DOWNGRADE_INFO_SET => {
+                    request = Some(Request::SetDowngrade(field(wire_type, &mut data)?));
                 }
                 _ => return Err(CommandError::Unknown(tag)),
             }
@@ -98,14 +112,27 @@ impl Command {
 }
 
 impl Request {
+    /// Whether it changes the control tables when it is applied.
+    pub fn changes_control(&self) -> bool {
+        match self {
+            Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => false,
+            Request::Alarm(_)
+            | Request::SetMemberAttributes(_)
+            | Request::SetClusterVersion(_)
+            | Request::SetDowngrade(_) => true,
+        }
+    }
+
     fn tag_and_len(&self) -> (u32, usize) {
         match self {
             Request::Put(r) => (PUT, r.encoded_len()),
             Request::DeleteRange(r) => (DELETE_RANGE, r.encoded_len()),
             Request::Txn(r) => (TXN, r.encoded_len()),
             Request::Compact(r) => (COMPACTION, r.encoded_len()),
+            Request::Alarm(r) => (ALARM, r.encoded_len()),
             Request::SetMemberAttributes(r) => (CLUSTER_MEMBER_ATTR_SET, r.encoded_len()),
             Request::SetClusterVersion(r) => (CLUSTER_VERSION_SET, r.encoded_len()),
+            Request::SetDowngrade(r) => (DOWNGRADE_INFO_SET, r.encoded_len()),
         }
     }
 }
@@ -170,7 +197,9 @@ mod tests {
             Request::DeleteRange(DeleteRangeRequest::default()),
             Request::Txn(TxnRequest::default()),
             Request::Compact(CompactionRequest::default()),
+            Request::Alarm(AlarmRequest::default()),
             Request::SetClusterVersion(ClusterVersionSetRequest { ver: "3.7.0".into() }),
+            Request::SetDowngrade(DowngradeInfoSetRequest::default()),
             Request::SetMemberAttributes(ClusterMemberAttrSetRequest::default()),
         ] {
             let command = Command { id: 1, request };
@@ -181,7 +210,7 @@ mod tests {
     #[test]
     fn an_unknown_request_is_an_error() {
         let message =
-            InternalRaftRequest { alarm: Some(Default::default()), ..InternalRaftRequest::default() };
+            InternalRaftRequest { auth_status: Some(Default::default()), ..InternalRaftRequest::default() };
         assert!(Command::decode(message.encode_to_vec().into()).is_err());
         assert!(Command::decode(Bytes::new()).is_err());
         assert!(Command::decode(Bytes::from_static(b"\xff\xff")).is_err());

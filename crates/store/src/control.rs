@@ -6,15 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto::checkpointpb::Checkpoint;
-use proto::etcdserverpb::Member;
-use proto::membershippb::ClusterMemberAttrSetRequest;
+use proto::etcdserverpb::{AlarmType, Member};
+use proto::membershippb::{ClusterMemberAttrSetRequest, DowngradeInfoSetRequest};
 
-/// Members and cluster version.
+use crate::alarm::Alarms;
+
+/// Members, cluster version and alarms.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Control {
     members: BTreeMap<u64, Member>,
     removed: BTreeSet<u64>,
     cluster_version: String,
+    /// Empty while none is under way.
+    downgrade_target: String,
+    alarms: Alarms,
 }
 
 impl Control {
@@ -23,6 +28,8 @@ impl Control {
             members: checkpoint.members.iter().map(|m| (m.id, m.clone())).collect(),
             removed: checkpoint.removed_members.iter().copied().collect(),
             cluster_version: checkpoint.cluster_version.clone(),
+            downgrade_target: checkpoint.downgrade_target.clone(),
+            alarms: Alarms::restore(&checkpoint.alarms),
         }
     }
 
@@ -30,6 +37,8 @@ impl Control {
         checkpoint.members = self.members.values().cloned().collect();
         checkpoint.removed_members = self.removed.iter().copied().collect();
         checkpoint.cluster_version.clone_from(&self.cluster_version);
+        checkpoint.downgrade_target.clone_from(&self.downgrade_target);
+        checkpoint.alarms = self.alarms.of_kind(AlarmType::None as i32);
     }
 
     /// The members, by ascending id.
@@ -51,6 +60,25 @@ impl Control {
         version.clone_into(&mut self.cluster_version);
     }
 
+    /// The version that the cluster is being downgraded to, such as `3.6.0`, if it is.
+    pub fn downgrade_target(&self) -> Option<&str> {
+        Some(&*self.downgrade_target).filter(|target| !target.is_empty())
+    }
+
+    pub(crate) fn set_downgrade(&mut self, request: &DowngradeInfoSetRequest) {
+        let target = if request.enabled { &*request.ver } else { "" };
+        target.clone_into(&mut self.downgrade_target);
+    }
+
+    /// The alarms.
+    pub fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
+    pub(crate) fn alarms_mut(&mut self) -> &mut Alarms {
+        &mut self.alarms
+    }
+
     /// Adds or replaces a member; one that was removed stays removed.
     pub(crate) fn put_member(&mut self, member: Member) {
         if !self.removed.contains(&member.id) {
@@ -70,6 +98,7 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use proto::etcdserverpb::AlarmRequest;
     use proto::membershippb::Attributes;
 
     use super::*;
@@ -82,10 +111,13 @@ mod tests {
         let member_attributes =
             Some(Attributes { name: "a".into(), client_urls: vec!["http://a:2379".into()] });
         control.set_attributes(&ClusterMemberAttrSetRequest { member_id: 7, member_attributes });
+        control.set_downgrade(&DowngradeInfoSetRequest { enabled: true, ver: "3.6.0".into() });
+        control.alarms_mut().apply(&AlarmRequest { action: 1, member_id: 7, alarm: 1 });
         let mut checkpoint = Checkpoint::default();
         control.describe(&mut checkpoint);
         assert_eq!(Control::restore(&checkpoint), control);
         assert_eq!(control.member(7).unwrap().name, "a");
+        assert_eq!(control.downgrade_target(), Some("3.6.0"));
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub enum Refusal {
     Compacted,
     /// The revision asked for does not exist yet.
     FutureRevision,
-    /// The quota or the disk is used up.
+    /// The quota or the disk is used up, or an alarm says so of a member.
     NoSpace,
+    /// An alarm says that the data of a member is corrupt.
+    Corrupt,
     /// The lease named by a put does not exist.
     LeaseNotFound,
 }
@@ -44,6 +46,7 @@ impl Refusal {
             Refusal::Compacted => "etcdserver: mvcc: required revision has been compacted",
             Refusal::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
             Refusal::NoSpace => "etcdserver: mvcc: database space exceeded",
+            Refusal::Corrupt => "etcdserver: corrupt cluster",
             Refusal::LeaseNotFound => "etcdserver: requested lease not found",
         }
     }

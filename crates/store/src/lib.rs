@@ -9,6 +9,7 @@
 //! Everything here is deterministic: the same commands give the same state, the same outcomes and the same
 //! hashes on each member. The crate knows nothing of consensus, sockets, threads or time.
 
+mod alarm;
 mod apply;
 mod command;
 mod control;
@@ -19,12 +20,15 @@ mod outcome;
 mod quota;
 mod watch;
 
+pub use alarm::Alarms;
 pub use apply::{Applied, Store};
 pub use command::{Command, CommandError, Request};
 pub use control::Control;
 pub use error::{Error, Refusal};
 pub use key_range::{End, KeyRange};
-pub use mvcc::{CompactionHashJob, HashRead, KeyValueHash, RangeQuery, RangeReading, ReadView, ReclaimJob};
+pub use mvcc::{
+    CompactionHashJob, HashRead, KeyValueHash, RangeQuery, RangeReading, RangeStream, ReadView, ReclaimJob,
+};
 pub use outcome::{DeleteOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome};
 pub use quota::cost;
 pub use watch::{

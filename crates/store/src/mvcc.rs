@@ -36,6 +36,7 @@ mod index;
 mod key_value;
 mod range;
 mod reclaim;
+mod stream;
 mod txn;
 mod view;
 
@@ -43,6 +44,7 @@ pub use self::compact::CompactionHashJob;
 pub use self::hash::{HashRead, KeyValueHash};
 pub use self::range::RangeQuery;
 pub use self::reclaim::ReclaimJob;
+pub use self::stream::RangeStream;
 pub use self::view::{RangeReading, ReadView};
 
 use self::compact::Compactor;

@@ -3,6 +3,7 @@
 //! Stored keys appear as the bytes they are stored in; nothing is decoded to be encoded again.
 
 use bytes::Bytes;
+use proto::etcdserverpb::AlarmMember;
 
 /// The result of one applied command.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,9 @@ pub enum Outcome {
         /// Revision of the store.
         revision: i64,
     },
-    /// Of a change of the control tables.
+    /// Of a request about alarms: those it concerned.
+    Alarms(Vec<AlarmMember>),
+    /// Of another change of the control tables.
     Control,
 }
 

@@ -41,3 +41,9 @@ pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usi
     }
     best.or(merge)
 }
+
+/// The first segment with any dead bytes whose survivors fit one of `capacity` bytes, as a range of `sealed`.
+pub(super) fn choose_wasteful(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usize>> {
+    let is_wasteful = |s: &Arc<Segment>| s.wasted() > 0 && HEAD_LEN as u64 + s.kept() <= capacity;
+    sealed.iter().position(is_wasteful).map(|i| i..i + 1)
+}

@@ -47,7 +47,7 @@ impl Location {
     }
 
     /// Length of the record with its header, bytes.
-    pub(super) fn record_len(self) -> u64 {
+    pub fn record_len(self) -> u64 {
         HEADER_LEN as u64 + u64::from(self.len)
     }
 }

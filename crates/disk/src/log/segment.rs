@@ -124,6 +124,11 @@ impl Segment {
         self.live() + self.pinned.load(Ordering::Relaxed)
     }
 
+    /// Bytes that a rewrite would give back.
+    pub(super) fn wasted(&self) -> u64 {
+        self.flushed().saturating_sub(HEAD_LEN as u64 + self.kept())
+    }
+
     /// Counts `bytes` as surviving a rewrite beside the live ones.
     pub(super) fn pin(&self, bytes: u64) {
         self.pinned.store(bytes, Ordering::Relaxed);

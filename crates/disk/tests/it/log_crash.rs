@@ -70,7 +70,7 @@ impl Store {
     }
 
     fn reclaim(&mut self) -> Result<(), Error> {
-        let Some(plan) = self.log.reclaim_candidate() else { return Ok(()) };
+        let Some(plan) = self.log.reclaim_candidate(false) else { return Ok(()) };
         let has = |key: &[u8], revision| self.index.get(key).is_some_and(|(newest, _)| *newest == revision);
         let rewritten = plan.run(&has)?;
         self.log.install(&rewritten);

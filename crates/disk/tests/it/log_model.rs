@@ -126,7 +126,7 @@ impl Pair {
     }
 
     fn reclaim(&mut self) {
-        let Some(plan) = self.log.reclaim_candidate() else { return };
+        let Some(plan) = self.log.reclaim_candidate(false) else { return };
         let live: Vec<i64> = self.known.iter().filter(|known| known.live).map(|known| known.main).collect();
         let keep = |_: &[u8], revision: Revision| live.binary_search(&revision.main).is_ok();
         let rewritten = plan.run(&keep).unwrap();

@@ -43,7 +43,7 @@ impl Index {
 
     /// Carries out one plan, if there is one, and says whether there was.
     fn reclaim(&mut self, log: &mut RevisionLog) -> Result<bool, Error> {
-        let Some(plan) = log.reclaim_candidate() else { return Ok(false) };
+        let Some(plan) = log.reclaim_candidate(false) else { return Ok(false) };
         let rewritten = plan.run(&|key, revision| self.has(key, revision))?;
         log.install(&rewritten);
         self.relocate(log, &rewritten.moved);
@@ -80,11 +80,11 @@ fn overwritten(disk: &SimDisk) -> (RevisionLog, Index) {
 fn nothing_is_rewritten_while_most_bytes_are_live() {
     let mut log = open(&SimDisk::new(1), &[]).unwrap();
     let locations = fill(&mut log, 2..=50);
-    assert!(log.reclaim_candidate().is_none());
+    assert!(log.reclaim_candidate(false).is_none());
     for at in locations.iter().step_by(3) {
         log.mark_dead(*at);
     }
-    assert!(log.reclaim_candidate().is_none());
+    assert!(log.reclaim_candidate(false).is_none());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn old_and_new_locations_can_be_read_until_the_old_are_retired_and_snapshots_lon
     let reader = log.reader();
     let snapshot = reader.snapshot();
     let old = index.0[&b"old"[..]].1;
-    let plan = log.reclaim_candidate().unwrap();
+    let plan = log.reclaim_candidate(false).unwrap();
     let rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
     log.install(&rewritten);
     index.relocate(&mut log, &rewritten.moved);
@@ -140,7 +140,7 @@ fn old_and_new_locations_can_be_read_until_the_old_are_retired_and_snapshots_lon
 fn a_record_that_dies_during_the_rewrite_is_counted_as_dead_in_its_new_place() {
     let disk = SimDisk::new(1);
     let (mut log, mut index) = overwritten(&disk);
-    let plan = log.reclaim_candidate().unwrap();
+    let plan = log.reclaim_candidate(false).unwrap();
     let rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
     index.write(&mut log, 100, "old");
     log.install(&rewritten);
@@ -259,7 +259,7 @@ fn deleted_late(disk: &SimDisk) -> (RevisionLog, Vec<Location>) {
 fn reclaim_all(log: &mut RevisionLog, live: std::ops::RangeInclusive<i64>) -> Vec<i64> {
     let keep = |_: &[u8], revision: Revision| live.contains(&revision.main);
     for _ in 0..20 {
-        let Some(plan) = log.reclaim_candidate() else {
+        let Some(plan) = log.reclaim_candidate(false) else {
             return load(log).unwrap().iter().map(|(_, meta, _)| meta.revision.main).collect();
         };
         let rewritten = plan.run(&keep).unwrap();

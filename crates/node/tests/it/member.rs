@@ -56,6 +56,7 @@ pub(crate) fn config() -> Config {
         checkpoint_ticks: 100,
         catchup_entries: 5,
         retry_ticks: 3,
+        quota_bytes: None,
         segment_bytes: FILE_BYTES,
     }
 }

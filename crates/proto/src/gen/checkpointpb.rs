@@ -23,6 +23,8 @@ pub struct Checkpoint {
     pub alarms: ::prost::alloc::vec::Vec<super::etcdserverpb::AlarmMember>,
     #[prost(message, repeated, tag = "14")]
     pub leases: ::prost::alloc::vec::Vec<super::leasepb::Lease>,
+    #[prost(string, tag = "15")]
+    pub downgrade_target: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Segment {

@@ -4,6 +4,7 @@
 //! they are (D5). Tags are those of `etcdserverpb`: every response has its header in field 1.
 
 use bytes::Bytes;
+use prost::Message;
 use proto::wire::{message_field_len, put_int, put_message, put_message_head, put_uint};
 use store::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
 
@@ -14,6 +15,7 @@ const HEADER_REVISION: u8 = 0x18;
 const HEADER_RAFT_TERM: u8 = 0x20;
 const RANGE_MORE: u8 = 0x18;
 const RANGE_COUNT: u8 = 0x20;
+const STREAM_RANGE: u8 = 0x0a;
 const PUT_PREV_KV: u8 = 0x12;
 const DELETE_DELETED: u8 = 0x10;
 const DELETE_PREV_KVS: u8 = 0x1a;
@@ -31,8 +33,26 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
+    /// A message in one piece.
+    pub(super) fn message(message: &impl Message) -> Encoded {
+        Encoded::one(message.encode_to_vec())
+    }
+
     fn one(bytes: Vec<u8>) -> Encoded {
         Encoded { chunks: vec![bytes.into()] }
+    }
+}
+
+/// What ends a range: whether the limit left keys out, and how many keys there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RangeTail {
+    pub(super) more: bool,
+    pub(super) count: i64,
+}
+
+impl RangeTail {
+    fn of(outcome: &RangeOutcome) -> RangeTail {
+        RangeTail { more: outcome.more, count: outcome.count }
     }
 }
 
@@ -79,8 +99,22 @@ impl Header {
     /// A `RangeResponse`; the keys are a piece of their own.
     pub(super) fn range_response(&self, outcome: RangeOutcome) -> Encoded {
         let mut tail = Vec::with_capacity(16);
-        range_tail(&mut tail, &outcome);
+        range_tail(&mut tail, RangeTail::of(&outcome));
         Encoded { chunks: vec![self.start(0).into(), outcome.kvs, tail.into()] }
+    }
+
+    /// A `RangeStreamResponse` with these keys, framed as in a `RangeResponse`; the last one with what is told of
+    /// all of them.
+    pub(super) fn range_chunk(&self, kvs: Bytes, last: Option<RangeTail>) -> Encoded {
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        if let Some(last) = last {
+            self.put(&mut head);
+            range_tail(&mut tail, last);
+        }
+        let mut frame = Vec::with_capacity(6 + head.len());
+        put_message_head(&mut frame, STREAM_RANGE, head.len() + kvs.len() + tail.len());
+        frame.append(&mut head);
+        Encoded { chunks: vec![frame.into(), kvs, tail.into()] }
     }
 
     /// A `TxnResponse`.
@@ -109,9 +143,9 @@ fn delete_body(out: &mut Vec<u8>, outcome: &DeleteOutcome) {
     }
 }
 
-fn range_tail(out: &mut Vec<u8>, outcome: &RangeOutcome) {
-    put_uint(out, RANGE_MORE, outcome.more.into());
-    put_int(out, RANGE_COUNT, outcome.count);
+fn range_tail(out: &mut Vec<u8>, tail: RangeTail) {
+    put_uint(out, RANGE_MORE, tail.more.into());
+    put_int(out, RANGE_COUNT, tail.count);
 }
 
 fn txn_body(out: &mut Vec<u8>, outcome: &TxnOutcome) {
@@ -132,7 +166,7 @@ fn op_response(result: &OpOutcome) -> (u8, Vec<u8>) {
             out.reserve(range.kvs.len() + 32);
             put_revision(&mut out, range.revision);
             out.extend_from_slice(&range.kvs);
-            range_tail(&mut out, range);
+            range_tail(&mut out, RangeTail::of(range));
             OP_RANGE
         }
         OpOutcome::Put(put) => {
@@ -162,10 +196,9 @@ fn put_revision(out: &mut Vec<u8>, revision: i64) {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use proto::etcdserverpb::{
-        DeleteRangeResponse, PutResponse, RangeResponse, ResponseHeader, ResponseOp, TxnResponse,
-        response_op::Response,
+        DeleteRangeResponse, PutResponse, RangeResponse, RangeStreamResponse, ResponseHeader, ResponseOp,
+        TxnResponse, response_op::Response,
     };
     use proto::mvccpb::KeyValue;
 
@@ -212,6 +245,17 @@ mod tests {
 
         let expected = RangeResponse { header: header(), kvs: vec![kv("a"), kv("b")], more: true, count: 7 };
         assert_eq!(bytes(&HEADER.range_response(range())), expected.encode_to_vec());
+    }
+
+    #[test]
+    fn only_the_last_chunk_tells_of_the_whole_range() {
+        let chunk = |range| RangeStreamResponse { range_response: Some(range) }.encode_to_vec();
+        let kvs = vec![kv("a"), kv("b")];
+        let expected = RangeResponse { kvs: kvs.clone(), ..RangeResponse::default() };
+        assert_eq!(bytes(&HEADER.range_chunk(range().kvs, None)), chunk(expected));
+        let expected = RangeResponse { header: header(), kvs, more: true, count: 7 };
+        let last = Some(RangeTail::of(&range()));
+        assert_eq!(bytes(&HEADER.range_chunk(range().kvs, last)), chunk(expected));
     }
 
     #[test]

@@ -22,6 +22,40 @@ pub(crate) enum Error {
     Stopped,
     /// No leader is known, and the client asked for one.
     NoLeader,
+    /// An action in no enumeration.
+    UnknownMethod,
+    /// The client says in no UTF-8 which version of the API it speaks.
+    ClientVersion,
+    /// A range is asked for in chunks and in an order of its own.
+    SortedStream,
+    /// A range is asked for in chunks and bounded by revisions.
+    FilteredStream,
+    /// The health of something that is not known here.
+    UnknownService,
+    /// Leadership cannot go to who is no voter.
+    BadTransferee,
+    /// Only the leader can hand leadership on.
+    NotLeader,
+    /// The version to downgrade to is no version.
+    DowngradeFormat,
+    /// The cluster cannot be downgraded to that version.
+    DowngradeTarget,
+    /// The cluster is being downgraded.
+    DowngradeUnderWay,
+    /// The cluster version is not decided.
+    ClusterVersionUnknown,
+    /// URLs that no member can be reached at.
+    MemberUrls,
+    /// A URL of another member.
+    MemberUrlUsed,
+    /// No member has this id.
+    MemberNotFound,
+    /// Only a learner can be promoted.
+    NotLearner,
+    /// Too few members would be left to decide anything.
+    TooFewMembers,
+    /// This version cannot do it; the sentence says so.
+    Unsupported(&'static str),
     /// The disk holds damaged data: the member is about to stop.
     Damaged,
 }
@@ -37,6 +71,23 @@ impl Error {
             Error::TimedOut => "etcdserver: request timed out",
             Error::Stopped => "etcdserver: server stopped",
             Error::NoLeader => "etcdserver: no leader",
+            Error::UnknownMethod => "etcdserver: unknown method",
+            Error::ClientVersion => "etcdserver: invalid client api version",
+            Error::SortedStream => "RangeStream does not support custom sort orders",
+            Error::FilteredStream => "RangeStream does not support revision filters",
+            Error::UnknownService => "unknown service",
+            Error::BadTransferee => "etcdserver: bad leader transferee",
+            Error::NotLeader => "etcdserver: not leader",
+            Error::DowngradeFormat => "etcdserver: wrong downgrade target version format",
+            Error::DowngradeTarget => "etcdserver: invalid downgrade target version",
+            Error::DowngradeUnderWay => "etcdserver: cluster has a downgrade job in progress",
+            Error::ClusterVersionUnknown => "etcdserver: cluster version not found during downgrade",
+            Error::MemberUrls => "etcdserver: given member URLs are invalid",
+            Error::MemberUrlUsed => "etcdserver: Peer URLs already exists",
+            Error::MemberNotFound => "etcdserver: member not found",
+            Error::NotLearner => "etcdserver: can only promote a learner member",
+            Error::TooFewMembers => "etcdserver: re-configuration failed due to not enough started members",
+            Error::Unsupported(sentence) => sentence,
             Error::Damaged => "etcdserver: corrupt cluster",
         })
     }

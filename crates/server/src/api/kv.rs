@@ -2,7 +2,7 @@
 
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
-use store::{Outcome, RangeQuery, Refusal, Request};
+use store::{Outcome, RangeQuery, Request};
 use tokio::task::yield_now;
 
 use super::encode::{Encoded, Header};
@@ -25,10 +25,10 @@ impl Api {
 
     /// Writes one key. Answered when it is durable and applied.
     pub(crate) async fn put(&self, request: PutRequest) -> Result<Encoded, Error> {
-        let request = self.within_quota(Request::Put(request))?;
-        if let Request::Put(put) = &request {
-            check::put(put)?;
-        }
+        let request = Request::Put(request);
+        self.check_quota(&request).await?;
+        let Request::Put(put) = &request else { unreachable!("it was just made") };
+        check::put(put)?;
         match self.propose(request).await? {
             Outcome::Put(outcome) => Ok(self.header(outcome.revision).put_response(&outcome)),
             other => unreachable!("a put came to {other:?}"),
@@ -46,7 +46,8 @@ impl Api {
 
     /// Runs a transaction. One that only reads does not go through the log.
     pub(crate) async fn txn(&self, request: TxnRequest) -> Result<Encoded, Error> {
-        let request = self.within_quota(Request::Txn(request))?;
+        let request = Request::Txn(request);
+        self.check_quota(&request).await?;
         let Request::Txn(txn) = &request else { unreachable!("it was just made") };
         check::txn(txn, self.settings.max_txn_ops)?;
         let outcome = if is_read_only(txn) {
@@ -87,17 +88,6 @@ impl Api {
                 Error::Damaged
             }
         }
-    }
-
-    /// Refuses what would grow the store beyond its quota.
-    fn within_quota(&self, request: Request) -> Result<Request, Error> {
-        let (Some(quota), cost) = (self.settings.quota_bytes, store::cost(&request)) else {
-            return Ok(request);
-        };
-        if cost > 0 && self.published.size_bytes() + cost >= quota {
-            return Err(Refusal::NoSpace.into());
-        }
-        Ok(request)
     }
 }
 

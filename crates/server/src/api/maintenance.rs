@@ -1,7 +1,10 @@
 //! How the member is doing.
 
-use prost::Message;
-use proto::etcdserverpb::{DowngradeInfo, HashKvRequest, HashKvResponse, ResponseHeader, StatusResponse};
+use node::Input;
+use proto::etcdserverpb::{
+    AlarmMember, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest, HashKvResponse,
+    MoveLeaderRequest, MoveLeaderResponse, ResponseHeader, StatusResponse,
+};
 use tokio::task::yield_now;
 
 use super::encode::Encoded;
@@ -15,23 +18,52 @@ impl Api {
     /// The state of this member, without asking anyone.
     pub(crate) fn status(&self) -> Encoded {
         let published = &self.published;
-        let has_leader = published.leader() != 0;
+        let control = published.control();
         let response = StatusResponse {
-            header: Some(self.response_header(self.view.revision())),
+            header: Some(self.response_header_now()),
             version: ETCD_VERSION.to_owned(),
             db_size: published.size_bytes().cast_signed(),
             leader: published.leader(),
             raft_index: published.committed(),
             raft_term: published.term(),
             raft_applied_index: published.applied(),
-            errors: if has_leader { Vec::new() } else { vec![Error::NoLeader.text().into_owned()] },
+            errors: self.complaints(),
             db_size_in_use: published.size_in_use_bytes().cast_signed(),
             is_learner: false,
-            storage_version: published.control().cluster_version().to_owned(),
-            db_size_quota: self.settings.quota_bytes.map_or(UNLIMITED, u64::cast_signed),
-            downgrade_info: Some(DowngradeInfo::default()),
+            storage_version: control.cluster_version().to_owned(),
+            db_size_quota: published.quota_bytes().map_or(UNLIMITED, u64::cast_signed),
+            downgrade_info: Some(DowngradeInfo {
+                enabled: control.downgrade_target().is_some(),
+                target_version: control.downgrade_target().unwrap_or_default().to_owned(),
+            }),
         };
-        Encoded { chunks: vec![response.encode_to_vec().into()] }
+        Encoded::message(&response)
+    }
+
+    /// What is wrong: that there is no leader, and each alarm.
+    fn complaints(&self) -> Vec<String> {
+        let no_leader = (!self.has_leader()).then(|| Error::NoLeader.text().into_owned());
+        let alarms = self.published.control().alarms().of_kind(AlarmType::None as i32);
+        no_leader.into_iter().chain(alarms.iter().map(alarm_text)).collect()
+    }
+
+    /// Begins to give back the space of dead records, however little it is, and returns at once: nothing waits for
+    /// it, since nothing stands still meanwhile.
+    pub(crate) fn defragment(&self) -> Encoded {
+        self.node.send(Input::Defragment);
+        Encoded::message(&DefragmentResponse::default())
+    }
+
+    /// Hands leadership on. A lone member can only keep it.
+    pub(crate) fn move_leader(&self, request: MoveLeaderRequest) -> Result<Encoded, Error> {
+        let is_leader = self.published.leader() == self.settings.member_id;
+        match request.target_id {
+            _ if !is_leader => Err(Error::NotLeader),
+            target if target == self.settings.member_id => {
+                Ok(Encoded::message(&MoveLeaderResponse::default()))
+            }
+            _ => Err(Error::BadTransferee),
+        }
     }
 
     /// One number for all the store holds at a revision.
@@ -47,7 +79,7 @@ impl Api {
             compact_revision: hash.compact_revision,
             hash_revision: hash.revision,
         };
-        Ok(Encoded { chunks: vec![response.encode_to_vec().into()] })
+        Ok(Encoded::message(&response))
     }
 
     /// The reason why this member cannot serve, or nothing if it can: a linearizable read, as clients do it,
@@ -71,7 +103,7 @@ impl Api {
     pub(crate) fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
         let published = &self.published;
         let is_leader = published.leader() == self.settings.member_id;
-        let quota = self.settings.quota_bytes.map_or(UNLIMITED, u64::cast_signed);
+        let quota = published.quota_bytes().map_or(UNLIMITED, u64::cast_signed);
         let flag = |is_true: bool| f64::from(u8::from(is_true));
         vec![
             (
@@ -124,6 +156,11 @@ impl Api {
         ]
     }
 
+    /// The header of a response that no revision is asked of.
+    pub(super) fn response_header_now(&self) -> ResponseHeader {
+        self.response_header(self.view.revision())
+    }
+
     pub(super) fn response_header(&self, revision: i64) -> ResponseHeader {
         let header = self.header(revision);
         ResponseHeader {
@@ -132,5 +169,27 @@ impl Api {
             revision: header.revision,
             raft_term: header.raft_term,
         }
+    }
+}
+
+/// As Go prints the message: a number that is zero is left out, a kind in no enumeration is a number.
+fn alarm_text(alarm: &AlarmMember) -> String {
+    let member = if alarm.member_id == 0 { String::new() } else { format!("memberID:{} ", alarm.member_id) };
+    match AlarmType::try_from(alarm.alarm) {
+        Ok(kind) => format!("{member}alarm:{}", kind.as_str_name()),
+        Err(_) => format!("{member}alarm:{}", alarm.alarm),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_printed_as_go_prints_it() {
+        let text = |member_id, alarm| alarm_text(&AlarmMember { member_id, alarm });
+        assert_eq!(text(5, 1), "memberID:5 alarm:NOSPACE");
+        assert_eq!(text(0, 2), "alarm:CORRUPT");
+        assert_eq!(text(5, 7), "memberID:5 alarm:7");
     }
 }

@@ -72,6 +72,17 @@ impl RangeQuery {
         })
     }
 
+    /// Whether an order is asked for that is not the order of keys.
+    pub fn is_sorted(&self) -> bool {
+        self.order == SortOrder::Descend
+            || (self.order == SortOrder::Ascend && self.target != SortTarget::Key)
+    }
+
+    /// Whether keys are left out by the revisions of their making or their last change.
+    pub fn is_filtered(&self) -> bool {
+        !self.filter.is_off()
+    }
+
     /// The revision to read at, when `current` is the newest and `compacted` the last one compacted.
     pub(super) fn resolve(&self, current: i64, compacted: i64) -> Result<i64, Refusal> {
         match self.revision {
@@ -80,6 +91,12 @@ impl RangeQuery {
             r if r < compacted => Err(Refusal::Compacted),
             r => Ok(r),
         }
+    }
+
+    /// The same query, its keys given out as they are found. Without an order etcd sorts each chunk of a stream by
+    /// the target and goes on behind its last key, and so loses keys; here the order of keys counts.
+    pub(super) fn streamed(self) -> RangeQuery {
+        RangeQuery { target: SortTarget::Key, ..self }
     }
 
     /// Whether keys are given out as they are found: no sorting, no filter.
@@ -173,8 +190,38 @@ impl RangeRead {
         self.is_collected
     }
 
+    /// Revision read at.
+    pub(super) fn revision(&self) -> i64 {
+        self.at
+    }
+
+    /// What is known of the answer: all but `more` and the keys.
+    pub(super) fn outcome(&self) -> &RangeOutcome {
+        &self.outcome
+    }
+
+    /// Keys that a read of no order and no filter gives out in all.
+    pub(super) fn keys_wanted(&self) -> usize {
+        match (usize::try_from(self.outcome.count), self.query.limit) {
+            _ if self.query.count_only => 0,
+            (Ok(count), 0) => count,
+            (Ok(count), limit) => count.min(limit),
+            (Err(_), _) => unreachable!("the keys counted are in memory"),
+        }
+    }
+
+    /// The keys given out since they were last taken, framed as in [`RangeOutcome::kvs`].
+    pub(super) fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
     /// Collects up to `max_keys` more keys from the index; [`RangeRead::fetch`] must follow before the next call.
     pub(crate) fn collect(&mut self, index: &Index, max_keys: usize) {
+        self.collect_up_to(index, max_keys, u64::MAX);
+    }
+
+    /// The same, but stops once the records to be copied are `max_bytes` long or longer.
+    pub(super) fn collect_up_to(&mut self, index: &Index, max_keys: usize, max_bytes: u64) {
         let range = self.query.range.clone();
         if range.is_single() {
             if let Some(found) = index.at(range.start(), self.at) {
@@ -184,11 +231,12 @@ impl RangeRead {
             return;
         }
         let stop_at = self.query.keys_needed().min(self.seen.saturating_add(max_keys));
-        let mut last = None;
+        let (mut last, mut bytes) = (None, 0);
         let after = self.after.take();
         index.range(&range, self.at, after.as_deref(), &mut |key, found| {
             self.take(key, &found);
-            if self.seen < stop_at {
+            bytes += if self.query.is_from_index() { 0 } else { found.location.record_len() };
+            if self.seen < stop_at && bytes < max_bytes {
                 return ControlFlow::Continue(());
             }
             last = Some(key.to_vec());

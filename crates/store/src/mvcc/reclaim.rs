@@ -35,12 +35,12 @@ pub(super) struct Relocation {
 }
 
 impl Mvcc {
-    /// A job worth running, if there is one and none is under way.
-    pub(crate) fn reclaim_job(&mut self) -> Option<ReclaimJob> {
+    /// A job worth running, if there is one and none is under way; `thoroughly`, any that frees something is.
+    pub(crate) fn reclaim_job(&mut self, thoroughly: bool) -> Option<ReclaimJob> {
         if self.relocation.is_some() {
             return None;
         }
-        let plan = self.log.reclaim_candidate()?;
+        let plan = self.log.reclaim_candidate(thoroughly)?;
         Some(ReclaimJob { plan, view: self.view() })
     }
 

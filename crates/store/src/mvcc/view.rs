@@ -31,7 +31,7 @@ impl Records for Segments {
 /// A reader of the store.
 #[derive(Debug, Clone)]
 pub struct ReadView {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl ReadView {

@@ -7,7 +7,9 @@
 use bytes::Bytes;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request as Op;
-use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use proto::etcdserverpb::{
+    AlarmRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
 use store::{KeyRange, Watch};
 
 use crate::rig::watch;
@@ -51,6 +53,13 @@ impl Words {
         Some(
             word.split_once('=').map_or((word.clone(), String::new()), |(k, v)| (k.to_owned(), v.to_owned())),
         )
+    }
+
+    /// What stands behind `prefix` in the last word, if it begins so; the word is taken.
+    fn split_off_last(&mut self, prefix: &str) -> Option<String> {
+        let value = self.words.as_slice().last()?.strip_prefix(prefix)?.to_owned();
+        self.words.next_back();
+        Some(value)
     }
 
     fn span(&mut self) -> (Bytes, Bytes) {
@@ -104,6 +113,20 @@ pub(crate) fn range(words: &mut Words) -> RangeRequest {
         }
     }
     range
+}
+
+/// The same with the option `compact=REVISION` at the end.
+pub(crate) fn range_and_compaction(words: &mut Words) -> (RangeRequest, Option<i64>) {
+    let compact = words.split_off_last("compact=");
+    (range(words), compact.map(|at| number(&at)))
+}
+
+/// `get KIND`, `raise KIND MEMBER`, `clear KIND MEMBER`.
+pub(crate) fn alarm(words: &mut Words) -> AlarmRequest {
+    let action = named(&words.next().expect("an action"), &["get", "raise", "clear"]);
+    let alarm = named(&words.next().expect("a kind"), &["any", "nospace", "corrupt"]);
+    let member_id = words.next().map_or(0, |id| number(&id).cast_unsigned());
+    AlarmRequest { action, member_id, alarm }
 }
 
 /// `[ compare, … ] { op; … } else { op; … }`, the last part optional.

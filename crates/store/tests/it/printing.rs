@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use proto::etcdserverpb::RangeResponse;
+use proto::etcdserverpb::{AlarmMember, AlarmType, RangeResponse};
 use proto::mvccpb::{self, KeyValue};
 use store::{
     DeleteOutcome, Delivery, Error, Event, KeyValueHash, OpOutcome, Outcome, Progress, PutOutcome,
@@ -17,6 +17,7 @@ pub(crate) fn outcome(result: &Result<Outcome, Refusal>, out: &mut Vec<String>) 
         Ok(Outcome::Delete(o)) => delete(o, "", out),
         Ok(Outcome::Txn(o)) => txn(o, "", out),
         Ok(Outcome::Compact { revision }) => out.push(format!("rev {revision}")),
+        Ok(Outcome::Alarms(alarms)) => out.push(alarm_list(alarms)),
         Ok(Outcome::Control) => out.push("done".to_owned()),
         Err(refusal) => out.push(format!("refused: {refusal}")),
     }
@@ -52,6 +53,25 @@ pub(crate) fn range(outcome: &RangeOutcome, indent: &str, out: &mut Vec<String>)
     let kvs = RangeResponse::decode(outcome.kvs.clone()).unwrap().kvs;
     assert_eq!(kvs.len(), outcome.len);
     out.extend(kvs.iter().map(|kv| format!("{indent}  {}", key_value(kv))));
+}
+
+/// The keys of one chunk on a line.
+pub(crate) fn chunk(kvs: &Bytes, len: usize, out: &mut Vec<String>) {
+    let kvs = RangeResponse::decode(kvs.clone()).unwrap().kvs;
+    assert_eq!(kvs.len(), len);
+    let keys: Vec<_> = kvs.iter().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()).collect();
+    out.push(format!("  {}", keys.join(" ")));
+}
+
+fn alarm_list(alarms: &[AlarmMember]) -> String {
+    if alarms.is_empty() {
+        return "no alarm".to_owned();
+    }
+    let named = |alarm: &AlarmMember| match AlarmType::try_from(alarm.alarm) {
+        Ok(kind) => format!("{} of {:x}", kind.as_str_name(), alarm.member_id),
+        Err(_) => format!("{} of {:x}", alarm.alarm, alarm.member_id),
+    };
+    format!("alarm {}", alarms.iter().map(named).collect::<Vec<_>>().join(", "))
 }
 
 pub(crate) fn hash(hash: &KeyValueHash) -> String {

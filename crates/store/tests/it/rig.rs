@@ -54,7 +54,7 @@ impl Rig {
             }
             self.store.trim_step();
         }
-        while let Some(job) = self.store.reclaim_job() {
+        while let Some(job) = self.store.reclaim_job(false) {
             self.store.reclaimed(job.run().unwrap());
             while !self.store.relocate_step() {}
         }

@@ -6,6 +6,8 @@
 //! ```text
 //! put k v [prev] [lease=n] [ignore_value] [ignore_lease]      del span [prev]
 //! range span [rev=] [limit=] [order=] [by=] [keys_only] [count_only] [min_mod=] [max_mod=] [min_create=] [max_create=]
+//! stream n span … the same as range, in chunks of n keys; compact=m after the first of them
+//! alarm get|raise|clear any|nospace|corrupt [member]
 //! txn [compare, …] {op; …} [else {op; …}]                     read … the same, of ranges only, without the log
 //! fill k n    n puts of k             spread k n      one put each of k1 to kn        batch cmd | cmd     applied together
 //! compact n               trim    carry compactions through, reclaim space
@@ -86,6 +88,7 @@ impl Story {
     fn look(&mut self, words: &mut Words) {
         match words.next().unwrap().as_str() {
             "range" => self.range(words),
+            "stream" => self.stream(words),
             "read" => {
                 let read = self.rig.store.view().txn(&language::txn(words));
                 if let Some(outcome) = printing::refusal(read, &mut self.out) {
@@ -132,6 +135,31 @@ impl Story {
         }
     }
 
+    /// `stream KEYS RANGE`, in chunks of so many keys; with `compact=REVISION` one is made after the first chunk.
+    fn stream(&mut self, words: &mut Words) {
+        let max_keys = usize::try_from(words.number()).unwrap();
+        let (range, compact) = language::range_and_compaction(words);
+        let stream = RangeQuery::new(&range)
+            .map_err(store::Error::from)
+            .and_then(|query| self.rig.store.view().range_stream(query));
+        let Some(mut stream) = printing::refusal(stream, &mut self.out) else { return };
+        let mut compact = compact.map(|at| request(&format!("compact {at}")).unwrap());
+        loop {
+            let Some(len) = printing::refusal(stream.step(max_keys, usize::MAX), &mut self.out) else {
+                return;
+            };
+            printing::chunk(&stream.take_chunk(), len, &mut self.out);
+            if stream.keys_left() == 0 {
+                break;
+            }
+            if let Some(request) = compact.take() {
+                self.rig.apply(request).unwrap();
+            }
+        }
+        let more = if stream.more() { " more" } else { "" };
+        self.out.push(format!("rev {} count {}{more}", stream.revision(), stream.count()));
+    }
+
     fn watch(&mut self, verb: &str, words: &mut Words) {
         let name = words.next().expect("the name of a stream");
         let stream = self.streams.entry(name).or_insert_with(|| self.rig.stream());
@@ -160,6 +188,7 @@ fn request(line: &str) -> Option<Request> {
         "put" => Some(Request::Put(language::put(&mut words))),
         "del" => Some(Request::DeleteRange(language::delete(&mut words))),
         "txn" => Some(Request::Txn(language::txn(&mut words))),
+        "alarm" => Some(Request::Alarm(language::alarm(&mut words))),
         "compact" => Some(Request::Compact(CompactionRequest { revision: words.number(), physical: false })),
         _ => None,
     }

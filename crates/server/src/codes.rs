@@ -1,0 +1,47 @@
+//! The one table that gives errors their gRPC codes.
+
+use store::Refusal;
+
+use crate::api::Error;
+use crate::grpc::{Code, Status};
+
+/// The status of an error, with its text. Those that come as `Unknown` do so in etcd too, some by an accident that
+/// its clients know.
+pub(crate) fn status(error: &Error) -> Status {
+    let code = match error {
+        Error::Refused(refusal) => refusal_code(*refusal),
+        Error::RequestTooLarge
+        | Error::ClientVersion
+        | Error::DowngradeFormat
+        | Error::DowngradeTarget
+        | Error::MemberUrls => Code::InvalidArgument,
+        Error::BadTransferee
+        | Error::NotLeader
+        | Error::DowngradeUnderWay
+        | Error::ClusterVersionUnknown
+        | Error::MemberUrlUsed
+        | Error::NotLearner => Code::FailedPrecondition,
+        Error::TooManyRequests | Error::UnknownMethod | Error::TooFewMembers => Code::Unknown,
+        Error::LeaderChanged | Error::TimedOut | Error::Stopped | Error::NoLeader => Code::Unavailable,
+        Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
+        Error::UnknownService | Error::MemberNotFound => Code::NotFound,
+        Error::Damaged => Code::DataLoss,
+    };
+    Status::new(code, error.text())
+}
+
+fn refusal_code(refusal: Refusal) -> Code {
+    match refusal {
+        Refusal::EmptyKey
+        | Refusal::KeyNotFound
+        | Refusal::ValueProvided
+        | Refusal::LeaseProvided
+        | Refusal::TooManyOps
+        | Refusal::DuplicateKey
+        | Refusal::InvalidSortOption => Code::InvalidArgument,
+        Refusal::Compacted | Refusal::FutureRevision => Code::OutOfRange,
+        Refusal::NoSpace => Code::ResourceExhausted,
+        Refusal::Corrupt => Code::DataLoss,
+        Refusal::LeaseNotFound => Code::NotFound,
+    }
+}
