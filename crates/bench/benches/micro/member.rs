@@ -1,0 +1,97 @@
+//! A whole member without sockets and threads: puts from proposal to answer, in batches.
+//!
+//! On the simulated disk a sync costs next to nothing, so that what is left is the work of consensus, log and store;
+//! on the real disk it is what one client, or a hundred, wait for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::{Disk, RealDisk, SimDisk};
+use node::{Config, Input, LogWriter, Node, Output, Proposal};
+use proto::etcdserverpb;
+use store::Request;
+
+use crate::codec;
+use crate::runner::Runner;
+
+pub(crate) fn run(runner: &Runner) {
+    let dir = tempfile::tempdir().unwrap();
+    let real: Arc<dyn Disk> = Arc::new(RealDisk);
+    let simulated = || Arc::new(SimDisk::new(1)) as Arc<dyn Disk>;
+    let mut member = Member::start(&simulated(), Path::new("/"));
+    runner.run("member: put, by 100, simulated disk", 100, || member.put(100));
+    let mut member = Member::start(&simulated(), Path::new("/"));
+    runner.run("member: put, one at a time, simulated disk", 1, || member.put(1));
+    let mut member = Member::start(&real, dir.path());
+    runner.run("member: put, by 100, real disk", 100, || member.put(100));
+    runner.run("member: put, one at a time, real disk", 1, || member.put(1));
+}
+
+/// A lone member that has become the leader.
+struct Member {
+    node: Node<()>,
+    log: LogWriter,
+    next: u64,
+}
+
+impl Member {
+    fn start(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
+        let started =
+            node::start(disk, &dir.join("wal"), &dir.join("data"), disk::wal::SEGMENT_BYTES, config());
+        let started = started.unwrap();
+        let mut member = Self { node: started.node, log: started.log_writer, next: 0 };
+        while member.node.published().leader() == 0 {
+            member.settle(vec![Input::Tick]);
+        }
+        member
+    }
+
+    /// Proposes `count` puts together and returns when all are answered.
+    fn put(&mut self, count: u64) {
+        let propose = |number: u64| {
+            let request = Request::Put(codec::put(number % 100_000));
+            Input::Propose(Proposal::new(self.node.published().next_request_id(), request), ())
+        };
+        let inputs = (self.next..self.next + count).map(propose).collect();
+        self.next += count;
+        assert_eq!(self.settle(inputs), count as usize);
+    }
+
+    /// Carries out whatever comes of `inputs`; returns how many of them were answered.
+    fn settle(&mut self, mut inputs: Vec<Input<()>>) -> usize {
+        let mut answers = 0;
+        loop {
+            let mut output = Output::default();
+            self.node.handle(inputs, &mut output).unwrap();
+            answers += output.answers.len();
+            if output.log.is_empty() && output.jobs.is_empty() && !output.is_busy {
+                return answers;
+            }
+            inputs = output.jobs.into_iter().map(|job| Input::Finished(job.run())).collect();
+            if !output.log.is_empty() {
+                output.log.into_iter().for_each(|task| self.log.accept(task).unwrap());
+                inputs.push(Input::Logged(self.log.sync().unwrap()));
+            }
+        }
+    }
+}
+
+/// The server's defaults.
+fn config() -> Config {
+    let member = etcdserverpb::Member { id: 1, name: "bench".to_owned(), ..etcdserverpb::Member::default() };
+    Config {
+        initial_members: vec![member.clone()],
+        member,
+        cluster_id: 1,
+        cluster_version: "3.7.0".to_owned(),
+        election_ticks: 10,
+        seed: 1,
+        first_request_id: 1,
+        checkpoint_entries: 10_000,
+        checkpoint_bytes: 128 << 20,
+        checkpoint_ticks: 100,
+        catchup_entries: 5000,
+        retry_ticks: 3,
+        segment_bytes: 64 << 20,
+    }
+}
