@@ -27,7 +27,7 @@ fn unreached(source: &Source, rust: &[&Source]) -> Option<Finding> {
     }
     let parents = match dir.rsplit_once('/') {
         Some((_, "src")) => vec![format!("{dir}/lib.rs"), format!("{dir}/main.rs")],
-        Some((above, "it")) if above.ends_with("/tests") => vec![format!("{dir}/main.rs")],
+        Some(_) if is_target(dir) => vec![format!("{dir}/main.rs")],
         _ => vec![format!("{dir}.rs")],
     };
     let is_declared = rust
@@ -41,13 +41,19 @@ fn unreached(source: &Source, rust: &[&Source]) -> Option<Finding> {
 /// Files that cargo finds by itself.
 fn is_root(dir: &str, name: &str) -> bool {
     match name {
-        "main.rs" => dir.ends_with("/src") || dir.ends_with("/tests/it"),
+        "main.rs" => dir.ends_with("/src") || is_target(dir),
         "lib.rs" => dir.ends_with("/src"),
         "build.rs" => true,
         _ => {
             ["/src/bin", "/examples", "/benches", "/fuzz_targets"].iter().any(|target| dir.ends_with(target))
         }
     }
+}
+
+/// Whether `dir` is the whole of a test or benchmark binary, with a `main.rs`.
+fn is_target(dir: &str) -> bool {
+    let above = dir.rsplit_once('/').map_or("", |(above, _)| above);
+    dir.ends_with("/tests/it") || above.ends_with("/benches")
 }
 
 fn declares(line: &str, module: &str) -> bool {
@@ -112,6 +118,8 @@ mod tests {
             ("crates/a/tests/it/main.rs", "mod d;\n"),
             ("crates/a/tests/it/d.rs", "mod e;\n"),
             ("crates/a/tests/it/d/e.rs", ""),
+            ("crates/a/benches/f/main.rs", "mod g;\n"),
+            ("crates/a/benches/f/g.rs", ""),
         ];
         assert_eq!(lines(&files), [""; 0]);
     }

@@ -92,6 +92,7 @@ fn config() -> Config {
         checkpoint_ticks: 100,
         catchup_entries: 5000,
         retry_ticks: 3,
+        quota_bytes: None,
         segment_bytes: 64 << 20,
     }
 }
