@@ -18,6 +18,7 @@ mod kv;
 mod leader;
 mod maintenance;
 mod range_stream;
+mod txn_parts;
 mod watch;
 
 use std::rc::Rc;

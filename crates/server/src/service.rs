@@ -10,7 +10,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 use prost::Message;
 use proto::Service as Table;
-use proto::etcdserverpb::{AuthStatusRequest, DefragmentRequest, RangeRequest, StatusRequest, WatchRequest};
+use proto::etcdserverpb::{
+    AuthStatusRequest, DefragmentRequest, HashRequest, RangeRequest, StatusRequest, TxnRequest, WatchRequest,
+};
 use proto::health::HealthListRequest;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
@@ -61,7 +63,10 @@ impl Calls {
             "/etcdserverpb.KV/Range" => unary(call, async |r| api.range(&r).await).await,
             "/etcdserverpb.KV/Put" => unary(call, async |r| api.put(r).await).await,
             "/etcdserverpb.KV/DeleteRange" => unary(call, async |r| api.delete_range(r).await).await,
-            "/etcdserverpb.KV/Txn" => unary(call, async |r| api.txn(r).await).await,
+            "/etcdserverpb.KV/Txn" => {
+                let decode = |bytes| self.decode_txn(bytes);
+                unary_with(call, decode, async |r| api.txn(r).await).await
+            }
             "/etcdserverpb.KV/Compact" => unary(call, async |r| api.compact(r).await).await,
             "/etcdserverpb.KV/RangeStream" => self.range_stream(call).await,
             "/etcdserverpb.Watch/Watch" => self.watch(call).await,
@@ -77,6 +82,7 @@ impl Calls {
             "/etcdserverpb.Maintenance/Defragment" => {
                 unary(call, async |DefragmentRequest {}| Ok(api.defragment())).await
             }
+            "/etcdserverpb.Maintenance/Hash" => unary(call, async |HashRequest {}| api.hash().await).await,
             "/etcdserverpb.Maintenance/HashKV" => unary(call, async |r| api.hash_kv(r).await).await,
             "/etcdserverpb.Maintenance/MoveLeader" => unary(call, async |r| api.move_leader(r)).await,
             "/etcdserverpb.Maintenance/Downgrade" => unary(call, async |r| api.downgrade(r).await).await,
@@ -93,6 +99,13 @@ impl Calls {
                 refuse(call, status)
             }
         }
+    }
+
+    /// Reads a transaction, unless it has more parts than it may have: decoded, they would take far more memory than
+    /// their bytes.
+    fn decode_txn(&self, bytes: Bytes) -> Result<TxnRequest, Status> {
+        self.api.check_txn_parts(&bytes).map_err(|e| status(&e))?;
+        decode(bytes)
     }
 
     /// Serves a stream of watches until the client goes. That it has nothing more to say does not end it.
@@ -181,6 +194,11 @@ fn refuse(call: Call, status: Status) -> Code {
     code
 }
 
+/// A request that is being carried out when its client stops waiting has timed out, in etcd's words.
+fn worded_as_timeout(ended: Status) -> Status {
+    if ended.code == Code::DeadlineExceeded { status(&Error::TimedOut) } else { ended }
+}
+
 /// The one request of a call that is answered with a stream.
 async fn only<R: Message + Default>(requests: &mut Requests) -> Result<R, Status> {
     let missing = "cardinality violation: received no request message from non-client-streaming RPC";
@@ -189,14 +207,29 @@ async fn only<R: Message + Default>(requests: &mut Requests) -> Result<R, Status
 }
 
 /// Takes one request, answers once.
-async fn unary<R, F>(mut call: Call, handler: impl FnOnce(R) -> F) -> Code
+async fn unary<R, F>(call: Call, handler: impl FnOnce(R) -> F) -> Code
 where
     R: Message + Default,
     F: Future<Output = Result<Encoded, Error>>,
 {
+    unary_with(call, decode, handler).await
+}
+
+/// The same, for a request that is not decoded as it comes.
+async fn unary_with<R, F>(
+    mut call: Call,
+    decode: impl FnOnce(Bytes) -> Result<R, Status>,
+    handler: impl FnOnce(R) -> F,
+) -> Code
+where
+    F: Future<Output = Result<Encoded, Error>>,
+{
     let answer = match call.unary().await {
         Ok(bytes) => match decode(bytes) {
-            Ok(request) => call.bound(async { handler(request).await.map_err(|e| status(&e)) }).await,
+            Ok(request) => {
+                let answer = call.bound(async { handler(request).await.map_err(|e| status(&e)) }).await;
+                answer.map_err(worded_as_timeout)
+            }
             Err(status) => Err(status),
         },
         Err(status) => Err(status),

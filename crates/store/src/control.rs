@@ -51,6 +51,11 @@ impl Control {
         self.members.get(&id)
     }
 
+    /// The ids of members that were removed, ascending.
+    pub fn removed_members(&self) -> impl Iterator<Item = u64> {
+        self.removed.iter().copied()
+    }
+
     /// The decided cluster version such as `3.7.0`; empty until it is decided.
     pub fn cluster_version(&self) -> &str {
         &self.cluster_version

@@ -11,6 +11,7 @@
 
 mod alarm;
 mod apply;
+mod buckets;
 mod command;
 mod control;
 mod error;

@@ -76,7 +76,12 @@ impl Client {
         self.call("/etcdserverpb.KV/Compact", request).await
     }
 
-    async fn call<R: Message + Default>(&self, path: &str, request: &impl Message) -> Result<R, Failure> {
+    /// One message, one answer, decoded.
+    pub(crate) async fn call<R: Message + Default>(
+        &self,
+        path: &str,
+        request: &impl Message,
+    ) -> Result<R, Failure> {
         let answer = self.unary(path, &request.encode_to_vec()).await?;
         Ok(R::decode(answer).expect("the server answers in protobuf"))
     }
@@ -94,8 +99,14 @@ impl Client {
 
     /// Begins a call.
     pub(crate) async fn open(&self, path: &str) -> Result<Stream, Failure> {
+        self.open_with(path, &[]).await
+    }
+
+    /// Begins a call with metadata.
+    pub(crate) async fn open_with(&self, path: &str, metadata: &[(&str, &[u8])]) -> Result<Stream, Failure> {
         let mut send = self.send.clone().ready().await?;
         let request = Request::post(format!("http://test{path}")).header("content-type", "application/grpc");
+        let request = metadata.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let (response, requests) = send.send_request(request.body(()).unwrap(), false)?;
         Ok(Stream { requests, response: Some(response), answers: None, buffer: BytesMut::new() })
     }

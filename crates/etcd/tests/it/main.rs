@@ -5,6 +5,7 @@
 
 mod client;
 mod crash;
+mod errors;
 mod full_disk;
 mod ledger;
 mod server;

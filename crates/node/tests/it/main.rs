@@ -5,6 +5,7 @@
 mod chores;
 mod fatal;
 mod member;
+mod quota;
 mod requests;
 mod space;
 mod starting;

@@ -2,7 +2,7 @@
 
 use node::Input;
 use proto::etcdserverpb::{
-    AlarmMember, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest, HashKvResponse,
+    AlarmMember, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest, HashKvResponse, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, ResponseHeader, StatusResponse,
 };
 use tokio::task::yield_now;
@@ -64,6 +64,17 @@ impl Api {
             }
             _ => Err(Error::BadTransferee),
         }
+    }
+
+    /// One number for all there is, control tables included.
+    pub(crate) async fn hash(&self) -> Result<Encoded, Error> {
+        let mut read = self.view.hash_everything(&self.published.control());
+        while !read.step().map_err(|e| self.store_error(e))? {
+            yield_now().await;
+        }
+        let (revision, hash) = read.finish();
+        let header = Some(self.response_header(revision));
+        Ok(Encoded::message(&HashResponse { header, hash: hash.hash }))
     }
 
     /// One number for all the store holds at a revision.

@@ -76,9 +76,20 @@ pub struct HashRead {
     at: i64,
     compacted: i64,
     current: i64,
-    is_of_compaction: bool,
+    scope: Scope,
     stage: Stage,
     _pin: Option<Pin>,
+}
+
+/// What takes part.
+#[derive(Debug)]
+enum Scope {
+    /// What stands at a revision, by the rules above.
+    Revision,
+    /// The same, and the tombstones that the compaction keeps.
+    Compaction,
+    /// Every record that is kept, between these bytes before and after.
+    Everything { before: Vec<u8>, after: Vec<u8> },
 }
 
 #[derive(Debug)]
@@ -94,12 +105,18 @@ impl HashRead {
     pub(super) fn new(shared: Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
         let pin = Pin::new(&shared, compacted);
         let stage = Stage::Collecting { after: None, candidates: Vec::new() };
-        HashRead { shared, at, compacted, current, is_of_compaction: false, stage, _pin: Some(pin) }
+        HashRead { shared, at, compacted, current, scope: Scope::Revision, stage, _pin: Some(pin) }
     }
 
     /// The hash of the compaction at `at`, after the one at `previous`; otherwise as [`HashRead::new`].
     pub(super) fn of_compaction(shared: Arc<Shared>, at: i64, previous: i64, current: i64) -> HashRead {
-        HashRead { is_of_compaction: true, ..HashRead::new(shared, at, previous, current) }
+        HashRead { scope: Scope::Compaction, ..HashRead::new(shared, at, previous, current) }
+    }
+
+    /// The hash of every record that is kept, in its place between what stands `before` and `after` the records;
+    /// otherwise as [`HashRead::new`].
+    pub(super) fn of_everything(self, (before, after): (Vec<u8>, Vec<u8>)) -> HashRead {
+        HashRead { scope: Scope::Everything { before, after }, ..self }
     }
 
     /// A hash computed before.
@@ -109,7 +126,7 @@ impl HashRead {
             at: hash.revision,
             compacted: hash.compact_revision,
             current,
-            is_of_compaction: false,
+            scope: Scope::Revision,
             stage: Stage::Done(hash),
             _pin: None,
         }
@@ -136,21 +153,26 @@ impl HashRead {
     fn collect(&mut self) {
         let Stage::Collecting { after, candidates } = &mut self.stage else { return };
         let state = self.shared.read();
-        let (at, compacted, is_of_compaction) = (self.at, self.compacted, self.is_of_compaction);
+        let (at, compacted, scope) = (self.at, self.compacted, &self.scope);
         *after = state.index.retained(compacted, at, after.take(), CHUNK_KEYS, &mut |r| {
-            if r.revision.main <= at && !(r.tombstone && r.revision.main == compacted) {
-                let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
-                let in_keep = r.in_keep || (is_of_compaction && tombstone && revision.main == at);
+            let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
+            let is_everything = matches!(scope, Scope::Everything { .. });
+            if is_everything || (revision.main <= at && !(tombstone && revision.main == compacted)) {
+                let is_kept_tombstone =
+                    matches!(scope, Scope::Compaction) && tombstone && revision.main == at;
+                let in_keep = r.in_keep || is_kept_tombstone || is_everything;
                 candidates.push(Candidate { revision, tombstone, location, in_keep });
             }
         });
         if after.is_none() {
             drop(state);
             let candidates = std::mem::take(candidates);
+            let before =
+                if let Scope::Everything { before, .. } = scope { crc32c::crc32c(before) } else { 0 };
             self.stage = Stage::Hashing {
                 candidates: in_order(candidates, compacted),
                 next: 0,
-                crc: crc32c::crc32c(b"key"),
+                crc: crc32c::crc32c_append(before, b"key"),
             };
         }
     }
@@ -168,8 +190,10 @@ impl HashRead {
         }
         *next += chunk.len();
         if *next == candidates.len() {
+            let after = if let Scope::Everything { after, .. } = &self.scope { &after[..] } else { &[] };
+            let hash = crc32c::crc32c_append(*crc, after);
             self.stage =
-                Stage::Done(KeyValueHash { hash: *crc, compact_revision: self.compacted, revision: self.at });
+                Stage::Done(KeyValueHash { hash, compact_revision: self.compacted, revision: self.at });
         }
         Ok(())
     }

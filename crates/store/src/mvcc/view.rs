@@ -15,8 +15,9 @@ use super::hash::HashRead;
 use super::range::{CHUNK_KEYS, RangeQuery, RangeRead, Records};
 use super::txn::{all_hold, branch, check_op_revision};
 use super::{KeyValueHash, Pin, Shared};
+use crate::buckets;
 use crate::outcome::{OpOutcome, RangeOutcome, TxnOutcome};
-use crate::{Error, Refusal};
+use crate::{Control, Error, Refusal};
 
 impl Records for Segments {
     fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
@@ -135,6 +136,14 @@ impl ReadView {
         }
         let at = if revision == 0 { current } else { revision };
         Ok(HashRead::new(Arc::clone(&self.shared), at, compacted, current))
+    }
+
+    /// Begins to hash all there is, the control tables too, as etcd's `Hash` does.
+    pub fn hash_everything(&self, control: &Control) -> HashRead {
+        let state = self.shared.read();
+        let (current, compacted) = (state.revision, state.compact_revision);
+        HashRead::new(Arc::clone(&self.shared), current, compacted, current)
+            .of_everything(buckets::around_keys(control, compacted))
     }
 
     /// Hashes the store as of `revision` in one go.
