@@ -64,6 +64,7 @@ type Visited = (Vec<u8>, RecordMeta, Location);
 fn visit(log: &RevisionLog) -> Result<Vec<Visited>, Error> {
     let mut records = Vec::new();
     log.load(&mut |key, meta, at| records.push((key.to_vec(), *meta, at)))?;
+    records.sort_by_key(|(_, meta, _)| meta.revision);
     Ok(records)
 }
 

@@ -14,6 +14,7 @@
 
 mod candidate;
 mod head;
+mod merge;
 mod prepare;
 mod reader;
 mod reclaim;
@@ -26,6 +27,7 @@ mod size;
 mod sync;
 mod tail;
 mod walk;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,17 +38,17 @@ use proto::checkpointpb;
 
 pub use self::prepare::{PrepareSegment, PreparedSegment};
 pub use self::reader::{LogReader, Segments};
-pub use self::reclaim::{ReclaimPlan, Removal, Rewritten};
+pub use self::reclaim::{Moved, ReclaimPlan, Removal, Rewritten};
 pub use self::record::{Location, RecordMeta};
 pub use self::revision::Revision;
 pub use self::scan::Scan;
 pub use self::size::Size;
 pub use self::sync::SyncJob;
 pub use self::walk::Record;
+pub use self::window::Sweep;
 
 use self::head::HEAD_LEN;
 use self::segment::Segment;
-use self::sidecar::Sidecar;
 use self::sync::SegmentToSync;
 use self::tail::Tail;
 use crate::{Disk, Error};
@@ -135,23 +137,11 @@ impl RevisionLog {
         Ok(log)
     }
 
-    /// Visits every record (key, header, location) in revision order: from sidecars where they are valid, which
-    /// leaves values unread, else from the segments, checksums verified. Meant for once after
-    /// [`RevisionLog::open`], to build an index.
+    /// Visits every record (key, header, location) in the order of keys, those of one key in revision order: from
+    /// sidecars where they are valid, which leaves values unread, else from the segments, checksums verified. Meant
+    /// for once after [`RevisionLog::open`], to build an index.
     pub fn load(&self, visit: &mut dyn FnMut(&[u8], &RecordMeta, Location)) -> Result<(), Error> {
-        let mut last = None;
-        for segment in self.segments.log() {
-            for entry in Sidecar::load(&*self.disk, segment)?.entries() {
-                let revision = entry.meta.revision;
-                if last.is_some_and(|last| last >= revision) {
-                    return Err(segment.corrupt(entry.at.offset.into(), "a greater revision than before"));
-                }
-                last = Some(revision);
-                segment.note(revision, entry.at.offset.into());
-                visit(&entry.key, &entry.meta, entry.at);
-            }
-        }
-        Ok(())
+        merge::visit(&*self.disk, self.segments.log(), visit)
     }
 
     /// Appends a record; others can read it after [`RevisionLog::flush`]. Begins the next segment if it does not fit,

@@ -25,7 +25,7 @@ use disk::{Disk, LogReader, RevisionLog};
 use proto::checkpointpb;
 
 use self::hash::HashCache;
-use self::index::{Index, Newest};
+use self::index::{Index, Loader, Newest};
 use self::txn::WriteTxn;
 use crate::Refusal;
 use crate::watch::Change;
@@ -137,22 +137,8 @@ impl Mvcc {
     ) -> Result<Mvcc, disk::Error> {
         let segments = checkpoint.map_or(&[][..], |c| &c.segments);
         let mut log = RevisionLog::open(disk, dir, options, segments)?;
-        let mut index = Index::default();
-        log.load(&mut |key, meta, location| {
-            let (create_revision, version) = (meta.create_revision, meta.version);
-            index.put(
-                key,
-                Newest {
-                    revision: meta.revision,
-                    tombstone: meta.tombstone,
-                    create_revision,
-                    version,
-                    location,
-                },
-            );
-        })?;
         let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
-        trim_at_once(&mut index, &mut log, compact_revision);
+        let index = load_index(&mut log, revision, compact_revision)?;
         let shared = Arc::new(Shared {
             state: RwLock::new(State { index, revision, compact_revision }),
             log: log.reader(),
@@ -196,16 +182,21 @@ impl Mvcc {
     }
 }
 
-/// A recovered index still holds what had been compacted but not yet reclaimed.
-fn trim_at_once(index: &mut Index, log: &mut RevisionLog, compact_revision: i64) {
-    let mut after = None;
-    loop {
-        after =
-            index.compact_step(compact_revision, after, usize::MAX, &mut |location| log.mark_dead(location));
-        if after.is_none() {
-            return;
-        }
+/// Builds the index from the log, which may still hold what was compacted and not yet reclaimed.
+fn load_index(log: &mut RevisionLog, revision: i64, compact_revision: i64) -> Result<Index, disk::Error> {
+    let mut loader = Loader::new(compact_revision);
+    let mut dead = Vec::new();
+    log.load(&mut |key, meta, location| {
+        let (create_revision, version) = (meta.create_revision, meta.version);
+        let (revision, tombstone) = (meta.revision, meta.tombstone);
+        let change = Newest { revision, tombstone, create_revision, version, location };
+        loader.put(key, &change, &mut |location| dead.push(location));
+    })?;
+    let index = loader.finish(revision, &mut |location| dead.push(location));
+    for location in dead {
+        log.mark_dead(location);
     }
+    Ok(index)
 }
 
 /// Commands being applied together, under one hold of the write lock.

@@ -95,6 +95,11 @@ impl Segments {
         self.set.by_id.get(&id)
     }
 
+    /// Every segment that can be read.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.set.by_id.values()
+    }
+
     /// The log, in revision order.
     pub(super) fn log(&self) -> &[Arc<Segment>] {
         &self.set.log

@@ -15,9 +15,10 @@ use bytes::Bytes;
 use super::head::HEAD_LEN;
 use super::prepare::PrepareSegment;
 use super::segment::Segment;
-use super::sidecar::Sidecar;
+use super::sidecar::{Entries, Sidecar};
 use super::sync;
 use super::tail::Tail;
+use super::window::Window;
 use super::{Location, Revision};
 use crate::{Disk, Error};
 
@@ -43,7 +44,7 @@ impl ReclaimPlan {
     /// An error leaves the log as it is; after [`Error::NoSpace`] another plan may succeed later.
     pub fn run(self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Rewritten, Error> {
         let (survivors, pinned) = self.survivors(keep)?;
-        let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Vec::new() };
+        let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Moved::default() };
         let Some(&Survivor { revision: first, .. }) = survivors.first() else { return Ok(rewritten) };
         let records_len: u64 = survivors.iter().map(|survivor| survivor.at.record_len()).sum();
         let target = PrepareSegment { capacity: HEAD_LEN as u64 + records_len, ..self.target }.run()?;
@@ -55,7 +56,7 @@ impl ReclaimPlan {
             let _ = self.disk.remove(&path);
         })?;
         segment.pin(pinned);
-        rewritten.moved = sidecar.entries().map(|entry| (entry.key, entry.meta.revision, entry.at)).collect();
+        rewritten.moved = Moved { entries: Some(sidecar.entries()) };
         rewritten.segment = Some(segment);
         Ok(rewritten)
     }
@@ -91,8 +92,8 @@ impl ReclaimPlan {
             if tombstones.is_empty() {
                 break;
             }
-            let sidecar = Sidecar::load(&*self.disk, segment)?;
-            let puts = sidecar.entries().filter(|entry| !entry.meta.tombstone);
+            let entries = Sidecar::load(&*self.disk, segment)?.entries();
+            let puts = entries.filter(|entry| !entry.meta.tombstone);
             needed.extend(puts.filter_map(|put| tombstones.remove(&put.key)));
         }
         Ok(needed)
@@ -111,8 +112,10 @@ struct Survivor {
 /// Syncs in pieces on the way, so that the disk always has time for the syncs that writers wait for.
 fn copy(survivors: &[Survivor], sources: &[Arc<Segment>], mut to: Tail) -> Result<Arc<Segment>, Error> {
     let mut unsynced = 0;
+    let mut window = Window::default();
     for survivor in survivors {
-        to.push_copy(survivor.revision, &sources[survivor.source].read_record(survivor.at)?)?;
+        let record = sources[survivor.source].record_through(&mut window, survivor.at)?;
+        to.push_copy(survivor.revision, record)?;
         unsynced += survivor.at.record_len();
         if unsynced >= SYNC_BYTES {
             to.flush()?;
@@ -130,9 +133,23 @@ pub struct Rewritten {
     /// None if nothing survived.
     pub(super) segment: Option<Arc<Segment>>,
     pub(super) replaced: Vec<Arc<Segment>>,
-    /// The survivors in revision order: key, revision, and where they lie now. Tombstones may be among them that the
-    /// index has dropped.
-    pub moved: Vec<(Bytes, Revision, Location)>,
+    /// Where the survivors lie now. Tombstones may be among them that the index has dropped.
+    pub moved: Moved,
+}
+
+/// The records of a rewritten segment in the order of their keys: key, revision, place.
+#[derive(Debug, Default)]
+pub struct Moved {
+    entries: Option<Entries>,
+}
+
+impl Iterator for Moved {
+    type Item = (Bytes, Revision, Location);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.as_mut()?.next()?;
+        Some((entry.key, entry.meta.revision, entry.at))
+    }
 }
 
 /// A job that removes the files of segments that are part of the log no longer.

@@ -15,6 +15,7 @@ use bytes::{Buf, Bytes};
 use super::head::{HEAD_LEN, Head};
 use super::record::{HEADER_LEN, Header};
 use super::walk::Walk;
+use super::window::Window;
 use super::{Location, Revision};
 use crate::{Disk, Error, File};
 
@@ -175,16 +176,19 @@ impl Segment {
         Ok(())
     }
 
-    /// A view of `len` flushed bytes at `offset`.
-    pub(super) fn view(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
-        self.file.view(offset, len).map_err(|source| Error::io("read", &self.path)(source))
+    /// A copy of `len` flushed bytes at `offset`, which leaves the mapping alone.
+    pub(super) fn copy(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
+        let mut bytes = vec![0; len];
+        self.file.read_at(offset, &mut bytes).map_err(Error::io("read", &self.path))?;
+        Ok(bytes.into())
     }
 
-    /// The record at `at` with its header, its checksum verified.
-    pub(super) fn read_record(&self, at: Location) -> Result<Bytes, Error> {
+    /// The record at `at` with its header, its checksum verified, read through `window`.
+    pub(super) fn record_through<'w>(&self, window: &'w mut Window, at: Location) -> Result<&'w [u8], Error> {
         self.check_flushed(at)?;
-        let record = self.view(at.offset.into(), HEADER_LEN + at.len as usize)?;
-        if is_record(&record, at) { Ok(record) } else { Err(self.not_a_record(at)) }
+        let len = HEADER_LEN + at.len as usize;
+        let record = window.show(self, at.offset.into(), len, self.flushed())?;
+        if is_record(record, at) { Ok(record) } else { Err(self.not_a_record(at)) }
     }
 
     /// Shows the `KeyValue` of the record at `at` to `visit`, its checksum verified.
@@ -216,7 +220,12 @@ impl Segment {
 
     /// The `KeyValue` of the record at `at`, its checksum verified.
     pub(super) fn read(&self, at: Location) -> Result<Bytes, Error> {
-        let mut record = self.read_record(at)?;
+        self.check_flushed(at)?;
+        let record = self.file.view(at.offset.into(), HEADER_LEN + at.len as usize);
+        let mut record = record.map_err(Error::io("read", &self.path))?;
+        if !is_record(&record, at) {
+            return Err(self.not_a_record(at));
+        }
         record.advance(HEADER_LEN);
         Ok(record)
     }
@@ -242,6 +251,16 @@ impl Segment {
         if offset >= next {
             landmarks.push((revision, offset));
         }
+    }
+
+    /// What [`Segment::note`] remembered.
+    pub(super) fn landmarks(&self) -> Vec<(Revision, u64)> {
+        self.landmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes what [`Segment::landmarks`] gave in a former life.
+    pub(super) fn set_landmarks(&self, landmarks: Vec<(Revision, u64)>) {
+        *self.landmarks.lock().unwrap_or_else(PoisonError::into_inner) = landmarks;
     }
 
     /// An error about the bytes at `offset`.

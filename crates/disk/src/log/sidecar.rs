@@ -7,12 +7,15 @@
 //! |---|---|---|
 //! | 0 | 8 | magic `FERRETIX` |
 //! | 8 | 4 | CRC-32C of everything behind it |
-//! | 12 | 4 | format version, 1 |
+//! | 12 | 4 | format version, 2 |
 //! | 16 | 8 | bytes of the segment it describes |
 //! | 24 | 4 | segment id |
-//! | 28 | | for each record in order: its header as in the segment, its key |
+//! | 28 | 4 | number of landmarks |
+//! | 32 | | for each landmark: revision, main (8) and sub (4); offset (4) |
+//! | | | for each record: its offset (4), its header behind the checksum (48), its key |
 //!
-//! Offsets are not stored, since records follow each other without gaps.
+//! Records stand in the order of their keys, those of one key in revision order: an index is built from several
+//! sidecars by merging them, each read once from front to end.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,15 +23,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::HEAD_LEN;
 use super::record::{HEADER_LEN, Header};
 use super::segment::Segment;
-use super::{Location, RecordMeta};
+use super::{Location, RecordMeta, Revision};
 use crate::{Disk, Error};
 
 const MAGIC: [u8; 8] = *b"FERRETIX";
-const FORMAT: u32 = 1;
-const SIDECAR_HEAD_LEN: usize = 28;
+const FORMAT: u32 = 2;
+const SIDECAR_HEAD_LEN: usize = 32;
+const LANDMARK_LEN: usize = 16;
 
 /// A sidecar in memory.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ impl Sidecar {
         match Sidecar::open(disk, segment) {
             Some(sidecar) => {
                 segment.set_sidecar();
+                segment.set_landmarks(sidecar.landmarks());
                 Ok(sidecar)
             }
             None => Sidecar::build(segment),
@@ -51,19 +55,23 @@ impl Sidecar {
 
     /// Reads all flushed records of `segment`.
     pub(super) fn build(segment: &Arc<Segment>) -> Result<Sidecar, Error> {
-        let mut bytes = vec![0; SIDECAR_HEAD_LEN];
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[12..16].copy_from_slice(&FORMAT.to_le_bytes());
-        bytes[16..24].copy_from_slice(&segment.flushed().to_le_bytes());
-        bytes[24..28].copy_from_slice(&segment.id().to_le_bytes());
+        let mut last = None;
+        let mut records = Vec::new();
+        let mut starts = Vec::new();
         for record in segment.walk() {
             let record = record?;
-            bytes.extend_from_slice(record.header());
-            bytes.extend_from_slice(record.key());
+            let (revision, offset) = (record.meta.revision, record.at.offset);
+            if last.is_some_and(|last| last >= revision) {
+                return Err(segment.corrupt(offset.into(), "a greater revision than before"));
+            }
+            last = Some(revision);
+            segment.note(revision, offset.into());
+            starts.push(records.len());
+            records.extend_from_slice(&offset.to_le_bytes());
+            records.extend_from_slice(&record.header()[4..]);
+            records.extend_from_slice(record.key());
         }
-        let crc = crc32c::crc32c(&bytes[12..]);
-        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
-        Ok(Sidecar { segment: segment.id(), bytes: bytes.into() })
+        Ok(Sidecar { segment: segment.id(), bytes: encode(segment, &records, &starts).into() })
     }
 
     /// Writes the sidecar beside `segment`, replacing what stands there, and makes its content durable.
@@ -81,19 +89,10 @@ impl Sidecar {
         Ok(())
     }
 
-    /// Its records in order.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        let mut at = SIDECAR_HEAD_LEN;
-        let mut offset = HEAD_LEN as u64;
-        std::iter::from_fn(move || {
-            let header = Header::decode(&self.bytes[at..])?;
-            let key_start = at + HEADER_LEN;
-            at = key_start + header.key_len();
-            let start = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
-            let location = Location { segment: self.segment, offset: start, len: header.len };
-            offset = location.end();
-            Some(Entry { meta: header.meta, at: location, key: self.bytes.slice(key_start..at) })
-        })
+    /// Its records, in the order of their keys.
+    pub(super) fn entries(self) -> Entries {
+        let at = SIDECAR_HEAD_LEN + self.landmarks_len() * LANDMARK_LEN;
+        Entries { segment: self.segment, bytes: self.bytes, at }
     }
 
     /// The sidecar as it stands on disk. `None` if it is missing, damaged or of another segment.
@@ -103,11 +102,49 @@ impl Sidecar {
         let u32_at = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let length = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
         let valid = bytes.starts_with(&MAGIC)
+            && bytes.len() >= SIDECAR_HEAD_LEN
             && u32_at(8)? == crc32c::crc32c(&bytes[12..])
             && u32_at(12)? == FORMAT
             && length == segment.flushed()
             && u32_at(24)? == segment.id();
         valid.then_some(Sidecar { segment: segment.id(), bytes })
+    }
+
+    fn landmarks_len(&self) -> usize {
+        u32::from_le_bytes(slice(&self.bytes, 28)) as usize
+    }
+
+    fn landmarks(&self) -> Vec<(Revision, u64)> {
+        let bytes = &self.bytes[SIDECAR_HEAD_LEN..][..self.landmarks_len() * LANDMARK_LEN];
+        let decode = |landmark: &[u8]| {
+            let (main, sub) =
+                (i64::from_le_bytes(slice(landmark, 0)), u32::from_le_bytes(slice(landmark, 8)));
+            (Revision { main, sub }, u32::from_le_bytes(slice(landmark, 12)).into())
+        };
+        bytes.chunks_exact(LANDMARK_LEN).map(decode).collect()
+    }
+}
+
+/// A sidecar's records, visited one after the other.
+#[derive(Debug)]
+pub(super) struct Entries {
+    segment: u32,
+    bytes: Bytes,
+    /// Where the next one starts.
+    at: usize,
+}
+
+impl Iterator for Entries {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let header = Header::decode(self.bytes.get(self.at..)?)?;
+        // An offset stands where a record has its checksum.
+        let offset = u32::from_le_bytes(slice(&self.bytes, self.at));
+        let key_start = self.at + HEADER_LEN;
+        self.at = key_start + header.key_len();
+        let at = Location { segment: self.segment, offset, len: header.len };
+        Some(Entry { meta: header.meta, at, key: self.bytes.slice(key_start..self.at) })
     }
 }
 
@@ -116,7 +153,41 @@ impl Sidecar {
 pub(super) struct Entry {
     pub(super) meta: RecordMeta,
     pub(super) at: Location,
+    /// Shares the sidecar's memory.
     pub(super) key: Bytes,
+}
+
+/// The file of a sidecar whose entries, in file order, begin at `starts` in `records`.
+fn encode(segment: &Segment, records: &[u8], starts: &[usize]) -> Vec<u8> {
+    let landmarks = segment.landmarks();
+    let landmarks_len = u32::try_from(landmarks.len()).expect("a segment is shorter than 4 GiB");
+    let mut bytes = Vec::with_capacity(SIDECAR_HEAD_LEN + landmarks.len() * LANDMARK_LEN + records.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&segment.flushed().to_le_bytes());
+    bytes.extend_from_slice(&segment.id().to_le_bytes());
+    bytes.extend_from_slice(&landmarks_len.to_le_bytes());
+    for (revision, offset) in landmarks {
+        let offset = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
+        bytes.extend_from_slice(&revision.main.to_le_bytes());
+        bytes.extend_from_slice(&revision.sub.to_le_bytes());
+        bytes.extend_from_slice(&offset.to_le_bytes());
+    }
+    let ends = starts.iter().skip(1).copied().chain([records.len()]);
+    let mut spans: Vec<_> = starts.iter().copied().zip(ends).collect();
+    // Stable: the records of one key stay in revision order.
+    spans.sort_by_key(|&(start, end)| &records[start + HEADER_LEN..end]);
+    for (start, end) in spans {
+        bytes.extend_from_slice(&records[start..end]);
+    }
+    let crc = crc32c::crc32c(&bytes[12..]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn slice<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    *bytes[at..].first_chunk().expect("the checksum of the sidecar was right, and we wrote it")
 }
 
 /// Where the sidecar of `segment` stands.

@@ -6,11 +6,9 @@ use bytes::Bytes;
 
 use super::record::{HEADER_LEN, Header};
 use super::segment::Segment;
+use super::window::Window;
 use super::{Location, RecordMeta};
 use crate::Error;
-
-/// Bytes looked at in one view. Where a view is a copy, this bounds the copy.
-const WINDOW_BYTES: u64 = 256 << 10;
 
 /// A record as read from the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +27,7 @@ impl Record {
         &self.bytes[self.header.key_span()]
     }
 
-    /// The `mvccpb.KeyValue`, protobuf; shares the segment's memory.
+    /// The `mvccpb.KeyValue`, protobuf. It shares, and so keeps, what was read ahead with it.
     pub fn key_value(&self) -> Bytes {
         self.bytes.slice(HEADER_LEN..)
     }
@@ -47,23 +45,21 @@ pub(super) struct Walk {
     /// Offset of the next record.
     offset: u64,
     end: u64,
-    /// Bytes of the file from `window_start` on.
-    window: Bytes,
-    window_start: u64,
+    window: Window,
 }
 
 impl Walk {
     /// The records that start at `offset` and end at `end`, both bounds of records.
     pub(super) fn new(segment: Arc<Segment>, offset: u64, end: u64) -> Walk {
-        Walk { segment, offset, end, window: Bytes::new(), window_start: 0 }
+        Walk { segment, offset, end, window: Window::default() }
     }
 
     fn step(&mut self) -> Result<Record, Error> {
-        let header_bytes = self.bytes(HEADER_LEN)?;
-        let header = Header::decode(&self.window[header_bytes])
+        self.check_len(HEADER_LEN)?;
+        let header = Header::decode(self.window.show(&self.segment, self.offset, HEADER_LEN, self.end)?)
             .ok_or_else(|| self.segment.corrupt(self.offset, "the header of a record"))?;
-        let span = self.bytes(header.record_len())?;
-        let bytes = self.window.slice(span);
+        self.check_len(header.record_len())?;
+        let bytes = self.window.share(&self.segment, self.offset, header.record_len(), self.end)?;
         if !header.is_intact(&bytes) {
             return Err(self.segment.corrupt(self.offset, "a record that matches its checksum"));
         }
@@ -73,21 +69,13 @@ impl Walk {
         Ok(Record { meta: header.meta, at, header, bytes })
     }
 
-    /// Where the `len` bytes of the next record lie within the window, which is moved if need be.
-    fn bytes(&mut self, len: usize) -> Result<std::ops::Range<usize>, Error> {
-        if self.end - self.offset < len as u64 {
-            let expected = format!("a record that ends before byte {}", self.end);
-            return Err(self.segment.corrupt(self.offset, expected));
+    /// Whether `len` more bytes are there.
+    fn check_len(&self, len: usize) -> Result<(), Error> {
+        if self.end - self.offset >= len as u64 {
+            return Ok(());
         }
-        let window_end = self.window_start + self.window.len() as u64;
-        if self.offset + len as u64 > window_end {
-            let window_len = (self.end - self.offset).min(WINDOW_BYTES.max(len as u64));
-            let window_len = usize::try_from(window_len).expect("a segment fits the address space");
-            self.window = self.segment.view(self.offset, window_len)?;
-            self.window_start = self.offset;
-        }
-        let start = usize::try_from(self.offset - self.window_start).expect("within the window");
-        Ok(start..start + len)
+        let expected = format!("a record that ends before byte {}", self.end);
+        Err(self.segment.corrupt(self.offset, expected))
     }
 }
 

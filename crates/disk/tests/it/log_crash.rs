@@ -72,12 +72,12 @@ impl Store {
     fn reclaim(&mut self) -> Result<(), Error> {
         let Some(plan) = self.log.reclaim_candidate(false) else { return Ok(()) };
         let has = |key: &[u8], revision| self.index.get(key).is_some_and(|(newest, _)| *newest == revision);
-        let rewritten = plan.run(&has)?;
+        let mut rewritten = plan.run(&has)?;
         self.log.install(&rewritten);
-        for (key, revision, to) in &rewritten.moved {
+        for (key, revision, to) in rewritten.moved.by_ref() {
             match self.index.get_mut(&key[..]) {
-                Some((newest, at)) if newest == revision => *at = *to,
-                _ => self.log.mark_dead(*to),
+                Some((newest, at)) if *newest == revision => *at = to,
+                _ => self.log.mark_dead(to),
             }
         }
         self.log.retire(&rewritten);

@@ -129,11 +129,11 @@ impl Pair {
         let Some(plan) = self.log.reclaim_candidate(false) else { return };
         let live: Vec<i64> = self.known.iter().filter(|known| known.live).map(|known| known.main).collect();
         let keep = |_: &[u8], revision: Revision| live.binary_search(&revision.main).is_ok();
-        let rewritten = plan.run(&keep).unwrap();
+        let mut rewritten = plan.run(&keep).unwrap();
         self.log.install(&rewritten);
-        for (_, revision, to) in &rewritten.moved {
+        for (_, revision, to) in rewritten.moved.by_ref() {
             let i = self.known.binary_search_by_key(&revision.main, |known| known.main).unwrap();
-            self.known[i].at = *to;
+            self.known[i].at = to;
         }
         self.log.retire(&rewritten);
     }

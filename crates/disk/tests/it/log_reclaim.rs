@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use bytes::Bytes;
-use disk::log::{Rewritten, Segments};
+use disk::log::{Moved, Rewritten, Segments};
 use disk::{Disk, Error, Location, LogReader, RealDisk, Revision, RevisionLog, SimDisk};
 use proto::checkpointpb::Segment;
 
@@ -32,11 +31,11 @@ impl Index {
     }
 
     /// Points to where a rewrite has put the records.
-    fn relocate(&mut self, log: &mut RevisionLog, moved: &[(Bytes, Revision, Location)]) {
+    fn relocate(&mut self, log: &mut RevisionLog, moved: &mut Moved) {
         for (key, revision, to) in moved {
             match self.0.get_mut(&key[..]) {
-                Some((newest, at)) if newest == revision => *at = *to,
-                _ => log.mark_dead(*to),
+                Some((newest, at)) if *newest == revision => *at = to,
+                _ => log.mark_dead(to),
             }
         }
     }
@@ -44,9 +43,9 @@ impl Index {
     /// Carries out one plan, if there is one, and says whether there was.
     fn reclaim(&mut self, log: &mut RevisionLog) -> Result<bool, Error> {
         let Some(plan) = log.reclaim_candidate(false) else { return Ok(false) };
-        let rewritten = plan.run(&|key, revision| self.has(key, revision))?;
+        let mut rewritten = plan.run(&|key, revision| self.has(key, revision))?;
         log.install(&rewritten);
-        self.relocate(log, &rewritten.moved);
+        self.relocate(log, &mut rewritten.moved);
         log.retire(&rewritten);
         Ok(true)
     }
@@ -121,9 +120,9 @@ fn old_and_new_locations_can_be_read_until_the_old_are_retired_and_snapshots_lon
     let snapshot = reader.snapshot();
     let old = index.0[&b"old"[..]].1;
     let plan = log.reclaim_candidate(false).unwrap();
-    let rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
+    let mut rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
     log.install(&rewritten);
-    index.relocate(&mut log, &rewritten.moved);
+    index.relocate(&mut log, &mut rewritten.moved);
     let new = index.0[&b"old"[..]].1;
     assert_ne!(old, new);
     assert_eq!(reader.read(old).unwrap(), reader.read(new).unwrap());
@@ -141,11 +140,11 @@ fn a_record_that_dies_during_the_rewrite_is_counted_as_dead_in_its_new_place() {
     let disk = SimDisk::new(1);
     let (mut log, mut index) = overwritten(&disk);
     let plan = log.reclaim_candidate(false).unwrap();
-    let rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
+    let mut rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
     index.write(&mut log, 100, "old");
     log.install(&rewritten);
     index.write(&mut log, 101, "older");
-    index.relocate(&mut log, &rewritten.moved);
+    index.relocate(&mut log, &mut rewritten.moved);
     log.retire(&rewritten);
     assert!(index.reclaim(&mut log).unwrap(), "the new segment is all dead");
     assert_eq!(log.segments().len(), 1);
@@ -262,11 +261,11 @@ fn reclaim_all(log: &mut RevisionLog, live: std::ops::RangeInclusive<i64>) -> Ve
         let Some(plan) = log.reclaim_candidate(false) else {
             return load(log).unwrap().iter().map(|(_, meta, _)| meta.revision.main).collect();
         };
-        let rewritten = plan.run(&keep).unwrap();
+        let mut rewritten = plan.run(&keep).unwrap();
         log.install(&rewritten);
-        for (_, revision, to) in &rewritten.moved {
+        for (_, revision, to) in rewritten.moved.by_ref() {
             if !live.contains(&revision.main) {
-                log.mark_dead(*to);
+                log.mark_dead(to);
             }
         }
         log.retire(&rewritten);

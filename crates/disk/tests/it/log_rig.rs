@@ -72,10 +72,12 @@ pub(crate) fn sync(log: &mut RevisionLog) -> Result<Vec<Segment>, Error> {
     Ok(listed)
 }
 
-/// What [`RevisionLog::load`] visits: key, header, location.
+/// What [`RevisionLog::load`] visits (key, header, location), in revision order.
 pub(crate) fn load(log: &RevisionLog) -> Result<Vec<(Vec<u8>, RecordMeta, Location)>, Error> {
     let mut visited = Vec::new();
     log.load(&mut |key, meta, at| visited.push((key.to_vec(), *meta, at)))?;
+    assert!(visited.is_sorted_by_key(|(key, meta, _)| (key.clone(), meta.revision)));
+    visited.sort_by_key(|(_, meta, _)| meta.revision);
     Ok(visited)
 }
 

@@ -24,6 +24,7 @@
 mod history;
 mod journal;
 mod keys;
+mod load;
 mod node;
 mod tree;
 
@@ -33,6 +34,7 @@ use disk::{Location, Revision};
 
 use self::history::History;
 use self::journal::Journal;
+pub(crate) use self::load::Loader;
 use self::node::Weigh as _;
 use self::tree::Tree;
 use crate::key_range::{End, KeyRange};

@@ -44,6 +44,11 @@ struct Entry {
 }
 
 impl Journal {
+    /// A journal that knows nothing up to main revision `revision`.
+    pub(super) fn beginning_after(revision: i64) -> Journal {
+        Journal { blocks: VecDeque::new(), forgotten: revision }
+    }
+
     /// Notes that `key` came to exist (or ceased to) at revision `main`, which must not be below earlier ones.
     pub(super) fn record(&mut self, main: i64, key: &[u8], created: bool) {
         if self.blocks.back().is_none_or(Block::is_full) {

@@ -61,6 +61,20 @@ impl Keys {
         }
     }
 
+    /// Appends `key`, which must be the greatest.
+    pub(super) fn push(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.ends.push(offset(self.bytes.len()));
+    }
+
+    /// Takes everything out, into no more memory than it needs.
+    pub(super) fn take_exact(&mut self) -> Self {
+        let (bytes, ends) = (self.bytes.as_slice().to_vec(), self.ends.as_slice().to_vec());
+        self.bytes.clear();
+        self.ends.clear();
+        Self { bytes, ends }
+    }
+
     /// Takes out the key at position `i`.
     pub(super) fn remove(&mut self, i: usize) {
         let (start, end) = (self.start(i), self.ends[i] as usize);

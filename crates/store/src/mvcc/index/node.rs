@@ -119,6 +119,13 @@ impl<V: Weigh> Leaf<V> {
         self.values.insert(i, value);
     }
 
+    /// Takes everything out, into no more memory than it needs; this leaf keeps its own.
+    pub(super) fn take_exact(&mut self) -> Self {
+        let mut values = Vec::with_capacity(self.values.len());
+        values.append(&mut self.values);
+        Self { keys: self.keys.take_exact(), values, next: self.next }
+    }
+
     pub(super) fn remove(&mut self, i: usize) -> V {
         self.keys.remove(i);
         let value = self.values.remove(i);
@@ -145,9 +152,14 @@ impl<V: Weigh> Leaf<V> {
 }
 
 impl Inner {
+    /// A node with one child, which is too few: others must follow.
+    pub(super) fn of(child: u32, live: u64) -> Self {
+        Self { children: vec![child], live: vec![live], ..Self::default() }
+    }
+
     /// The root over two children.
     pub(super) fn over(left: (u32, u64), separator: &[u8], right: (u32, u64)) -> Self {
-        let mut inner = Self { children: vec![left.0], live: vec![left.1], ..Self::default() };
+        let mut inner = Self::of(left.0, left.1);
         inner.insert(0, separator, right);
         inner
     }
@@ -203,7 +215,7 @@ impl Inner {
 
 /// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep inner
 /// nodes small.
-fn shortest_between<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
+pub(super) fn shortest_between<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     let common = left.iter().zip(right).take_while(|(l, r)| l == r).count();
     &right[..=common]
 }

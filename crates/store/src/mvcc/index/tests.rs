@@ -61,12 +61,15 @@ enum Op {
     Txn(Vec<(u8, bool)>),
     /// A compaction this far behind the current revision, trimmed in steps of so many keys, at most so many steps.
     Compact(i64, usize, usize),
+    /// The index is built anew from all changes, those that a compaction has dropped included.
+    Restart,
 }
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => vec((0..120_u8, prop::bool::weighted(0.35)), 1..4).prop_map(Op::Txn),
         1 => (0..40_i64, 1..50_usize, 1..6_usize).prop_map(|(back, budget, steps)| Op::Compact(back, budget, steps)),
+        1 => Just(Op::Restart),
     ]
 }
 
@@ -87,6 +90,7 @@ impl Pair {
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Txn(changes) => self.txn(changes),
+            Op::Restart => self.restart(),
             &Op::Compact(back, budget, steps) => {
                 self.compacted = self.compacted.max(self.current - back);
                 let mut after = None;
@@ -98,6 +102,14 @@ impl Pair {
                 }
             }
         }
+    }
+
+    fn restart(&mut self) {
+        let mut loader = Loader::new(self.compacted);
+        for (key, changes) in &self.model.changes {
+            changes.iter().for_each(|change| loader.put(key, change, &mut |_| ()));
+        }
+        self.index = loader.finish(self.current, &mut |_| ());
     }
 
     fn txn(&mut self, changes: &[(u8, bool)]) {

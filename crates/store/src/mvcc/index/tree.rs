@@ -10,8 +10,11 @@
 //!
 //! The B+tree is Comer's ("The Ubiquitous B-Tree", 1979); the counts make it an order-statistic tree.
 
+mod load;
+
 use std::ops::{Bound, ControlFlow};
 
+pub(super) use self::load::Loader;
 use super::node::{Inner, Leaf, NONE, Node, Weigh};
 
 /// An ordered map with counts.

@@ -171,6 +171,43 @@ fn the_tree_stays_whole_whatever_the_order_of_removal() {
 }
 
 #[test]
+fn a_loaded_tree_is_whole_and_takes_changes() {
+    for len in [0, 1, 56, 57, 112, 1000, 56 * 56 + 1, 20_000] {
+        let (mut loader, mut model) = (Loader::default(), BTreeMap::new());
+        for n in 0..len {
+            loader.push(&numbered(2 * n), n);
+            model.insert(numbered(2 * n), n);
+        }
+        let mut tree = loader.finish();
+        check(&tree, tree.root);
+        assert_eq!((tree.len(), tree.live()), (u64::from(len), u64::from(len / 2)));
+        for n in 0..len.min(3000) {
+            tree.put(&numbered(2 * n + 1), n, |_, _| unreachable!());
+            model.insert(numbered(2 * n + 1), n);
+            assert_eq!(tree.remove(&numbered(2 * (len - 1 - n))), model.remove(&numbered(2 * (len - 1 - n))));
+        }
+        check(&tree, tree.root);
+        assert_eq!(entries(&tree, Bound::Unbounded, None), model.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_tree_loaded_with_large_keys_has_small_nodes() {
+    let mut loader = Loader::default();
+    for n in 0..300_u16 {
+        loader.push(&[&[b'x'; 4096], &n.to_be_bytes()[..]].concat(), 1);
+    }
+    let tree = loader.finish();
+    check(&tree, tree.root);
+    for node in &tree.nodes {
+        match node {
+            Node::Leaf(leaf) => assert!(leaf.values.len() <= 2),
+            Node::Inner(inner) => assert!(inner.children.len() <= 5),
+        }
+    }
+}
+
+#[test]
 fn a_step_that_ends_with_the_last_key_is_the_last_step() {
     let mut tree = Tree::default();
     for n in 0..100 {
