@@ -18,6 +18,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use disk::log::Sweep;
 use disk::{Location, Revision};
 
 use super::{Pin, Shared};
@@ -94,9 +95,27 @@ enum Scope {
 
 #[derive(Debug)]
 enum Stage {
-    Collecting { after: Option<Box<[u8]>>, candidates: Vec<Candidate> },
-    Hashing { candidates: Vec<Candidate>, next: usize, crc: u32 },
+    Collecting(Collecting),
+    Hashing(Hashing),
     Done(KeyValueHash),
+}
+
+#[derive(Debug, Default)]
+struct Collecting {
+    /// All keys up to this one are done.
+    after: Option<Box<[u8]>>,
+    candidates: Vec<Candidate>,
+    /// What the candidates are going to be read through.
+    records: Sweep,
+}
+
+#[derive(Debug)]
+struct Hashing {
+    /// In revision order.
+    candidates: Vec<Candidate>,
+    next: usize,
+    crc: u32,
+    records: Sweep,
 }
 
 impl HashRead {
@@ -104,7 +123,7 @@ impl HashRead {
     /// its pin.
     pub(super) fn new(shared: Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
         let pin = Pin::new(&shared, compacted);
-        let stage = Stage::Collecting { after: None, candidates: Vec::new() };
+        let stage = Stage::Collecting(Collecting::default());
         HashRead { shared, at, compacted, current, scope: Scope::Revision, stage, _pin: Some(pin) }
     }
 
@@ -135,8 +154,8 @@ impl HashRead {
     /// Does a bounded piece of work; true once the hash is known.
     pub fn step(&mut self) -> Result<bool, Error> {
         match &mut self.stage {
-            Stage::Collecting { .. } => self.collect(),
-            Stage::Hashing { .. } => self.hash()?,
+            Stage::Collecting(_) => self.collect(),
+            Stage::Hashing(_) => self.hash()?,
             Stage::Done(_) => {}
         }
         Ok(matches!(self.stage, Stage::Done(_)))
@@ -151,42 +170,46 @@ impl HashRead {
     }
 
     fn collect(&mut self) {
-        let Stage::Collecting { after, candidates } = &mut self.stage else { return };
-        let state = self.shared.read();
+        let Stage::Collecting(Collecting { after, candidates, records }) = &mut self.stage else { return };
         let (at, compacted, scope) = (self.at, self.compacted, &self.scope);
-        *after = state.index.retained(compacted, at, after.take(), CHUNK_KEYS, &mut |r| {
-            let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
-            let is_everything = matches!(scope, Scope::Everything { .. });
-            if is_everything || (revision.main <= at && !(tombstone && revision.main == compacted)) {
-                let is_kept_tombstone =
-                    matches!(scope, Scope::Compaction) && tombstone && revision.main == at;
-                let in_keep = r.in_keep || is_kept_tombstone || is_everything;
-                candidates.push(Candidate { revision, tombstone, location, in_keep });
-            }
-        });
+        {
+            let state = self.shared.read();
+            *after = state.index.retained(compacted, at, after.take(), CHUNK_KEYS, &mut |r| {
+                let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
+                let is_everything = matches!(scope, Scope::Everything { .. });
+                if is_everything || (revision.main <= at && !(tombstone && revision.main == compacted)) {
+                    let is_kept_tombstone =
+                        matches!(scope, Scope::Compaction) && tombstone && revision.main == at;
+                    let in_keep = r.in_keep || is_kept_tombstone || is_everything;
+                    candidates.push(Candidate { revision, tombstone, location, in_keep });
+                }
+            });
+            // Taken under the lock: by the time of the hashing, a rewrite may have moved what was found here.
+            records.cover(&self.shared.log.snapshot());
+        }
         if after.is_none() {
-            drop(state);
-            let candidates = std::mem::take(candidates);
             let before =
                 if let Scope::Everything { before, .. } = scope { crc32c::crc32c(before) } else { 0 };
-            self.stage = Stage::Hashing {
-                candidates: in_order(candidates, compacted),
+            self.stage = Stage::Hashing(Hashing {
+                candidates: in_order(std::mem::take(candidates), compacted),
                 next: 0,
                 crc: crc32c::crc32c_append(before, b"key"),
-            };
+                records: std::mem::take(records),
+            });
         }
     }
 
     fn hash(&mut self) -> Result<(), Error> {
-        let Stage::Hashing { candidates, next, crc } = &mut self.stage else { return Ok(()) };
+        let Stage::Hashing(Hashing { candidates, next, crc, records }) = &mut self.stage else {
+            return Ok(());
+        };
         let chunk = &candidates[*next..candidates.len().min(*next + CHUNK_RECORDS)];
-        let segments = self.shared.log.snapshot();
         for c in chunk {
             *crc = crc32c::crc32c_append(*crc, &c.revision.to_key());
             if c.tombstone {
                 *crc = crc32c::crc32c_append(*crc, b"t");
             }
-            segments.visit(c.location, &mut |stored| *crc = crc32c::crc32c_append(*crc, stored))?;
+            *crc = crc32c::crc32c_append(*crc, records.read(c.location)?);
         }
         *next += chunk.len();
         if *next == candidates.len() {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
+mod hash;
 mod language;
 mod model;
 mod printing;
