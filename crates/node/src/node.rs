@@ -27,6 +27,10 @@ const PROPOSALS_MAX: usize = 100_000;
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 const ENTRY_BYTES: usize = 64;
 
+/// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may have a
+/// megabyte each.
+const CATCHUP_BYTES_MAX: u64 = 32 << 20;
+
 /// One member, between its inputs and its outputs.
 #[derive(Debug)]
 pub struct Node<W> {
@@ -226,7 +230,7 @@ impl<W> Node<W> {
                 .expect("a context is the eight bytes it was asked with");
             self.waiters.set_read_index(u64::from_be_bytes(context), state.index);
         }
-        self.apply(&ready.committed, output)?;
+        self.apply(ready.committed, output)?;
         let mut readable = Vec::new();
         self.waiters.take_readable(self.applied.index, &mut readable);
         output.answers.extend(readable.into_iter().map(|w| (w, Answer::Readable)));
@@ -244,28 +248,27 @@ impl<W> Node<W> {
     }
 
     /// Applies committed entries: runs of commands together, everything else by itself.
-    fn apply(&mut self, entries: &[Entry], output: &mut Output<W>) -> Result<(), Fatal> {
+    fn apply(&mut self, entries: Vec<Entry>, output: &mut Output<W>) -> Result<(), Fatal> {
+        let Some((index, term)) = entries.last().map(|last| (last.index, last.term)) else { return Ok(()) };
         let (mut ids, mut requests) = (Vec::new(), Vec::with_capacity(entries.len()));
         for entry in entries {
             if entry.r#type() == EntryType::EntryNormal {
                 if !entry.data.is_empty() {
-                    let command = Command::decode(entry.data.clone())
+                    let command = Command::decode(entry.data)
                         .map_err(|error| Fatal::Entry { index: entry.index, error })?;
                     ids.push(command.id);
                     requests.push(command.request);
                 }
             } else {
                 self.apply_commands(&mut ids, &mut requests, output)?;
-                self.apply_conf_change(entry)?;
+                self.apply_conf_change(&entry)?;
             }
         }
         self.apply_commands(&mut ids, &mut requests, output)?;
-        if let Some(last) = entries.last() {
-            (self.applied.index, self.applied.term) = (last.index, last.term);
-            self.raft.applied_to(last.index);
-            let forgotten = last.index.saturating_sub(self.config.catchup_entries);
-            self.raft.compact(forgotten.max(self.raft.status().first_index - 1));
-        }
+        (self.applied.index, self.applied.term) = (index, term);
+        self.raft.applied_to(index);
+        let forgotten = index.saturating_sub(self.config.catchup_entries);
+        self.raft.compact(forgotten.max(self.raft.status().first_index - 1), CATCHUP_BYTES_MAX);
         Ok(())
     }
 

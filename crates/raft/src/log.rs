@@ -27,6 +27,8 @@ const ENTRY_OVERHEAD_BYTES: u64 = 32;
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: VecDeque<Entry>,
+    /// Size of all of them, as [`size`] counts it.
+    bytes: u64,
     compacted: u64,
     compacted_term: u64,
     handed: u64,
@@ -64,6 +66,7 @@ impl Log {
             return Err(Error::InvalidLog { index: last, expected: "the log reaches the committed index" });
         }
         Ok(Log {
+            bytes: entries.iter().map(size).sum(),
             entries: entries.into(),
             compacted: snapshot_index,
             compacted_term: snapshot_term,
@@ -124,7 +127,9 @@ impl Log {
     /// Appends an entry of this member's own term.
     pub(crate) fn push(&mut self, term: u64, r#type: EntryType, data: Bytes) {
         let index = self.last() + 1;
-        self.entries.push_back(Entry { term, index, r#type: r#type as i32, data });
+        let entry = Entry { term, index, r#type: r#type as i32, data };
+        self.bytes += size(&entry);
+        self.entries.push_back(entry);
     }
 
     /// Appends a leader's `entries` after (`prev`, `prev_term`), removing what conflicts with them. Returns the
@@ -139,6 +144,7 @@ impl Log {
         let known = entries.iter().take_while(|entry| self.term(entry.index) == Some(entry.term)).count();
         if known < entries.len() {
             self.truncate(prev + known as u64);
+            self.bytes += entries[known..].iter().map(size).sum::<u64>();
             self.entries.extend(entries.into_iter().skip(known));
         }
         Some(last_new)
@@ -170,7 +176,6 @@ impl Log {
     pub(crate) fn entries_from(&self, index: u64, max_bytes: u64) -> Vec<Entry> {
         let mut bytes = 0;
         let from = self.position(index);
-        let size = |entry: &Entry| entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES;
         let fits = self.entries.range(from..).take_while(|entry| {
             bytes += size(entry);
             bytes <= max_bytes
@@ -215,9 +220,21 @@ impl Log {
     pub(crate) fn compact(&mut self, index: u64) {
         assert!(index <= self.applied, "compaction to {index} passes the applied index {}", self.applied);
         if let Some(term) = self.term(index).filter(|_| index > self.compacted) {
-            self.entries.drain(..self.position(index + 1));
+            self.bytes -=
+                self.entries.drain(..self.position(index + 1)).map(|entry| size(&entry)).sum::<u64>();
             (self.compacted, self.compacted_term) = (index, term);
         }
+    }
+
+    /// The lowest index to compact to so that what is kept has at most `bytes`; no more than what is applied.
+    pub(crate) fn compaction_to_bytes(&self, bytes: u64) -> u64 {
+        let mut kept = self.bytes;
+        let too_many = self.entries.iter().take_while(|entry| {
+            let is_over = kept > bytes;
+            kept -= size(entry);
+            is_over
+        });
+        (self.compacted + too_many.count() as u64).min(self.applied)
     }
 
     /// Whether a committed configuration change waits to be applied.
@@ -231,7 +248,7 @@ impl Log {
             return;
         }
         assert!(last >= self.committed, "entry {} conflicts with committed {}", last + 1, self.committed);
-        self.entries.truncate(self.position(last + 1));
+        self.bytes -= self.entries.drain(self.position(last + 1)..).map(|entry| size(&entry)).sum::<u64>();
         self.handed = self.handed.min(last);
         self.durable = self.durable.min(last);
         for write in &mut self.writes {
@@ -242,6 +259,11 @@ impl Log {
     fn position(&self, index: u64) -> usize {
         usize::try_from(index - self.first()).expect("entries in memory are counted by usize")
     }
+}
+
+/// Bytes of an entry as it is sent or kept.
+fn size(entry: &Entry) -> u64 {
+    entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES
 }
 
 /// Checks that `entries` follow (`prev`, `prev_term`) without gaps and with terms that never fall. Otherwise

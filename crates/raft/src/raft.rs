@@ -191,9 +191,11 @@ impl Raft {
         self.log.applied_to(index);
     }
 
-    /// Forgets the entries up to `index`, keeping the term of the last. Panics if `index` is not applied.
-    pub fn compact(&mut self, index: u64) {
+    /// Forgets the entries up to `index`, keeping the term of the last, and as many after it as are over `bytes`, of
+    /// those that are applied. Panics if `index` is not applied.
+    pub fn compact(&mut self, index: u64, bytes: u64) {
         self.log.compact(index);
+        self.log.compact(self.log.compaction_to_bytes(bytes));
     }
 
     /// Applies a committed configuration change and returns the configuration after it.

@@ -135,6 +135,27 @@ fn compaction_keeps_the_term_of_the_last_forgotten_entry() {
     assert_eq!(log.guess_agreement(2, 1), (1, 0));
 }
 
+#[test]
+fn what_is_kept_of_the_applied_entries_is_bounded_in_bytes() {
+    let mut log = log_of(&[1; 10]);
+    for _ in 0..10 {
+        log.push(1, EntryType::EntryNormal, Bytes::from_static(&[0; 1000]));
+    }
+    log.commit_to(20);
+    let bytes = |n| n * (1000 + ENTRY_OVERHEAD_BYTES);
+    assert_eq!(log.compaction_to_bytes(bytes(4)), 0, "nothing is applied yet");
+    log.hand_out(1);
+    log.persisted(1);
+    log.emit_committed();
+    log.applied_to(18);
+    assert_eq!(log.compaction_to_bytes(u64::MAX), 0);
+    assert_eq!(log.compaction_to_bytes(bytes(4)), 16);
+    assert_eq!(log.compaction_to_bytes(0), 18, "what is not applied stays");
+    log.compact(16);
+    assert_eq!(log.compaction_to_bytes(bytes(4)), 16);
+    assert_eq!(log.compaction_to_bytes(bytes(3)), 17);
+}
+
 proptest! {
     /// A follower's log against the plain rule: keep what agrees, replace from the first conflict on.
     #[test]

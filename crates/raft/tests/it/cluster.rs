@@ -183,7 +183,7 @@ impl Cluster {
     pub(crate) fn compact(&mut self, id: u64, index: u64) {
         self.checkpoint(id);
         self.node(id).disk.compact(index);
-        self.input(id, |raft| raft.compact(index));
+        self.input(id, |raft| raft.compact(index, u64::MAX));
     }
 
     fn settle_node(&mut self, id: u64) {
