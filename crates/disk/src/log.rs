@@ -88,6 +88,9 @@ pub struct RevisionLog {
     /// Revision of the last record appended since the log was opened.
     last: Option<Revision>,
     sync_failed: Arc<AtomicBool>,
+    /// Bytes of the full segments, and of all live records.
+    sealed_bytes: u64,
+    live_bytes: u64,
     /// What readers see, published through `reader`.
     segments: Segments,
     reader: LogReader,
@@ -130,6 +133,8 @@ impl RevisionLog {
             retired: Vec::new(),
             last: None,
             sync_failed: Arc::default(),
+            sealed_bytes: 0,
+            live_bytes: 0,
             reader: LogReader::new(segments.clone()),
             segments,
         };
@@ -160,6 +165,7 @@ impl RevisionLog {
         let tail = self.tail.as_mut().expect("a segment was begun");
         let at = tail.push(meta, key_value)?;
         self.last = Some(meta.revision);
+        self.live_bytes += record_len;
         Ok(at)
     }
 
@@ -237,6 +243,9 @@ impl RevisionLog {
     pub fn mark_dead(&mut self, at: Location) {
         if let Some(segment) = self.segments.get(at.segment) {
             segment.sub_live(at.record_len());
+            if self.replaced.iter().all(|replaced| replaced.id() != at.segment) {
+                self.live_bytes = self.live_bytes.saturating_sub(at.record_len());
+            }
         }
     }
 
@@ -324,6 +333,7 @@ impl RevisionLog {
         let log = self.sealed.iter().chain(tail).cloned().collect();
         self.segments = Segments::new(self.dir.clone(), log, &self.replaced);
         self.reader.publish(self.segments.clone());
+        self.measure();
     }
 
     fn flushed_segments(&self) -> impl Iterator<Item = SegmentToSync> + '_ {

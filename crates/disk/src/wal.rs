@@ -43,6 +43,9 @@ pub use segment::{PrepareNext, Prepared};
 /// Length of a log file in bytes: etcd's.
 pub const SEGMENT_BYTES: u64 = 64_000_000;
 
+/// Memory that the write buffer keeps for the next batch. A single large one must not hold on to its own for ever.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// Whose log it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metadata {
@@ -278,6 +281,8 @@ impl Wal {
             self.tail.allocated = end;
         }
         let written = self.tail.file.write_at(self.tail.offset, &self.buffer);
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.settle(written.map_err(Error::fatal("write", &self.tail.path)))?;
         self.tail.offset = end;
         self.chain = chain;

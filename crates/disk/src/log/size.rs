@@ -12,15 +12,16 @@ pub struct Size {
 }
 
 impl RevisionLog {
-    /// Bytes of the segments of the log; those that wait to be removed do not count. Takes time linear in the
-    /// number of segments.
+    /// Bytes of the segments of the log; those that wait to be removed do not count.
     pub fn size(&self) -> Size {
-        let mut size = Size { bytes: 0, live_bytes: 0 };
-        for segment in self.segments.log() {
-            size.bytes += segment.flushed();
-            size.live_bytes += segment.live();
-        }
-        size
+        let tail_bytes = self.tail.as_ref().map_or(0, |tail| tail.segment().flushed());
+        Size { bytes: self.sealed_bytes + tail_bytes, live_bytes: self.live_bytes }
+    }
+
+    /// Adds up anew what [`RevisionLog::size`] tells, after the segments of the log have changed.
+    pub(super) fn measure(&mut self) {
+        self.sealed_bytes = self.sealed.iter().map(|segment| segment.flushed()).sum();
+        self.live_bytes = self.segments.log().iter().map(|segment| segment.live()).sum();
     }
 }
 
