@@ -124,6 +124,8 @@ pub(crate) struct Mvcc {
     log: RevisionLog,
     compactor: Compactor,
     relocation: Option<Relocation>,
+    /// What records are encoded into; kept for its memory.
+    scratch: Vec<u8>,
 }
 
 impl Mvcc {
@@ -145,7 +147,7 @@ impl Mvcc {
             pins: Mutex::default(),
             hashes: Mutex::default(),
         });
-        Ok(Mvcc { shared, log, compactor: Compactor::default(), relocation: None })
+        Ok(Mvcc { shared, log, compactor: Compactor::default(), relocation: None, scratch: Vec::new() })
     }
 
     /// A reader of this store.
@@ -160,6 +162,7 @@ impl Mvcc {
             state: self.shared.write(),
             log: &mut self.log,
             compactor: &mut self.compactor,
+            scratch: &mut self.scratch,
             changes,
             wants_events,
         }
@@ -204,6 +207,7 @@ pub(crate) struct Batch<'a> {
     state: RwLockWriteGuard<'a, State>,
     log: &'a mut RevisionLog,
     compactor: &'a mut Compactor,
+    scratch: &'a mut Vec<u8>,
     changes: Vec<Change>,
     wants_events: bool,
 }
@@ -221,7 +225,8 @@ impl Batch<'_> {
     ) -> Result<T, crate::Error> {
         let state = &mut *self.state;
         let (revision, compacted) = (state.revision, state.compact_revision);
-        let mut txn = WriteTxn::new(&mut state.index, self.log, revision, compacted, self.wants_events);
+        let mut txn =
+            WriteTxn::new(&mut state.index, self.log, self.scratch, revision, compacted, self.wants_events);
         let outcome = command(&mut txn)?;
         let (revision, events) = txn.finish();
         if revision != state.revision {

@@ -36,6 +36,7 @@ use self::history::History;
 use self::journal::Journal;
 pub(crate) use self::load::Loader;
 use self::node::Weigh as _;
+pub(crate) use self::tree::Place;
 use self::tree::Tree;
 use crate::key_range::{End, KeyRange};
 
@@ -100,6 +101,11 @@ impl Index {
         self.tree.get(key).map(History::newest)
     }
 
+    /// The newest change of `key`, be it a tombstone, and where it was found: a hint for [`Self::put_at`].
+    pub(crate) fn find(&self, key: &[u8]) -> Option<(Newest, Place)> {
+        self.tree.find(key).map(|(place, history)| (history.newest(), place))
+    }
+
     /// What a read of `key` at main revision `at` sees; `None` if the key did not exist then.
     pub(crate) fn at(&self, key: &[u8], at: i64) -> Option<Found> {
         self.tree.get(key)?.at(at)
@@ -120,6 +126,15 @@ impl Index {
         });
         if existed == newest.tombstone {
             self.journal.record(newest.revision.main, key, !newest.tombstone);
+        }
+    }
+
+    /// [`Self::put`] of a key that was found at `place`: saves the search if the key exists there and goes on to.
+    pub(crate) fn put_at(&mut self, place: Option<Place>, key: &[u8], newest: Newest) {
+        let history = place.and_then(|place| self.tree.value_at(place, key));
+        match history.filter(|history| history.is_live() && !newest.tombstone) {
+            Some(history) => history.push(&newest),
+            None => self.put(key, newest),
         }
     }
 

@@ -83,6 +83,11 @@ impl RangeQuery {
         !self.filter.is_off()
     }
 
+    /// Whether it asks for one key itself, and not only whether it is there.
+    pub(super) fn is_lookup(&self) -> bool {
+        self.range.is_single() && !self.count_only
+    }
+
     /// The revision to read at, when `current` is the newest and `compacted` the last one compacted.
     pub(super) fn resolve(&self, current: i64, compacted: i64) -> Result<i64, Refusal> {
         match self.revision {
@@ -171,17 +176,24 @@ impl RangeRead {
     /// Begins a read at revision `at` of a store whose newest revision is `current`; counts the range.
     pub(crate) fn new(query: RangeQuery, at: i64, current: i64, index: &Index) -> RangeRead {
         let count = index.count_at(&query.range, at) as i64;
-        let is_collected = query.count_only || count == 0;
+        let mut read = RangeRead::uncounted(query, at, current);
+        read.outcome.count = count;
+        read.is_collected = read.query.count_only || count == 0;
+        read
+    }
+
+    /// The same for a query that [`RangeQuery::is_lookup`]: its key is counted when it is collected.
+    pub(super) fn uncounted(query: RangeQuery, at: i64, current: i64) -> RangeRead {
         RangeRead {
             query,
             at,
             after: None,
-            is_collected,
+            is_collected: false,
             pending: Vec::new(),
             seen: 0,
             unsorted: Vec::new(),
             out: Vec::new(),
-            outcome: RangeOutcome { revision: current, count, ..RangeOutcome::default() },
+            outcome: RangeOutcome { revision: current, ..RangeOutcome::default() },
         }
     }
 
@@ -225,6 +237,7 @@ impl RangeRead {
         let range = self.query.range.clone();
         if range.is_single() {
             if let Some(found) = index.at(range.start(), self.at) {
+                self.outcome.count = 1;
                 self.take(range.start(), &found);
             }
             self.is_collected = true;

@@ -15,7 +15,7 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use proto::mvccpb;
 
-use super::index::{Index, Newest};
+use super::index::{Index, Newest, Place};
 use super::key_value::{self, KeyValue};
 use super::range::{RangeQuery, RangeRead, Records, read_key};
 use crate::key_range::KeyRange;
@@ -39,19 +39,20 @@ pub(crate) struct WriteTxn<'a> {
     changes: u32,
     events: Vec<Event>,
     wants_events: bool,
-    scratch: Vec<u8>,
+    scratch: &'a mut Vec<u8>,
 }
 
 impl<'a> WriteTxn<'a> {
-    /// Begins on a store at `revision`. Events are made only if somebody watches.
+    /// Begins on a store at `revision`. Events are made only if somebody watches; `scratch` is used for its memory.
     pub(super) fn new(
         index: &'a mut Index,
         log: &'a mut RevisionLog,
+        scratch: &'a mut Vec<u8>,
         revision: i64,
         compact_revision: i64,
         wants_events: bool,
     ) -> WriteTxn<'a> {
-        let (events, scratch) = (Vec::new(), Vec::new());
+        let events = Vec::new();
         WriteTxn { index, log, revision, compact_revision, changes: 0, events, wants_events, scratch }
     }
 
@@ -106,7 +107,8 @@ impl<'a> WriteTxn<'a> {
     }
 
     fn execute_put(&mut self, request: &PutRequest) -> Result<PutOutcome, Error> {
-        let old = self.newest_live(&request.key).map(|n| (n.create_revision, n.version, n.location));
+        let found = self.index.find(&request.key).filter(|(newest, _)| !newest.tombstone);
+        let old = found.map(|(n, _)| (n.create_revision, n.version, n.location));
         let needs_old = request.prev_kv || request.ignore_value || request.ignore_lease;
         let prev = match old {
             Some((.., location)) if needs_old => Some(self.log.read(location)?),
@@ -130,25 +132,32 @@ impl<'a> WriteTxn<'a> {
                 _ => request.lease,
             },
         };
-        self.append(&request.key, &kv, false)?;
+        self.append(&request.key, &kv, false, found.map(|(_, place)| place))?;
         Ok(PutOutcome { revision: self.revision(), prev: prev.filter(|_| request.prev_kv) })
     }
 
     fn append_tombstone(&mut self, key: &Bytes) -> Result<(), Error> {
-        self.append(key, &KeyValue { key, ..KeyValue::default() }, true)
+        self.append(key, &KeyValue { key, ..KeyValue::default() }, true, None)
     }
 
-    /// Writes one change: record, index, event.
-    fn append(&mut self, key: &Bytes, kv: &KeyValue<'_>, tombstone: bool) -> Result<(), Error> {
+    /// Writes one change: record, index, event. `place` is where the index has the key, if that is known.
+    fn append(
+        &mut self,
+        key: &Bytes,
+        kv: &KeyValue<'_>,
+        tombstone: bool,
+        place: Option<Place>,
+    ) -> Result<(), Error> {
         let revision = Revision { main: self.revision + 1, sub: self.changes };
         let (create_revision, version) = (kv.create_revision, kv.version);
         let meta = RecordMeta { revision, tombstone, create_revision, version, lease: kv.lease };
         self.scratch.clear();
-        kv.encode(&mut self.scratch);
-        let location = self.log.append(&meta, &self.scratch)?;
-        self.index.put(key, Newest { revision, tombstone, create_revision, version, location });
+        kv.encode(self.scratch);
+        let location = self.log.append(&meta, self.scratch)?;
+        let newest = Newest { revision, tombstone, create_revision, version, location };
+        self.index.put_at(place, key, newest);
         if self.wants_events {
-            self.events.push(Event::new(key.clone(), &meta, &self.scratch));
+            self.events.push(Event::new(key.clone(), &meta, self.scratch));
         }
         self.changes += if disk::seeded_bug!("sub-revision-counted-twice") { 2 } else { 1 };
         Ok(())

@@ -61,7 +61,11 @@ impl ReadView {
     pub fn range(&self, query: RangeQuery) -> Result<RangeReading, Error> {
         let state = self.shared.read();
         let at = query.resolve(state.revision, state.compact_revision)?;
-        let mut read = RangeRead::new(query, at, state.revision, &state.index);
+        let mut read = if query.is_lookup() {
+            RangeRead::uncounted(query, at, state.revision)
+        } else {
+            RangeRead::new(query, at, state.revision, &state.index)
+        };
         if !read.is_collected() {
             read.collect(&state.index, CHUNK_KEYS);
         }

@@ -4,7 +4,7 @@
 //! split: keys of a megabyte must not make an insertion move a hundred of them. It is underfull below a quarter of
 //! both. Nodes know nothing of each other; the tree keeps them together.
 
-use super::keys::{Keys, give_back, make_room};
+use super::keys::{Keys, common_len, give_back, make_room};
 
 /// Most entries of a leaf, and children of an inner node.
 pub(super) const ENTRIES_MAX: usize = 64;
@@ -216,8 +216,7 @@ impl Inner {
 /// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep inner
 /// nodes small.
 pub(super) fn shortest_between<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
-    let common = left.iter().zip(right).take_while(|(l, r)| l == r).count();
-    &right[..=common]
+    &right[..=common_len(left, right)]
 }
 
 #[cfg(test)]

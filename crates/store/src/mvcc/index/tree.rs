@@ -30,6 +30,13 @@ pub(super) struct Tree<V> {
     path: Vec<Step>,
 }
 
+/// Where a key was found. Changes of the tree may make it wrong; [`Tree::value_at`] notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    leaf: u32,
+    at: u32,
+}
+
 /// One inner node of a descent, and the position of the child taken there.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -65,6 +72,24 @@ impl<V: Weigh> Tree<V> {
     pub(super) fn get(&self, key: &[u8]) -> Option<&V> {
         let leaf = self.leaf(self.leaf_of(key));
         leaf.keys.search(key).ok().map(|i| &leaf.values[i])
+    }
+
+    /// The value of `key`, and where it was found.
+    pub(super) fn find(&self, key: &[u8]) -> Option<(Place, &V)> {
+        let id = self.leaf_of(key);
+        let leaf = self.leaf(id);
+        let i = leaf.keys.search(key).ok()?;
+        let at = u32::try_from(i).expect("a leaf has few entries");
+        Some((Place { leaf: id, at }, &leaf.values[i]))
+    }
+
+    /// The value of `key` if it is still at `place`. It must not be changed from live to not live or back.
+    pub(super) fn value_at(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
+        let at = place.at as usize;
+        match self.nodes.get_mut(place.leaf as usize)? {
+            Node::Leaf(leaf) if at < leaf.keys.len() && leaf.keys.get(at) == key => leaf.values.get_mut(at),
+            _ => None,
+        }
     }
 
     /// Changes the value of `key`, and returns what `change` does; `None` if there is no such key.

@@ -45,13 +45,13 @@ impl<V> Default for Loader<V> {
 impl<V: Weigh> Loader<V> {
     /// Takes the next entry; `key` must be above the one before.
     pub(in crate::mvcc::index) fn push(&mut self, key: &[u8], value: V) {
-        let n = self.leaf.values.len();
+        let mut n = self.leaf.values.len();
         if n == FILL_LEN || (n > 0 && self.leaf.keys.byte_len() + key.len() > FILL_BYTES) {
             let separator = shortest_between(self.leaf.keys.get(n - 1), key).into();
             self.finish_leaf();
-            self.separator = separator;
+            (self.separator, n) = (separator, 0);
         }
-        self.leaf.keys.push(key);
+        self.leaf.keys.insert(n, key);
         self.leaf.values.push(value);
         self.len += 1;
     }
