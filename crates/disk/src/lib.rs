@@ -8,6 +8,7 @@ mod files;
 pub mod log;
 mod real;
 mod sim;
+mod unsynced;
 pub mod wal;
 
 pub use data_dir::DataDir;
@@ -16,4 +17,5 @@ pub use files::{Disk, File};
 pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use real::RealDisk;
 pub use sim::{Ops, SimDisk};
+pub use unsynced::UnsyncedDisk;
 pub use wal::Wal;

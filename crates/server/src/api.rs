@@ -17,6 +17,7 @@ mod health;
 mod kv;
 mod leader;
 mod maintenance;
+mod probe;
 mod range_stream;
 mod txn_parts;
 mod watch;
@@ -33,6 +34,7 @@ pub(crate) use self::error::Error;
 pub(crate) use self::watch::WatchSession;
 
 use crate::driver::{Desk, Mail, NodeHandle, Ticket};
+use crate::metrics::{Kind, Metrics};
 
 /// What does not change while the server runs.
 #[derive(Debug, Clone)]
@@ -60,25 +62,31 @@ pub(crate) struct Api {
     published: Arc<Published>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
+    metrics: Arc<Metrics>,
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk) -> Api {
+    pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk, metrics: Arc<Metrics>) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
-        Api { settings: Rc::new(settings), node, desk, published, view, watch_hub }
+        Api { settings: Rc::new(settings), node, desk, published, view, watch_hub, metrics }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.
     async fn propose(&self, request: Request) -> Result<Outcome, Error> {
+        let kind = Kind::from(&request);
         let proposal = Proposal::new(self.published.next_request_id(), request);
         if proposal.len() > self.settings.max_request_bytes {
             return Err(Error::RequestTooLarge);
         }
-        match self.ask(|ticket| Input::Propose(proposal, ticket)).await? {
-            Answer::Applied(outcome) => outcome.map_err(Error::Refused),
-            Answer::Unserved(unserved) => Err(unserved.into()),
-            Answer::Readable => unreachable!("a proposal is not answered as a read"),
-        }
+        let pending = self.metrics.requests.propose(kind);
+        let outcome = match self.ask(|ticket| Input::Propose(proposal, ticket)).await {
+            Ok(Answer::Applied(outcome)) => outcome.map_err(Error::Refused),
+            Ok(Answer::Unserved(unserved)) => Err(unserved.into()),
+            Ok(Answer::Readable) => unreachable!("a proposal is not answered as a read"),
+            Err(error) => Err(error),
+        };
+        pending.answered(&outcome);
+        outcome
     }
 
     /// Waits until everything acknowledged before this call can be read here.

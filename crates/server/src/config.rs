@@ -1,39 +1,65 @@
-//! The settings of a server: read from flags and environment, checked, and ready to use.
+//! The settings of a server: read from flags and environment or from a file, checked, and ready to use.
 //!
-//! Flags, defaults, checks and error texts are etcd's (release 3.7); what this version cannot do yet is
+//! Flags, keys, defaults, checks and error texts are etcd's (release 3.7); what this version cannot do yet is
 //! refused by name rather than ignored. Member and cluster identifiers are computed elsewhere.
 
+mod check;
+mod cluster;
+mod compaction;
 mod error;
+mod file;
+mod gates;
+mod log;
+mod notice;
 mod table;
 mod text;
 mod url;
 pub(crate) mod value;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
-
+pub use self::cluster::InitialMember;
+pub(crate) use self::cluster::default_host;
+pub use self::compaction::AutoCompaction;
 pub use self::error::Error;
+pub use self::gates::Gates;
+pub use self::log::{LogConfig, LogFormat, LogOutput, Rotation};
+pub use self::notice::Notice;
 pub use self::text::{ETCD_VERSION, help, usage, version};
 pub use self::url::{Scheme, Url};
-pub use crate::flags::Notice;
 use crate::flags::{Flags, Request};
 
 /// The name of a member that was not given one.
 const DEFAULT_NAME: &str = "default";
 
+/// URLs that a member advertises unless told otherwise.
+const DEFAULT_PEER_URL: &str = "http://localhost:2380";
+const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
+
 /// `--quota-backend-bytes` when it is zero.
 const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 
-/// `--snapshot-count` when it is zero.
+/// `--snapshot-count` and `--snapshot-catchup-entries` when they are zero.
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
+const DEFAULT_CATCHUP_ENTRIES: u64 = 5_000;
+
+/// `--warning-unary-request-duration` and `--watch-progress-notify-interval` when they are zero, and the least
+/// of the latter.
+const DEFAULT_SLOW_REQUEST: Duration = Duration::from_millis(300);
+const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Longest `--election-timeout`.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 
 /// What a gRPC message may be longer than the longest request: etcd's allowance for the rest of the message.
 const MESSAGE_OVERHEAD: usize = 512 << 10;
+
+/// Quota and request length above which etcd warns.
+const RECOMMENDED_QUOTA_BYTES: u64 = 8 << 30;
+const RECOMMENDED_REQUEST_BYTES: usize = 10 << 20;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -53,8 +79,14 @@ pub struct Config {
     pub name: String,
     /// Where its data lies.
     pub data_dir: PathBuf,
+    /// Where its write-ahead log lies, if not in `data_dir`.
+    pub wal_dir: Option<PathBuf>,
     /// Where clients connect. Bindable, but not necessarily `http`.
     pub listen_client_urls: Vec<Url>,
+    /// Where clients of HTTP alone connect; if there are any, `listen_client_urls` serve gRPC alone.
+    pub listen_client_http_urls: Vec<Url>,
+    /// Where metrics and health are served without anything else.
+    pub listen_metrics_urls: Vec<Url>,
     /// What clients are told to connect to.
     pub advertise_client_urls: Vec<Url>,
     /// Where other members connect.
@@ -67,6 +99,8 @@ pub struct Config {
     pub initial_cluster_token: String,
     /// Entries applied between two checkpoints, never zero.
     pub snapshot_count: u64,
+    /// Log entries kept for slow followers, never zero.
+    pub snapshot_catchup_entries: u64,
     /// One tick of raft.
     pub heartbeat_interval: Duration,
     /// At least five heartbeats.
@@ -79,34 +113,51 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// Calls open at once on one connection.
     pub max_concurrent_streams: u32,
-    /// Least severe level to log.
-    pub log_level: LevelFilter,
-    /// What the log should tell about the environment.
+    /// Whether other sockets may listen on the same ports.
+    pub socket_reuse_port: bool,
+    /// Whether to listen on ports that linger from an earlier process.
+    pub socket_reuse_address: bool,
+    /// History to compact by itself.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// Time between progress notifications of watches.
+    pub watch_progress_notify_interval: Duration,
+    /// Unary calls that take longer are logged.
+    pub warning_unary_request_duration: Duration,
+    /// Positions of the feature gates.
+    pub feature_gates: Gates,
+    /// Origins that browsers may call from; `*` among them means any.
+    pub cors: Vec<String>,
+    /// Hosts that HTTP requests may name; `*` among them means any.
+    pub host_whitelist: Vec<String>,
+    /// Whether to offer `/debug/pprof/`.
+    pub enable_pprof: bool,
+    /// Whether handling times of gRPC methods are counted.
+    pub has_extensive_metrics: bool,
+    /// Whether to leave out waiting for the disk.
+    pub unsafe_no_fsync: bool,
+    /// The log.
+    pub log: LogConfig,
+    /// What the log should tell about the settings.
     pub notices: Vec<Notice>,
 }
 
-/// A member named by `--initial-cluster`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InitialMember {
-    /// Its name.
-    pub name: String,
-    /// Its peer URLs, sorted.
-    pub peer_urls: Vec<Url>,
-}
-
 impl Command {
-    /// Reads the arguments that follow the program's name, and the environment.
+    /// Reads the arguments that follow the program's name, the environment, and the file if they name one.
     pub fn read(
         args: impl IntoIterator<Item = String>,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Command, Error> {
+        let env: Vec<_> = env.into_iter().collect();
         let (mut flags, request) = Flags::read_args(table::FLAGS, args)?;
         match request {
             Request::Help => return Ok(Command::Help),
             Request::Version => return Ok(Command::Version),
-            Request::Run => flags.read_env(env)?,
+            Request::Run => {}
         }
-        flags.check_supported()?;
+        match flags.file(&env) {
+            Some(path) => flags = Flags::from_file(table::FLAGS, file::read(table::FLAGS, &path)?, path),
+            None => flags.read_env(env)?,
+        }
         Config::from_flags(flags).map(|config| Command::Serve(Box::new(config)))
     }
 }
@@ -117,54 +168,143 @@ impl Config {
         self.max_request_bytes.saturating_add(MESSAGE_OVERHEAD)
     }
 
+    /// Whether gRPC and HTTP clients share their URLs.
+    pub fn has_shared_port(&self) -> bool {
+        self.listen_client_http_urls.is_empty()
+    }
+
+    /// Advertises `host` instead of `localhost` where the member listens on all addresses and advertises the
+    /// default. True if it did so anywhere.
+    pub fn substitute_default_host(&mut self, host: IpAddr) -> bool {
+        let peer = cluster::substitute_host(
+            &mut self.initial_advertise_peer_urls,
+            DEFAULT_PEER_URL,
+            &self.listen_peer_urls,
+            host,
+        );
+        if peer && self.name != DEFAULT_NAME && is_cluster_of_default_url(&self.initial_cluster, &self.name) {
+            self.initial_cluster[0].peer_urls.clone_from(&self.initial_advertise_peer_urls);
+        }
+        let client = cluster::substitute_host(
+            &mut self.advertise_client_urls,
+            DEFAULT_CLIENT_URL,
+            &self.listen_client_urls,
+            host,
+        );
+        peer || client
+    }
+
     fn from_flags(flags: Flags) -> Result<Config, Error> {
-        let name = flags.value("name").into_text();
-        let advertised = flags.value("initial-advertise-peer-urls").into_urls();
+        if flags.value("discovery-fallback").into_text() == "proxy" {
+            let text = "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        let log = LogConfig::from_flags(&flags)?;
+        let (mut config, mut notices) = Config::of_values(&flags, log)?;
+        check::check(&config, &flags).map_err(Error::Invalid)?;
+        config.auto_compaction = auto_compaction(&flags)?;
+        config.initial_cluster = initial_cluster(&flags, &config)?;
+        check_supported(&flags, &config)?;
+        notices.extend(flags.without_effect().map(|(flag, reason)| Notice::NoEffect { flag, reason }));
+        config.notices = flags.into_notices();
+        config.notices.append(&mut notices);
+        Ok(config)
+    }
+
+    /// The settings that are no more than the values of flags, and what is to be said of them.
+    fn of_values(flags: &Flags, log: LogConfig) -> Result<(Config, Vec<Notice>), Error> {
+        let text = |name| flags.value(name).into_text();
+        let urls = |name| flags.value(name).into_urls();
+        let is_set = |name| flags.value(name).is_true();
+        let millis = |name| Duration::from_millis(flags.value(name).into_int());
+        let non_zero = |name: &str, default: u64| match flags.value(name).into_int() {
+            0 => default,
+            number => number,
+        };
         let config = Config {
-            data_dir: data_dir(&name, flags.value("data-dir").into_text()),
-            listen_client_urls: flags.value("listen-client-urls").into_urls(),
-            advertise_client_urls: flags.value("advertise-client-urls").into_urls(),
-            listen_peer_urls: flags.value("listen-peer-urls").into_urls(),
-            initial_cluster: initial_cluster(&flags, &name, &advertised)?,
-            initial_advertise_peer_urls: advertised,
-            initial_cluster_token: flags.value("initial-cluster-token").into_text(),
-            snapshot_count: match flags.value("snapshot-count").into_int() {
-                0 => DEFAULT_SNAPSHOT_COUNT,
-                count => count,
-            },
-            heartbeat_interval: Duration::from_millis(flags.value("heartbeat-interval").into_int()),
-            election_timeout: Duration::from_millis(flags.value("election-timeout").into_int()),
+            name: text("name"),
+            data_dir: data_dir(&text("name"), text("data-dir")),
+            wal_dir: Some(text("wal-dir")).filter(|dir| !dir.is_empty()).map(PathBuf::from),
+            listen_client_urls: urls("listen-client-urls"),
+            listen_client_http_urls: urls("listen-client-http-urls"),
+            listen_metrics_urls: urls("listen-metrics-urls"),
+            advertise_client_urls: urls("advertise-client-urls"),
+            listen_peer_urls: urls("listen-peer-urls"),
+            initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
+            initial_cluster: Vec::new(),
+            initial_cluster_token: text("initial-cluster-token"),
+            snapshot_count: non_zero("snapshot-count", DEFAULT_SNAPSHOT_COUNT),
+            snapshot_catchup_entries: non_zero("snapshot-catchup-entries", DEFAULT_CATCHUP_ENTRIES),
+            heartbeat_interval: millis("heartbeat-interval"),
+            election_timeout: millis("election-timeout"),
             quota_backend_bytes: quota(flags.value("quota-backend-bytes").into_int()),
             max_txn_ops: flags.value("max-txn-ops").into_int(),
             max_request_bytes: flags.value("max-request-bytes").into_int(),
             max_concurrent_streams: flags.value("max-concurrent-streams").into_int(),
-            log_level: log_level(&flags.value("log-level").into_text())?,
-            name,
+            socket_reuse_port: is_set("socket-reuse-port"),
+            socket_reuse_address: is_set("socket-reuse-address"),
+            auto_compaction: None,
+            watch_progress_notify_interval: progress_interval(flags),
+            warning_unary_request_duration: match flags
+                .value("warning-unary-request-duration")
+                .into_duration()
+            {
+                Duration::ZERO => DEFAULT_SLOW_REQUEST,
+                duration => duration,
+            },
+            feature_gates: flags.value("feature-gates").into_gates(),
+            cors: flags.value("cors").into_words(),
+            host_whitelist: text("host-whitelist").split(',').map(str::to_owned).collect(),
+            enable_pprof: is_set("enable-pprof"),
+            has_extensive_metrics: text("metrics") == "extensive",
+            unsafe_no_fsync: is_set("unsafe-no-fsync"),
+            log,
             notices: Vec::new(),
         };
-        config.check(&flags).map_err(Error::Invalid)?;
-        Ok(Config { notices: flags.into_notices(), ..config })
+        let notices = config.notices_of_values(flags);
+        Ok((config, notices))
     }
 
-    /// The checks in etcd's order, since only the first failure is reported.
-    fn check(&self, flags: &Flags) -> Result<(), String> {
-        for url in self.listen_peer_urls.iter().chain(&self.listen_client_urls) {
-            url.check_bindable()?;
-        }
-        check_advertised("initial-advertise-peer-urls", "\"host:port\"", &self.initial_advertise_peer_urls)?;
-        let client_form =
-            "in the format \"host:port\", \"unix:/path/to/socket\" or \"unixs:/path/to/socket\"";
-        check_advertised("advertise-client-urls", client_form, &self.advertise_client_urls)?;
-        if flags.value("initial-cluster-state").into_text() != "new" {
-            return Err("--initial-cluster-state=existing is not supported by this version yet".to_owned());
-        }
-        check_timing(self.heartbeat_interval, self.election_timeout)?;
-        if flags.is_given("listen-client-urls") && !flags.is_given("advertise-client-urls") {
-            return Err(
-                "--advertise-client-urls is required when --listen-client-urls is set explicitly".to_owned()
-            );
-        }
-        Ok(())
+    fn notices_of_values(&self, flags: &Flags) -> Vec<Notice> {
+        let data_dir = || Notice::DefaultDataDir { path: self.data_dir.display().to_string() };
+        let gates = &self.feature_gates;
+        let conditions = [
+            (self.has_shared_port(), Notice::SharedPort),
+            (
+                gates.is_on("LeaseCheckpoint") && !gates.is_on("LeaseCheckpointPersist"),
+                Notice::Words(
+                    "Detected that checkpointing is enabled without persistence. Consider enabling feature \
+                     gate LeaseCheckpointPersist",
+                ),
+            ),
+            (self.name == DEFAULT_NAME, Notice::DefaultName),
+            (flags.value("data-dir").into_text().is_empty(), data_dir()),
+            (
+                self.quota_backend_bytes.is_some_and(|bytes| bytes > RECOMMENDED_QUOTA_BYTES),
+                Notice::Words("quota exceeds the maximum value"),
+            ),
+            (
+                self.max_request_bytes > RECOMMENDED_REQUEST_BYTES,
+                Notice::Words("exceeded recommended request limit"),
+            ),
+            (
+                !flags.value("watch-progress-notify-interval").into_duration().is_zero()
+                    && self.watch_progress_notify_interval == PROGRESS_INTERVAL_MIN,
+                Notice::Words("adjusting watch progress notify interval to minimum period"),
+            ),
+            (
+                flags.is_given("max-snapshots"),
+                Notice::Words("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8."),
+            ),
+            (
+                flags.is_given("v2-deprecation"),
+                Notice::Words(
+                    "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is \
+                     enforced, ignoring user input.",
+                ),
+            ),
+        ];
+        conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, notice)| notice).collect()
     }
 }
 
@@ -179,75 +319,43 @@ fn quota(bytes: i64) -> Option<u64> {
     }
 }
 
-/// The levels above `error` are Go's ways to end a process; nothing of ours is logged at them.
-fn log_level(text: &str) -> Result<LevelFilter, Error> {
-    match text {
-        "debug" => Ok(LevelFilter::DEBUG),
-        "info" => Ok(LevelFilter::INFO),
-        "warn" => Ok(LevelFilter::WARN),
-        "error" => Ok(LevelFilter::ERROR),
-        "dpanic" | "panic" | "fatal" => Ok(LevelFilter::OFF),
-        _ => Err(Error::Usage(format!("unrecognized level: {text:?}"))),
+fn progress_interval(flags: &Flags) -> Duration {
+    match flags.value("watch-progress-notify-interval").into_duration() {
+        Duration::ZERO => DEFAULT_PROGRESS_INTERVAL,
+        interval => interval.max(PROGRESS_INTERVAL_MIN),
     }
+}
+
+fn auto_compaction(flags: &Flags) -> Result<Option<AutoCompaction>, Error> {
+    let mode = flags.value("auto-compaction-mode").into_text();
+    let retention = flags.value("auto-compaction-retention").into_text();
+    AutoCompaction::parse(&mode, &retention).map_err(Error::Start)
 }
 
 /// A member that has only a name of its own is its whole cluster under that name.
-fn initial_cluster(flags: &Flags, name: &str, advertised: &[Url]) -> Result<Vec<InitialMember>, Error> {
-    if name != DEFAULT_NAME && !flags.is_given("initial-cluster") {
-        return Ok(vec![InitialMember { name: name.to_owned(), peer_urls: advertised.to_vec() }]);
+fn initial_cluster(flags: &Flags, config: &Config) -> Result<Vec<InitialMember>, Error> {
+    if config.name != DEFAULT_NAME && !flags.is_given("initial-cluster") {
+        let (name, peer_urls) = (config.name.clone(), config.initial_advertise_peer_urls.clone());
+        return Ok(vec![InitialMember { name, peer_urls }]);
     }
-    parse_initial_cluster(&flags.value("initial-cluster").into_text()).map_err(Error::Invalid)
+    cluster::parse_members(&flags.value("initial-cluster").into_text()).map_err(Error::Start)
 }
 
-/// Reads `name=URL,name=URL`; a name may come several times.
-fn parse_initial_cluster(text: &str) -> Result<Vec<InitialMember>, String> {
-    let mut members: Vec<InitialMember> = Vec::new();
-    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-        let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
-        if url.is_empty() {
-            return Err(format!("empty URL given for {name:?}"));
-        }
-        let url = Url::parse(url)?;
-        match members.iter_mut().find(|member| member.name == name) {
-            Some(member) => member.peer_urls.push(url),
-            None => members.push(InitialMember { name: name.to_owned(), peer_urls: vec![url] }),
-        }
-    }
-    for member in &mut members {
-        member.peer_urls.sort_by_key(Url::to_string);
-        member.peer_urls.dedup();
-    }
-    members.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(members)
+fn is_cluster_of_default_url(members: &[InitialMember], name: &str) -> bool {
+    let [member] = members else { return false };
+    member.name == name && member.peer_urls.len() == 1 && member.peer_urls[0].to_string() == DEFAULT_PEER_URL
 }
 
-fn check_advertised(flag: &str, form: &str, urls: &[Url]) -> Result<(), String> {
-    let is_hostless =
-        |url: &&Url| matches!(url.scheme, Scheme::Http | Scheme::Https) && url.host().is_empty();
-    let Some(url) = urls.iter().find(is_hostless) else { return Ok(()) };
-    let list: Vec<String> = urls.iter().map(Url::to_string).collect();
-    Err(format!("--{flag} {:?} must be {form} (unexpected empty host ({url}))", list.join(",")))
-}
-
-fn check_timing(heartbeat: Duration, election: Duration) -> Result<(), String> {
-    let (heartbeat_ms, election_ms) = (heartbeat.as_millis(), election.as_millis());
-    if heartbeat.is_zero() {
-        return Err("--heartbeat-interval must be >0 (set to 0ms)".to_owned());
-    }
-    if election.is_zero() {
-        return Err("--election-timeout must be >0 (set to 0ms)".to_owned());
-    }
-    if heartbeat.saturating_mul(5) > election {
-        return Err(format!(
-            "--election-timeout[{election_ms}ms] should be at least as 5 times as \
-             --heartbeat-interval[{heartbeat_ms}ms]"
-        ));
-    }
-    if election > ELECTION_TIMEOUT_MAX {
-        return Err(format!(
-            "--election-timeout[{election_ms}ms] is too long, and should be set less than {}ms",
-            ELECTION_TIMEOUT_MAX.as_millis()
-        ));
-    }
-    Ok(())
+/// Refuses what etcd can do and this version cannot.
+fn check_supported(flags: &Flags, config: &Config) -> Result<(), Error> {
+    let refused = if flags.value("initial-cluster-state").into_text() != "new" {
+        "--initial-cluster-state=existing".to_owned()
+    } else if let Some(name) = flags.first_unsupported() {
+        format!("--{name}")
+    } else if let Some(gate) = config.feature_gates.first_unsupported() {
+        format!("--feature-gates={gate}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::Invalid(format!("{refused} is not supported by this version yet")))
 }

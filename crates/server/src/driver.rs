@@ -101,9 +101,9 @@ impl Driver {
             watch_hub: node.watch_hub(),
         };
         let threads = Threads {
-            log: start_log(log_writer, &inbox, metrics)?,
-            spare_files: start_jobs("spare-files", &inbox)?,
-            maintenance: start_jobs("maintenance", &inbox)?,
+            log: start_log(log_writer, &inbox, Arc::clone(&metrics))?,
+            spare_files: start_jobs("spare-files", &inbox, Arc::clone(&metrics))?,
+            maintenance: start_jobs("maintenance", &inbox, metrics)?,
         };
         let letters = mailboxes.iter().map(|_| Vec::new()).collect();
         let mut run = Run { node, inbox, threads, mailboxes, letters, tick, observer };
@@ -187,10 +187,14 @@ fn write_log(
     tasks: &mut Vec<LogTask>,
     metrics: &Metrics,
 ) -> Result<node::LogReport, disk::Error> {
+    let start = Instant::now();
     for task in tasks.drain(..) {
         writer.accept(task)?;
     }
     let is_synced = writer.needs_sync();
+    if is_synced {
+        metrics.wal_write.observe(start.elapsed().as_secs_f64());
+    }
     let start = Instant::now();
     let report = writer.sync()?;
     if is_synced {
@@ -199,14 +203,19 @@ fn write_log(
     Ok(report)
 }
 
-fn start_jobs(name: &str, node: &Arc<Inbox<Message>>) -> io::Result<Thread<Job>> {
+fn start_jobs(name: &str, node: &Arc<Inbox<Message>>, metrics: Arc<Metrics>) -> io::Result<Thread<Job>> {
     let inbox = Arc::<Inbox<Job>>::default();
     let (jobs_in, node) = (Arc::clone(&inbox), Arc::clone(node));
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
         let mut jobs = Vec::new();
         while jobs_in.take(&mut jobs, None) {
             for job in jobs.drain(..) {
-                node.push(Message::Input(Input::Finished(job.run())));
+                let (is_checkpoint, start) = (matches!(job, Job::Checkpoint(_)), Instant::now());
+                let finished = job.run();
+                if is_checkpoint {
+                    metrics.checkpoint.observe(start.elapsed().as_secs_f64());
+                }
+                node.push(Message::Input(Input::Finished(finished)));
             }
         }
     })?;

@@ -7,14 +7,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Error;
 use crate::config::value::{Kind, Value};
+use crate::config::{Error, Notice};
 
 /// The beginning of the environment variables that stand for flags.
 const ENV_PREFIX: &str = "ETCD_";
 
 /// Images and scripts set it to tell a version, which has nothing to do with the flag `version`.
 const NO_FLAG: &str = "ETCD_VERSION";
+
+/// Names the file that stands for all flags.
+const FILE_FLAG: &str = "config-file";
 
 /// One flag of a program.
 #[derive(Debug)]
@@ -25,8 +28,21 @@ pub(crate) struct Flag {
     pub(crate) kind: Kind,
     /// The text of the value when the flag is not given.
     pub(crate) default: &'static str,
-    /// What it does; `None` if this version does not support it.
-    pub(crate) help: Option<&'static str>,
+    /// What this version makes of it.
+    pub(crate) support: Support,
+}
+
+/// What a program makes of a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    /// It does what this help text says.
+    Works(&'static str),
+    /// It may have any value, which changes nothing, for this reason.
+    NoEffect(&'static str),
+    /// It is to come; until then it may only have its default value.
+    NotYet,
+    /// It has not meant anything for years.
+    Ignored,
 }
 
 /// Flags with their values.
@@ -35,25 +51,6 @@ pub(crate) struct Flags {
     table: &'static [Flag],
     given: BTreeMap<&'static str, Value>,
     notices: Vec<Notice>,
-}
-
-/// Something about the environment that the log should tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A variable that set a flag.
-    VariableUsed {
-        /// Name of the variable.
-        name: String,
-        /// Its value.
-        value: String,
-    },
-    /// A variable that looks like one of ours and is not.
-    VariableUnknown {
-        /// Name of the variable.
-        name: String,
-        /// Its value.
-        value: String,
-    },
 }
 
 /// Whether the command line asks for something other than running the program.
@@ -112,23 +109,59 @@ impl Flags {
             self.given.insert(flag.name, parsed);
             self.notices.push(Notice::VariableUsed { name, value });
         }
-        let unknown = env.into_iter().map(|(name, value)| Notice::VariableUnknown { name, value });
-        self.notices.extend(unknown);
+        let rest = env.into_iter().map(|(name, value)| match name == NO_FLAG {
+            true => Notice::VariableReserved { name, value },
+            false => Notice::VariableUnknown { name, value },
+        });
+        self.notices.extend(rest);
         Ok(())
     }
 
-    /// Refuses flags that this version knows and does not support, unless they ask for what is so anyway.
-    pub(crate) fn check_supported(&self) -> Result<(), Error> {
-        for (&name, value) in &self.given {
+    /// The file that is to be read instead of all other flags: the argument, or else the variable.
+    pub(crate) fn file(&self, env: &[(String, String)]) -> Option<String> {
+        let argument = self.value(FILE_FLAG).into_text();
+        let variable = || env.iter().find(|(name, _)| *name == variable_name(FILE_FLAG));
+        let file =
+            if argument.is_empty() { variable().map(|(_, file)| file.clone()) } else { Some(argument) };
+        file.filter(|file| !file.is_empty())
+    }
+
+    /// Flags with these values, read from the file at `path`.
+    pub(crate) fn from_file(
+        table: &'static [Flag],
+        given: BTreeMap<&'static str, Value>,
+        path: String,
+    ) -> Flags {
+        Flags { table, given, notices: vec![Notice::FileLoaded { path }] }
+    }
+
+    /// The first flag that this version knows, does not support and was given something else than the default.
+    pub(crate) fn first_unsupported(&self) -> Option<&'static str> {
+        self.changed().find(|flag| flag.support == Support::NotYet).map(|flag| flag.name)
+    }
+
+    /// The flags that were given something else than their default and change nothing, with the reason.
+    pub(crate) fn without_effect(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.changed().filter_map(|flag| match flag.support {
+            Support::NoEffect(why) => Some((flag.name, why)),
+            _ => None,
+        })
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &'static Flag> {
+        let flags = self.given.iter().map(|(&name, value)| {
             let flag = self.flag(name).expect("only flags of the table are given");
-            if flag.help.is_none() && *value != flag.default_value() {
-                return Err(Error::Invalid(format!("--{name} is not supported by this version yet")));
-            }
-        }
-        Ok(())
+            (flag, value)
+        });
+        flags.filter(|(flag, value)| **value != flag.default_value()).map(|(flag, _)| flag)
     }
 
-    /// Whether the flag was given, by argument or environment.
+    /// Whether the values come from a file.
+    pub(crate) fn is_from_file(&self) -> bool {
+        matches!(self.notices[..], [Notice::FileLoaded { .. }])
+    }
+
+    /// Whether the flag was given, by argument, environment or file.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.given.contains_key(name)
     }
@@ -139,7 +172,7 @@ impl Flags {
         self.given.get(name).cloned().unwrap_or_else(default)
     }
 
-    /// What the log should tell about the environment.
+    /// What the log should tell about where the values come from.
     pub(crate) fn into_notices(self) -> Vec<Notice> {
         self.notices
     }
@@ -201,10 +234,12 @@ mod tests {
     use super::*;
 
     static TABLE: &[Flag] = &[
-        Flag { name: "size", kind: Kind::Uint, default: "1", help: Some("a number") },
-        Flag { name: "on", kind: Kind::Bool, default: "false", help: Some("a switch") },
-        Flag { name: "later", kind: Kind::Duration, default: "1m0s", help: None },
-        Flag { name: "version", kind: Kind::Bool, default: "false", help: Some("print it") },
+        Flag { name: "size", kind: Kind::Uint, default: "1", support: Support::Works("a number") },
+        Flag { name: "on", kind: Kind::Bool, default: "false", support: Support::Works("a switch") },
+        Flag { name: "later", kind: Kind::Duration, default: "1m0s", support: Support::NotYet },
+        Flag { name: "idle", kind: Kind::Uint, default: "5", support: Support::NoEffect("nothing to tune") },
+        Flag { name: "version", kind: Kind::Bool, default: "false", support: Support::Works("print it") },
+        Flag { name: FILE_FLAG, kind: Kind::Text, default: "", support: Support::Works("a file") },
     ];
 
     fn read(line: &str) -> Result<(Flags, Request), Error> {
@@ -277,8 +312,23 @@ mod tests {
 
     #[test]
     fn unsupported_flag_may_ask_for_its_default() {
-        assert_eq!(read("--later 60s").unwrap().0.check_supported(), Ok(()));
-        let error = read("--later 61s").unwrap().0.check_supported().unwrap_err();
-        assert_eq!(error.to_string(), "--later is not supported by this version yet");
+        assert_eq!(read("--later 60s").unwrap().0.first_unsupported(), None);
+        assert_eq!(read("--later 61s").unwrap().0.first_unsupported(), Some("later"));
+    }
+
+    #[test]
+    fn flag_without_effect_is_named_with_the_reason() {
+        let named = |line: &str| read(line).unwrap().0.without_effect().collect::<Vec<_>>();
+        assert_eq!(named("--idle 5"), []);
+        assert_eq!(named("--idle 6"), [("idle", "nothing to tune")]);
+    }
+
+    #[test]
+    fn file_is_named_by_argument_or_variable() {
+        let file = |line: &str, env: &[(String, String)]| read(line).unwrap().0.file(env);
+        let variable = [env("ETCD_CONFIG_FILE", "/b")];
+        assert_eq!(file("--config-file /a", &variable), Some("/a".to_owned()));
+        assert_eq!(file("", &variable), Some("/b".to_owned()));
+        assert_eq!(file("", &[]), None);
     }
 }

@@ -1,7 +1,6 @@
-//! HTTP/1.1 on the client port: health, version and metrics, by exact path.
+//! HTTP/1.1 for health, version and metrics.
 //!
-//! A [`Routes`] knows the paths and makes the answers; this module turns requests into calls of it and enforces
-//! limits. Status codes and texts of refusals are those of Go's `net/http`, which probes and scripts have met.
+//! A [`Routes`] knows the paths and makes the answers; this module carries them and enforces limits.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -11,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -29,11 +28,32 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The paths of the server, one instance for each worker thread.
 pub trait Routes: 'static {
-    /// Whether there is anything at `path`.
-    fn is_known(&self, path: &str) -> bool;
+    /// Answers a request, also one for a path that does not exist.
+    fn answer(&self, request: &Asked<'_>) -> impl Future<Output = Answer>;
+}
 
-    /// Answers a GET of a known path. `query` is what follows the `?`, undecoded, or empty.
-    fn get(&self, path: &str, query: &str) -> impl Future<Output = Answer>;
+/// Who a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Clients.
+    Client,
+    /// Monitoring alone.
+    Metrics,
+}
+
+/// A request. Its body is not looked at.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The HTTP method.
+    pub method: &'a Method,
+    /// The path, undecoded.
+    pub path: &'a str,
+    /// What follows the `?`, undecoded, or nothing.
+    pub query: &'a str,
+    /// All headers.
+    pub headers: &'a HeaderMap,
+    /// Where it came in.
+    pub port: Port,
 }
 
 /// An HTTP answer.
@@ -41,21 +61,39 @@ pub trait Routes: 'static {
 pub struct Answer {
     /// The HTTP status code.
     pub status: StatusCode,
-    /// The `content-type`.
-    pub content_type: &'static str,
+    /// Headers, the content type among them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The whole body.
     pub body: Bytes,
 }
 
 impl Answer {
+    /// A body with its content type.
+    pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        Answer { status, headers, body: body.into() }
+    }
+
     /// Plain text.
     pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-        Answer { status, content_type: TEXT, body: body.into() }
+        Answer::new(status, TEXT, body)
     }
 
     /// JSON with status 200.
     pub fn json(body: impl Into<Bytes>) -> Answer {
-        Answer { status: StatusCode::OK, content_type: "application/json", body: body.into() }
+        Answer::new(StatusCode::OK, "application/json", body)
+    }
+
+    /// Plain text that no browser may take for anything else, as Go's `http.Error` sends it.
+    pub fn error(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+        Answer::text(status, body).with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: &'static str) -> Answer {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
     }
 }
 
@@ -65,10 +103,11 @@ impl Answer {
 pub(crate) async fn serve<R: Routes>(
     io: impl AsyncRead + AsyncWrite + Unpin,
     routes: &Rc<R>,
+    port: Port,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let service =
-        service_fn(|request| async move { Ok::<_, Infallible>(respond(&**routes, &request).await) });
+        service_fn(|request| async move { Ok::<_, Infallible>(respond(&**routes, port, &request).await) });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
@@ -89,26 +128,12 @@ pub(crate) async fn serve<R: Routes>(
     .map_err(io::Error::other)
 }
 
-async fn respond(routes: &impl Routes, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
-    if !routes.is_known(path) {
-        return refuse(StatusCode::NOT_FOUND, "404 page not found\n");
-    }
-    if request.method() != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-    }
-    into_response(routes.get(path, request.uri().query().unwrap_or_default()).await)
-}
-
-fn refuse(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = into_response(Answer::text(status, text));
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-fn into_response(answer: Answer) -> Response<Full<Bytes>> {
+async fn respond(routes: &impl Routes, port: Port, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let asked = Asked { method: request.method(), path, query, headers: request.headers(), port };
+    let answer = routes.answer(&asked).await;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    response.headers_mut().extend(answer.headers);
     response
 }

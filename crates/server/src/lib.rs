@@ -2,6 +2,7 @@
 
 mod api;
 mod codes;
+mod compactor;
 pub mod config;
 mod driver;
 mod flags;
@@ -10,7 +11,7 @@ pub mod grpc;
 pub mod http;
 mod identity;
 pub mod listen;
-pub mod logging;
+mod logging;
 mod metrics;
 mod pages;
 mod run;

@@ -1,101 +1,128 @@
-//! The listening sockets of the client port, and what becomes of each connection.
+//! The listening sockets of a server, and what becomes of each connection.
 //!
 //! Sockets are bound once, before anything else starts, so that a taken port is a plain error at start. One task
 //! accepts for each socket and deals connections out to the workers; an [`Endpoint`] there finds out what the
 //! client speaks. The number of connections is limited by the open-files limit, as in etcd.
 //!
-//! Not here: TLS and Unix sockets.
+//! Not here: TLS.
 
-use std::fmt;
+mod socket;
+
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
-use crate::config::{Scheme, Url};
+pub use self::socket::{BindError, Reuse};
+use self::socket::{Incoming, Listener, Stream};
+use crate::config::Url;
 use crate::gather::Gather;
 use crate::grpc;
-use crate::http::{self, Routes};
+use crate::http::{self, Port, Routes};
 use crate::sniff::{Protocol, sniff};
 use crate::worker::{Serve, Stop, Workers};
 
 /// Open files kept for everything that is not a client connection.
 const RESERVED_FILES: u64 = 150;
 
-/// After this long without traffic, and then as often, TCP asks whether the client is still there.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
 /// Pause after a failed accept, which is mostly a lack of files that only time mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
-/// Why a URL cannot be listened on.
-#[derive(Debug)]
-pub enum BindError {
-    /// TLS and Unix sockets are to come.
-    Unsupported(Url),
-    /// The system refused; a taken port is `AddrInUse`.
-    Refused(Url, io::Error),
+/// What stands for the address of a client of a Unix socket, which has none.
+const NO_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Everything.
+    GrpcAndHttp,
+    /// gRPC alone: whoever speaks HTTP/1 is disconnected.
+    Grpc,
+    /// HTTP alone: gRPC clients are disconnected.
+    Http,
+    /// HTTP for monitoring, which is served before the member takes clients.
+    Metrics,
 }
 
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Traffic {
+    /// The name in etcd's log.
+    pub fn name(self) -> &'static str {
         match self {
-            BindError::Unsupported(url) => write!(f, "{url}: listening is not supported by this version yet"),
-            BindError::Refused(url, error) => match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    write!(f, "listen tcp {}: bind: address already in use", url.address)
-                }
-                _ => write!(f, "listen tcp {}: {error}", url.address),
-            },
+            Traffic::GrpcAndHttp => "grpc+http",
+            Traffic::Grpc => "grpc",
+            Traffic::Http => "http",
+            Traffic::Metrics => "metrics",
         }
     }
-}
 
-impl std::error::Error for BindError {}
+    /// The port that HTTP requests come in at, if it takes any.
+    fn http_port(self) -> Option<Port> {
+        match self {
+            Traffic::Grpc => None,
+            Traffic::GrpcAndHttp | Traffic::Http => Some(Port::Client),
+            Traffic::Metrics => Some(Port::Metrics),
+        }
+    }
+
+    fn takes_grpc(self) -> bool {
+        matches!(self, Traffic::GrpcAndHttp | Traffic::Grpc)
+    }
+}
 
 /// A connection that no worker has seen yet. Holds its place in the connection limit until it is dropped.
 #[derive(Debug)]
 pub struct Accepted {
-    socket: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    traffic: Traffic,
     place: OwnedSemaphorePermit,
 }
 
 /// Bound sockets that accept nobody yet.
 #[derive(Debug)]
 pub struct Listeners {
-    sockets: Vec<TcpListener>,
+    sockets: Vec<(Listener, Traffic)>,
     places: Arc<Semaphore>,
 }
 
 impl Listeners {
     /// Binds all URLs, or none.
-    pub fn bind(urls: &[Url]) -> Result<Listeners, BindError> {
-        let sockets = urls.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    pub fn bind(urls: &[(Url, Traffic)], reuse: Reuse) -> Result<Listeners, BindError> {
+        let bound = urls.iter().map(|(url, traffic)| Ok((Listener::bind(url, reuse)?, *traffic)));
+        let sockets = bound.collect::<Result<Vec<_>, _>>()?;
         Ok(Listeners { sockets, places: Arc::new(Semaphore::new(connections_max())) })
     }
 
     /// The addresses in use, in the order of the URLs: tells the port where a URL asked for port 0.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        let bound = self.sockets.iter().map(TcpListener::local_addr);
-        bound.map(|addr| addr.expect("a bound socket has an address")).collect()
+    pub fn addresses(&self) -> impl Iterator<Item = (String, Traffic)> {
+        self.sockets.iter().map(|(socket, traffic)| (socket.address(), *traffic))
     }
 
-    /// Accepts connections and hands them to `workers`. Never returns; dropping the future closes the sockets.
+    /// Accepts connections and hands them to `workers`, those for monitoring at once and the others when `open`
+    /// says so. Never returns; dropping the future closes the sockets.
     ///
     /// The error is the runtime's refusal of a socket, before anything is accepted.
-    pub async fn run(self, workers: &Workers) -> io::Result<()> {
+    pub async fn run(self, workers: &Workers, open: watch::Receiver<bool>) -> io::Result<()> {
         let mut sockets = Vec::new();
-        for socket in self.sockets {
-            sockets.push(tokio::net::TcpListener::from_std(socket)?);
+        for (socket, traffic) in self.sockets {
+            sockets.push((socket.into_incoming()?, traffic));
         }
-        let accepting = sockets.iter().map(|socket| Box::pin(accept(socket, &self.places, workers)));
+        let accepting = sockets.iter().map(|(socket, traffic)| {
+            let mut open = open.clone();
+            let places = &self.places;
+            Box::pin(async move {
+                // Whoever opens the doors lives as long as they do.
+                let is_open = *traffic == Traffic::Metrics || open.wait_for(|is_open| *is_open).await.is_ok();
+                if is_open {
+                    accept(socket, *traffic, places, workers).await;
+                }
+            })
+        });
         let mut accepting: Vec<_> = accepting.collect();
         std::future::poll_fn(|cx| {
             for task in &mut accepting {
@@ -120,40 +147,45 @@ pub struct Endpoint<S, R> {
 
 impl<S: grpc::Service, R: Routes> Serve for Endpoint<S, R> {
     async fn serve(self: &Rc<Self>, connection: Accepted, stop: Stop) {
-        let Accepted { socket, peer, place: _place } = connection;
-        if let Err(error) = self.serve_socket(socket, peer, stop).await {
-            tracing::debug!(%peer, %error, "connection broken");
+        let Accepted { stream, traffic, place: _place } = connection;
+        let outcome = match stream {
+            Stream::Tcp(stream, peer) => match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => self.serve_stream(stream, peer, traffic, stop).await,
+                Err(error) => Err(error),
+            },
+            Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
+                Ok(stream) => self.serve_stream(stream, NO_ADDRESS, traffic, stop).await,
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection broken");
         }
     }
 }
 
 impl<S: grpc::Service, R: Routes> Endpoint<S, R> {
-    async fn serve_socket(&self, socket: TcpStream, peer: SocketAddr, stop: Stop) -> io::Result<()> {
-        let socket = tokio::net::TcpStream::from_std(socket)?;
+    async fn serve_stream(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: SocketAddr,
+        traffic: Traffic,
+        stop: Stop,
+    ) -> io::Result<()> {
         let stopping = stop.clone().stopping();
         let (protocol, io) = tokio::select! {
-            sniffed = sniff(socket) => sniffed?,
+            sniffed = sniff(stream) => sniffed?,
             () = stopping => return Ok(()),
         };
         let io = Gather::new(io);
-        match protocol {
-            Protocol::Http2 => {
+        match (protocol, traffic.http_port()) {
+            (Protocol::Http2, _) if traffic.takes_grpc() => {
                 grpc::serve(io, peer, Rc::clone(&self.grpc), self.limits, stop.stopping()).await
             }
-            Protocol::Http1 => http::serve(io, &self.http, stop.stopping()).await,
+            (Protocol::Http1, Some(port)) => http::serve(io, &self.http, port, stop.stopping()).await,
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
-}
-
-fn bind(url: &Url) -> Result<TcpListener, BindError> {
-    if url.scheme != Scheme::Http {
-        return Err(BindError::Unsupported(url.clone()));
-    }
-    let refused = |error| BindError::Refused(url.clone(), error);
-    let addr = url.socket_addr().ok_or_else(|| refused(io::ErrorKind::InvalidInput.into()))?;
-    let socket = TcpListener::bind(addr).map_err(refused)?;
-    socket.set_nonblocking(true).map_err(refused)?;
-    Ok(socket)
 }
 
 /// How many connections the open-files limit leaves room for.
@@ -163,14 +195,11 @@ fn connections_max() -> usize {
     free.clamp(1, Semaphore::MAX_PERMITS)
 }
 
-async fn accept(socket: &tokio::net::TcpListener, places: &Arc<Semaphore>, workers: &Workers) {
+async fn accept(socket: &Incoming, traffic: Traffic, places: &Arc<Semaphore>, workers: &Workers) {
     loop {
         let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
         match socket.accept().await {
-            Ok((socket, peer)) => match prepare(socket) {
-                Ok(socket) => workers.hand_over(Accepted { socket, peer, place }),
-                Err(error) => tracing::debug!(%peer, %error, "connection lost before it was served"),
-            },
+            Ok(stream) => workers.hand_over(Accepted { stream, traffic, place }),
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -178,16 +207,6 @@ async fn accept(socket: &tokio::net::TcpListener, places: &Arc<Semaphore>, worke
             }
         }
     }
-}
-
-/// Sets the socket's options and takes it off the accepting thread.
-fn prepare(socket: tokio::net::TcpStream) -> io::Result<TcpStream> {
-    let socket = socket.into_std()?;
-    socket.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, KEEPALIVE)?;
-    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE)?;
-    Ok(socket)
 }
 
 #[cfg(test)]
@@ -208,7 +227,9 @@ mod tests {
         async fn serve(self: &Rc<Self>, connection: Accepted, _: Stop) {
             let n = self.n_guests.fetch_add(1, Ordering::SeqCst) + 1;
             self.n_most.fetch_max(n, Ordering::SeqCst);
-            let Accepted { socket, place, .. } = connection;
+            let Accepted { stream: Stream::Tcp(socket, _), place, .. } = connection else {
+                panic!("no such socket was bound")
+            };
             let mut socket = tokio::net::TcpStream::from_std(socket).unwrap();
             socket.write_all(b"welcome").await.unwrap();
             let _ = socket.read(&mut [0]).await;
@@ -223,12 +244,13 @@ mod tests {
         let (n_guests, most) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&n_most));
         let inn = move |_| Inn { n_guests: Arc::clone(&n_guests), n_most: Arc::clone(&most) };
         let workers = Workers::start(2, inn).unwrap();
-        let mut listeners = Listeners::bind(&[Url::parse("http://127.0.0.1:0").unwrap()]).unwrap();
+        let url = Url::parse("http://127.0.0.1:0").unwrap();
+        let mut listeners = Listeners::bind(&[(url, Traffic::Http)], Reuse::default()).unwrap();
         listeners.places = Arc::new(Semaphore::new(2));
-        let addr = listeners.addresses()[0];
+        let addr: SocketAddr = listeners.addresses().next().unwrap().0.parse().unwrap();
         let visits = async {
             let visits = (0..10).map(|_| async move {
-                let mut socket = tokio::net::TcpStream::connect(addr).await.unwrap();
+                let mut socket = tokio::net::TcpStream::connect(&addr).await.unwrap();
                 socket.read_exact(&mut [0; 7]).await.unwrap();
             });
             let mut open = tokio::task::JoinSet::new();
@@ -236,7 +258,7 @@ mod tests {
             open.join_all().await;
         };
         tokio::select! {
-            result = listeners.run(&workers) => panic!("accepting ended: {result:?}"),
+            result = listeners.run(&workers, watch::channel(true).1) => panic!("accepting ended: {result:?}"),
             () = visits => {}
         }
         workers.stop(Duration::ZERO);

@@ -1,114 +1,290 @@
 //! Numbers for Prometheus, under etcd's names.
 //!
 //! Counters on the way of a request are atomics looked up once; gauges are read when somebody asks for them.
+//! A metric of etcd is here if the thing it counts is; those of bbolt, Go's runtime and the network between
+//! members are not. `docs/http.md` has the list.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+mod grpc;
+mod moment;
+mod process;
+mod requests;
 
-use crate::grpc::Code;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
 
-/// Bounds of etcd's disk histograms: 1 ms, doubled 13 times.
-fn disk_buckets() -> Vec<f64> {
-    (0..14).map(|i| 0.001 * f64::from(1 << i)).collect()
-}
+use self::grpc::GrpcMetrics;
+pub(crate) use self::grpc::MethodMetrics;
+pub(crate) use self::moment::Moment;
+use self::process::Process;
+pub(crate) use self::requests::{ClientVersions, Kind, RequestMetrics};
+use crate::config::{ETCD_VERSION, Gates};
 
-/// The counters of a server.
+/// The numbers of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Seconds that a sync of the log took.
+    moment: Moment,
+    process: Process,
+    grpc: GrpcMetrics,
+    /// What becomes of requests.
+    pub(crate) requests: RequestMetrics,
+    /// Seconds that a write to the log took, and that its sync took.
+    pub(crate) wal_write: Histogram,
     pub(crate) wal_fsync: Histogram,
+    /// Seconds that a checkpoint took: what comes closest to the commit of etcd's database.
+    pub(crate) checkpoint: Histogram,
     /// Changes of leader seen.
     pub(crate) leader_changes: IntCounter,
-    started: IntCounterVec,
-    handled: IntCounterVec,
-}
-
-/// The counters of one method.
-#[derive(Debug)]
-pub(crate) struct MethodMetrics {
-    pub(crate) started: IntCounter,
-    by_code: [IntCounter; 17],
-}
-
-impl MethodMetrics {
-    /// Counts a call that has ended.
-    pub(crate) fn handled(&self, code: Code) {
-        self.by_code[code as usize].inc();
-    }
+    /// Answers of `/health`.
+    pub(crate) health_success: IntCounter,
+    pub(crate) health_failures: IntCounter,
+    checks: IntGaugeVec,
+    checks_total: IntCounterVec,
+    scrapes: IntCounterVec,
+    scrapes_in_flight: IntGauge,
 }
 
 impl Metrics {
-    /// Counters at zero.
-    pub(crate) fn new() -> Metrics {
+    /// Everything at zero. `is_extensive` adds the handling times of gRPC methods.
+    pub(crate) fn new(is_extensive: bool) -> Metrics {
         let registry = Registry::new();
-        let histogram = HistogramOpts::new(
-            "etcd_disk_wal_fsync_duration_seconds",
-            "The latency distributions of fsync called by WAL.",
-        );
-        let labels = ["grpc_type", "grpc_service", "grpc_method"];
-        let metrics = Metrics {
-            wal_fsync: Histogram::with_opts(histogram.buckets(disk_buckets())).expect("the bounds ascend"),
-            leader_changes: IntCounter::new(
+        let counter = |name: &str, help: &str| {
+            register(&registry, IntCounter::new(name, help).expect("the name is valid"))
+        };
+        register_constants(&registry);
+        Metrics {
+            moment: Moment::new(&registry),
+            process: Process::new(&registry),
+            grpc: GrpcMetrics::new(&registry, is_extensive),
+            requests: RequestMetrics::new(&registry),
+            wal_write: histogram(
+                &registry,
+                "etcd_disk_wal_write_duration_seconds",
+                "The latency distributions of writes called by WAL.",
+                exponential(0.001, 14),
+            ),
+            wal_fsync: histogram(
+                &registry,
+                "etcd_disk_wal_fsync_duration_seconds",
+                "The latency distributions of fsync called by WAL.",
+                exponential(0.001, 14),
+            ),
+            checkpoint: histogram(
+                &registry,
+                "etcd_disk_backend_commit_duration_seconds",
+                "The latency distributions of commit called by backend.",
+                exponential(0.001, 14),
+            ),
+            leader_changes: counter(
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
-            )
-            .expect("the name is valid"),
-            started: counters(
-                "grpc_server_started_total",
-                "Total number of RPCs started on the server.",
-                &labels,
             ),
-            handled: counters(
-                "grpc_server_handled_total",
-                "Total number of RPCs completed on the server, regardless of success or failure.",
-                &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+            health_success: counter(
+                "etcd_server_health_success",
+                "The total number of successful health checks",
+            ),
+            health_failures: counter(
+                "etcd_server_health_failures",
+                "The total number of failed health checks",
+            ),
+            checks: gauges(
+                &registry,
+                "etcd_server_healthcheck",
+                "The result of each kind of healthcheck.",
+                &["type", "name"],
+            ),
+            checks_total: counters(
+                &registry,
+                "etcd_server_healthchecks_total",
+                "The total number of each kind of healthcheck.",
+                &["type", "name", "status"],
+            ),
+            scrapes: scrapes(&registry),
+            scrapes_in_flight: register(
+                &registry,
+                IntGauge::new(
+                    "promhttp_metric_handler_requests_in_flight",
+                    "Current number of scrapes being served.",
+                )
+                .expect("the name is valid"),
             ),
             registry,
+        }
+    }
+
+    /// Says who this server is: facts that stand in labels.
+    pub(crate) fn introduce(&self, member_id: u64, gates: &Gates) {
+        let fact = |name: &str, help: &str, label: &str, value: &str| {
+            gauges(&self.registry, name, help, &[label]).with_label_values(&[value]).set(1);
         };
-        let register = |collector: Box<dyn prometheus::core::Collector>| {
-            metrics.registry.register(collector).expect("each name is registered once");
-        };
-        register(Box::new(metrics.wal_fsync.clone()));
-        register(Box::new(metrics.leader_changes.clone()));
-        register(Box::new(metrics.started.clone()));
-        register(Box::new(metrics.handled.clone()));
-        metrics
+        fact(
+            "etcd_server_version",
+            "Which version is running. 1 for 'server_version' label with current version.",
+            "server_version",
+            ETCD_VERSION,
+        );
+        let id = format!("{member_id:x}");
+        fact(
+            "etcd_server_id",
+            "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+            "server_id",
+            &id,
+        );
+        let features = gauges(
+            &self.registry,
+            "etcd_server_feature_enabled",
+            "Whether or not a feature is enabled. 1 is enabled, 0 is not.",
+            &["name", "stage"],
+        );
+        for (name, stage, is_on) in gates.iter() {
+            features.with_label_values(&[name, stage]).set(i64::from(is_on));
+        }
     }
 
     /// The counters of a method; they exist from then on, at zero.
     pub(crate) fn method(&self, service: &proto::Service, method: &proto::Method) -> MethodMetrics {
-        let kind = match (method.client_streaming, method.server_streaming) {
-            (false, false) => "unary",
-            (true, false) => "client_stream",
-            (false, true) => "server_stream",
-            (true, true) => "bidi_stream",
-        };
-        let labels = [kind, service.name, method.name];
-        MethodMetrics {
-            started: self.started.with_label_values(&labels),
-            by_code: std::array::from_fn(|code| {
-                let name = Code::ALL[code].name();
-                self.handled.with_label_values(&[kind, service.name, method.name, name])
-            }),
-        }
+        self.grpc.method(service, method)
     }
 
-    /// Everything in the Prometheus text format; `gauges` are name, help and value of the moment.
-    pub(crate) fn expose(&self, gauges: &[(&str, &str, f64)]) -> String {
-        let mut text =
-            TextEncoder::new().encode_to_string(&self.registry.gather()).expect("names and labels are UTF-8");
-        for (name, help, value) in gauges {
-            text.push_str(&format!("# HELP {0} {help}\n# TYPE {0} gauge\n{name} {value}\n", bare(name)));
-        }
-        text
+    /// The gauges, to be set before [`Metrics::expose`].
+    pub(crate) fn moment(&self) -> &Moment {
+        &self.moment
+    }
+
+    /// Counts a health check.
+    pub(crate) fn count_check(&self, kind: &str, name: &str, is_ok: bool) {
+        let status = if is_ok { "success" } else { "error" };
+        self.checks.with_label_values(&[kind, name]).set(i64::from(is_ok));
+        self.checks_total.with_label_values(&[kind, name, status]).inc();
+    }
+
+    /// Counts a reading of the metrics, as under way until the answer is dropped.
+    pub(crate) fn count_scrape(&self) -> impl Drop + use<'_> {
+        self.scrapes_in_flight.inc();
+        Scrape(self)
+    }
+
+    /// Everything in the Prometheus text format.
+    pub(crate) fn expose(&self) -> String {
+        self.process.observe();
+        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("names and labels are UTF-8")
     }
 }
 
-/// A gauge's name without its labels.
-fn bare(name: &str) -> &str {
-    name.split('{').next().unwrap_or(name)
+struct Scrape<'a>(&'a Metrics);
+
+impl Drop for Scrape<'_> {
+    fn drop(&mut self) {
+        self.0.scrapes_in_flight.dec();
+        self.0.scrapes.with_label_values(&["200"]).inc();
+    }
 }
 
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    IntCounterVec::new(Opts::new(name, help), labels).expect("name and labels are valid")
+fn scrapes(registry: &Registry) -> IntCounterVec {
+    let scrapes = counters(
+        registry,
+        "promhttp_metric_handler_requests_total",
+        "Total number of scrapes by HTTP status code.",
+        &["code"],
+    );
+    for code in ["200", "500", "503"] {
+        scrapes.with_label_values(&[code]);
+    }
+    scrapes
+}
+
+/// Counters of what cannot happen to a member alone, so that rules which watch them find them at zero.
+fn register_constants(registry: &Registry) {
+    for (name, help) in [
+        (
+            "etcd_server_heartbeat_send_failures_total",
+            "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
+        ),
+        (
+            "etcd_server_learner_promote_successes",
+            "The total number of successful learner promotions while this member is leader.",
+        ),
+        ("etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen."),
+        (
+            "etcd_server_slow_read_indexes_total",
+            "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
+        ),
+    ] {
+        register(registry, IntCounter::new(name, help).expect("the name is valid"));
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
+    registry.register(Box::new(collector.clone())).expect("each name is registered once");
+    collector
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("name and labels are valid");
+    register(registry, counters)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect("name and labels are valid");
+    register(registry, gauges)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, bounds: Vec<f64>) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(bounds);
+    register(registry, Histogram::with_opts(options).expect("the bounds ascend"))
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    bounds: Vec<f64>,
+    labels: &[&str],
+) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(bounds);
+    register(registry, HistogramVec::new(options, labels).expect("the bounds ascend"))
+}
+
+/// Bounds that double: `start` and so on, `n` of them.
+fn exponential(start: f64, n: i32) -> Vec<f64> {
+    (0..n).map(|i| start * 2_f64.powi(i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_there_from_the_start() {
+        let metrics = Metrics::new(true);
+        metrics.introduce(0x8e9e, &Gates::default());
+        metrics.method(&proto::etcdserverpb::KV, &proto::etcdserverpb::KV.methods[0]);
+        let text = metrics.expose();
+        for line in [
+            "etcd_server_version{server_version=\"3.7.1\"} 1",
+            "etcd_server_id{server_id=\"8e9e\"} 1",
+            "etcd_server_feature_enabled{name=\"FastLeaseKeepAlive\",stage=\"BETA\"} 1",
+            "etcd_server_heartbeat_send_failures_total 0",
+            "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"8.192\"} 0",
+            "grpc_server_handled_total{grpc_code=\"Unavailable\",grpc_method=\"Range\",\
+             grpc_service=\"etcdserverpb.KV\",grpc_type=\"unary\"} 0",
+            "promhttp_metric_handler_requests_total{code=\"503\"} 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn scrape_is_counted_when_it_is_over() {
+        let metrics = Metrics::new(false);
+        let scrape = metrics.count_scrape();
+        assert!(metrics.expose().contains("promhttp_metric_handler_requests_in_flight 1"));
+        drop(scrape);
+        let text = metrics.expose();
+        assert!(text.contains("promhttp_metric_handler_requests_in_flight 0"));
+        assert!(text.contains("promhttp_metric_handler_requests_total{code=\"200\"} 1"));
+    }
 }

@@ -1,45 +1,95 @@
-//! The HTTP pages of a member: health, version, metrics.
+//! The HTTP pages of a member: health, version, metrics, debugging.
+//!
+//! Paths, methods, status codes and texts are etcd's, and those of Go's `net/http` where etcd leaves it to that.
+//! A port for monitoring has health and metrics alone, for anyone; on a client port, who may ask is checked
+//! first.
+
+mod access;
+mod debug;
+mod health;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::StatusCode;
-use serde_json::json;
+use http::{HeaderValue, Method, StatusCode, header};
 
+pub(crate) use self::access::Access;
+pub(crate) use self::debug::Debug as DebugPages;
 use crate::api::Api;
-use crate::http::{Answer, Routes};
+use crate::http::{Answer, Asked, Port, Routes};
 use crate::metrics::Metrics;
+
+/// The content type of metrics, with the escaping that Prometheus 3 asks for.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 /// The pages as one worker thread serves them.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pub(crate) api: Rc<Api>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Access,
+    pub(crate) debug: DebugPages,
 }
 
 impl Routes for Pages {
-    fn is_known(&self, path: &str) -> bool {
-        matches!(path, "/health" | "/version" | "/metrics")
-    }
-
-    async fn get(&self, path: &str, query: &str) -> Answer {
-        match path {
-            "/health" => self.health(query).await,
-            "/version" => self.version(),
-            _ => Answer::text(StatusCode::OK, self.metrics.expose(&self.api.gauges())),
+    async fn answer(&self, request: &Asked<'_>) -> Answer {
+        if request.port == Port::Metrics {
+            return self.monitor(request).await;
         }
+        if let Some(refusal) = self.access.refuse(request.headers) {
+            return refusal;
+        }
+        let mut answer = match *request.method {
+            Method::OPTIONS => Answer { status: StatusCode::OK, headers: Vec::new(), body: "".into() },
+            _ => self.client(request).await,
+        };
+        answer.headers.extend(self.access.cors_headers(request.headers));
+        answer
     }
 }
 
 impl Pages {
-    /// Healthy is who can serve a linearizable read; `?serializable=true` asks for less.
-    async fn health(&self, query: &str) -> Answer {
-        let is_serializable = query.split('&').any(|part| part == "serializable=true");
-        let reason = self.api.unhealthy_reason(is_serializable).await;
-        let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let health = if reason.is_none() { "true" } else { "false" };
-        let reason = json!(reason.unwrap_or_default());
-        Answer::text(status, format!(r#"{{"health":"{health}","reason":{reason}}}"#))
+    /// Answers on a client port.
+    async fn client(&self, request: &Asked<'_>) -> Answer {
+        if let Some(path) = redirection(request.path) {
+            return redirect(&path, request.query);
+        }
+        match request.path {
+            "/version" => get_only(request).unwrap_or_else(|| self.version()),
+            "/debug/vars" => get_only(request).unwrap_or_else(|| self.debug.vars(&self.api)),
+            path if path.starts_with("/debug/pprof/") => self.debug.profile(path),
+            _ => self.monitor(request).await,
+        }
+    }
+
+    /// Answers on any port.
+    async fn monitor(&self, request: &Asked<'_>) -> Answer {
+        match request.path {
+            "/metrics" => self.expose(request),
+            "/health" => match get_only(request) {
+                Some(refusal) => refusal,
+                None => self.health(request.query).await,
+            },
+            path => match health::checks_of(path) {
+                Some(endpoint) => match get_only(request) {
+                    Some(refusal) => refusal,
+                    None => self.check(&endpoint, request.query).await,
+                },
+                None => not_found(),
+            },
+        }
+    }
+
+    fn expose(&self, request: &Asked<'_>) -> Answer {
+        let _counted = self.metrics.count_scrape();
+        self.api.observe(&self.metrics);
+        let text = self.metrics.expose();
+        let accepted = request.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+        if !accepted.unwrap_or_default().contains("gzip") {
+            return Answer::new(StatusCode::OK, METRICS_TYPE, text);
+        }
+        Answer::new(StatusCode::OK, METRICS_TYPE, gzip(text.as_bytes()))
+            .with(header::CONTENT_ENCODING, "gzip")
     }
 
     fn version(&self) -> Answer {
@@ -50,5 +100,77 @@ impl Pages {
         Answer::json(format!(
             r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#
         ))
+    }
+}
+
+/// What everything but a GET is answered where only that makes sense.
+fn get_only(request: &Asked<'_>) -> Option<Answer> {
+    let refusal = || Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+    (request.method != Method::GET).then(|| refusal().with(header::ALLOW, "GET"))
+}
+
+fn not_found() -> Answer {
+    Answer::error(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+/// Where a path that is not in its simplest form leads, by the rules of Go's router.
+fn redirection(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut clean = format!("/{}", parts.join("/"));
+    if clean != "/" && (path.ends_with('/') || clean == "/debug/pprof") {
+        clean.push('/');
+    }
+    (clean != path).then_some(clean)
+}
+
+fn redirect(path: &str, query: &str) -> Answer {
+    let location = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let shown =
+        location.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
+    let body = format!("<a href=\"{shown}\">Temporary Redirect</a>.\n\n");
+    let mut answer = Answer::new(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", body);
+    let location = HeaderValue::from_str(&location).expect("a path and a query are visible ASCII");
+    answer.headers.push((header::LOCATION, location));
+    answer
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let written = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    written.expect("a Vec takes any bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusual_paths_lead_to_their_simplest_form() {
+        for (path, clean) in [
+            ("//health", Some("/health")),
+            ("/a/../health", Some("/health")),
+            ("/./x/", Some("/x/")),
+            ("/debug/pprof", Some("/debug/pprof/")),
+            ("/health", None),
+            ("/livez/", None),
+            ("/", None),
+        ] {
+            assert_eq!(redirection(path).as_deref(), clean, "{path}");
+        }
+    }
+
+    #[test]
+    fn redirect_keeps_the_query() {
+        let answer = redirect("/health", "a=1&b=<2>");
+        assert_eq!(answer.headers[1].1, "/health?a=1&b=<2>");
+        assert_eq!(answer.body, "<a href=\"/health?a=1&amp;b=&lt;2&gt;\">Temporary Redirect</a>.\n\n");
     }
 }

@@ -1,53 +1,43 @@
 //! The life of a server process, from its arguments to its exit code.
 //!
-//! Start: settings, ports, data directory, member, workers; clients are let in when the cluster knows the
-//! member. Stop, on SIGTERM or SIGINT: no new connections, calls under way may finish, watches end, then the
-//! member's threads. If the member fails, the process ends with the reason as its last line and exit code 1,
-//! and answers nothing more.
+//! Start: settings, ports, data directory, member, workers; monitoring is served from then on, clients are let in
+//! when the cluster knows the member. Stop, on SIGTERM or SIGINT: no new connections, calls under way may finish,
+//! watches end, then the member's threads; the process then ends by that signal, as its parent expects. If the
+//! member fails, the process ends with the reason as its last line and exit code 1, and answers nothing more.
+
+mod member;
+mod reporter;
+mod systemd;
 
 use std::fmt;
-use std::future::pending;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk::{DataDir, Disk, RealDisk};
-use node::{Fatal, Note, Started};
-use proto::etcdserverpb::Member;
+use node::Fatal;
+use signal_hook::low_level::emulate_default_handler;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
+use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
+use self::reporter::{Life, Reporter};
 use crate::api::{Api, Settings};
-use crate::config::{self, Command, Config, ETCD_VERSION, Notice};
-use crate::driver::{Desk, Driver, Mailbox, Observer, Ticket};
+use crate::compactor;
+use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, Notice, Url};
+use crate::driver::{Desk, Driver, Mailbox};
 use crate::grpc::Limits;
-use crate::identity::{first_request_id, initial_member};
-use crate::listen::{BindError, Endpoint, Listeners};
-use crate::logging;
+use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic};
+use crate::logging::{self, FATAL};
 use crate::metrics::Metrics;
-use crate::pages::Pages;
+use crate::pages::{Access, DebugPages, Pages};
 use crate::service::Calls;
 use crate::worker::Workers;
 
 /// Time that calls under way have to finish when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// etcd's allowance for a request beside its election timeouts.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// Time between progress notifications of watches.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
-/// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries
-/// asks for.
-const CHECKPOINT_BYTES: u64 = 128 << 20;
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// Entries kept for slow followers: etcd's default.
-const CATCHUP_ENTRIES: u64 = 5000;
-/// Time between attempts at what failed for want of space.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// Runs the server with the process's arguments and environment.
 pub fn run() -> ExitCode {
@@ -64,7 +54,7 @@ pub fn run() -> ExitCode {
             print!("{}", config::version());
             ExitCode::SUCCESS
         }
-        Ok(Command::Serve(config)) => serve_process(&config),
+        Ok(Command::Serve(config)) => serve_process(*config),
         Err(error) => refuse(&error),
     }
 }
@@ -73,22 +63,37 @@ pub fn run() -> ExitCode {
 fn refuse(error: &config::Error) -> ExitCode {
     match error {
         config::Error::Usage(text) => eprint!("{text}\n{}", config::usage()),
-        config::Error::Invalid(_) | config::Error::Shadowed { .. } => {
-            if let Ok(_log) = logging::start(LevelFilter::INFO) {
-                warn!(%error, "failed to verify flags");
+        config::Error::Setup(text) => eprintln!("{text}"),
+        config::Error::Invalid(_) | config::Error::Start(_) | config::Error::Shadowed { .. } => {
+            if let Ok(_log) = logging::start(&LogConfig::default()) {
+                log_refusal(error);
             }
         }
     }
     ExitCode::from(error.exit_code())
 }
 
-/// Why a server did not start, or did not go on.
+fn log_refusal(error: &config::Error) {
+    match error {
+        config::Error::Shadowed { variable } => {
+            error!(target: FATAL, { "environment-variable" = variable }, "{error}");
+        }
+        config::Error::Start(_) => error!(target: FATAL, %error, "discovery failed"),
+        _ => {
+            warn!(%error, "failed to verify flags");
+            if error.to_string().starts_with("--advertise-client-urls is required") {
+                warn!(%error, "advertise client URLs are not set");
+            }
+        }
+    }
+}
+
+/// Why a server could not start, or had to stop.
 #[derive(Debug)]
 enum Error {
     Bind(BindError),
     Disk(disk::Error),
     Member(Fatal),
-    /// The first members of the cluster are not what this version can start.
     Cluster(String),
     System(std::io::Error),
 }
@@ -129,51 +134,50 @@ impl fmt::Display for Error {
     }
 }
 
-fn serve_process(config: &Config) -> ExitCode {
-    let _log = match logging::start(config.log_level) {
+fn serve_process(mut config: Config) -> ExitCode {
+    let log = match logging::start(&config.log) {
         Ok(log) => log,
-        Err(error) => {
-            eprintln!("etcd: cannot start the log: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return refuse(&config::Error::Invalid(format!("couldn't open sink: {error}"))),
     };
-    config.notices.iter().for_each(log_notice);
-    match serve(config) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(error = %error, "the server cannot go on");
-            ExitCode::FAILURE
-        }
+    config.notices.iter().for_each(Notice::log);
+    info!(args = ?std::env::args_os().collect::<Vec<_>>(), "Running: ");
+    if let Some(host) = config::default_host()
+        && config.substitute_default_host(host)
+    {
+        info!(%host, "detected default host for advertise");
+    }
+    let outcome = serve(&config);
+    if let Err(error) = &outcome {
+        // etcd's word for whatever keeps a server from going on.
+        error!(target: FATAL, %error, "discovery failed");
+    }
+    drop(log);
+    match outcome {
+        Ok(End::Signal(signal)) => end_by(signal),
+        Ok(End::Failure) | Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn log_notice(notice: &Notice) {
-    match notice {
-        Notice::VariableUsed { name, value } => {
-            info!(
-                "variable-name" = name,
-                "variable-value" = value,
-                "recognized and used environment variable"
-            );
-        }
-        Notice::VariableUnknown { name, value } => {
-            warn!("variable-name" = name, "variable-value" = value, "unrecognized environment variable");
-        }
+/// Ends the process by the signal that stopped the server. Process 1 cannot be killed and just exits.
+fn end_by(signal: SignalKind) -> ExitCode {
+    if std::process::id() != 1 {
+        // Returns only if the system refuses, and then there is nothing better than to exit.
+        let _ = emulate_default_handler(signal.as_raw_value());
     }
+    ExitCode::SUCCESS
 }
 
-fn serve(config: &Config) -> Result<(), Error> {
-    info!(
-        "etcd-version" = ETCD_VERSION,
-        name = config.name,
-        "data-dir" = %config.data_dir.display(),
-        "starting an etcd server"
-    );
-    let listeners = Listeners::bind(&config.listen_client_urls)?;
-    let (data_dir, settings, started) = start_member(config)?;
+fn serve(config: &Config) -> Result<End, Error> {
+    log_start(config);
+    let reuse = Reuse { port: config.socket_reuse_port, address: config.socket_reuse_address };
+    let listeners = Listeners::bind(&ports(config), reuse)?;
+    let (data_dir, settings, started) = member::start(config)?;
+    let metrics = Arc::new(Metrics::new(config.has_extensive_metrics));
+    metrics.introduce(settings.member_id, &config.feature_gates);
     let worker_count = std::thread::available_parallelism()?.get();
-    let mailboxes: Vec<_> = (0..worker_count).map(|_| Arc::new(Mailbox::default())).collect();
-    let metrics = Arc::new(Metrics::new());
+    // One more than there are workers: this thread asks things of the node as well.
+    let mailboxes: Vec<_> = (0..=worker_count).map(|_| Arc::new(Mailbox::default())).collect();
+    let own_desk = Desk::new(worker_count, Arc::clone(&mailboxes[worker_count]));
     let (life, lives) = watch::channel(Life::Starting);
     let driver = Driver::start(
         started.node,
@@ -184,75 +188,122 @@ fn serve(config: &Config) -> Result<(), Error> {
         Reporter { life, metrics: Arc::clone(&metrics), member_id: settings.member_id },
     )?;
     let (stop, stopping) = watch::channel(false);
-    let workers = start_workers(&driver, settings, limits(config), mailboxes, metrics, stopping)?;
+    let context = Context { config: config.clone(), settings, metrics, stopping };
+    let own_api = context.api(&driver, own_desk.clone());
+    let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let end = runtime.block_on(accept_until_stopped(listeners, &workers, lives))?;
+    let end = LocalSet::new().block_on(&runtime, async {
+        spawn_local(own_desk.pump());
+        if let Some(mode) = config.auto_compaction {
+            spawn_local(compactor::run(mode, Rc::new(own_api)));
+        }
+        accept_until_stopped(listeners, &workers, lives).await
+    })?;
+    info!(name = config.name, "data-dir" = %config.data_dir.display(), "closing etcd server");
     stop.send_replace(true);
     workers.stop(match end {
-        End::Signal => STOP_LIMIT,
+        End::Signal(_) => STOP_LIMIT,
         // A member that has failed answers nothing more: there is nothing to wait for.
         End::Failure => Duration::ZERO,
     });
     driver.stop()?;
     drop(data_dir);
-    info!(name = config.name, "closed etcd server");
-    Ok(())
+    info!(name = config.name, "data-dir" = %config.data_dir.display(), "closed etcd server");
+    Ok(end)
 }
 
-/// Takes the data directory and brings the member up from what is in it.
-fn start_member(config: &Config) -> Result<(DataDir, Settings, Started<Ticket>), Error> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let root = std::path::absolute(&config.data_dir)?;
-    let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
-    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
-    let settings = settings(config, cluster_id, member.id);
-    let member_config = member_config(config, member, cluster_id);
-    let (wal, log) = (data_dir.wal(), data_dir.log());
-    let started = node::start(&disk, &wal, &log, disk::wal::SEGMENT_BYTES, member_config)?;
-    info!(
-        "local-member-id" = format!("{:x}", settings.member_id),
-        "cluster-id" = format!("{cluster_id:x}"),
-        restart = started.is_restart,
-        "starting local member"
-    );
-    if started.is_repaired {
-        warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
+fn log_start(config: &Config) {
+    let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let data_dir = config.data_dir.display();
+    if config.data_dir.join("member").exists() {
+        info!("data-dir" = %data_dir, "dir-type" = "member", "server has already been initialized");
+    } else {
+        info!("data-dir" = %data_dir, "dir-type" = "empty", "Initialize and start etcd server");
     }
-    Ok((data_dir, settings, started))
+    info!(
+        "etcd-version" = ETCD_VERSION,
+        name = config.name,
+        "data-dir" = %data_dir,
+        "heartbeat-interval" = ?config.heartbeat_interval,
+        "election-timeout" = ?config.election_timeout,
+        "snapshot-count" = config.snapshot_count,
+        "initial-advertise-peer-urls" = ?urls(&config.initial_advertise_peer_urls),
+        "listen-peer-urls" = ?urls(&config.listen_peer_urls),
+        "advertise-client-urls" = ?urls(&config.advertise_client_urls),
+        "listen-client-urls" = ?urls(&config.listen_client_urls),
+        "listen-metrics-urls" = ?urls(&config.listen_metrics_urls),
+        "initial-cluster-token" = config.initial_cluster_token,
+        "max-request-bytes" = config.max_request_bytes,
+        "auto-compaction" = ?config.auto_compaction,
+        "starting an etcd server"
+    );
 }
 
-/// Starts a worker for each mailbox; each has handlers of its own.
-fn start_workers(
-    driver: &Driver,
+/// What is spoken where. A URL that is given both for gRPC and for HTTP serves both.
+fn ports(config: &Config) -> Vec<(Url, Traffic)> {
+    let (clients, http) = (&config.listen_client_urls, &config.listen_client_http_urls);
+    let shares = |url: &Url| config.has_shared_port() || http.contains(url);
+    let clients_traffic = clients.iter().map(|url| match shares(url) {
+        true => (url.clone(), Traffic::GrpcAndHttp),
+        false => (url.clone(), Traffic::Grpc),
+    });
+    let http_alone = http.iter().filter(|url| !clients.contains(url)).map(|url| (url.clone(), Traffic::Http));
+    let metrics = config.listen_metrics_urls.iter().map(|url| (url.clone(), Traffic::Metrics));
+    clients_traffic.chain(http_alone).chain(metrics).collect()
+}
+
+/// What each worker's handlers are made of.
+#[derive(Debug, Clone)]
+struct Context {
+    config: Config,
     settings: Settings,
-    limits: Limits,
-    mailboxes: Vec<Arc<Mailbox>>,
     metrics: Arc<Metrics>,
     stopping: watch::Receiver<bool>,
-) -> std::io::Result<Workers> {
-    let handle = driver.handle();
-    Workers::start(mailboxes.len(), move |worker| {
-        let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
-        tokio::task::spawn_local(desk.clone().pump());
-        let api = Rc::new(Api::new(settings.clone(), handle.clone(), desk));
-        let calls = Calls::new(Rc::clone(&api), &metrics, stopping.clone());
-        let pages = Pages { api, metrics: Arc::clone(&metrics) };
-        Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
-    })
 }
 
-/// Where the member stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
-    Starting,
-    Ready,
-    Failed,
+impl Context {
+    fn api(&self, driver: &Driver, desk: Desk) -> Api {
+        Api::new(self.settings.clone(), driver.handle(), desk, Arc::clone(&self.metrics))
+    }
+
+    fn endpoint(&self, api: Api) -> Endpoint<Calls, Pages> {
+        let (api, config) = (Rc::new(api), &self.config);
+        let slow_call = config.warning_unary_request_duration;
+        let calls = Calls::new(Rc::clone(&api), &self.metrics, slow_call, self.stopping.clone());
+        let pages = Pages {
+            api,
+            metrics: Arc::clone(&self.metrics),
+            access: Access { hosts: config.host_whitelist.clone(), origins: config.cors.clone() },
+            debug: DebugPages { has_profiles: config.enable_pprof },
+        };
+        let limits = Limits {
+            message_len_max: config.message_len_max(),
+            concurrent_streams_max: config.max_concurrent_streams,
+        };
+        Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
+    }
+}
+
+/// Starts the workers; each has a mailbox and handlers of its own.
+fn start_workers(
+    driver: &Driver,
+    context: Context,
+    mailboxes: Vec<Arc<Mailbox>>,
+    count: usize,
+) -> std::io::Result<Workers> {
+    let handle = driver.handle();
+    Workers::start(count, move |worker| {
+        let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
+        spawn_local(desk.clone().pump());
+        let metrics = Arc::clone(&context.metrics);
+        context.endpoint(Api::new(context.settings.clone(), handle.clone(), desk, metrics))
+    })
 }
 
 /// Why the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Signal,
+    Signal(SignalKind),
     Failure,
 }
 
@@ -265,114 +316,44 @@ async fn accept_until_stopped(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut failed = lives.clone();
-    let serving = async {
-        // The observer lives as long as the node; if it is gone the other branch reports why.
-        if lives.wait_for(|life| *life == Life::Ready).await.is_err() {
-            pending::<()>().await;
+    let (open, opened) = watch::channel(false);
+    let addresses: Vec<_> = listeners.addresses().collect();
+    log_metrics_addresses(&addresses);
+    let becoming_ready = async {
+        // The observer lives as long as the node; if it is gone, the failure says why.
+        if lives.wait_for(|life| *life == Life::Ready).await.is_ok() {
+            log_ready(&addresses);
+            open.send_replace(true);
+            systemd::notify_ready();
         }
-        for address in listeners.addresses() {
-            info!(%address, traffic = "grpc+http", "serving client traffic insecurely; this is strongly discouraged!");
-        }
-        info!("ready to serve client requests");
-        listeners.run(workers).await
+        std::future::pending::<()>().await;
     };
-    let signal = tokio::select! {
-        result = serving => return result.map(|()| End::Failure).map_err(Error::from),
+    let (signal, name) = tokio::select! {
+        result = listeners.run(workers, opened) => return result.map(|()| End::Failure).map_err(Error::from),
+        () = becoming_ready => unreachable!("it waits for ever"),
         _ = failed.wait_for(|life| *life == Life::Failed) => return Ok(End::Failure),
-        _ = terminate.recv() => "terminated",
-        _ = interrupt.recv() => "interrupt",
+        signal = received(&mut terminate, SignalKind::terminate(), "terminated") => signal,
+        signal = received(&mut interrupt, SignalKind::interrupt(), "interrupt") => signal,
     };
-    info!(signal, "received signal; shutting down");
-    Ok(End::Signal)
+    info!(signal = name, "received signal; shutting down");
+    Ok(End::Signal(signal))
 }
 
-/// Tells the log and the main thread what happens to the member.
-#[derive(Debug)]
-struct Reporter {
-    life: watch::Sender<Life>,
-    metrics: Arc<Metrics>,
-    member_id: u64,
+async fn received(signal: &mut Signal, kind: SignalKind, name: &'static str) -> (SignalKind, &'static str) {
+    signal.recv().await;
+    (kind, name)
 }
 
-impl Observer for Reporter {
-    fn note(&mut self, note: &Note) {
-        match note {
-            Note::Leader { id: 0, term } => warn!(term, "lost the leader"),
-            Note::Leader { id, term } => {
-                self.metrics.leader_changes.inc();
-                let is_self = *id == self.member_id;
-                info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
-            }
-            Note::Published => {
-                info!("published local member to cluster through raft");
-                self.life.send_replace(Life::Ready);
-            }
-            Note::ClusterVersion(version) => {
-                info!("cluster-version" = version, "set initial cluster version");
-            }
-            Note::Checkpoint { index } => info!(index, "saved checkpoint"),
-            Note::Compacted { revision } => {
-                info!("compact-revision" = revision, "finished scheduled compaction");
-            }
-            Note::Space { is_left: false } => {
-                warn!(
-                    "the disk is nearly full: writes are refused until there is room; reads and deletes go on"
-                );
-            }
-            Note::Space { is_left: true } => info!("there is room on the disk again: writes are accepted"),
-        }
-    }
-
-    fn ended(&mut self, result: &Result<(), Fatal>) {
-        if let Err(reason) = result {
-            error!(%reason, "the member stops: going on could lose or falsify data");
-            self.life.send_replace(Life::Failed);
-        }
+fn log_metrics_addresses(addresses: &[(String, Traffic)]) {
+    for (address, _) in addresses.iter().filter(|(_, traffic)| *traffic == Traffic::Metrics) {
+        info!(address, "serving metrics");
     }
 }
 
-fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Config {
-    let tick = config.heartbeat_interval;
-    let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
-    node::Config {
-        first_request_id: first_request_id(member.id),
-        seed: first_request_id(member.id),
-        initial_members: vec![member.clone()],
-        member,
-        cluster_id,
-        cluster_version: cluster_version(),
-        election_ticks: ticks(config.election_timeout),
-        checkpoint_entries: config.snapshot_count,
-        checkpoint_bytes: CHECKPOINT_BYTES,
-        checkpoint_ticks: ticks(CHECKPOINT_INTERVAL),
-        catchup_entries: CATCHUP_ENTRIES,
-        retry_ticks: ticks(RETRY_INTERVAL),
-        quota_bytes: config.quota_backend_bytes,
-        segment_bytes: SEGMENT_BYTES,
+fn log_ready(addresses: &[(String, Traffic)]) {
+    for (address, traffic) in addresses.iter().filter(|(_, traffic)| *traffic != Traffic::Metrics) {
+        let traffic = traffic.name();
+        info!(traffic, address, "serving client traffic insecurely; this is strongly discouraged!");
     }
-}
-
-/// The version of etcd whose cluster this is, without its patch level.
-fn cluster_version() -> String {
-    let (minor, _patch) = ETCD_VERSION.rsplit_once('.').expect("a version has three parts");
-    format!("{minor}.0")
-}
-
-fn settings(config: &Config, cluster_id: u64, member_id: u64) -> Settings {
-    Settings {
-        cluster_id,
-        member_id,
-        max_txn_ops: config.max_txn_ops,
-        max_request_bytes: config.max_request_bytes,
-        request_timeout: REQUEST_TIME + 2 * config.election_timeout,
-        election_timeout: config.election_timeout,
-        progress_interval: PROGRESS_INTERVAL,
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        message_len_max: config.message_len_max(),
-        concurrent_streams_max: config.max_concurrent_streams,
-    }
+    info!("ready to serve client requests");
 }

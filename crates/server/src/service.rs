@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
@@ -16,11 +17,12 @@ use proto::etcdserverpb::{
 use proto::health::HealthListRequest;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
+use tracing::warn;
 
 use crate::api::{Api, Encoded, Error, WatchSession};
 use crate::codes::status;
 use crate::grpc::{Body, Call, Code, Requests, Responses, Service, Status};
-use crate::metrics::{MethodMetrics, Metrics};
+use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 
 /// Every service a client may find here.
 pub(crate) const SERVICES: [&Table; 7] = [
@@ -42,18 +44,27 @@ pub(crate) struct Calls {
     api: Rc<Api>,
     /// By path.
     metrics: HashMap<&'static str, MethodMetrics>,
+    clients: ClientVersions,
+    /// Unary calls that take longer are logged.
+    slow_call: Duration,
     stopping: watch::Receiver<bool>,
     leader_lost: watch::Receiver<bool>,
 }
 
 impl Calls {
     /// Must be called in a `LocalSet`: looks after the leader from then on.
-    pub(crate) fn new(api: Rc<Api>, metrics: &Metrics, stopping: watch::Receiver<bool>) -> Calls {
+    pub(crate) fn new(
+        api: Rc<Api>,
+        metrics: &Metrics,
+        slow_call: Duration,
+        stopping: watch::Receiver<bool>,
+    ) -> Calls {
         let (lost, leader_lost) = watch::channel(false);
         spawn_local(Rc::clone(&api).watch_leader(lost));
         let methods = SERVICES.iter().flat_map(|service| service.methods.iter().map(move |m| (*service, m)));
+        let clients = metrics.requests.clients();
         let metrics = methods.map(|(service, m)| (m.path, metrics.method(service, m))).collect();
-        Calls { api, metrics, stopping, leader_lost }
+        Calls { api, metrics, clients, slow_call, stopping, leader_lost }
     }
 
     /// Finds the handler. Paths are checked against the tables of `proto` by a test.
@@ -169,16 +180,23 @@ impl Calls {
 
 impl Service for Calls {
     async fn call(self: &Rc<Self>, call: Call) {
-        let metrics = self.metrics.get(call.path());
-        if let Some(metrics) = metrics {
+        let (started_at, peer) = (Instant::now(), call.peer());
+        let metrics = self.metrics.get_key_value(call.path());
+        if let Some((_, metrics)) = metrics {
             metrics.started.inc();
+            let version = call.metadata().get("client-api-version").and_then(|value| value.to_str().ok());
+            self.clients.count(metrics.is_stream, version.unwrap_or("unknown"));
         }
         let code = match self.check_manners(&call) {
             Ok(()) => self.dispatch(call).await,
             Err(error) => refuse(call, status(&error)),
         };
-        if let Some(metrics) = metrics {
-            metrics.handled(code);
+        if let Some((path, metrics)) = metrics {
+            let time = started_at.elapsed();
+            metrics.handled(code, time);
+            if time > self.slow_call && !metrics.is_stream {
+                warn!("time spent" = ?time, remote = %peer, "response type" = path, "request stats");
+            }
         }
     }
 }

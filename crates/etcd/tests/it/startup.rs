@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,7 +27,7 @@ async fn what_was_written_is_there_after_a_graceful_stop() {
     let put = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
     client.put(&put).await.unwrap();
     drop(client);
-    assert_eq!(server.terminate().code(), Some(0));
+    assert_eq!(server.terminate().signal(), Some(15), "the process ends by the signal that it got");
 
     let server = Server::start(dir.path());
     let client = Client::connect(server.address).await;

@@ -1,16 +1,24 @@
 //! Keys: range, put, delete, transaction, compaction.
 
+use std::future::Future;
+use std::time::Instant;
+
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
-use store::{Outcome, RangeQuery, Request};
+use store::{Outcome, RangeQuery, Request, TxnOutcome};
 use tokio::task::yield_now;
 
 use super::encode::{Encoded, Header};
 use super::{Api, Error, check};
+use crate::metrics::Kind;
 
 impl Api {
     /// Reads a range: linearizable, unless the request says `serializable`.
     pub(crate) async fn range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
+        self.timed(Kind::Range, self.read_range(request)).await
+    }
+
+    async fn read_range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
         let query = RangeQuery::new(request)?;
         if !request.serializable {
             self.wait_readable().await?;
@@ -51,10 +59,7 @@ impl Api {
         let Request::Txn(txn) = &request else { unreachable!("it was just made") };
         check::txn(txn, self.settings.max_txn_ops)?;
         let outcome = if is_read_only(txn) {
-            if !is_serializable(txn) {
-                self.wait_readable().await?;
-            }
-            self.view.txn(txn).map_err(|e| self.store_error(e))?
+            self.timed(Kind::ReadonlyTxn, self.read_txn(txn)).await?
         } else {
             match self.propose(request).await? {
                 Outcome::Txn(outcome) => outcome,
@@ -62,6 +67,21 @@ impl Api {
             }
         };
         Ok(self.header(outcome.revision).txn_response(&outcome))
+    }
+
+    async fn read_txn(&self, txn: &TxnRequest) -> Result<TxnOutcome, Error> {
+        if !is_serializable(txn) {
+            self.wait_readable().await?;
+        }
+        self.view.txn(txn).map_err(|e| self.store_error(e))
+    }
+
+    /// Counts the time of a read.
+    async fn timed<T>(&self, kind: Kind, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let started_at = Instant::now();
+        let result = read.await;
+        self.metrics.requests.answered(kind, result.is_ok(), started_at.elapsed());
+        result
     }
 
     /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone

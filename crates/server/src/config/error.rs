@@ -1,14 +1,19 @@
-//! Why a command line is refused, and how the program ends then.
+//! Why settings are refused, and how the program ends then.
 
 use std::fmt;
 
-/// A refused command line or environment.
+/// Refused settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Not a command line at all: the text and the usage go to stderr, exit code 2.
     Usage(String),
     /// A value that cannot be served with: logged as `failed to verify flags`, exit code 1.
     Invalid(String),
+    /// A file with unreadable URLs: the text alone goes to stderr, exit code 1.
+    Setup(String),
+    /// What etcd finds out only as it starts: logged as `discovery failed`, its word for any such failure; exit
+    /// code 1.
+    Start(String),
     /// A flag given both by argument and by environment variable: logged as fatal, exit code 1.
     Shadowed {
         /// Name of the variable.
@@ -21,7 +26,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 2,
-            Error::Invalid(_) | Error::Shadowed { .. } => 1,
+            Error::Invalid(_) | Error::Setup(_) | Error::Start(_) | Error::Shadowed { .. } => 1,
         }
     }
 }
@@ -29,7 +34,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Usage(text) | Error::Invalid(text) => f.write_str(text),
+            Error::Usage(text) | Error::Invalid(text) | Error::Setup(text) | Error::Start(text) => {
+                f.write_str(text)
+            }
             // The closing parenthesis is etcd's.
             Error::Shadowed { .. } => f.write_str(
                 "conflicting environment variable is shadowed by corresponding command-line flag \

@@ -1,190 +1,267 @@
-//! All flags of etcd 3.7, with what this version supports of them.
+//! All flags of etcd 3.7, with what this version makes of them.
 //!
-//! A flag without a help text is known, so that scripts which spell out a default keep working, and refused with
-//! any other value. `snapshot` and its like have had no meaning for years and are accepted whatever they say.
+//! A flag that is to come is known, so that scripts which spell out a default keep working, and refused with any
+//! other value. What tunes a part that does not exist here is accepted and mentioned in the log. `snapshot` and
+//! its like have had no meaning for years and are accepted whatever they say.
 
 use super::value::Kind;
-use crate::flags::Flag;
+use crate::flags::{Flag, Support};
 
-/// The flags of `etcd`; supported ones first, in the order of the help text.
+/// The flags of `etcd`; those that work first, in the order of the help text.
 pub(crate) static FLAGS: &[Flag] = &[
-    supported("name", Kind::Text, "default", "Name of this member, unique in its cluster."),
-    supported("data-dir", Kind::Text, "", "Directory of the data; ${name}.etcd if empty."),
-    supported(
+    works("name", Kind::Text, "default", "Name of this member, unique in its cluster."),
+    works("data-dir", Kind::Text, "", "Directory of the data; ${name}.etcd if empty."),
+    works("wal-dir", Kind::Text, "", "Directory of the write-ahead log; inside the data directory if empty."),
+    works(
         "snapshot-count",
         Kind::Uint,
         "10000",
         "Entries applied between two checkpoints; 0 means the default.",
     ),
-    supported("heartbeat-interval", Kind::Uint, "100", "Milliseconds between two heartbeats of a leader."),
-    supported(
+    works(
+        "snapshot-catchup-entries",
+        Kind::Uint,
+        "5000",
+        "Log entries kept for slow followers; 0 means the default.",
+    ),
+    works("heartbeat-interval", Kind::Uint, "100", "Milliseconds between two heartbeats of a leader."),
+    works(
         "election-timeout",
         Kind::Uint,
         "1000",
         "Milliseconds without a heartbeat after which a member stands for election.",
     ),
-    supported(
+    works(
         "listen-peer-urls",
         Kind::Urls,
         "http://localhost:2380",
         "URLs on which to listen for other members.",
     ),
-    supported(
+    works(
         "listen-client-urls",
         Kind::Urls,
         "http://localhost:2379",
-        "URLs on which to listen for clients.",
+        "URLs on which to listen for gRPC clients, and for HTTP unless it has URLs of its own.",
     ),
-    supported(
+    works(
+        "listen-client-http-urls",
+        Kind::OptionalUrls,
+        "",
+        "URLs on which to listen for HTTP alone; the client URLs then take gRPC alone.",
+    ),
+    works(
         "quota-backend-bytes",
         Kind::Int,
         "0",
         "Bytes of data at which writes are refused; 0 means 2 GiB, negative means no limit.",
     ),
-    supported("max-txn-ops", Kind::Uint, "128", "Operations that a transaction may hold."),
-    supported("max-request-bytes", Kind::Uint, "1572864", "Length of the longest request in bytes."),
-    supported(
+    works("max-txn-ops", Kind::Uint, "128", "Operations that a transaction may hold."),
+    works("max-request-bytes", Kind::Uint, "1572864", "Length of the longest request in bytes."),
+    works(
         "max-concurrent-streams",
         Kind::Uint32,
         "4294967295",
         "Calls that a connection may have open at once.",
     ),
-    supported(
+    not_yet("grpc-keepalive-min-time", Kind::Duration, "5s"),
+    not_yet("grpc-keepalive-interval", Kind::Duration, "2h"),
+    not_yet("grpc-keepalive-timeout", Kind::Duration, "20s"),
+    works("socket-reuse-port", Kind::Bool, "false", "Let other sockets share the ports (SO_REUSEPORT)."),
+    works("socket-reuse-address", Kind::Bool, "false", "Take ports that linger in TIME_WAIT (SO_REUSEADDR)."),
+    works("feature-gates", Kind::Gates, "", "Features to switch: Name=true|false,... ; see docs/flags.md."),
+    works(
         "initial-advertise-peer-urls",
         Kind::Urls,
         "http://localhost:2380",
         "URLs by which other members reach this one.",
     ),
-    supported(
+    works(
         "advertise-client-urls",
         Kind::Urls,
         "http://localhost:2379",
         "URLs by which clients reach this member.",
     ),
-    supported(
+    works(
         "initial-cluster",
         Kind::Text,
         "default=http://localhost:2380",
         "All first members: name=URL,name=URL,...",
     ),
-    supported(
+    works(
         "initial-cluster-state",
         Kind::OneOf(&["new", "existing"]),
         "new",
         "Whether the cluster is \"new\" or \"existing\"; this version can only start new ones.",
     ),
-    supported(
+    works(
         "initial-cluster-token",
         Kind::Text,
         "etcd-cluster",
         "Keeps clusters apart that have the same URLs.",
     ),
-    supported(
+    works("cors", Kind::Origins, "*", "Origins that browsers may call from: * or URLs."),
+    works("host-whitelist", Kind::Text, "*", "Hosts that HTTP requests may name: * or names."),
+    works("enable-pprof", Kind::Bool, "false", "Offer /debug/pprof/ on the HTTP port."),
+    works(
+        "metrics",
+        Kind::Text,
+        "basic",
+        "\"extensive\" adds a histogram of the handling time of each gRPC method.",
+    ),
+    works(
+        "listen-metrics-urls",
+        Kind::OptionalUrls,
+        "",
+        "URLs on which to serve /metrics, /health, /livez and /readyz alone.",
+    ),
+    works("logger", Kind::Text, "zap", "The one logger there is."),
+    works(
+        "log-outputs",
+        Kind::Words,
+        "default",
+        "Where the log goes: default (stderr), stderr, stdout, or files.",
+    ),
+    works(
         "log-level",
         Kind::Text,
         "info",
         "Least severe level to log: debug, info, warn, error, panic or fatal.",
     ),
-    supported("version", Kind::Bool, "false", "Print the version and exit."),
-    known("wal-dir", Kind::Text, ""),
-    known("snapshot-catchup-entries", Kind::Uint, "5000"),
-    known("initial-election-tick-advance", Kind::Bool, "true"),
-    known("listen-client-http-urls", Kind::Text, ""),
-    known("max-snapshots", Kind::Uint, "5"),
-    known("max-wals", Kind::Uint, "5"),
-    known("memory-mlock", Kind::Bool, "false"),
-    known("backend-bbolt-freelist-type", Kind::Text, ""),
-    known("backend-batch-interval", Kind::Duration, "0"),
-    known("backend-batch-limit", Kind::Int, "0"),
-    known("grpc-keepalive-min-time", Kind::Duration, "5s"),
-    known("grpc-keepalive-interval", Kind::Duration, "2h"),
-    known("grpc-keepalive-timeout", Kind::Duration, "20s"),
-    known("socket-reuse-port", Kind::Bool, "false"),
-    known("socket-reuse-address", Kind::Bool, "false"),
-    known("enable-grpc-gateway", Kind::Bool, "true"),
-    known("raft-read-timeout", Kind::Duration, "5s"),
-    known("raft-write-timeout", Kind::Duration, "5s"),
-    known("feature-gates", Kind::Text, ""),
-    known("strict-reconfig-check", Kind::Bool, "true"),
-    known("pre-vote", Kind::Bool, "true"),
-    known("discovery-srv", Kind::Text, ""),
-    known("discovery-srv-name", Kind::Text, ""),
-    known("discovery-token", Kind::Text, ""),
-    known("discovery-endpoints", Kind::Text, ""),
-    known("discovery-dial-timeout", Kind::Duration, "2s"),
-    known("discovery-request-timeout", Kind::Duration, "5s"),
-    known("discovery-keepalive-time", Kind::Duration, "2s"),
-    known("discovery-keepalive-timeout", Kind::Duration, "6s"),
-    known("discovery-insecure-transport", Kind::Bool, "true"),
-    known("discovery-insecure-skip-tls-verify", Kind::Bool, "false"),
-    known("discovery-cert", Kind::Text, ""),
-    known("discovery-key", Kind::Text, ""),
-    known("discovery-cacert", Kind::Text, ""),
-    known("discovery-user", Kind::Text, ""),
-    known("discovery-password", Kind::Text, ""),
-    known("discovery-fallback", Kind::Text, "exit"),
-    known("v2-deprecation", Kind::Text, ""),
-    known("cert-file", Kind::Text, ""),
-    known("key-file", Kind::Text, ""),
-    known("client-cert-file", Kind::Text, ""),
-    known("client-key-file", Kind::Text, ""),
-    known("client-cert-auth", Kind::Bool, "false"),
-    known("client-crl-file", Kind::Text, ""),
-    known("client-cert-allowed-hostname", Kind::Text, ""),
-    known("trusted-ca-file", Kind::Text, ""),
-    known("auto-tls", Kind::Bool, "false"),
-    known("peer-cert-file", Kind::Text, ""),
-    known("peer-key-file", Kind::Text, ""),
-    known("peer-client-cert-file", Kind::Text, ""),
-    known("peer-client-key-file", Kind::Text, ""),
-    known("peer-client-cert-auth", Kind::Bool, "false"),
-    known("peer-trusted-ca-file", Kind::Text, ""),
-    known("peer-cert-allowed-cn", Kind::Text, ""),
-    known("peer-cert-allowed-hostname", Kind::Text, ""),
-    known("peer-skip-client-san-verification", Kind::Bool, "false"),
-    known("peer-auto-tls", Kind::Bool, "false"),
-    known("peer-crl-file", Kind::Text, ""),
-    known("self-signed-cert-validity", Kind::Uint, "1"),
-    known("cipher-suites", Kind::Text, ""),
-    known("tls-min-version", Kind::Text, "TLS1.2"),
-    known("tls-max-version", Kind::Text, ""),
-    known("cors", Kind::Text, "*"),
-    known("host-whitelist", Kind::Text, "*"),
-    known("auth-token", Kind::Text, "simple"),
-    known("bcrypt-cost", Kind::Uint, "10"),
-    known("auth-token-ttl", Kind::Uint, "300"),
-    known("enable-pprof", Kind::Bool, "false"),
-    known("metrics", Kind::Text, "basic"),
-    known("listen-metrics-urls", Kind::Text, ""),
-    known("logger", Kind::Text, "zap"),
-    known("log-outputs", Kind::Text, "default"),
-    known("log-format", Kind::Text, "json"),
-    known("enable-log-rotation", Kind::Bool, "false"),
-    known(
+    works("log-format", Kind::Text, "json", "How lines look: json or console."),
+    works("enable-log-rotation", Kind::Bool, "false", "Rotate the one file among the log outputs."),
+    works(
         "log-rotation-config-json",
         Kind::Text,
         "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}",
+        "When to rotate: megabytes, days, files to keep.",
     ),
-    known("warning-unary-request-duration", Kind::Duration, "300ms"),
-    known("enable-distributed-tracing", Kind::Bool, "false"),
-    known("distributed-tracing-address", Kind::Text, "localhost:4317"),
-    known("distributed-tracing-service-name", Kind::Text, "etcd"),
-    known("distributed-tracing-instance-id", Kind::Text, ""),
-    known("distributed-tracing-sampling-rate", Kind::Int, "0"),
-    known("auto-compaction-mode", Kind::Text, "periodic"),
-    known("auto-compaction-retention", Kind::Text, "0"),
-    known("corrupt-check-time", Kind::Duration, "0"),
-    known("compact-hash-check-time", Kind::Duration, "1m"),
-    known("compaction-batch-limit", Kind::Int, "0"),
-    known("compaction-sleep-interval", Kind::Duration, "0"),
-    known("watch-progress-notify-interval", Kind::Duration, "0"),
-    known("warning-apply-duration", Kind::Duration, "100ms"),
-    known("downgrade-check-time", Kind::Duration, "5s"),
-    known("bootstrap-defrag-threshold-megabytes", Kind::Uint, "0"),
-    known("max-learners", Kind::Int, "1"),
-    known("force-new-cluster", Kind::Bool, "false"),
-    known("unsafe-no-fsync", Kind::Bool, "false"),
-    known("config-file", Kind::Text, ""),
+    works(
+        "warning-unary-request-duration",
+        Kind::Duration,
+        "300ms",
+        "Unary calls that take longer are logged; 0 means the default.",
+    ),
+    works(
+        "auto-compaction-mode",
+        Kind::Text,
+        "periodic",
+        "What the retention counts: time (periodic) or revisions (revision).",
+    ),
+    works(
+        "auto-compaction-retention",
+        Kind::Text,
+        "0",
+        "History to keep: hours or a duration, or revisions; 0 keeps everything.",
+    ),
+    works(
+        "watch-progress-notify-interval",
+        Kind::Duration,
+        "0",
+        "Time between progress notifications of watches; 0 means 10m, at least 100ms.",
+    ),
+    works(
+        "unsafe-no-fsync",
+        Kind::Bool,
+        "false",
+        "Never wait for the disk: a power failure may lose acknowledged writes.",
+    ),
+    works(
+        "config-file",
+        Kind::Text,
+        "",
+        "A YAML or JSON file with all settings; other flags and the environment are ignored then.",
+    ),
+    works("version", Kind::Bool, "false", "Print the version and exit."),
+    no_effect(
+        "initial-election-tick-advance",
+        Kind::Bool,
+        "true",
+        "a member alone stands for election at once",
+    ),
+    no_effect("max-snapshots", Kind::Uint, "5", "one checkpoint is kept"),
+    no_effect("max-wals", Kind::Uint, "5", "files of the log go when no checkpoint needs them"),
+    no_effect("memory-mlock", Kind::Bool, "false", "there is no mapped database to lock"),
+    no_effect("backend-bbolt-freelist-type", Kind::Text, "", "there is no bbolt database"),
+    no_effect("backend-batch-interval", Kind::Duration, "0", "there is no bbolt database"),
+    no_effect("backend-batch-limit", Kind::Int, "0", "there is no bbolt database"),
+    no_effect(
+        "bootstrap-defrag-threshold-megabytes",
+        Kind::Uint,
+        "0",
+        "space is reclaimed while the server runs",
+    ),
+    no_effect(
+        "compaction-batch-limit",
+        Kind::Int,
+        "0",
+        "compaction works in steps short enough not to be felt",
+    ),
+    no_effect(
+        "compaction-sleep-interval",
+        Kind::Duration,
+        "0",
+        "compaction works in steps short enough not to be felt",
+    ),
+    no_effect("enable-grpc-gateway", Kind::Bool, "true", "there is no JSON gateway yet"),
+    no_effect("v2-deprecation", Kind::Deprecation, "", "the v2 store does not exist"),
+    not_yet("raft-read-timeout", Kind::Duration, "5s"),
+    not_yet("raft-write-timeout", Kind::Duration, "5s"),
+    not_yet("strict-reconfig-check", Kind::Bool, "true"),
+    not_yet("pre-vote", Kind::Bool, "true"),
+    not_yet("discovery-srv", Kind::Text, ""),
+    not_yet("discovery-srv-name", Kind::Text, ""),
+    not_yet("discovery-token", Kind::Text, ""),
+    not_yet("discovery-endpoints", Kind::Words, ""),
+    not_yet("discovery-dial-timeout", Kind::Duration, "2s"),
+    not_yet("discovery-request-timeout", Kind::Duration, "5s"),
+    not_yet("discovery-keepalive-time", Kind::Duration, "2s"),
+    not_yet("discovery-keepalive-timeout", Kind::Duration, "6s"),
+    not_yet("discovery-insecure-transport", Kind::Bool, "true"),
+    not_yet("discovery-insecure-skip-tls-verify", Kind::Bool, "false"),
+    not_yet("discovery-cert", Kind::Text, ""),
+    not_yet("discovery-key", Kind::Text, ""),
+    not_yet("discovery-cacert", Kind::Text, ""),
+    not_yet("discovery-user", Kind::Text, ""),
+    not_yet("discovery-password", Kind::Text, ""),
+    not_yet("discovery-fallback", Kind::OneOf(&["exit", "proxy"]), "exit"),
+    not_yet("cert-file", Kind::Text, ""),
+    not_yet("key-file", Kind::Text, ""),
+    not_yet("client-cert-file", Kind::Text, ""),
+    not_yet("client-key-file", Kind::Text, ""),
+    not_yet("client-cert-auth", Kind::Bool, "false"),
+    not_yet("client-crl-file", Kind::Text, ""),
+    not_yet("client-cert-allowed-hostname", Kind::Words, ""),
+    not_yet("trusted-ca-file", Kind::Text, ""),
+    not_yet("auto-tls", Kind::Bool, "false"),
+    not_yet("peer-cert-file", Kind::Text, ""),
+    not_yet("peer-key-file", Kind::Text, ""),
+    not_yet("peer-client-cert-file", Kind::Text, ""),
+    not_yet("peer-client-key-file", Kind::Text, ""),
+    not_yet("peer-client-cert-auth", Kind::Bool, "false"),
+    not_yet("peer-trusted-ca-file", Kind::Text, ""),
+    not_yet("peer-cert-allowed-cn", Kind::Words, ""),
+    not_yet("peer-cert-allowed-hostname", Kind::Words, ""),
+    not_yet("peer-skip-client-san-verification", Kind::Bool, "false"),
+    not_yet("peer-auto-tls", Kind::Bool, "false"),
+    not_yet("peer-crl-file", Kind::Text, ""),
+    not_yet("self-signed-cert-validity", Kind::Uint, "1"),
+    not_yet("cipher-suites", Kind::Words, ""),
+    not_yet("tls-min-version", Kind::Text, "TLS1.2"),
+    not_yet("tls-max-version", Kind::Text, ""),
+    not_yet("auth-token", Kind::Text, "simple"),
+    not_yet("bcrypt-cost", Kind::Uint, "10"),
+    not_yet("auth-token-ttl", Kind::Uint, "300"),
+    not_yet("enable-distributed-tracing", Kind::Bool, "false"),
+    not_yet("distributed-tracing-address", Kind::Text, "localhost:4317"),
+    not_yet("distributed-tracing-service-name", Kind::Text, "etcd"),
+    not_yet("distributed-tracing-instance-id", Kind::Text, ""),
+    not_yet("distributed-tracing-sampling-rate", Kind::Int, "0"),
+    not_yet("corrupt-check-time", Kind::Duration, "0"),
+    not_yet("compact-hash-check-time", Kind::Duration, "1m"),
+    not_yet("warning-apply-duration", Kind::Duration, "100ms"),
+    not_yet("downgrade-check-time", Kind::Duration, "5s"),
+    not_yet("max-learners", Kind::Int, "1"),
+    not_yet("force-new-cluster", Kind::Bool, "false"),
     ignored("cluster-active-size"),
     ignored("cluster-remove-delay"),
     ignored("cluster-sync-interval"),
@@ -202,16 +279,20 @@ pub(crate) static FLAGS: &[Flag] = &[
     ignored("test.outputdir"),
 ];
 
-const fn supported(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, default, help: Some(help) }
+const fn works(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind, default, support: Support::Works(help) }
 }
 
-const fn known(name: &'static str, kind: Kind, default: &'static str) -> Flag {
-    Flag { name, kind, default, help: None }
+const fn no_effect(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Flag {
+    Flag { name, kind, default, support: Support::NoEffect(why) }
+}
+
+const fn not_yet(name: &'static str, kind: Kind, default: &'static str) -> Flag {
+    Flag { name, kind, default, support: Support::NotYet }
 }
 
 const fn ignored(name: &'static str) -> Flag {
-    Flag { name, kind: Kind::Ignored, default: "", help: None }
+    Flag { name, kind: Kind::Ignored, default: "", support: Support::Ignored }
 }
 
 #[cfg(test)]
@@ -230,6 +311,14 @@ mod tests {
     fn defaults_are_well_formed() {
         for flag in FLAGS {
             assert!(flag.kind.parse(flag.default).is_ok(), "{}", flag.name);
+        }
+    }
+
+    #[test]
+    fn every_flag_stands_in_the_documentation() {
+        let page = include_str!("../../../../docs/flags.md");
+        for flag in FLAGS {
+            assert!(page.contains(&format!("`--{}`", flag.name)), "docs/flags.md lacks --{}", flag.name);
         }
     }
 }

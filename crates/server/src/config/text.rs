@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::FLAGS;
-use super::value::Kind;
+use crate::flags::Support;
 
 /// The etcd release whose behaviour this server has.
 pub const ETCD_VERSION: &str = "3.7.1";
@@ -11,21 +11,31 @@ pub const ETCD_VERSION: &str = "3.7.1";
 /// The short text that goes with a refused command line.
 pub fn usage() -> String {
     "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the version of etcd.\n\n  \
-     etcd -h | --help\n    Show the help information about etcd.\n"
+     etcd -h | --help\n    Show the help information about etcd.\n\n  \
+     etcd --config-file\n    Path to the server configuration file. Note that if a configuration file is \
+     provided, other command line flags and environment variables will be ignored.\n    Durations are \
+     whole nanoseconds there, 600000000000 for 10m.\n"
         .to_owned()
 }
 
-/// All supported flags with their defaults, and the names of those to come.
+/// All flags with their defaults, by what this version makes of them.
 pub fn help() -> String {
     let mut text = String::from("Flags:\n\n");
     for flag in FLAGS {
-        if let Some(help) = flag.help {
-            write!(text, "  --{} '{}'\n    {help}\n", flag.name, flag.default)
+        if let Support::Works(help) = flag.support {
+            writeln!(text, "  --{} '{}'\n    {help}", flag.name, flag.default)
+                .expect("a String takes any text");
+        }
+    }
+    text.push_str("\nAccepted, without effect here:\n\n");
+    for flag in FLAGS {
+        if let Support::NoEffect(why) = flag.support {
+            writeln!(text, "  --{} '{}'\n    {why}", flag.name, flag.default)
                 .expect("a String takes any text");
         }
     }
     text.push_str("\nNot supported by this version yet, other than with their defaults:\n\n");
-    for flag in FLAGS.iter().filter(|flag| flag.help.is_none() && flag.kind != Kind::Ignored) {
+    for flag in FLAGS.iter().filter(|flag| flag.support == Support::NotYet) {
         writeln!(text, "  --{} '{}'", flag.name, flag.default).expect("a String takes any text");
     }
     text

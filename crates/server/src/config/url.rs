@@ -85,6 +85,23 @@ impl Url {
         }
     }
 
+    /// The port as it was given; empty for a Unix socket.
+    pub fn port(&self) -> &str {
+        match split_host_port(&self.address) {
+            Some((_, port)) if matches!(self.scheme, Scheme::Http | Scheme::Https) => port,
+            _ => "",
+        }
+    }
+
+    /// A URL of the same scheme at another address.
+    pub fn at(&self, ip: IpAddr, port: &str) -> Url {
+        let address = match ip {
+            IpAddr::V4(ip) => format!("{ip}:{port}"),
+            IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+        };
+        Url { scheme: self.scheme, address }
+    }
+
     /// Refuses a name other than `localhost`: one cannot bind to it reliably.
     pub fn check_bindable(&self) -> Result<(), String> {
         let is_socket = matches!(self.scheme, Scheme::Unix | Scheme::Unixs);

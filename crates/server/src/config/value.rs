@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use super::gates::Gates;
 use super::url::Url;
+
+/// Stages that `--v2-deprecation` may name; the empty one stands for the default.
+const DEPRECATION_STAGES: [&str; 5] =
+    ["", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"];
 
 /// What the values of a flag look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +26,18 @@ pub(crate) enum Kind {
     Duration,
     /// A comma-separated list of at least one URL.
     Urls,
+    /// The same, or nothing at all.
+    OptionalUrls,
+    /// A comma-separated list of origins: URLs, or `*` for any.
+    Origins,
+    /// A comma-separated list of texts.
+    Words,
+    /// Feature gates and their positions.
+    Gates,
     /// One of some words.
     OneOf(&'static [&'static str]),
+    /// A stage of the end of etcd's v2 store.
+    Deprecation,
     /// Accepted for the sake of old scripts; any value, and it need not have one.
     Ignored,
 }
@@ -35,6 +50,8 @@ pub(crate) enum Value {
     Duration(Duration),
     Text(String),
     Urls(Vec<Url>),
+    Words(Vec<String>),
+    Gates(Gates),
     Ignored,
 }
 
@@ -54,6 +71,18 @@ impl Kind {
             Kind::Int => parse_int(text, i64::MIN.into(), i64::MAX.into()).map(Value::Int),
             Kind::Duration => parse_duration(text).map(Value::Duration),
             Kind::Urls => Url::parse_list(text).map(Value::Urls),
+            Kind::OptionalUrls if text.is_empty() => Ok(Value::Urls(Vec::new())),
+            Kind::OptionalUrls => Url::parse_list(text).map(Value::Urls),
+            Kind::Origins if text == "*" => Ok(Value::Words(vec![text.to_owned()])),
+            Kind::Origins => {
+                Url::parse_list(text).map(|urls| Value::Words(urls.iter().map(Url::to_string).collect()))
+            }
+            Kind::Words => Ok(Value::Words(words(text))),
+            Kind::Gates => Gates::parse(text).map(Value::Gates),
+            Kind::Deprecation if text.split(',').all(|stage| DEPRECATION_STAGES.contains(&stage)) => {
+                Ok(Value::Text(text.to_owned()))
+            }
+            Kind::Deprecation => Err(format!("invalid value {text:?}")),
             Kind::OneOf(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
             Kind::OneOf(_) => Err("invalid value".to_owned()),
             Kind::Ignored => Ok(Value::Ignored),
@@ -76,20 +105,63 @@ impl Value {
         T::try_from(number).ok().expect("the kind of the flag bounds its value")
     }
 
-    /// The list of a `Urls` flag.
+    /// The duration of a `Duration` flag.
+    pub(crate) fn into_duration(self) -> Duration {
+        match self {
+            Value::Duration(duration) => duration,
+            other => panic!("{other:?} is no duration"),
+        }
+    }
+
+    /// Whether a `Bool` flag is set.
+    pub(crate) fn is_true(&self) -> bool {
+        match self {
+            Value::Bool(is_true) => *is_true,
+            other => panic!("{other:?} is no boolean"),
+        }
+    }
+
+    /// The list of a `Urls` or `OptionalUrls` flag.
     pub(crate) fn into_urls(self) -> Vec<Url> {
         match self {
             Value::Urls(urls) => urls,
             other => panic!("{other:?} is no list of URLs"),
         }
     }
+
+    /// The list of a `Words` or `Origins` flag.
+    pub(crate) fn into_words(self) -> Vec<String> {
+        match self {
+            Value::Words(words) => words,
+            other => panic!("{other:?} is no list"),
+        }
+    }
+
+    /// The positions of a `Gates` flag.
+    pub(crate) fn into_gates(self) -> Gates {
+        match self {
+            Value::Gates(gates) => gates,
+            other => panic!("{other:?} are no gates"),
+        }
+    }
+}
+
+/// Splits at commas; nothing gives an empty list, and a word that comes twice counts once.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(',').filter(|word| !word.is_empty()) {
+        if !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
+        }
+    }
+    words
 }
 
 fn parse_error() -> String {
     "parse error".to_owned()
 }
 
-fn parse_bool(text: &str) -> Result<bool, String> {
+pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -119,7 +191,7 @@ fn parse_int(text: &str, min: i128, max: i128) -> Result<i128, String> {
 }
 
 /// Reads numbers with a unit each, `300ms` or `1h30m`; a bare `0` needs none. No flag takes a negative one.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

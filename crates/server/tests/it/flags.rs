@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use server::config::{Command, Config, help, usage, version};
+use server::config::{Command, Config, Notice, help, usage, version};
 
 const SCRIPT: &str = "tests/scripts/flags.txt";
 
@@ -80,23 +80,42 @@ fn describe(config: &Config) -> Vec<String> {
         .iter()
         .map(|member| format!("{}={}", member.name, urls(&member.peer_urls)))
         .collect();
+    let is_common = |notice: &&Notice| {
+        matches!(notice, Notice::SharedPort | Notice::DefaultName | Notice::DefaultDataDir { .. })
+    };
+    let notices: Vec<_> = config.notices.iter().filter(|notice| !is_common(notice)).collect();
     vec![
         format!("name {}", config.name),
         format!("data-dir {}", config.data_dir.display()),
+        format!("wal-dir {:?}", config.wal_dir),
         format!("listen-client-urls {}", urls(&config.listen_client_urls)),
+        format!("listen-client-http-urls {}", urls(&config.listen_client_http_urls)),
+        format!("listen-metrics-urls {}", urls(&config.listen_metrics_urls)),
         format!("advertise-client-urls {}", urls(&config.advertise_client_urls)),
         format!("listen-peer-urls {}", urls(&config.listen_peer_urls)),
         format!("initial-advertise-peer-urls {}", urls(&config.initial_advertise_peer_urls)),
         format!("initial-cluster {}", cluster.join(" ")),
         format!("initial-cluster-token {}", config.initial_cluster_token),
         format!("snapshot-count {}", config.snapshot_count),
+        format!("snapshot-catchup-entries {}", config.snapshot_catchup_entries),
         format!("heartbeat-interval {:?}", config.heartbeat_interval),
         format!("election-timeout {:?}", config.election_timeout),
         format!("quota-backend-bytes {:?}", config.quota_backend_bytes),
         format!("max-txn-ops {}", config.max_txn_ops),
         format!("max-request-bytes {}, messages {}", config.max_request_bytes, config.message_len_max()),
         format!("max-concurrent-streams {}", config.max_concurrent_streams),
-        format!("log-level {}", config.log_level),
-        format!("notices {:?}", config.notices),
+        format!("socket-reuse-port {}", config.socket_reuse_port),
+        format!("socket-reuse-address {}", config.socket_reuse_address),
+        format!("auto-compaction {:?}", config.auto_compaction),
+        format!("watch-progress-notify-interval {:?}", config.watch_progress_notify_interval),
+        format!("warning-unary-request-duration {:?}", config.warning_unary_request_duration),
+        format!("feature-gates {:?}", config.feature_gates),
+        format!("cors {:?}", config.cors),
+        format!("host-whitelist {:?}", config.host_whitelist),
+        format!("enable-pprof {}", config.enable_pprof),
+        format!("metrics extensive {}", config.has_extensive_metrics),
+        format!("unsafe-no-fsync {}", config.unsafe_no_fsync),
+        format!("log {:?}", config.log),
+        format!("notices {:?}", notices),
     ]
 }

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use server::config::Url;
-use server::listen::{BindError, Listeners};
-
 use crate::client::{Client, frame};
 use crate::testbed::with_server;
 
@@ -44,21 +41,4 @@ async fn call_that_never_ends_is_cut_off_at_the_limit() {
     .await;
     tokio::task::spawn_blocking(move || workers.stop(Duration::ZERO)).await.unwrap();
     assert!(call.answer().await.is_err());
-}
-
-#[tokio::test]
-async fn taken_port_is_a_clear_error() {
-    let first = Listeners::bind(&[Url::parse("http://127.0.0.1:0").unwrap()]).unwrap();
-    let addr = first.addresses()[0];
-    let error = Listeners::bind(&[Url::parse(&format!("http://{addr}")).unwrap()]).unwrap_err();
-    assert_eq!(error.to_string(), format!("listen tcp {addr}: bind: address already in use"));
-}
-
-#[tokio::test]
-async fn tls_and_unix_sockets_are_refused_by_name() {
-    for url in ["https://127.0.0.1:0", "unix://socket"] {
-        let error = Listeners::bind(&[Url::parse(url).unwrap()]).unwrap_err();
-        assert!(matches!(error, BindError::Unsupported(_)));
-        assert_eq!(error.to_string(), format!("{url}: listening is not supported by this version yet"));
-    }
 }

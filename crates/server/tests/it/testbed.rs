@@ -11,11 +11,11 @@ use ::http::StatusCode;
 use bytes::Bytes;
 use server::config::Url;
 use server::grpc::{Body, Call, Code, Gone, Limits, Service, Status};
-use server::http::{Answer, Routes};
-use server::listen::{Endpoint, Listeners};
+use server::http::{Answer, Asked, Routes};
+use server::listen::{Endpoint, Listeners, Reuse, Traffic};
 use server::worker::Workers;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 /// Longest request message of the testbed.
@@ -53,10 +53,12 @@ pub(crate) async fn with_server<T>(test: impl AsyncFnOnce(Testbed) -> T) -> (Wor
         Endpoint { grpc: Rc::clone(&service), http: service, limits }
     });
     let workers = workers.unwrap();
-    let listeners = Listeners::bind(&[Url::parse("http://127.0.0.1:0").unwrap()]).unwrap();
-    let testbed = Testbed { addr: listeners.addresses()[0], endings, waiting, gate, n_sent };
+    let url = Url::parse("http://127.0.0.1:0").unwrap();
+    let listeners = Listeners::bind(&[(url, Traffic::GrpcAndHttp)], Reuse::default()).unwrap();
+    let addr = listeners.addresses().next().unwrap().0.parse().unwrap();
+    let testbed = Testbed { addr, endings, waiting, gate, n_sent };
     let outcome = tokio::select! {
-        stopped = listeners.run(&workers) => panic!("accepting ended: {stopped:?}"),
+        stopped = listeners.run(&workers, watch::channel(true).1) => panic!("accepting ended: {stopped:?}"),
         outcome = timeout(PATIENCE, test(testbed)) => outcome.expect("the test ends in time"),
     };
     (workers, outcome)
@@ -148,11 +150,11 @@ async fn stream(call: Call) {
 }
 
 impl Routes for Obedient {
-    fn is_known(&self, path: &str) -> bool {
-        path == "/health"
-    }
-
-    async fn get(&self, path: &str, query: &str) -> Answer {
-        Answer::text(StatusCode::OK, format!("{path}?{query}"))
+    async fn answer(&self, request: &Asked<'_>) -> Answer {
+        let Asked { method, path, query, port, .. } = request;
+        match *path {
+            "/asked" => Answer::text(StatusCode::OK, format!("{method} {path} {query} {port:?}")),
+            _ => Answer::error(StatusCode::NOT_FOUND, "no such path"),
+        }
     }
 }

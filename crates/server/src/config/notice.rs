@@ -1,0 +1,94 @@
+//! What the log should tell about the settings once there is a log.
+
+use tracing::{info, warn};
+
+/// Something about the settings that an operator wants to know of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A variable that set a flag.
+    VariableUsed {
+        /// Name of the variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A variable that looks like one of ours and is not.
+    VariableUnknown {
+        /// Name of the variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// A variable with the name of a flag that it must not set.
+    VariableReserved {
+        /// Name of the variable.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// All settings come from a file.
+    FileLoaded {
+        /// Where it lies.
+        path: String,
+    },
+    /// HTTP and gRPC share their port.
+    SharedPort,
+    /// The member has the name that every member has by default.
+    DefaultName,
+    /// The data directory was not given.
+    DefaultDataDir {
+        /// The one that is used.
+        path: String,
+    },
+    /// A flag was given that changes nothing.
+    NoEffect {
+        /// Name of the flag.
+        flag: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Another notice, in words that are etcd's.
+    Words(&'static str),
+}
+
+impl Notice {
+    /// Writes it to the log.
+    pub(crate) fn log(&self) {
+        match self {
+            Notice::VariableUsed { name, value } => info!(
+                "variable-name" = name,
+                "variable-value" = value,
+                "recognized and used environment variable"
+            ),
+            Notice::VariableUnknown { name, value } => {
+                warn!(
+                    "environment-variable" = format!("{name}={value}"),
+                    "unrecognized environment variable"
+                );
+            }
+            Notice::VariableReserved { name, value } => {
+                warn!(key = name, value, "cannot set special environment variable");
+            }
+            Notice::FileLoaded { path } => info!(
+                path,
+                "loaded server configuration, other configuration command line flags and environment variables \
+                 will be ignored if provided"
+            ),
+            Notice::SharedPort => {
+                warn!("Running http and grpc server on single port. This is not recommended for production.");
+            }
+            Notice::DefaultName => warn!(
+                name = super::DEFAULT_NAME,
+                "it isn't recommended to use default name, please set a value for --name. Note that etcd might \
+                 run into issue when multiple members have the same default name"
+            ),
+            Notice::DefaultDataDir { path } => {
+                warn!("data-dir" = path, "'data-dir' was empty; using default");
+            }
+            Notice::NoEffect { flag, reason } => {
+                info!(flag = format!("--{flag}"), reason, "this flag has no effect here");
+            }
+            Notice::Words(text) => warn!("{text}"),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Brings the member up: from settings and a data directory to a node that is ready to be driven.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use disk::{DataDir, Disk, RealDisk, UnsyncedDisk};
+use node::Started;
+use proto::etcdserverpb::Member;
+use tracing::{info, warn};
+
+use super::Error;
+use crate::api::Settings;
+use crate::config::{Config, ETCD_VERSION};
+use crate::driver::Ticket;
+use crate::identity::{first_request_id, initial_member};
+
+/// etcd's allowance for a request beside its election timeouts.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries
+/// asks for.
+const CHECKPOINT_BYTES: u64 = 128 << 20;
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between attempts at what failed for want of space.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Takes the data directory and brings the member up from what is in it.
+pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticket>), Error> {
+    let disk: Arc<dyn Disk> = match config.unsafe_no_fsync {
+        true => Arc::new(UnsyncedDisk(RealDisk)),
+        false => Arc::new(RealDisk),
+    };
+    let root = std::path::absolute(&config.data_dir)?;
+    let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
+    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
+    let settings = settings(config, cluster_id, member.id);
+    let member_config = member_config(config, member, cluster_id);
+    let (wal, log) = (wal_dir(config, &data_dir, &*disk)?, data_dir.log());
+    let started = node::start(&disk, &wal, &log, disk::wal::SEGMENT_BYTES, member_config)?;
+    info!(
+        "local-member-id" = format!("{:x}", settings.member_id),
+        "cluster-id" = format!("{cluster_id:x}"),
+        restart = started.is_restart,
+        "starting local member"
+    );
+    if started.is_repaired {
+        warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
+    }
+    Ok((data_dir, settings, started))
+}
+
+/// The directory of the log. Its parent exists then.
+fn wal_dir(config: &Config, data_dir: &DataDir, disk: &dyn Disk) -> Result<PathBuf, Error> {
+    let Some(dir) = &config.wal_dir else { return Ok(data_dir.wal()) };
+    let dir = std::path::absolute(dir)?;
+    if let Some(parent) = dir.parent() {
+        disk.create_dir(parent)?;
+        disk.sync_dir(parent)?;
+    }
+    Ok(dir)
+}
+
+fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Config {
+    let tick = config.heartbeat_interval;
+    let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
+    node::Config {
+        first_request_id: first_request_id(member.id),
+        seed: first_request_id(member.id),
+        initial_members: vec![member.clone()],
+        member,
+        cluster_id,
+        cluster_version: cluster_version(),
+        election_ticks: ticks(config.election_timeout),
+        checkpoint_entries: config.snapshot_count,
+        checkpoint_bytes: CHECKPOINT_BYTES,
+        checkpoint_ticks: ticks(CHECKPOINT_INTERVAL),
+        catchup_entries: config.snapshot_catchup_entries,
+        retry_ticks: ticks(RETRY_INTERVAL),
+        quota_bytes: config.quota_backend_bytes,
+        segment_bytes: SEGMENT_BYTES,
+    }
+}
+
+/// The version of etcd whose cluster this is, without its patch level.
+fn cluster_version() -> String {
+    let (minor, _patch) = ETCD_VERSION.rsplit_once('.').expect("a version has three parts");
+    format!("{minor}.0")
+}
+
+fn settings(config: &Config, cluster_id: u64, member_id: u64) -> Settings {
+    Settings {
+        cluster_id,
+        member_id,
+        max_txn_ops: config.max_txn_ops,
+        max_request_bytes: config.max_request_bytes,
+        request_timeout: REQUEST_TIME + 2 * config.election_timeout,
+        election_timeout: config.election_timeout,
+        progress_interval: config.watch_progress_notify_interval,
+    }
+}

@@ -1,0 +1,63 @@
+//! Tells the log and the main thread what happens to the member.
+
+use std::sync::Arc;
+
+use node::{Fatal, Note};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::driver::Observer;
+use crate::metrics::Metrics;
+
+/// Where the member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Starting,
+    Ready,
+    Failed,
+}
+
+/// Called on the node's thread.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    pub(super) life: watch::Sender<Life>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) member_id: u64,
+}
+
+impl Observer for Reporter {
+    fn note(&mut self, note: &Note) {
+        match note {
+            Note::Leader { id: 0, term } => warn!(term, "lost the leader"),
+            Note::Leader { id, term } => {
+                self.metrics.leader_changes.inc();
+                let is_self = *id == self.member_id;
+                info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
+            }
+            Note::Published => {
+                info!("published local member to cluster through raft");
+                self.life.send_replace(Life::Ready);
+            }
+            Note::ClusterVersion(version) => {
+                info!("cluster-version" = version, "set initial cluster version");
+            }
+            Note::Checkpoint { index } => info!(index, "saved checkpoint"),
+            Note::Compacted { revision } => {
+                info!("compact-revision" = revision, "finished scheduled compaction");
+            }
+            Note::Space { is_left: false } => {
+                warn!(
+                    "the disk is nearly full: writes are refused until there is room; reads and deletes go on"
+                );
+            }
+            Note::Space { is_left: true } => info!("there is room on the disk again: writes are accepted"),
+        }
+    }
+
+    fn ended(&mut self, result: &Result<(), Fatal>) {
+        if let Err(reason) = result {
+            error!(%reason, "the member stops: going on could lose or falsify data");
+            self.life.send_replace(Life::Failed);
+        }
+    }
+}
