@@ -133,6 +133,27 @@ fn each_steady_workload_runs_without_a_failure() {
 }
 
 #[test]
+fn experiments_run_to_their_end() {
+    for workload in [Workload::IdleConnections, Workload::IdleWatchers, Workload::Compaction] {
+        let settings = Settings { revisions: 10, rate: Some(200.0), ..settings(workload) };
+        let report = run(&settings).unwrap();
+        assert_eq!((report.failed, report.measures().count() > 0), (0, true), "{}", workload.name());
+    }
+}
+
+#[test]
+fn an_experiment_on_memory_needs_a_process() {
+    let settings = Settings { server_pid: None, ..settings(Workload::IdleConnections) };
+    assert!(run(&settings).unwrap_err().to_string().starts_with("idle-connections needs --server-pid"));
+}
+
+#[test]
+fn a_restart_needs_a_server_that_was_started_here() {
+    let error = run(&settings(Workload::Restart)).unwrap_err();
+    assert!(error.to_string().starts_with("restart needs a server"), "{error}");
+}
+
+#[test]
 fn an_open_loop_does_not_exceed_its_rate() {
     let settings = Settings { rate: Some(200.0), ..settings(Workload::Get) };
     let start = Instant::now();
