@@ -309,15 +309,17 @@ impl Chores {
     fn begin_checkpoint<W>(&mut self, store: &mut Store, applied: &Position, output: &mut Output<W>) {
         (self.is_checkpointing, self.ticks_since_checkpoint, self.bytes_since_checkpoint) = (true, 0, 0);
         self.has_retired = false;
-        let mut body = store.checkpoint();
-        body.applied_index = applied.index + u64::from(disk::seeded_bug!("applied-index-too-high"));
-        body.applied_term = applied.term;
-        body.conf_state = Some(applied.conf_state.clone());
+        let snapshot = store.snapshot(Checkpoint {
+            applied_index: applied.index + u64::from(disk::seeded_bug!("applied-index-too-high")),
+            applied_term: applied.term,
+            conf_state: Some(applied.conf_state.clone()),
+            ..Checkpoint::default()
+        });
         if disk::seeded_bug!("log-released-early") {
             output.log.push(LogTask::Release(applied.index));
         }
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
-        let job = CheckpointJob { disk, dir, sync: store.log().sync_job(), body };
+        let job = CheckpointJob { disk, dir, sync: store.log().sync_job(), snapshot };
         output.jobs.push(Job::Checkpoint(Box::new(job)));
     }
 

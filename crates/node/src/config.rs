@@ -1,5 +1,7 @@
 //! What a member is told when it starts.
 
+use std::time::Duration;
+
 use proto::etcdserverpb::Member;
 
 /// Parameters of one member.
@@ -13,6 +15,8 @@ pub struct Config {
     pub initial_members: Vec<Member>,
     /// Version a new cluster decides on, such as `3.7.0`.
     pub cluster_version: String,
+    /// Time between ticks.
+    pub tick: Duration,
     /// Ticks without a leader before an election.
     pub election_ticks: u32,
     /// Seed of randomised election timeouts.
@@ -33,4 +37,17 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     /// Bytes of a segment of the revision log.
     pub segment_bytes: u64,
+}
+
+impl Config {
+    /// How long a member waits for a leader before it stands for election, at least.
+    pub(crate) fn election_timeout(&self) -> Duration {
+        self.tick * self.election_ticks
+    }
+
+    /// Seconds of the shortest lease: one must outlive an election, or nobody could renew it.
+    pub(crate) fn lease_ttl_min_s(&self) -> i64 {
+        let shortest = self.tick * (3 * self.election_ticks / 2);
+        shortest.as_secs_f64().ceil() as i64
+    }
 }

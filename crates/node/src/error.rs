@@ -11,6 +11,8 @@ pub enum Unserved {
     TooManyRequests,
     /// Leadership moved while the request was under way: it may or may not take effect.
     LeaderChanged,
+    /// Only the leader can serve it, which this member is not. A retry later is safe.
+    NotLeader,
     /// The member is stopping: the request may or may not take effect.
     Stopped,
 }

@@ -8,6 +8,7 @@ use store::{Command, Outcome, Refusal, Request, Signal};
 
 use crate::error::Unserved;
 use crate::job::{Finished, Job};
+use crate::lessor::{LeaseAnswer, LeaseQuery};
 use crate::log_writer::{LogReport, LogTask};
 
 /// A command on its way into the log. Made on the thread that took the request, so that the node's thread need
@@ -48,6 +49,8 @@ pub enum Input<W> {
     ReadIndex(W),
     /// Somebody wants the space of dead records back now rather than when it is worth the work. Nothing is answered.
     Defragment,
+    /// A client wants something of leases that only the leader knows.
+    Lease(LeaseQuery, W),
     /// The log writer has carried out its tasks.
     Logged(LogReport),
     /// A job has ended.
@@ -61,6 +64,8 @@ pub enum Answer {
     Applied(Result<Outcome, Refusal>),
     /// Whatever was committed when the read was asked for can be read now.
     Readable,
+    /// To an [`Input::Lease`].
+    Lease(LeaseAnswer),
     /// The request is not served.
     Unserved(Unserved),
 }
@@ -121,6 +126,18 @@ pub enum Note {
     Compacted {
         /// Its revision.
         revision: i64,
+    },
+    /// A lease was granted.
+    LeaseGranted {
+        /// For so many seconds.
+        ttl_s: i64,
+    },
+    /// A lease was renewed.
+    LeaseRenewed,
+    /// A lease was revoked.
+    LeaseRevoked {
+        /// Whether its time had passed.
+        has_expired: bool,
     },
     /// The disk has no room for more writes, or has room again.
     Space {

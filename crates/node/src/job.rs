@@ -7,7 +7,7 @@ use disk::log::{PrepareSegment, PreparedSegment, Removal, Rewritten, SyncJob};
 use disk::wal::{PrepareNext, Prepared};
 use disk::{Disk, checkpoint};
 use proto::checkpointpb::Checkpoint;
-use store::{CompactionHashJob, KeyValueHash, ReclaimJob};
+use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
 
 /// A piece of work.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct CheckpointJob {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) sync: SyncJob,
-    pub(crate) body: Checkpoint,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl CheckpointJob {
@@ -61,8 +61,10 @@ impl CheckpointJob {
         if !disk::seeded_bug!("checkpoint-of-unsynced-segments") {
             self.sync.run()?;
         }
-        checkpoint::save(&*self.disk, &self.dir, &self.body)?;
-        Ok(Box::new(self.body))
+        let body = self.snapshot.into_checkpoint();
+        checkpoint::save(&*self.disk, &self.dir, &body)?;
+        // The node needs no copy of its leases, and should not have to free one.
+        Ok(Box::new(Checkpoint { leases: Vec::new(), ..body }))
     }
 }
 

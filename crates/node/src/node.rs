@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmRequest, AlarmType};
+use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, Entry, EntryType};
 use proto::{etcdserverpb, member_json};
 use raft::{Raft, Ready, Role};
-use store::{Command, Outcome, ReadView, Refusal, Request, Store, WatchHub};
+use store::{Command, LeaseTable, Outcome, ReadView, Refusal, Request, Store, WatchHub};
 
 use crate::chores::{Chores, Position};
 use crate::config::Config;
 use crate::error::{Fatal, Unserved};
 use crate::input::{Answer, Input, Note, Output, Proposal};
+use crate::lessor::Lessor;
 use crate::log_writer::{LogReport, LogTask};
 use crate::published::Published;
 use crate::waiters::Waiters;
@@ -38,8 +40,11 @@ pub struct Node<W> {
     raft: Raft,
     store: Store,
     chores: Chores,
+    lessor: Lessor<W>,
     waiters: Waiters<W>,
     applied: Position,
+    /// The time of the call under way.
+    now: Duration,
     published: Arc<Published>,
     /// Proposals that wait for a leader to be known, or for a spare file that is late.
     parked: Vec<(Proposal, W)>,
@@ -65,13 +70,16 @@ impl<W> Node<W> {
     ) -> Node<W> {
         let published = Arc::new(Published::new(config.first_request_id, config.quota_bytes));
         published.set_control(store.control());
+        let lessor = Lessor::new(config.election_timeout());
         Node {
             config,
             raft,
             store,
             chores,
+            lessor,
             waiters: Waiters::default(),
             applied,
+            now: Duration::ZERO,
             published,
             parked: Vec::new(),
             held: Vec::new(),
@@ -88,6 +96,11 @@ impl<W> Node<W> {
         self.store.view()
     }
 
+    /// The leases, as far as they are replicated.
+    pub fn leases(&self) -> &LeaseTable {
+        self.store.leases()
+    }
+
     /// The hub that watches are opened on.
     pub fn watch_hub(&self) -> Arc<WatchHub> {
         self.store.watch_hub()
@@ -100,16 +113,21 @@ impl<W> Node<W> {
 
     /// Takes everything that has happened since the last call and adds what is to be done to `output`. After an
     /// error the member must stop without carrying out anything more.
+    ///
+    /// `now` is the time since some moment, the same for all calls; it never goes back. Leases are counted by it.
     pub fn handle(
         &mut self,
+        now: Duration,
         inputs: impl IntoIterator<Item = Input<W>>,
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
         output.is_busy = false;
+        self.now = now;
         for input in inputs {
             self.take(input, output)?;
         }
         self.admit_parked(output);
+        self.revoke_expired();
         self.propose_collected(output);
         self.read_collected();
         loop {
@@ -135,6 +153,7 @@ impl<W> Node<W> {
         let parked = self.parked.drain(..).map(|(_, waiter)| waiter);
         let waiting = parked.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
         let waiting = waiting.chain(self.waiters.take_all_alarmed());
+        let waiting = waiting.chain(self.lessor.take_waiters());
         let waiting = waiting.chain(self.waiters.take_compacted(i64::MAX).collect::<Vec<_>>());
         output.answers.extend(waiting.map(|w| (w, Answer::Unserved(Unserved::Stopped))));
     }
@@ -143,6 +162,12 @@ impl<W> Node<W> {
         match input {
             Input::Propose(proposal, waiter) => self.admit(proposal, waiter, output),
             Input::ReadIndex(waiter) => self.reads.push(waiter),
+            Input::Lease(query, waiter) => {
+                let first = self.lessor.query(query, waiter, self.now, self.store.leases(), output);
+                if let Some(request) = first {
+                    self.propose_own(request);
+                }
+            }
             Input::Logged(report) => self.logged(report, output),
             Input::Finished(finished) => self.chores.finished(finished, &mut self.store, output)?,
             Input::Defragment => self.chores.defragment(&mut self.store)?,
@@ -188,6 +213,21 @@ impl<W> Node<W> {
         output.jobs.extend(report.next.map(crate::Job::PrepareLogFile));
     }
 
+    /// Has leases revoked that have run out, as many as may be under way and there is room for. They take no
+    /// space: what is deleted with them is worth more than the little they write.
+    fn revoke_expired(&mut self) {
+        while let Some(id) = self.lessor.expired(self.now) {
+            let request = Request::LeaseRevoke(LeaseRevokeRequest { id });
+            let proposal = Proposal::new(self.published.next_request_id(), request);
+            if !self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
+                return;
+            }
+            self.chores.admit(proposal.len() + ENTRY_BYTES);
+            self.lessor.revoking();
+            self.proposals.push(proposal);
+        }
+    }
+
     /// The whole batch goes into the log as one proposal. If the leader was lost since the batch was admitted,
     /// nobody has it.
     fn propose_collected(&mut self, output: &mut Output<W>) {
@@ -196,6 +236,7 @@ impl<W> Node<W> {
         }
         let ids = self.proposals.iter().map(|p| p.id).collect::<Vec<_>>();
         if self.raft.propose(self.proposals.drain(..).map(|p| p.data)).is_err() {
+            self.lessor.revokes_lost();
             let waiters = ids.into_iter().filter_map(|id| self.waiters.take_proposal(id));
             output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
         }
@@ -245,6 +286,7 @@ impl<W> Node<W> {
         output.notes.push(Note::Leader { id: leader, term: self.raft.status().term });
         let reads = self.waiters.take_reads();
         output.answers.extend(reads.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
+        self.lessor.step_down(output);
     }
 
     /// Applies committed entries: runs of commands together, everything else by itself.
@@ -289,6 +331,7 @@ impl<W> Node<W> {
             self.note_applied(&request, output);
             let told = self.waiters.take_alarmed(id);
             output.answers.extend(told.map(|w| (w, Answer::Applied(Err(Refusal::NoSpace)))));
+            self.note_lease(&request, &outcome, output);
             let Some(waiter) = self.waiters.take_proposal(id) else { continue };
             match (&request, &outcome) {
                 (Request::Compact(c), Ok(Outcome::Compact { .. })) if c.physical => {
@@ -347,6 +390,27 @@ impl<W> Node<W> {
         }
     }
 
+    /// Leases count from when their grant is applied.
+    fn note_lease(&mut self, request: &Request, outcome: &Result<Outcome, Refusal>, output: &mut Output<W>) {
+        match (request, outcome) {
+            (Request::LeaseGrant(r), Ok(Outcome::LeaseGrant(granted))) => {
+                self.lessor.granted(r.id, granted.ttl_s, self.now);
+                output.notes.push(Note::LeaseGranted { ttl_s: granted.ttl_s });
+            }
+            (Request::LeaseRevoke(r), Ok(_)) => {
+                let has_expired = self.lessor.revoked(r.id, output);
+                output.notes.push(Note::LeaseRevoked { has_expired });
+            }
+            (Request::LeaseRevoke(r), Err(Refusal::Corrupt)) => self.lessor.revoke_refused(r.id, self.now),
+            (Request::LeaseCheckpoint(r), _) => {
+                for lease in &r.checkpoints {
+                    self.lessor.checkpointed(lease.id, self.now, self.store.leases(), output);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// A lone voter need not wait for an election; and a new leader makes itself known. True if there is
     /// something new to be done.
     fn lead(&mut self) -> bool {
@@ -361,6 +425,7 @@ impl<W> Node<W> {
             return false;
         }
         self.introduced_in = status.term;
+        self.lessor.lead(self.now, self.store.leases());
         self.introduce();
         self.decide_version();
         true

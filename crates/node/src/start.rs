@@ -61,7 +61,8 @@ pub fn start<W>(
         bootstrap(&mut wal, &mut recovered, &config)?;
     }
     let options = disk::log::Options { segment_bytes: config.segment_bytes };
-    let mut store = Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref())?;
+    let mut store =
+        Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref(), config.lease_ttl_min_s())?;
     prepare_segment(&mut store)?;
     let applied = position(loaded.as_ref());
     let chores = Chores::new(Arc::clone(disk), data_dir.to_owned(), &config, applied.index, wal.room());

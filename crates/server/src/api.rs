@@ -16,6 +16,7 @@ mod error;
 mod health;
 mod kv;
 mod leader;
+mod lease;
 mod maintenance;
 mod probe;
 mod range_stream;
@@ -82,7 +83,7 @@ impl Api {
         let outcome = match self.ask(|ticket| Input::Propose(proposal, ticket)).await {
             Ok(Answer::Applied(outcome)) => outcome.map_err(Error::Refused),
             Ok(Answer::Unserved(unserved)) => Err(unserved.into()),
-            Ok(Answer::Readable) => unreachable!("a proposal is not answered as a read"),
+            Ok(other) => unreachable!("a proposal is not answered as {other:?}"),
             Err(error) => Err(error),
         };
         pending.answered(&outcome);
@@ -97,7 +98,7 @@ impl Api {
         match self.ask(Input::ReadIndex).await? {
             Answer::Readable => Ok(()),
             Answer::Unserved(unserved) => Err(unserved.into()),
-            Answer::Applied(_) => unreachable!("a read is not answered as a proposal"),
+            other => unreachable!("a read is not answered as {other:?}"),
         }
     }
 

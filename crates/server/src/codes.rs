@@ -39,9 +39,10 @@ fn refusal_code(refusal: Refusal) -> Code {
         | Refusal::TooManyOps
         | Refusal::DuplicateKey
         | Refusal::InvalidSortOption => Code::InvalidArgument,
-        Refusal::Compacted | Refusal::FutureRevision => Code::OutOfRange,
+        Refusal::Compacted | Refusal::FutureRevision | Refusal::LeaseTtlTooLarge => Code::OutOfRange,
         Refusal::NoSpace => Code::ResourceExhausted,
         Refusal::Corrupt => Code::DataLoss,
         Refusal::LeaseNotFound => Code::NotFound,
+        Refusal::LeaseExists => Code::FailedPrecondition,
     }
 }

@@ -237,7 +237,8 @@ struct Run<O> {
 impl<O: Observer> Run<O> {
     fn run(&mut self) -> Result<(), Fatal> {
         let (mut messages, mut inputs, mut output) = (Vec::new(), Vec::new(), Output::default());
-        let mut next_tick = Instant::now() + self.tick;
+        let start = Instant::now();
+        let mut next_tick = start + self.tick;
         loop {
             let deadline = if output.is_busy { Instant::now() } else { next_tick };
             self.inbox.take(&mut messages, Some(deadline));
@@ -258,7 +259,7 @@ impl<O: Observer> Run<O> {
                 // After a long pause the ticks missed are not made up for: nobody counted on them.
                 next_tick = (next_tick + self.tick).max(now);
             }
-            self.node.handle(inputs.drain(..), &mut output)?;
+            self.node.handle(now - start, inputs.drain(..), &mut output)?;
             self.deliver(&mut output);
         }
     }

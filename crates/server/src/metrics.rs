@@ -5,6 +5,7 @@
 //! members are not. `docs/http.md` has the list.
 
 mod grpc;
+mod leases;
 mod moment;
 mod process;
 mod requests;
@@ -17,6 +18,7 @@ use prometheus::{
 
 use self::grpc::GrpcMetrics;
 pub(crate) use self::grpc::MethodMetrics;
+use self::leases::LeaseMetrics;
 pub(crate) use self::moment::Moment;
 use self::process::Process;
 pub(crate) use self::requests::{ClientVersions, Kind, RequestMetrics};
@@ -31,6 +33,8 @@ pub(crate) struct Metrics {
     grpc: GrpcMetrics,
     /// What becomes of requests.
     pub(crate) requests: RequestMetrics,
+    /// What becomes of leases.
+    pub(crate) leases: LeaseMetrics,
     /// Seconds that a write to the log took, and that its sync took.
     pub(crate) wal_write: Histogram,
     pub(crate) wal_fsync: Histogram,
@@ -60,6 +64,7 @@ impl Metrics {
             process: Process::new(&registry),
             grpc: GrpcMetrics::new(&registry, is_extensive),
             requests: RequestMetrics::new(&registry),
+            leases: LeaseMetrics::new(&registry),
             wal_write: histogram(
                 &registry,
                 "etcd_disk_wal_write_duration_seconds",

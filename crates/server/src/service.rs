@@ -12,7 +12,8 @@ use bytes::Bytes;
 use prost::Message;
 use proto::Service as Table;
 use proto::etcdserverpb::{
-    AuthStatusRequest, DefragmentRequest, HashRequest, RangeRequest, StatusRequest, TxnRequest, WatchRequest,
+    AuthStatusRequest, DefragmentRequest, HashRequest, LeaseLeasesRequest, RangeRequest, StatusRequest,
+    TxnRequest, WatchRequest,
 };
 use proto::health::HealthListRequest;
 use tokio::sync::watch;
@@ -81,6 +82,15 @@ impl Calls {
             "/etcdserverpb.KV/Compact" => unary(call, async |r| api.compact(r).await).await,
             "/etcdserverpb.KV/RangeStream" => self.range_stream(call).await,
             "/etcdserverpb.Watch/Watch" => self.watch(call).await,
+            "/etcdserverpb.Lease/LeaseGrant" => unary(call, async |r| api.lease_grant(r).await).await,
+            "/etcdserverpb.Lease/LeaseRevoke" => unary(call, async |r| api.lease_revoke(r).await).await,
+            "/etcdserverpb.Lease/LeaseKeepAlive" => self.keep_alive(call).await,
+            "/etcdserverpb.Lease/LeaseTimeToLive" => {
+                unary(call, async |r| api.lease_time_to_live(r).await).await
+            }
+            "/etcdserverpb.Lease/LeaseLeases" => {
+                unary(call, async |LeaseLeasesRequest {}| api.lease_leases().await).await
+            }
             "/etcdserverpb.Cluster/MemberList" => unary(call, async |r| api.member_list(r).await).await,
             "/etcdserverpb.Cluster/MemberAdd" => unary(call, async |r| api.member_add(&r)).await,
             "/etcdserverpb.Cluster/MemberRemove" => unary(call, async |r| api.member_remove(r)).await,
@@ -123,6 +133,18 @@ impl Calls {
     async fn watch(&self, call: Call) -> Code {
         let mut session = self.api.watch();
         self.stream(call, async |requests, responses| exchange(&mut session, requests, responses).await).await
+    }
+
+    /// One answer to each request, in order, until the client has nothing more to say.
+    async fn keep_alive(&self, call: Call) -> Code {
+        self.stream(call, async |requests, responses| {
+            while let Some(bytes) = requests.next().await? {
+                let response = self.api.lease_keep_alive(decode(bytes)?).await.map_err(|e| status(&e))?;
+                responses.send(Body::from_chunks(&response.chunks)).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Hands out a range; the next chunk is made when the client has taken the one before.

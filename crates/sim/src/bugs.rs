@@ -16,7 +16,7 @@ const fn bug(name: &'static str, what: &'static str) -> Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 18] = [
+pub const BUGS: [Bug; 22] = [
     bug("ack-before-sync", "answers before the log is synced"),
     bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
     bug("log-released-early", "removes log files before the checkpoint that replaces them is durable"),
@@ -32,6 +32,10 @@ pub const BUGS: [Bug; 18] = [
     bug("needed-version-compacted", "drops the version that a read at the compacted revision sees"),
     bug("sub-revision-counted-twice", "leaves gaps between the changes of a transaction"),
     bug("compacted-record-hashed", "hashes records that a compaction has dropped"),
+    bug("leases-not-in-checkpoint", "forgets leases at a restart"),
+    bug("lease-expires-early", "ends leases a second before their time"),
+    bug("lease-not-renewed", "answers a renewal and forgets it"),
+    bug("lease-keeps-detached-key", "deletes with a lease what was put with another since"),
     bug("revision-not-in-ring", "keeps a revision from those who watch"),
     bug("half-a-revision-told", "tells watchers only the first event of a revision"),
     bug("prev-kv-too-old", "tells watchers the key as it was one revision earlier"),

@@ -3,9 +3,13 @@
 //! A difference is an error in words; so is a read that fails, which the caller forgives if the disk has just
 //! lost power.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use proto::etcdserverpb::RangeRequest;
 use store::{Error, RangeOutcome, RangeQuery, ReadView, Refusal, Request};
 
+use crate::member::Member;
 use crate::model::Model;
 use crate::random::Random;
 use crate::workload::{self, Horizon};
@@ -13,19 +17,29 @@ use crate::workload::{self, Horizon};
 /// Revisions at which everything is read after a restart.
 const OLD_REVISIONS: i64 = 4;
 
-/// The store stands where the model stands.
-pub(crate) fn position(view: &ReadView, model: &Model) -> Result<(), String> {
+/// The store stands where the model stands: revision, compaction, leases with their keys.
+pub(crate) fn position(member: &Member, model: &Model) -> Result<(), String> {
+    let view = &member.view;
     let (found, expected) =
         ((view.revision(), view.compact_revision()), (model.revision(), model.compacted()));
-    if found == expected {
-        return Ok(());
-    }
-    Err(format!("revision and compaction are {found:?}, but must be {expected:?}"))
+    compare(&|| "revision and compaction".into(), &found, &expected)?;
+    let table = member.leases();
+    let found: BTreeMap<i64, (i64, Vec<Bytes>)> = table
+        .iter()
+        .map(|(id, term)| {
+            let keys = table.keys(id, None, usize::MAX);
+            (id, (term.granted_ttl_s, keys.iter().map(|key| Bytes::copy_from_slice(key)).collect()))
+        })
+        .collect();
+    let expected =
+        model.leases().map(|(id, ttl_s)| (id, (ttl_s, model.lease_keys(id).into_iter().collect())));
+    compare(&|| "the leases".into(), &found, &expected.collect())
 }
 
 /// All keys at several revisions are equal, and so are the hashes over every record.
-pub(crate) fn everything(view: &ReadView, model: &Model) -> Result<(), String> {
-    position(view, model)?;
+pub(crate) fn everything(member: &Member, model: &Model) -> Result<(), String> {
+    position(member, model)?;
+    let view = &member.view;
     let oldest = model.compacted().clamp(1, model.revision());
     let span = model.revision() - oldest;
     for i in 0..=OLD_REVISIONS {

@@ -7,6 +7,7 @@
 //!              ├─ workload   what clients ask for
 //!              ├─ member     node, log writer and jobs, one small step at a time
 //!              ├─ model      what etcd would answer
+//!              ├─ leases     until when each of them must live
 //!              ├─ watchers   what watching clients must be told, over all restarts
 //!              └─ checks     store and model compared
 //! ```
@@ -18,6 +19,7 @@
 
 pub mod bugs;
 mod checks;
+mod leases;
 mod member;
 mod model;
 mod plan;

@@ -9,11 +9,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk::{Disk, SimDisk};
 use node::{Answer, Config, Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output};
 use proto::etcdserverpb::Member as Identity;
-use store::{ReadView, Signal, WatchHub};
+use proto::raftpb::EntryType;
+use store::{Command, LeaseTable, ReadView, Signal, WatchHub};
 
 use crate::plan::Plan;
 use crate::random::Random;
@@ -25,8 +27,11 @@ pub(crate) const DATA_DIR: &str = "/member/data";
 /// Names a command or a read until it is answered.
 pub(crate) type Ticket = u64;
 
-/// Ticks after which an election, a checkpoint, a retry is due.
+/// The time of a tick, and ticks after which an election, a checkpoint, a retry is due.
+const TICK: Duration = Duration::from_millis(100);
 const ELECTION_TICKS: u32 = 10;
+/// How much longer than granted a lease lives after a restart.
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const CHECKPOINT_TICKS: u32 = 4;
 const RETRY_TICKS: u32 = 2;
 /// Request ids that one life of a member may use.
@@ -46,11 +51,14 @@ pub(crate) struct Member {
     jobs: BTreeMap<u64, Job>,
     next_job: u64,
     is_busy: bool,
+    pub(crate) now: Duration,
 }
 
 /// What a step has brought.
 #[derive(Debug, Default)]
 pub(crate) struct News {
+    /// Commands handed to the log, by request id, in order. They are applied in this order.
+    pub(crate) logged: Vec<Command>,
     pub(crate) answers: Vec<(Ticket, Answer)>,
     pub(crate) notes: Vec<Note>,
 }
@@ -70,7 +78,8 @@ pub(crate) enum Step {
 
 impl Member {
     /// Starts a member in its given life (1 for the first) with what is on the disk.
-    pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64) -> Result<Member, Fatal> {
+    /// Time goes on from `now`.
+    pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64, now: Duration) -> Result<Member, Fatal> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (wal_dir, data_dir) = (Path::new(WAL_DIR), Path::new(DATA_DIR));
         let started = node::start(&disk, wal_dir, data_dir, plan.wal_segment_bytes, config(plan, life))?;
@@ -86,7 +95,14 @@ impl Member {
             jobs: BTreeMap::new(),
             next_job: 0,
             is_busy: true,
+            now,
         })
+    }
+
+    /// Lets one heartbeat interval pass.
+    pub(crate) fn tick(&mut self) {
+        self.now += TICK;
+        self.send(Input::Tick);
     }
 
     /// Puts something into the inbox.
@@ -97,6 +113,11 @@ impl Member {
     /// An id for a proposal.
     pub(crate) fn request_id(&self) -> u64 {
         self.node.published().next_request_id()
+    }
+
+    /// The replicated leases.
+    pub(crate) fn leases(&self) -> &LeaseTable {
+        self.node.leases()
     }
 
     /// Whether everything on the disk has been applied and reads are served.
@@ -154,8 +175,9 @@ impl Member {
     fn run_node(&mut self, inputs_max: usize) -> Result<News, Fatal> {
         let mut output = Output::default();
         let taken = self.inbox.len().min(inputs_max);
-        self.node.handle(self.inbox.drain(..taken), &mut output)?;
+        self.node.handle(self.now, self.inbox.drain(..taken), &mut output)?;
         assert!(output.messages.is_empty(), "a lone member has nobody to write to");
+        let logged = commands(&output.log);
         self.log.extend(output.log);
         for job in output.jobs {
             self.jobs.insert(self.next_job, job);
@@ -163,7 +185,7 @@ impl Member {
         }
         output.signals.iter().for_each(|signal| signal.signal());
         self.is_busy = output.is_busy;
-        Ok(News { answers: output.answers, notes: output.notes })
+        Ok(News { logged, answers: output.answers, notes: output.notes })
     }
 
     /// Describes the job, for the trace.
@@ -181,6 +203,15 @@ impl Member {
     }
 }
 
+fn commands(tasks: &[LogTask]) -> Vec<Command> {
+    let appended = tasks.iter().flat_map(|task| match task {
+        LogTask::Append(batch) => &batch.entries[..],
+        _ => &[],
+    });
+    let full = appended.filter(|entry| entry.r#type() == EntryType::EntryNormal && !entry.data.is_empty());
+    full.map(|entry| Command::decode(entry.data.clone()).expect("what a node logs can be read")).collect()
+}
+
 fn config(plan: &Plan, life: u64) -> Config {
     let identity = Identity {
         id: 0xa1,
@@ -194,6 +225,7 @@ fn config(plan: &Plan, life: u64) -> Config {
         member: identity,
         cluster_id: 0xc1,
         cluster_version: "3.7.0".into(),
+        tick: TICK,
         election_ticks: ELECTION_TICKS,
         seed: plan.seed ^ life,
         first_request_id: life * IDS_OF_A_LIFE,

@@ -10,13 +10,17 @@ mod hash;
 mod range;
 mod txn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use prost::Message as _;
-use proto::etcdserverpb::{DeleteRangeRequest, PutRequest};
+use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest, PutRequest};
 use proto::mvccpb::{Event, KeyValue, event::EventType};
-use store::{DeleteOutcome, Outcome, PutOutcome, Refusal, Request};
+use store::{DeleteOutcome, LeaseGrantOutcome, Outcome, PutOutcome, Refusal, Request};
+
+/// Seconds of the shortest and of the longest lease.
+const LEASE_TTL_MIN_S: i64 = 2;
+const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
 
 /// One change of one key.
 #[derive(Debug, Clone)]
@@ -47,6 +51,8 @@ pub(crate) struct Model {
     compacted: i64,
     /// Every compaction with the one before it.
     compactions: Vec<(i64, i64)>,
+    /// Seconds that each lease was granted for.
+    leases: BTreeMap<i64, i64>,
     /// Changes made so far by the command being applied.
     sub: i64,
 }
@@ -60,6 +66,7 @@ impl Model {
             revision: 1,
             compacted: -1,
             compactions: Vec::new(),
+            leases: BTreeMap::new(),
             sub: 0,
         }
     }
@@ -82,9 +89,12 @@ impl Model {
             Request::DeleteRange(delete) => Ok(Outcome::Delete(self.delete(delete))),
             Request::Txn(txn) => self.txn(txn).map(Outcome::Txn),
             Request::Compact(compact) => self.compact(compact.revision),
-            Request::SetMemberAttributes(_) | Request::SetClusterVersion(_) | Request::SetDowngrade(_) => {
-                Ok(Outcome::Control)
-            }
+            Request::LeaseGrant(grant) => self.grant(grant).map(Outcome::LeaseGrant),
+            Request::LeaseRevoke(revoke) => self.revoke(revoke.id),
+            Request::LeaseCheckpoint(_)
+            | Request::SetMemberAttributes(_)
+            | Request::SetClusterVersion(_)
+            | Request::SetDowngrade(_) => Ok(Outcome::Control),
             Request::Alarm(_) => {
                 unreachable!("whether an alarm outlived a crash shows in no revision: none is drawn")
             }
@@ -117,7 +127,7 @@ impl Model {
     }
 
     fn check_put(&self, put: &PutRequest) -> Result<(), Refusal> {
-        if put.lease != 0 {
+        if put.lease != 0 && !self.leases.contains_key(&put.lease) {
             return Err(Refusal::LeaseNotFound);
         }
         let needs_key = put.ignore_value || put.ignore_lease;
@@ -139,7 +149,10 @@ impl Model {
                 Some(old) if put.ignore_value => old.value.clone(),
                 _ => put.value.clone(),
             },
-            lease: 0,
+            lease: match &old {
+                Some(old) if put.ignore_lease => old.lease,
+                _ => put.lease,
+            },
         };
         self.change(put.key.clone(), Some(kv));
         let prev = old.filter(|_| put.prev_kv).map(|old| old.encode_to_vec().into());
@@ -157,6 +170,42 @@ impl Model {
             false => Vec::new(),
         };
         DeleteOutcome { revision: self.visible(), deleted: doomed.len() as i64, prev }
+    }
+
+    fn grant(&mut self, grant: &LeaseGrantRequest) -> Result<LeaseGrantOutcome, Refusal> {
+        if grant.ttl > LEASE_TTL_MAX_S {
+            return Err(Refusal::LeaseTtlTooLarge);
+        }
+        if self.leases.contains_key(&grant.id) {
+            return Err(Refusal::LeaseExists);
+        }
+        let ttl_s = grant.ttl.max(LEASE_TTL_MIN_S);
+        self.leases.insert(grant.id, ttl_s);
+        Ok(LeaseGrantOutcome { revision: self.revision, ttl_s })
+    }
+
+    fn revoke(&mut self, id: i64) -> Result<Outcome, Refusal> {
+        self.leases.remove(&id).ok_or(Refusal::LeaseNotFound)?;
+        for key in self.lease_keys(id) {
+            self.change(key, None);
+        }
+        Ok(Outcome::LeaseRevoke { revision: self.visible() })
+    }
+
+    /// The leases with the seconds they were granted for.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.leases.iter().map(|(id, ttl_s)| (*id, *ttl_s))
+    }
+
+    /// Seconds that a lease was granted for.
+    pub(crate) fn lease_ttl_s(&self, id: i64) -> Option<i64> {
+        self.leases.get(&id).copied()
+    }
+
+    /// Keys that were last put with a lease.
+    pub(crate) fn lease_keys(&self, id: i64) -> BTreeSet<Bytes> {
+        let all = self.live(b"\0", b"\0", i64::MAX).into_iter();
+        all.filter(|kv| kv.lease == id).map(|kv| kv.key.clone()).collect()
     }
 
     fn compact(&mut self, at: i64) -> Result<Outcome, Refusal> {

@@ -15,12 +15,14 @@ mod life;
 use std::collections::{BTreeMap, VecDeque};
 
 use std::path::Path;
+use std::time::Duration;
 
 use disk::{Disk as _, SimDisk};
 use node::{Answer, Fatal, Input, Note, Proposal};
-use store::{Outcome, Refusal, Request};
+use store::{Command, Outcome, Refusal, Request};
 
 use crate::checks;
+use crate::leases::Leases;
 use crate::member::{Member, News, Step, Ticket, WAL_DIR};
 use crate::model::Model;
 use crate::plan::{Fault, Kill, Plan};
@@ -32,6 +34,10 @@ use crate::workload::{self, Horizon};
 
 /// Bytes of commands in flight: less than the member keeps in reserve when it runs out of space.
 const IN_FLIGHT_BYTES: usize = 3 << 9;
+/// The longest that everything stands still.
+const PAUSE_MAX_MS: u64 = 6000;
+/// Longer than most leases live.
+const LEASES_END: Duration = Duration::from_secs(60);
 /// Steps within which a member must have recovered, or become silent, or found its space again.
 const STEPS_MAX: u32 = 20_000;
 
@@ -55,9 +61,13 @@ pub fn simulate(plan: &Plan) -> Result<Report, Failure> {
 /// A command that is not answered yet.
 #[derive(Debug)]
 struct InFlight {
-    ticket: Ticket,
+    /// Who waits for it; nobody if the member proposed it by itself.
+    ticket: Option<Ticket>,
+    /// Request id, by which it is known in the log.
+    id: u64,
     request: Request,
     len: usize,
+    is_logged: bool,
 }
 
 struct Run<'a> {
@@ -65,11 +75,14 @@ struct Run<'a> {
     random: Random,
     disk: SimDisk,
     model: Model,
+    leases: Leases,
     watchers: Watchers,
     in_flight: VecDeque<InFlight>,
     /// Compactions that were applied and are to be answered once they are finished.
     compacting: BTreeMap<Ticket, i64>,
     next_ticket: Ticket,
+    /// The time; it goes on over all lives.
+    now: Duration,
     lives: u64,
     is_full: bool,
     /// Whether a put was taken in this life: there was room then.
@@ -90,10 +103,12 @@ impl<'a> Run<'a> {
             random: Random::new(plan.seed),
             disk: SimDisk::new(plan.seed),
             model: Model::new(),
+            leases: Leases::default(),
             watchers: Watchers::new(),
             in_flight: VecDeque::new(),
             compacting: BTreeMap::new(),
             next_ticket: 1,
+            now: Duration::ZERO,
             lives: 0,
             is_full: false,
             has_had_space: false,
@@ -124,6 +139,10 @@ impl<'a> Run<'a> {
         }
         self.lift_capacity();
         member = self.settle(member)?;
+        member.now += LEASES_END;
+        member.tick();
+        member = self.settle(member)?;
+        self.leases.none_is_overdue(self.now, &self.model)?;
         self.watchers.drain(&self.model)?;
         if self.plan.kill == Kill::AtRandom {
             drop(member);
@@ -131,7 +150,7 @@ impl<'a> Run<'a> {
             member = self.boot()?;
             self.watchers.drain(&self.model)?;
         }
-        checks::everything(&member.view, &self.model)
+        checks::everything(&member, &self.model)
     }
 
     fn make_disk(&mut self) -> Result<(), String> {
@@ -148,8 +167,10 @@ impl<'a> Run<'a> {
         }
         match self.random.below(100) {
             0..20 => self.send_command(member),
-            20..26 => member.send(Input::Tick),
-            26..30 => self.send_read(member),
+            20..25 => member.tick(),
+            25 => member.now += Duration::from_millis(self.random.below(PAUSE_MAX_MS)),
+            26..28 => self.send_read(member),
+            28..30 => self.send_lease_query(member),
             30..36 => self.read(member)?,
             36..50 => {
                 let line = self.watchers.turn(&mut self.random, member, &self.model);
@@ -189,7 +210,8 @@ impl<'a> Run<'a> {
     fn send_command(&mut self, member: &mut Member) {
         let horizon = self.horizon();
         let request = workload::command(&mut self.random, horizon, self.plan.value_len_max);
-        let proposal = Proposal::new(member.request_id(), request.clone());
+        let id = member.request_id();
+        let proposal = Proposal::new(id, request.clone());
         let len = proposal.len();
         let bytes: usize = self.in_flight.iter().map(|command| command.len).sum();
         if bytes > 0 && bytes + len > IN_FLIGHT_BYTES {
@@ -198,7 +220,7 @@ impl<'a> Run<'a> {
         let ticket = self.ticket();
         self.trace.note(format_args!("{ticket}: {}", checks::describe(&request)));
         member.send(Input::Propose(proposal, ticket));
-        self.in_flight.push_back(InFlight { ticket, request, len });
+        self.in_flight.push_back(InFlight { ticket: Some(ticket), id, request, len, is_logged: false });
         self.report.commands += 1;
     }
 
@@ -206,6 +228,13 @@ impl<'a> Run<'a> {
         let ticket = self.ticket();
         self.note(format_args!("{ticket}: read index"));
         member.send(Input::ReadIndex(ticket));
+    }
+
+    fn send_lease_query(&mut self, member: &mut Member) {
+        let ticket = self.ticket();
+        let query = self.leases.ask(&mut self.random, ticket);
+        self.note(format_args!("{ticket}: {query:?} at {:?}", member.now));
+        member.send(Input::Lease(query, ticket));
     }
 
     /// Reads past the node, as any thread may.
@@ -223,17 +252,39 @@ impl<'a> Run<'a> {
 
     /// Takes what the member has told.
     fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
+        self.now = member.now;
         self.take_notes(&news.notes);
+        self.take_logged(news.logged)?;
         let mut readable = 0;
         for (ticket, answer) in news.answers {
             self.note(format_args!("{ticket} answered"));
             match answer {
                 Answer::Readable => readable += 1,
+                Answer::Lease(answer) => {
+                    self.leases.answered(ticket, &answer, self.now, &self.model)?;
+                    self.report.reads += 1;
+                }
                 answer => self.answered(ticket, answer)?,
             }
         }
         self.catch_up(member)?;
         (0..readable).try_for_each(|_| self.read(member))
+    }
+
+    /// Notes what was logged. What nobody sent comes from the member itself: it ends leases.
+    fn take_logged(&mut self, logged: Vec<Command>) -> Result<(), String> {
+        for Command { id, request } in logged {
+            if let Some(command) = self.in_flight.iter_mut().find(|command| command.id == id) {
+                command.is_logged = true;
+            } else if let Request::LeaseRevoke(revoke) = &request {
+                self.note(format_args!("lease {} is to end", revoke.id));
+                self.leases.revoking(revoke.id, self.now)?;
+                let last = self.in_flight.iter().rposition(|command| command.is_logged);
+                let command = InFlight { ticket: None, id, request, len: 0, is_logged: true };
+                self.in_flight.insert(last.map_or(0, |last| last + 1), command);
+            }
+        }
+        Ok(())
     }
 
     fn take_notes(&mut self, notes: &[Note]) {
@@ -246,7 +297,9 @@ impl<'a> Run<'a> {
 
     fn answered(&mut self, ticket: Ticket, answer: Answer) -> Result<(), String> {
         match answer {
-            Answer::Readable => Err(format!("{ticket} is a command, but is answered as a read")),
+            Answer::Readable | Answer::Lease(_) => {
+                Err(format!("{ticket} is a command, but is answered as a read"))
+            }
             Answer::Unserved(why) => Err(format!("{ticket} is not served: {why:?}")),
             Answer::Applied(Err(Refusal::NoSpace)) => self.refused(ticket),
             Answer::Applied(result) => {
@@ -269,7 +322,7 @@ impl<'a> Run<'a> {
 
     /// Only a full disk is a reason: for a file that is late, writes wait.
     fn refused(&mut self, ticket: Ticket) -> Result<(), String> {
-        let Some(at) = self.in_flight.iter().position(|command| command.ticket == ticket) else {
+        let Some(at) = self.in_flight.iter().position(|command| command.ticket == Some(ticket)) else {
             return Err(format!("{ticket} is refused after it was applied"));
         };
         self.report.refused += 1;
@@ -280,40 +333,55 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Applies the commands in flight up to this one; those before can only be compactions that are answered
-    /// later.
+    /// Applies the commands in flight up to this one; those before can only be the member's own, and compactions
+    /// that are answered later.
     fn apply_up_to(&mut self, ticket: Ticket) -> Result<Result<Outcome, Refusal>, String> {
         loop {
             let Some(command) = self.in_flight.pop_front() else {
                 return Err(format!("{ticket} is answered twice, or was never asked"));
             };
             let expected = self.model.apply(&command.request);
-            if command.ticket == ticket {
-                return Ok(expected);
+            if let (Request::LeaseGrant(grant), Ok(Outcome::LeaseGrant(granted))) =
+                (&command.request, &expected)
+            {
+                self.leases.granted(grant.id, granted.ttl_s, self.now);
             }
+            let Some(earlier) = command.ticket.filter(|earlier| *earlier != ticket) else {
+                if command.ticket.is_none() {
+                    continue;
+                }
+                return Ok(expected);
+            };
             match (&command.request, expected) {
                 (Request::Compact(compact), Ok(Outcome::Compact { revision })) if compact.physical => {
-                    self.compacting.insert(command.ticket, revision);
+                    self.compacting.insert(earlier, revision);
                 }
-                _ => return Err(format!("{ticket} is answered before {}", command.ticket)),
+                _ => return Err(format!("{ticket} is answered before {earlier}")),
             }
         }
     }
 
-    /// Applies compactions that nobody was told of yet, and compares where the store stands.
+    /// Applies what nobody is told of, or not yet, and compares where the store stands.
     fn catch_up(&mut self, member: &Member) -> Result<(), String> {
-        while member.view.compact_revision() > self.model.compacted() {
+        while let Err(difference) = checks::position(member, &self.model) {
             match self.in_flight.front() {
-                Some(InFlight { ticket, request: Request::Compact(compact), .. }) if compact.physical => {
+                Some(InFlight { ticket: None, .. }) => {
+                    let own = self.in_flight.pop_front().expect("it was just looked at");
+                    // Another client may have ended the lease before.
+                    let _ = self.model.apply(&own.request);
+                }
+                Some(InFlight { ticket: Some(ticket), request: Request::Compact(compact), .. })
+                    if compact.physical && member.view.compact_revision() > self.model.compacted() =>
+                {
                     let ticket = *ticket;
                     if let Ok(Outcome::Compact { revision }) = self.apply_up_to(ticket)? {
                         self.compacting.insert(ticket, revision);
                     }
                 }
-                _ => return Err("the store was compacted, but nobody was answered".into()),
+                _ => return Err(difference),
             }
         }
-        checks::position(&member.view, &self.model)
+        Ok(())
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
+    RangeRequest, RequestOp, TxnRequest,
 };
 use store::{KeyRange, Request, Watch};
 
@@ -17,6 +18,10 @@ use crate::random::Random;
 /// Prefixes of keys, with how many keys each has.
 const KINDS: [(&str, u64); 4] =
     [("/registry/pods/default/p", 8), ("/registry/pods/system/p", 5), ("/registry/leases/n", 4), ("k", 3)];
+/// How many leases there are at most.
+const LEASES: i64 = 9;
+/// Seconds of a lease that outlives every run.
+const LEASE_TTL_LONG_S: i64 = 1_000_000;
 /// How deep transactions are nested at most.
 const DEPTH_MAX: u64 = 2;
 
@@ -44,11 +49,13 @@ impl Horizon {
 /// A command.
 pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64) -> Request {
     match random.below(100) {
-        0..50 => {
+        0..42 => {
             let key = key(random);
             Request::Put(put(random, key, value_len_max))
         }
-        50..62 => Request::DeleteRange(delete(random)),
+        42..53 => Request::DeleteRange(delete(random)),
+        53..59 => Request::LeaseGrant(grant(random)),
+        59..62 => Request::LeaseRevoke(LeaseRevokeRequest { id: lease(random) }),
         62..92 => Request::Txn(Txn { random, value_len_max, free: keys() }.shuffled().txn(0)),
         _ => Request::Compact(compaction(random, horizon)),
     }
@@ -141,7 +148,7 @@ fn put(random: &mut Random, key: Bytes, value_len_max: u64) -> PutRequest {
         prev_kv: random.percent(30),
         ignore_value,
         ignore_lease: random.percent(4),
-        lease: if random.percent(1) { 7 } else { 0 },
+        lease: if random.percent(25) { lease(random) } else { 0 },
     }
 }
 
@@ -157,6 +164,16 @@ fn delete(random: &mut Random) -> DeleteRangeRequest {
         false => span(random),
     };
     DeleteRangeRequest { key, range_end, prev_kv: random.percent(30) }
+}
+
+/// A lease that may or may not exist.
+pub(crate) fn lease(random: &mut Random) -> i64 {
+    random.between(1, LEASES)
+}
+
+fn grant(random: &mut Random) -> LeaseGrantRequest {
+    let ttl = random.weighted(&[(1, -1), (3, 3), (5, 8), (4, 20), (2, LEASE_TTL_LONG_S), (1, i64::MAX)]);
+    LeaseGrantRequest { id: lease(random), ttl }
 }
 
 fn compaction(random: &mut Random, horizon: Horizon) -> CompactionRequest {
@@ -175,7 +192,7 @@ fn compare(random: &mut Random) -> Compare {
         1 => (CompareTarget::Create, TargetUnion::CreateRevision(number * 7)),
         2 => (CompareTarget::Mod, TargetUnion::ModRevision(number * 9)),
         3 => (CompareTarget::Value, TargetUnion::Value(value(random, 3))),
-        _ => (CompareTarget::Lease, TargetUnion::Lease(0)),
+        _ => (CompareTarget::Lease, TargetUnion::Lease(lease(random) * number.min(1))),
     };
     let results =
         [CompareResult::Equal, CompareResult::Greater, CompareResult::Less, CompareResult::NotEqual];

@@ -70,7 +70,15 @@ impl Alarms {
 }
 
 fn touches_data(request: &Request) -> bool {
-    matches!(request, Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_))
+    matches!(
+        request,
+        Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke(_)
+    )
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use proto::etcdserverpb::Member;
 
 use crate::command::Request;
 use crate::control::Control;
+use crate::lease::{LeaseSnapshot, LeaseTable};
 use crate::mvcc::{Batch, CompactionHashJob, KeyValueHash, Mvcc, ReadView, ReclaimJob};
-use crate::outcome::Outcome;
+use crate::outcome::{LeaseGrantOutcome, Outcome};
 use crate::watch::{Signal, WatchHub};
 use crate::{Error, Refusal};
 
@@ -38,16 +39,34 @@ pub struct Applied {
     pub signals: Vec<Arc<dyn Signal>>,
 }
 
+/// The state of one moment, to be made a checkpoint elsewhere: large tables are shared with the store meanwhile.
+#[derive(Debug)]
+pub struct Snapshot {
+    body: Checkpoint,
+    leases: LeaseSnapshot,
+}
+
+impl Snapshot {
+    /// The checkpoint. Takes time for each lease.
+    pub fn into_checkpoint(self) -> Checkpoint {
+        let leases =
+            if disk::seeded_bug!("leases-not-in-checkpoint") { Vec::new() } else { self.leases.messages() };
+        Checkpoint { leases, ..self.body }
+    }
+}
+
 impl Store {
     /// Opens the state a checkpoint describes, or an empty one. `dir` holds the revision log. Log entries
-    /// behind the checkpoint must be applied again.
+    /// behind the checkpoint must be applied again. No lease is granted for less than `lease_ttl_min_s` seconds.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         options: disk::log::Options,
         checkpoint: Option<&Checkpoint>,
+        lease_ttl_min_s: i64,
     ) -> Result<Store, disk::Error> {
-        let mvcc = Mvcc::open(disk, dir, options, checkpoint)?;
+        let leases = LeaseTable::restore(checkpoint, lease_ttl_min_s);
+        let mvcc = Mvcc::open(disk, dir, options, checkpoint, leases)?;
         let watch = Arc::new(WatchHub::new(mvcc.view().revision()));
         Ok(Store { mvcc, watch, control: checkpoint.map(Control::restore).unwrap_or_default() })
     }
@@ -94,13 +113,17 @@ impl Store {
         Arc::clone(&self.watch)
     }
 
-    /// What a checkpoint must say of this state; index, term and configuration of the log are the caller's to
-    /// fill in.
-    pub fn checkpoint(&self) -> Checkpoint {
-        let mut checkpoint = Checkpoint::default();
-        self.mvcc.describe(&mut checkpoint);
-        self.control.describe(&mut checkpoint);
-        checkpoint
+    /// What a checkpoint must say of this state, besides what `log` says: index, term and configuration of the log.
+    pub fn snapshot(&self, log: Checkpoint) -> Snapshot {
+        let mut body = log;
+        self.mvcc.describe(&mut body);
+        self.control.describe(&mut body);
+        Snapshot { body, leases: self.mvcc.leases().snapshot() }
+    }
+
+    /// The leases.
+    pub fn leases(&self) -> &LeaseTable {
+        self.mvcc.leases()
     }
 
     /// The revision log, for the chores of its files.
@@ -166,6 +189,20 @@ fn execute(batch: &mut Batch<'_>, control: &mut Control, request: &Request) -> R
             Ok(Outcome::Compact { revision: batch.revision() })
         }
         Request::Alarm(request) => Ok(Outcome::Alarms(control.alarms_mut().apply(request))),
+        Request::LeaseGrant(grant) => {
+            let ttl_s = batch.leases().grant(grant)?;
+            Ok(Outcome::LeaseGrant(LeaseGrantOutcome { revision: batch.revision(), ttl_s }))
+        }
+        Request::LeaseRevoke(revoke) => {
+            let revision = batch.write(|txn| txn.revoke_lease(revoke.id))?;
+            Ok(Outcome::LeaseRevoke { revision })
+        }
+        Request::LeaseCheckpoint(request) => {
+            for lease in &request.checkpoints {
+                batch.leases().set_remaining(lease.id, lease.remaining_ttl);
+            }
+            Ok(Outcome::Control)
+        }
         Request::SetMemberAttributes(attributes) => {
             control.set_attributes(attributes);
             Ok(Outcome::Control)

@@ -10,7 +10,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
 use proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, DeleteRangeRequest, PutRequest, RequestHeader, TxnRequest,
+    AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseCheckpointRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RequestHeader, TxnRequest,
 };
 use proto::membershippb::{ClusterMemberAttrSetRequest, ClusterVersionSetRequest, DowngradeInfoSetRequest};
 
@@ -36,6 +37,12 @@ pub enum Request {
     Compact(CompactionRequest),
     /// Raise, clear or list alarms.
     Alarm(AlarmRequest),
+    /// Grant a lease under an id that the proposer has chosen.
+    LeaseGrant(LeaseGrantRequest),
+    /// End a lease and delete its keys.
+    LeaseRevoke(LeaseRevokeRequest),
+    /// Write down how much of their time leases have left.
+    LeaseCheckpoint(LeaseCheckpointRequest),
     /// Publish a member's name and client URLs.
     SetMemberAttributes(ClusterMemberAttrSetRequest),
     /// Decide the cluster version.
@@ -49,7 +56,10 @@ const PUT: u32 = 4;
 const DELETE_RANGE: u32 = 5;
 const TXN: u32 = 6;
 const COMPACTION: u32 = 7;
+const LEASE_GRANT: u32 = 8;
+const LEASE_REVOKE: u32 = 9;
 const ALARM: u32 = 10;
+const LEASE_CHECKPOINT: u32 = 11;
 const CLUSTER_VERSION_SET: u32 = 1300;
 const CLUSTER_MEMBER_ATTR_SET: u32 = 1301;
 const DOWNGRADE_INFO_SET: u32 = 1302;
@@ -71,6 +81,9 @@ impl Command {
             Request::Txn(r) => encoding::message::encode(tag, r, &mut out),
             Request::Compact(r) => encoding::message::encode(tag, r, &mut out),
             Request::Alarm(r) => encoding::message::encode(tag, r, &mut out),
+            Request::LeaseGrant(r) => encoding::message::encode(tag, r, &mut out),
+            Request::LeaseRevoke(r) => encoding::message::encode(tag, r, &mut out),
+            Request::LeaseCheckpoint(r) => encoding::message::encode(tag, r, &mut out),
             Request::SetMemberAttributes(r) => encoding::message::encode(tag, r, &mut out),
             Request::SetClusterVersion(r) => encoding::message::encode(tag, r, &mut out),
             Request::SetDowngrade(r) => encoding::message::encode(tag, r, &mut out),
@@ -95,6 +108,9 @@ impl Command {
                 TXN => request = Some(Request::Txn(field(wire_type, &mut data)?)),
                 COMPACTION => request = Some(Request::Compact(field(wire_type, &mut data)?)),
                 ALARM => request = Some(Request::Alarm(field(wire_type, &mut data)?)),
+                LEASE_GRANT => request = Some(Request::LeaseGrant(field(wire_type, &mut data)?)),
+                LEASE_REVOKE => request = Some(Request::LeaseRevoke(field(wire_type, &mut data)?)),
+                LEASE_CHECKPOINT => request = Some(Request::LeaseCheckpoint(field(wire_type, &mut data)?)),
                 CLUSTER_MEMBER_ATTR_SET => {
                     request = Some(Request::SetMemberAttributes(field(wire_type, &mut data)?));
                 }
@@ -115,7 +131,13 @@ impl Request {
     /// Whether it changes the control tables when it is applied.
     pub fn changes_control(&self) -> bool {
         match self {
-            Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) | Request::Compact(_) => false,
+            Request::Put(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_)
+            | Request::LeaseGrant(_)
+            | Request::LeaseRevoke(_)
+            | Request::LeaseCheckpoint(_) => false,
             Request::Alarm(_)
             | Request::SetMemberAttributes(_)
             | Request::SetClusterVersion(_)
@@ -130,6 +152,9 @@ impl Request {
             Request::Txn(r) => (TXN, r.encoded_len()),
             Request::Compact(r) => (COMPACTION, r.encoded_len()),
             Request::Alarm(r) => (ALARM, r.encoded_len()),
+            Request::LeaseGrant(r) => (LEASE_GRANT, r.encoded_len()),
+            Request::LeaseRevoke(r) => (LEASE_REVOKE, r.encoded_len()),
+            Request::LeaseCheckpoint(r) => (LEASE_CHECKPOINT, r.encoded_len()),
             Request::SetMemberAttributes(r) => (CLUSTER_MEMBER_ATTR_SET, r.encoded_len()),
             Request::SetClusterVersion(r) => (CLUSTER_VERSION_SET, r.encoded_len()),
             Request::SetDowngrade(r) => (DOWNGRADE_INFO_SET, r.encoded_len()),
@@ -198,6 +223,9 @@ mod tests {
             Request::Txn(TxnRequest::default()),
             Request::Compact(CompactionRequest::default()),
             Request::Alarm(AlarmRequest::default()),
+            Request::LeaseGrant(LeaseGrantRequest::default()),
+            Request::LeaseRevoke(LeaseRevokeRequest::default()),
+            Request::LeaseCheckpoint(LeaseCheckpointRequest::default()),
             Request::SetClusterVersion(ClusterVersionSetRequest { ver: "3.7.0".into() }),
             Request::SetDowngrade(DowngradeInfoSetRequest::default()),
             Request::SetMemberAttributes(ClusterMemberAttrSetRequest::default()),

@@ -28,8 +28,12 @@ pub enum Refusal {
     NoSpace,
     /// An alarm says that the data of a member is corrupt.
     Corrupt,
-    /// The lease named by a put does not exist.
+    /// The lease named does not exist.
     LeaseNotFound,
+    /// A lease of that id exists.
+    LeaseExists,
+    /// A lease is asked for longer than can be.
+    LeaseTtlTooLarge,
 }
 
 impl Refusal {
@@ -48,6 +52,8 @@ impl Refusal {
             Refusal::NoSpace => "etcdserver: mvcc: database space exceeded",
             Refusal::Corrupt => "etcdserver: corrupt cluster",
             Refusal::LeaseNotFound => "etcdserver: requested lease not found",
+            Refusal::LeaseExists => "etcdserver: lease already exists",
+            Refusal::LeaseTtlTooLarge => "etcdserver: too large lease TTL",
         }
     }
 }

@@ -16,21 +16,25 @@ mod command;
 mod control;
 mod error;
 mod key_range;
+mod lease;
 mod mvcc;
 mod outcome;
 mod quota;
 mod watch;
 
 pub use alarm::Alarms;
-pub use apply::{Applied, Store};
+pub use apply::{Applied, Snapshot, Store};
 pub use command::{Command, CommandError, Request};
 pub use control::Control;
 pub use error::{Error, Refusal};
 pub use key_range::{End, KeyRange};
+pub use lease::{LeaseTable, LeaseTerm};
 pub use mvcc::{
     CompactionHashJob, HashRead, KeyValueHash, RangeQuery, RangeReading, RangeStream, ReadView, ReclaimJob,
 };
-pub use outcome::{DeleteOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome};
+pub use outcome::{
+    DeleteOutcome, LeaseGrantOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome,
+};
 pub use quota::cost;
 pub use watch::{
     Created, Delivery, Event, EventKind, Progress, Signal, Watch, WatchHub, WatchRefusal, WatchStream,

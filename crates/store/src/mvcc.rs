@@ -28,6 +28,7 @@ use self::hash::HashCache;
 use self::index::{Index, Loader, Newest};
 use self::txn::WriteTxn;
 use crate::Refusal;
+use crate::lease::LeaseTable;
 use crate::watch::Change;
 
 mod compact;
@@ -122,6 +123,7 @@ impl Drop for Pin {
 pub(crate) struct Mvcc {
     shared: Arc<Shared>,
     log: RevisionLog,
+    leases: LeaseTable,
     compactor: Compactor,
     relocation: Option<Relocation>,
     /// What records are encoded into; kept for its memory.
@@ -130,24 +132,32 @@ pub(crate) struct Mvcc {
 
 impl Mvcc {
     /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint is
-    /// cut off: the write-ahead log brings it again.
+    /// cut off: the write-ahead log brings it again. `leases` are those of the checkpoint; their keys are found here.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         options: disk::log::Options,
         checkpoint: Option<&checkpointpb::Checkpoint>,
+        mut leases: LeaseTable,
     ) -> Result<Mvcc, disk::Error> {
         let segments = checkpoint.map_or(&[][..], |c| &c.segments);
         let mut log = RevisionLog::open(disk, dir, options, segments)?;
         let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
-        let index = load_index(&mut log, revision, compact_revision)?;
+        let index = load_index(&mut log, &mut leases, revision, compact_revision)?;
         let shared = Arc::new(Shared {
             state: RwLock::new(State { index, revision, compact_revision }),
             log: log.reader(),
             pins: Mutex::default(),
             hashes: Mutex::default(),
         });
-        Ok(Mvcc { shared, log, compactor: Compactor::default(), relocation: None, scratch: Vec::new() })
+        Ok(Mvcc {
+            shared,
+            log,
+            leases,
+            compactor: Compactor::default(),
+            relocation: None,
+            scratch: Vec::new(),
+        })
     }
 
     /// A reader of this store.
@@ -161,6 +171,7 @@ impl Mvcc {
         Batch {
             state: self.shared.write(),
             log: &mut self.log,
+            leases: &mut self.leases,
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
             changes,
@@ -171,6 +182,11 @@ impl Mvcc {
     /// The revision log, for the chores of its files.
     pub(crate) fn log(&mut self) -> &mut RevisionLog {
         &mut self.log
+    }
+
+    /// The leases.
+    pub(crate) fn leases(&self) -> &LeaseTable {
+        &self.leases
     }
 
     /// Fills in what a checkpoint says of this store.
@@ -185,14 +201,22 @@ impl Mvcc {
     }
 }
 
-/// Builds the index from the log, which may still hold what was compacted and not yet reclaimed.
-fn load_index(log: &mut RevisionLog, revision: i64, compact_revision: i64) -> Result<Index, disk::Error> {
+/// Builds the index from the log, which may still hold what was compacted and not yet reclaimed, and hangs keys
+/// on their leases.
+fn load_index(
+    log: &mut RevisionLog,
+    leases: &mut LeaseTable,
+    revision: i64,
+    compact_revision: i64,
+) -> Result<Index, disk::Error> {
     let mut loader = Loader::new(compact_revision);
     let mut dead = Vec::new();
     log.load(&mut |key, meta, location| {
         let (create_revision, version) = (meta.create_revision, meta.version);
         let (revision, tombstone) = (meta.revision, meta.tombstone);
         let change = Newest { revision, tombstone, create_revision, version, location };
+        // The changes of a key come oldest first: the newest has the last word.
+        leases.attach(key, meta.lease);
         loader.put(key, &change, &mut |location| dead.push(location));
     })?;
     let index = loader.finish(revision, &mut |location| dead.push(location));
@@ -206,6 +230,7 @@ fn load_index(log: &mut RevisionLog, revision: i64, compact_revision: i64) -> Re
 pub(crate) struct Batch<'a> {
     state: RwLockWriteGuard<'a, State>,
     log: &'a mut RevisionLog,
+    leases: &'a mut LeaseTable,
     compactor: &'a mut Compactor,
     scratch: &'a mut Vec<u8>,
     changes: Vec<Change>,
@@ -218,15 +243,20 @@ impl Batch<'_> {
         self.state.revision
     }
 
+    /// The leases, for commands that touch no key.
+    pub(crate) fn leases(&mut self) -> &mut LeaseTable {
+        self.leases
+    }
+
     /// Runs one command as a transaction. If it is refused nothing has changed.
     pub(crate) fn write<T>(
         &mut self,
         command: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, crate::Error>,
     ) -> Result<T, crate::Error> {
         let state = &mut *self.state;
-        let (revision, compacted) = (state.revision, state.compact_revision);
+        let at = (state.revision, state.compact_revision);
         let mut txn =
-            WriteTxn::new(&mut state.index, self.log, self.scratch, revision, compacted, self.wants_events);
+            WriteTxn::new(&mut state.index, self.log, self.leases, self.scratch, at, self.wants_events);
         let outcome = command(&mut txn)?;
         let (revision, events) = txn.finish();
         if revision != state.revision {

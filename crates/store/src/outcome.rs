@@ -19,9 +19,16 @@ pub enum Outcome {
         /// Revision of the store.
         revision: i64,
     },
+    /// Of the grant of a lease.
+    LeaseGrant(LeaseGrantOutcome),
+    /// Of the revocation of a lease, its keys gone with it.
+    LeaseRevoke {
+        /// Revision of the store.
+        revision: i64,
+    },
     /// Of a request about alarms: those it concerned.
     Alarms(Vec<AlarmMember>),
-    /// Of another change of the control tables.
+    /// Of another change of the control tables, or of what is noted of leases.
     Control,
 }
 
@@ -43,6 +50,15 @@ pub struct DeleteOutcome {
     pub deleted: i64,
     /// The deleted keys in key order, as `mvccpb.KeyValue` bytes, if asked for.
     pub prev: Vec<Bytes>,
+}
+
+/// The result of the grant of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseGrantOutcome {
+    /// Revision of the store, which it does not change.
+    pub revision: i64,
+    /// Seconds it was granted for.
+    pub ttl_s: i64,
 }
 
 /// The result of a transaction or of one nested in it.

@@ -7,13 +7,16 @@ use crate::Request;
 
 /// Bytes counted for a put beside its key and value.
 const PUT_OVERHEAD: u64 = 256;
+/// Bytes counted for a lease.
+const LEASE: u64 = 64;
 
 /// Bytes a command may add to the store: a put its key, value and 256 more, a transaction the dearer of its
-/// branches, everything else nothing. A command that costs nothing is let through when there is no space.
+/// branches, a lease 64, everything else nothing. A command that costs nothing is let through when there is no space.
 pub fn cost(request: &Request) -> u64 {
     match request {
         Request::Put(put) => put_cost(put),
         Request::Txn(txn) => txn_cost(txn),
+        Request::LeaseGrant(_) => LEASE,
         _ => 0,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk::{Disk, RealDisk, SimDisk};
 use node::{Config, Input, LogWriter, Node, Output, Proposal};
@@ -62,7 +63,7 @@ impl Member {
         let mut answers = 0;
         loop {
             let mut output = Output::default();
-            self.node.handle(inputs, &mut output).unwrap();
+            self.node.handle(Duration::ZERO, inputs, &mut output).unwrap();
             answers += output.answers.len();
             if output.log.is_empty() && output.jobs.is_empty() && !output.is_busy {
                 return answers;
@@ -84,6 +85,7 @@ fn config() -> Config {
         member,
         cluster_id: 1,
         cluster_version: "3.7.0".to_owned(),
+        tick: Duration::from_millis(100),
         election_ticks: 10,
         seed: 1,
         first_request_id: 1,

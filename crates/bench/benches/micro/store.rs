@@ -21,7 +21,7 @@ const BATCH: u32 = 100;
 
 /// An empty store below `dir`.
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(Arc::new(RealDisk), &dir.join("log"), disk::log::Options::default(), None).unwrap()
+    Store::open(Arc::new(RealDisk), &dir.join("log"), disk::log::Options::default(), None, 2).unwrap()
 }
 
 /// The next `BATCH` puts, scattered over all keys.

@@ -121,6 +121,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
+    /// Tells the server that nothing more comes.
+    pub(crate) fn end(&mut self) -> Result<(), Failure> {
+        Ok(self.requests.send_data(Bytes::new(), true)?)
+    }
+
     /// Sends a message.
     pub(crate) fn send(&mut self, message: &[u8], is_last: bool) -> Result<(), Failure> {
         let mut frame = BytesMut::with_capacity(5 + message.len());

@@ -32,12 +32,12 @@ fn a_log_of_another_member_or_cluster_is_refused() {
 
 #[test]
 fn an_entry_that_is_no_command_stops_the_member_and_is_named() {
-    // Field 8 is a request this version does not know; 0xff is no message at all; the last holds no request.
-    let unknown: fn(&CommandError) -> bool = |error| matches!(error, CommandError::Unknown(8));
+    // Field 99 is a request this version does not know; 0xff is no message at all; the last holds no request.
+    let unknown: fn(&CommandError) -> bool = |error| matches!(error, CommandError::Unknown(99));
     let malformed: fn(&CommandError) -> bool = |error| matches!(error, CommandError::Malformed(_));
     let empty: fn(&CommandError) -> bool = |error| matches!(error, CommandError::Empty);
     let cases: [(&[u8], _); 3] =
-        [(b"\x42\x00", unknown), (b"\xff", malformed), (b"\xa2\x06\x02\x08\x05", empty)];
+        [(b"\x9a\x06\x00", unknown), (b"\xff", malformed), (b"\xa2\x06\x02\x08\x05", empty)];
     for (data, is_expected) in cases {
         let disk = left_behind();
         let at = append_foreign_entry(&disk, EntryType::EntryNormal, data);

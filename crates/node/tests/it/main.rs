@@ -4,6 +4,7 @@
 
 mod chores;
 mod fatal;
+mod leases;
 mod member;
 mod quota;
 mod requests;

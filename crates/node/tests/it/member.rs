@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use disk::wal::{Recovered, Wal};
@@ -19,6 +20,8 @@ pub(crate) const DATA_DIR: &str = "/data";
 /// Small, so that a few hundred puts fill several files.
 const FILE_BYTES: u64 = 1 << 16;
 
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
 /// A running member and what it has given out so far.
 pub(crate) struct Member {
     pub(crate) node: Node<u32>,
@@ -30,6 +33,8 @@ pub(crate) struct Member {
     pub(crate) notes: Vec<Note>,
     is_busy: bool,
     next_waiter: u32,
+    /// Moved on by the test, and by [`TICK`] with each tick.
+    pub(crate) now: Duration,
 }
 
 pub(crate) fn info(id: u64) -> MemberInfo {
@@ -48,6 +53,7 @@ pub(crate) fn config() -> Config {
         cluster_id: 99,
         initial_members: vec![info(ID)],
         cluster_version: "3.7.0".to_owned(),
+        tick: TICK,
         election_ticks: 10,
         seed: 1,
         first_request_id: 1,
@@ -76,6 +82,7 @@ impl Member {
             notes: Vec::new(),
             is_busy: false,
             next_waiter: 0,
+            now: Duration::ZERO,
         })
     }
 
@@ -89,7 +96,7 @@ impl Member {
 
     pub(crate) fn handle(&mut self, inputs: Vec<Input<u32>>) -> Result<(), Fatal> {
         let mut output = Output::default();
-        self.node.handle(inputs, &mut output)?;
+        self.node.handle(self.now, inputs, &mut output)?;
         self.collect(output);
         Ok(())
     }
@@ -104,6 +111,7 @@ impl Member {
 
     pub(crate) fn tick(&mut self, times: u32) -> Result<(), Fatal> {
         for _ in 0..times {
+            self.now += TICK;
             self.handle(vec![Input::Tick])?;
             self.settle()?;
         }

@@ -20,7 +20,7 @@ pub(crate) enum Error {
     TimedOut,
     /// The member is stopping; the request may still take effect.
     Stopped,
-    /// No leader is known, and the client asked for one.
+    /// No leader is known, and the request needs one.
     NoLeader,
     /// An action in no enumeration.
     UnknownMethod,
@@ -104,6 +104,7 @@ impl From<Unserved> for Error {
         match unserved {
             Unserved::TooManyRequests => Error::TooManyRequests,
             Unserved::LeaderChanged => Error::LeaderChanged,
+            Unserved::NotLeader => Error::NoLeader,
             Unserved::Stopped => Error::Stopped,
         }
     }

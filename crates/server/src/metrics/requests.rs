@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     DeleteRange,
     Txn,
     Compaction,
+    LeaseGrant,
+    LeaseRevoke,
     Range,
     ReadonlyTxn,
     Other,
@@ -61,6 +63,8 @@ impl Kind {
             Kind::DeleteRange => "DeleteRange",
             Kind::Txn => "Txn",
             Kind::Compaction => "Compaction",
+            Kind::LeaseGrant => "LeaseGrant",
+            Kind::LeaseRevoke => "LeaseRevoke",
             Kind::Range => "Range",
             Kind::ReadonlyTxn => "ReadonlyTxn",
             Kind::Other => "Unknown",
@@ -75,6 +79,8 @@ impl From<&Request> for Kind {
             Request::DeleteRange(_) => Kind::DeleteRange,
             Request::Txn(_) => Kind::Txn,
             Request::Compact(_) => Kind::Compaction,
+            Request::LeaseGrant(_) => Kind::LeaseGrant,
+            Request::LeaseRevoke(_) => Kind::LeaseRevoke,
             _ => Kind::Other,
         }
     }

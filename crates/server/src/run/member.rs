@@ -71,6 +71,7 @@ fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Conf
         member,
         cluster_id,
         cluster_version: cluster_version(),
+        tick,
         election_ticks: ticks(config.election_timeout),
         checkpoint_entries: config.snapshot_count,
         checkpoint_bytes: CHECKPOINT_BYTES,

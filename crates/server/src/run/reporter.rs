@@ -45,6 +45,9 @@ impl Observer for Reporter {
             Note::Compacted { revision } => {
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
+            Note::LeaseGranted { .. } | Note::LeaseRenewed | Note::LeaseRevoked { .. } => {
+                self.metrics.leases.count(note);
+            }
             Note::Space { is_left: false } => {
                 warn!(
                     "the disk is nearly full: writes are refused until there is room; reads and deletes go on"

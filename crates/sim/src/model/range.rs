@@ -46,6 +46,10 @@ impl Model {
         kvs.truncate(limit);
         if request.keys_only {
             kvs.iter_mut().for_each(|kv| kv.value.clear());
+            // etcd answers from its index then, unless it has to sort by value; the index knows no leases.
+            if request.sort_target() != SortTarget::Value {
+                kvs.iter_mut().for_each(|kv| kv.lease = 0);
+            }
         }
         let len = kvs.len();
         let kvs = RangeResponse { kvs, ..RangeResponse::default() }.encode_to_vec().into();

@@ -10,6 +10,7 @@ use node::{Fatal, Input};
 
 use super::{Death, Run, STEPS_MAX};
 use crate::checks;
+use crate::leases::Leases;
 use crate::member::{DATA_DIR, Member, WAL_DIR};
 use crate::plan::{Fault, Kill};
 
@@ -42,7 +43,7 @@ impl Run<'_> {
     }
 
     fn start(&mut self) -> Result<Result<Member, Death>, String> {
-        match Member::start(&self.disk, self.plan, self.lives) {
+        match Member::start(&self.disk, self.plan, self.lives, self.now) {
             Ok(mut member) => Ok(self.recover(&mut member)?.map(|()| member)),
             Err(_) if self.disk.has_crashed() => Ok(Err(Death::Killed)),
             Err(fatal) => Ok(Err(Death::Stopped(fatal))),
@@ -106,9 +107,9 @@ impl Run<'_> {
     /// Finds out which of the commands in flight have happened; the rest never will.
     fn settle_in_flight(&mut self, member: &Member) -> Result<(), String> {
         let sent = self.in_flight.len();
-        while checks::position(&member.view, &self.model).is_err() {
+        while checks::position(member, &self.model).is_err() {
             let Some(command) = self.in_flight.pop_front() else {
-                let found = checks::position(&member.view, &self.model);
+                let found = checks::position(member, &self.model);
                 return found
                     .map_err(|error| format!("no part of {sent} commands in flight explains it: {error}"));
             };
@@ -117,7 +118,8 @@ impl Run<'_> {
         }
         self.trace.note(format_args!("of {sent} commands in flight {} are lost", self.in_flight.len()));
         self.in_flight.clear();
-        checks::everything(&member.view, &self.model)?;
+        checks::everything(member, &self.model)?;
+        self.leases = Leases::restart(self.now, &self.model);
         self.watchers.resume(member)
     }
 
@@ -125,12 +127,13 @@ impl Run<'_> {
     pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
         for _ in 0..STEPS_MAX {
             let is_silent = member.choose(&mut self.random, self.plan).is_none();
-            let is_answered = self.in_flight.is_empty() && self.compacting.is_empty();
+            let is_awaited = self.in_flight.iter().any(|command| command.ticket.is_some());
+            let is_answered = !is_awaited && self.compacting.is_empty();
             if is_silent && is_answered && member.has_space() {
                 return Ok(member);
             }
             if is_silent {
-                member.send(Input::Tick);
+                member.tick();
             }
             if let Err(death) = self.step(&mut member)? {
                 drop(member);

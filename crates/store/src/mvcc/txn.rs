@@ -1,7 +1,7 @@
 //! The write transaction: puts, deletes and nested transactions that share one main revision.
 //!
-//! Owns nothing; borrows the index and the revision log for the time of one command. Each change appends one
-//! record, points the index at it and notes one event. The main revision is the store's plus one, taken only if
+//! Owns nothing; borrows the index, the revision log and the leases for the time of one command. Each change appends one
+//! record, points the index at it, hangs the key on its lease and notes one event. The main revision is the store's plus one, taken only if
 //! something changes; sub revisions count the changes in order. A transaction is checked whole against the
 //! state before it, then executed without a way to fail but a broken disk: nothing is ever half done.
 
@@ -19,6 +19,7 @@ use super::index::{Index, Newest, Place};
 use super::key_value::{self, KeyValue};
 use super::range::{RangeQuery, RangeRead, Records, read_key};
 use crate::key_range::KeyRange;
+use crate::lease::LeaseTable;
 use crate::outcome::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
 use crate::watch::Event;
 use crate::{Error, Refusal};
@@ -33,6 +34,7 @@ impl Records for RevisionLog {
 pub(crate) struct WriteTxn<'a> {
     index: &'a mut Index,
     log: &'a mut RevisionLog,
+    leases: &'a mut LeaseTable,
     /// Revision and last compaction of the store before this transaction.
     revision: i64,
     compact_revision: i64,
@@ -43,17 +45,18 @@ pub(crate) struct WriteTxn<'a> {
 }
 
 impl<'a> WriteTxn<'a> {
-    /// Begins on a store at `revision`. Events are made only if somebody watches; `scratch` is used for its memory.
+    /// Begins on a store at a revision and last compaction. Events are made only if somebody watches; `scratch` is
+    /// used for its memory.
     pub(super) fn new(
         index: &'a mut Index,
         log: &'a mut RevisionLog,
+        leases: &'a mut LeaseTable,
         scratch: &'a mut Vec<u8>,
-        revision: i64,
-        compact_revision: i64,
+        (revision, compact_revision): (i64, i64),
         wants_events: bool,
     ) -> WriteTxn<'a> {
         let events = Vec::new();
-        WriteTxn { index, log, revision, compact_revision, changes: 0, events, wants_events, scratch }
+        WriteTxn { index, log, leases, revision, compact_revision, changes: 0, events, wants_events, scratch }
     }
 
     /// The revision of the store as seen from inside: one more once something has changed.
@@ -86,6 +89,14 @@ impl<'a> WriteTxn<'a> {
         Ok(DeleteOutcome { revision: self.revision(), deleted: doomed.len() as i64, prev })
     }
 
+    /// Ends a lease and deletes its keys, in key order. Returns the revision of the store.
+    pub(crate) fn revoke_lease(&mut self, id: i64) -> Result<i64, Error> {
+        for key in self.leases.revoke(id)? {
+            self.append_tombstone(&Bytes::copy_from_slice(&key))?;
+        }
+        Ok(self.revision())
+    }
+
     /// Checks and executes a transaction with all it nests.
     pub(crate) fn txn(&mut self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
         let mut path = Vec::new();
@@ -95,8 +106,7 @@ impl<'a> WriteTxn<'a> {
     }
 
     fn check_put(&self, request: &PutRequest) -> Result<(), Error> {
-        if request.lease != 0 {
-            // No lease can exist: granting one is not served by this version.
+        if request.lease != 0 && self.leases.term(request.lease).is_none() {
             return Err(Refusal::LeaseNotFound.into());
         }
         let needs_key = request.ignore_value || request.ignore_lease;
@@ -156,6 +166,7 @@ impl<'a> WriteTxn<'a> {
         let location = self.log.append(&meta, self.scratch)?;
         let newest = Newest { revision, tombstone, create_revision, version, location };
         self.index.put_at(place, key, newest);
+        self.leases.attach(key, kv.lease);
         if self.wants_events {
             self.events.push(Event::new(key.clone(), &meta, self.scratch));
         }

@@ -8,6 +8,7 @@ use proto::etcdserverpb::PutRequest;
 
 use super::*;
 use crate::key_range::KeyRange;
+use crate::lease::LeaseTable;
 use crate::mvcc::Mvcc;
 
 #[derive(Debug)]
@@ -19,7 +20,14 @@ impl Signal for Deaf {
 
 fn store() -> (Mvcc, Arc<WatchHub>) {
     let options = log::Options { segment_bytes: 1 << 16 };
-    let mvcc = Mvcc::open(Arc::new(SimDisk::new(1)), Path::new("/store"), options, None).unwrap();
+    let mvcc = Mvcc::open(
+        Arc::new(SimDisk::new(1)),
+        Path::new("/store"),
+        options,
+        None,
+        LeaseTable::restore(None, 2),
+    )
+    .unwrap();
     (mvcc, Arc::new(WatchHub::new(1)))
 }
 

@@ -2,13 +2,16 @@
 //!
 //! A key reads `a=1 c2 m3 v2`: value, create revision, mod revision, version; then `l7` if it has a lease.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb::{AlarmMember, AlarmType, RangeResponse};
 use proto::mvccpb::{self, KeyValue};
 use store::{
-    DeleteOutcome, Delivery, Error, Event, KeyValueHash, OpOutcome, Outcome, Progress, PutOutcome,
-    RangeOutcome, Refusal, TxnOutcome, WatchStream,
+    DeleteOutcome, Delivery, Error, Event, KeyValueHash, LeaseTable, OpOutcome, Outcome, Progress,
+    PutOutcome, RangeOutcome, Refusal, TxnOutcome, WatchStream,
 };
 
 pub(crate) fn outcome(result: &Result<Outcome, Refusal>, out: &mut Vec<String>) {
@@ -18,6 +21,8 @@ pub(crate) fn outcome(result: &Result<Outcome, Refusal>, out: &mut Vec<String>) 
         Ok(Outcome::Txn(o)) => txn(o, "", out),
         Ok(Outcome::Compact { revision }) => out.push(format!("rev {revision}")),
         Ok(Outcome::Alarms(alarms)) => out.push(alarm_list(alarms)),
+        Ok(Outcome::LeaseGrant(o)) => out.push(format!("rev {} granted {} s", o.revision, o.ttl_s)),
+        Ok(Outcome::LeaseRevoke { revision }) => out.push(format!("rev {revision} revoked")),
         Ok(Outcome::Control) => out.push("done".to_owned()),
         Err(refusal) => out.push(format!("refused: {refusal}")),
     }
@@ -72,6 +77,22 @@ fn alarm_list(alarms: &[AlarmMember]) -> String {
         Err(_) => format!("{} of {:x}", alarm.alarm, alarm.member_id),
     };
     format!("alarm {}", alarms.iter().map(named).collect::<Vec<_>>().join(", "))
+}
+
+/// The keys of a lease.
+pub(crate) fn keys(keys: &[Arc<[u8]>]) -> String {
+    format!("keys:{}", keys.iter().map(|key| format!(" {}", text(key))).collect::<String>())
+}
+
+/// All leases, by id.
+pub(crate) fn leases(table: &LeaseTable, out: &mut Vec<String>) {
+    for (id, term) in table.iter().collect::<BTreeMap<_, _>>() {
+        let left = match term.remaining_ttl_s {
+            0 => String::new(),
+            remaining => format!(", {remaining} s left"),
+        };
+        out.push(format!("lease {id} of {} s{left}", term.granted_ttl_s));
+    }
 }
 
 pub(crate) fn hash(hash: &KeyValueHash) -> String {

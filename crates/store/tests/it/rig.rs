@@ -10,6 +10,7 @@ use store::{Outcome, Refusal, Request, Signal, Store, Watch, WatchStream};
 /// A small segment, so that short stories fill several.
 const SEGMENT_BYTES: u64 = 4096;
 const DIR: &str = "/store";
+const LEASE_TTL_MIN_S: i64 = 2;
 
 /// Nobody sleeps here, so nobody needs to be woken.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Rig {
 
     /// Makes a checkpoint, and removes the files it does not need.
     pub(crate) fn checkpoint(&mut self) {
-        let checkpoint = self.store.checkpoint();
+        let checkpoint = self.store.snapshot(Checkpoint::default()).into_checkpoint();
         self.store.log().sync_job().run().unwrap();
         self.store.log().release(&checkpoint.segments).run().unwrap();
         self.replay.clear();
@@ -91,5 +92,5 @@ pub(crate) fn watch(range: store::KeyRange) -> Watch {
 
 fn open(disk: &SimDisk, checkpoint: Option<&Checkpoint>) -> Store {
     let options = log::Options { segment_bytes: SEGMENT_BYTES };
-    Store::open(Arc::new(disk.clone()), Path::new(DIR), options, checkpoint).unwrap()
+    Store::open(Arc::new(disk.clone()), Path::new(DIR), options, checkpoint, LEASE_TTL_MIN_S).unwrap()
 }

@@ -10,6 +10,7 @@
 //! alarm get|raise|clear any|nospace|corrupt [member]
 //! txn [compare, …] {op; …} [else {op; …}]                     read … the same, of ranges only, without the log
 //! fill k n    n puts of k             spread k n      one put each of k1 to kn        batch cmd | cmd     applied together
+//! grant id seconds        revoke id       remaining id seconds        keys id         leases
 //! compact n               trim    carry compactions through, reclaim space
 //! hash [n]                crc record …    the hash of records written as main.sub:key=value,create,version or main.sub:key†
 //! checkpoint              crash   back to the checkpoint, and the log after it again
@@ -20,7 +21,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use proto::etcdserverpb::CompactionRequest;
+use proto::etcdserverpb::{
+    CompactionRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseGrantRequest, LeaseRevokeRequest,
+};
 use store::{RangeQuery, Request, WatchStream};
 
 use crate::language::{self, Words};
@@ -107,6 +110,11 @@ impl Story {
                     self.rig.apply(request(&format!("put {prefix}{i} 1")).unwrap()).unwrap();
                 }
             }
+            "keys" => {
+                let keys = self.rig.store.leases().keys(words.number(), None, usize::MAX);
+                self.out.push(printing::keys(&keys));
+            }
+            "leases" => printing::leases(self.rig.store.leases(), &mut self.out),
             "trim" => self.rig.trim(),
             "hash" => {
                 let revision = words.next().map_or(0, |word| language::number(&word));
@@ -189,6 +197,12 @@ fn request(line: &str) -> Option<Request> {
         "del" => Some(Request::DeleteRange(language::delete(&mut words))),
         "txn" => Some(Request::Txn(language::txn(&mut words))),
         "alarm" => Some(Request::Alarm(language::alarm(&mut words))),
+        "grant" => Some(Request::LeaseGrant(LeaseGrantRequest { id: words.number(), ttl: words.number() })),
+        "revoke" => Some(Request::LeaseRevoke(LeaseRevokeRequest { id: words.number() })),
+        "remaining" => {
+            let checkpoints = vec![LeaseCheckpoint { id: words.number(), remaining_ttl: words.number() }];
+            Some(Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }))
+        }
         "compact" => Some(Request::Compact(CompactionRequest { revision: words.number(), physical: false })),
         _ => None,
     }

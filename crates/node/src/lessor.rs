@@ -1,0 +1,274 @@
+//! The leader's part in leases: it counts their time, renews them, and has those revoked that have run out.
+//!
+//! The table of leases is replicated and knows no time; the clock is this member's alone and knows nothing while
+//! another one leads. Whoever becomes the leader gives every lease its whole time again and an election timeout
+//! more, since it cannot know what was promised last: a lease may live longer than granted, never shorter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
+use store::{LeaseTable, LeaseTerm, Request};
+
+use crate::error::Unserved;
+use crate::input::{Answer, Note, Output};
+use crate::lease_clock::{LeaseClock, Place};
+
+/// Revocations of expired leases under way at a time.
+const REVOKES_MAX: usize = 10_000;
+/// Leases or keys in one answer: so many are listed in some 100 µs.
+const PAGE_LEN_MAX: usize = 1000;
+
+/// What a client asks of leases without changing what is replicated.
+#[derive(Debug, Clone)]
+pub enum LeaseQuery {
+    /// Give a lease its whole time again. Answered with [`LeaseAnswer::Renewed`].
+    Renew {
+        /// Its id.
+        id: i64,
+    },
+    /// How much time a lease has left. Answered with [`LeaseAnswer::State`].
+    State {
+        /// Its id.
+        id: i64,
+    },
+    /// The keys of a lease, or those after the last one listed. Answered with [`LeaseAnswer::Keys`].
+    Keys {
+        /// Its id.
+        id: i64,
+        /// The last key listed before.
+        after: Option<Arc<[u8]>>,
+    },
+    /// All leases, or those after the last one listed. Answered with [`LeaseAnswer::List`].
+    List {
+        /// The last one listed before.
+        after: Option<LeasePlace>,
+    },
+}
+
+/// A lease's place in a list: its deadline and its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasePlace(Place);
+
+impl LeasePlace {
+    /// The id of the lease.
+    pub fn id(self) -> i64 {
+        self.0.1
+    }
+}
+
+/// The answer to a [`LeaseQuery`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// The seconds the lease was granted for, which it has from now on; 0 if there is no such lease any more.
+    Renewed(i64),
+    /// What is known of the lease; nothing if there is none.
+    State(Option<LeaseState>),
+    /// Some keys of the lease in key order; none once all have been listed.
+    Keys(Vec<Arc<[u8]>>),
+    /// Some leases, those first that run out first; none once all have been listed. A lease that is renewed
+    /// between two pages may be in both.
+    List(Vec<LeasePlace>),
+}
+
+/// A lease of this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseState {
+    /// Seconds it was granted for.
+    pub granted_ttl_s: i64,
+    /// Whole seconds it has left.
+    pub remaining_ttl_s: i64,
+}
+
+/// The leases of a member as its leader sees them.
+#[derive(Debug)]
+pub(crate) struct Lessor<W> {
+    /// None while this member does not lead.
+    clock: Option<LeaseClock>,
+    /// Renewals that wait until something about their lease is applied: its end, or that it has its whole time.
+    renewals: BTreeMap<i64, Vec<W>>,
+    election_timeout: Duration,
+}
+
+impl<W> Lessor<W> {
+    pub(crate) fn new(election_timeout: Duration) -> Lessor<W> {
+        Lessor { clock: None, renewals: BTreeMap::new(), election_timeout }
+    }
+
+    /// Begins to count the time of all leases.
+    pub(crate) fn lead(&mut self, now: Duration, table: &LeaseTable) {
+        let start = now + self.election_timeout;
+        let ttl = |term: LeaseTerm| match term.remaining_ttl_s {
+            0 => term.granted_ttl_s,
+            remaining => remaining,
+        };
+        self.clock = Some(LeaseClock::new(table.iter().map(|(id, term)| (id, start + seconds(ttl(term))))));
+    }
+
+    /// Another member may lead from now on.
+    pub(crate) fn step_down(&mut self, output: &mut Output<W>) {
+        self.clock = None;
+        let waiters = self.take_waiters();
+        output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
+    }
+
+    /// Everyone who waits.
+    pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
+        std::mem::take(&mut self.renewals).into_values().flatten()
+    }
+
+    /// Answers a query, or lets it wait. Returns what must be proposed before it can be answered.
+    pub(crate) fn query(
+        &mut self,
+        query: LeaseQuery,
+        waiter: W,
+        now: Duration,
+        table: &LeaseTable,
+        output: &mut Output<W>,
+    ) -> Option<Request> {
+        let Some(clock) = &self.clock else {
+            output.answers.push((waiter, Answer::Unserved(Unserved::NotLeader)));
+            return None;
+        };
+        let answer = match query {
+            LeaseQuery::Renew { id } => return self.renew(id, waiter, now, table, output),
+            LeaseQuery::State { id } => LeaseAnswer::State(state(clock, table, id, now)),
+            LeaseQuery::Keys { id, after } => {
+                LeaseAnswer::Keys(table.keys(id, after.as_deref(), PAGE_LEN_MAX))
+            }
+            LeaseQuery::List { after } => {
+                let page = clock.page(after.map(|place| place.0), PAGE_LEN_MAX);
+                LeaseAnswer::List(page.into_iter().map(LeasePlace).collect())
+            }
+        };
+        output.answers.push((waiter, Answer::Lease(answer)));
+        None
+    }
+
+    /// Renews a lease. One that has run out is as good as revoked: the answer waits for that. One whose remaining
+    /// time was written down must have that undone first, or the next leader would end it early.
+    fn renew(
+        &mut self,
+        id: i64,
+        waiter: W,
+        now: Duration,
+        table: &LeaseTable,
+        output: &mut Output<W>,
+    ) -> Option<Request> {
+        let clock = self.clock.as_mut()?;
+        let (Some(deadline), Some(term)) = (clock.deadline(id), table.term(id)) else {
+            output.answers.push((waiter, Answer::Lease(LeaseAnswer::Renewed(0))));
+            return None;
+        };
+        if deadline > now && term.remaining_ttl_s == 0 {
+            if !disk::seeded_bug!("lease-not-renewed") {
+                clock.set(id, now + seconds(term.granted_ttl_s));
+            }
+            output.notes.push(Note::LeaseRenewed);
+            output.answers.push((waiter, Answer::Lease(LeaseAnswer::Renewed(term.granted_ttl_s))));
+            return None;
+        }
+        self.renewals.entry(id).or_default().push(waiter);
+        let checkpoints = vec![LeaseCheckpoint { id, remaining_ttl: 0 }];
+        (deadline > now).then_some(Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }))
+    }
+
+    /// A lease was granted.
+    pub(crate) fn granted(&mut self, id: i64, ttl_s: i64, now: Duration) {
+        if let Some(clock) = &mut self.clock {
+            clock.set(id, now + seconds(ttl_s));
+        }
+    }
+
+    /// A lease is no more. True if it had run out.
+    pub(crate) fn revoked(&mut self, id: i64, output: &mut Output<W>) -> bool {
+        let waiters = self.renewals.remove(&id).into_iter().flatten();
+        output.answers.extend(waiters.map(|w| (w, Answer::Lease(LeaseAnswer::Renewed(0)))));
+        self.clock.as_mut().is_some_and(|clock| clock.remove(id))
+    }
+
+    /// A lease cannot be revoked while an alarm is raised: once it has run out, that is tried again later.
+    pub(crate) fn revoke_refused(&mut self, id: i64, now: Duration) {
+        if let Some(clock) = &mut self.clock
+            && clock.deadline(id).is_some_and(|deadline| deadline <= now)
+        {
+            clock.set(id, now + self.election_timeout);
+        }
+    }
+
+    /// The remaining time of a lease was written down.
+    pub(crate) fn checkpointed(
+        &mut self,
+        id: i64,
+        now: Duration,
+        table: &LeaseTable,
+        output: &mut Output<W>,
+    ) {
+        for waiter in self.renewals.remove(&id).into_iter().flatten() {
+            self.renew(id, waiter, now, table, output);
+        }
+    }
+
+    /// A lease to be revoked, as far as there may be more of that under way.
+    pub(crate) fn expired(&self, now: Duration) -> Option<i64> {
+        let clock = self.clock.as_ref().filter(|clock| clock.n_handed() < REVOKES_MAX)?;
+        clock.expired(now + seconds(i64::from(disk::seeded_bug!("lease-expires-early"))))
+    }
+
+    /// The revocation of that lease is under way.
+    pub(crate) fn revoking(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.hand_out();
+        }
+    }
+
+    /// Revocations under way are lost.
+    pub(crate) fn revokes_lost(&mut self) {
+        if let Some(clock) = &mut self.clock {
+            clock.take_back();
+        }
+    }
+}
+
+fn state(clock: &LeaseClock, table: &LeaseTable, id: i64, now: Duration) -> Option<LeaseState> {
+    let (deadline, term) = (clock.deadline(id)?, table.term(id)?);
+    let remaining_ttl_s = deadline.saturating_sub(now).as_secs().cast_signed();
+    Some(LeaseState { granted_ttl_s: term.granted_ttl_s, remaining_ttl_s })
+}
+
+/// A time to live. A negative one can only come from a foreign log, and is none.
+fn seconds(ttl_s: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_revocations_are_under_way_than_allowed() {
+        let mut lessor = Lessor::<()>::new(Duration::ZERO);
+        let leases = LeaseClock::new((1..=REVOKES_MAX as i64 + 1).map(|id| (id, Duration::ZERO)));
+        lessor.clock = Some(leases);
+        let mut under_way = Vec::new();
+        while let Some(id) = lessor.expired(Duration::ZERO) {
+            lessor.revoking();
+            under_way.push(id);
+        }
+        assert_eq!(under_way.len(), REVOKES_MAX);
+        let mut output = Output::default();
+        assert!(lessor.revoked(under_way[5], &mut output), "it had run out");
+        assert_eq!(lessor.expired(Duration::ZERO), Some(REVOKES_MAX as i64 + 1));
+    }
+
+    #[test]
+    fn revocations_that_were_lost_are_made_again() {
+        let mut lessor = Lessor::<()>::new(Duration::ZERO);
+        lessor.clock = Some(LeaseClock::new([(1, Duration::ZERO)]));
+        lessor.revoking();
+        assert_eq!(lessor.expired(Duration::ZERO), None);
+        lessor.revokes_lost();
+        assert_eq!(lessor.expired(Duration::ZERO), Some(1));
+    }
+}

@@ -1,0 +1,114 @@
+//! What clients may rely on about the time of leases, and what they ask of it.
+//!
+//! The model knows which leases there are; this knows until when. Within one life of the member that is exact,
+//! since everything happens at one moment of the simulated clock: a lease must be there until its time, and be
+//! on its way out from then on. A restart gives each its whole time again and an election timeout more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use node::{LeaseAnswer, LeaseQuery};
+
+use crate::member::{ELECTION_TIMEOUT, Ticket};
+use crate::model::Model;
+use crate::random::Random;
+use crate::workload;
+
+/// The leases of one life of the member.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    deadlines: BTreeMap<i64, Duration>,
+    /// What was asked and is not answered.
+    asked: BTreeMap<Ticket, LeaseQuery>,
+}
+
+impl Leases {
+    /// The member leads since now, with the leases of the model.
+    pub(crate) fn restart(now: Duration, model: &Model) -> Leases {
+        let deadline = |(id, ttl_s)| (id, now + ELECTION_TIMEOUT + seconds(ttl_s));
+        Leases { deadlines: model.leases().map(deadline).collect(), asked: BTreeMap::new() }
+    }
+
+    /// A grant was applied.
+    pub(crate) fn granted(&mut self, id: i64, ttl_s: i64, now: Duration) {
+        self.deadlines.insert(id, now + seconds(ttl_s));
+    }
+
+    /// The member has a lease revoked by itself.
+    pub(crate) fn revoking(&self, id: i64, now: Duration) -> Result<(), String> {
+        match self.deadlines.get(&id) {
+            Some(deadline) if *deadline <= now => Ok(()),
+            deadline => Err(format!("lease {id} is ended at {now:?}, but runs until {deadline:?}")),
+        }
+    }
+
+    /// No lease is left whose time has passed.
+    pub(crate) fn none_is_overdue(&self, now: Duration, model: &Model) -> Result<(), String> {
+        match model.leases().find(|(id, _)| self.has_passed(*id, now)) {
+            Some((id, _)) => {
+                Err(format!("lease {id} is still there at {now:?}: {:?}", self.deadlines.get(&id)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Something to ask.
+    pub(crate) fn ask(&mut self, random: &mut Random, ticket: Ticket) -> LeaseQuery {
+        let id = workload::lease(random);
+        let query = match random.below(10) {
+            0..5 => LeaseQuery::Renew { id },
+            5..7 => LeaseQuery::State { id },
+            7 | 8 => LeaseQuery::Keys { id, after: None },
+            _ => LeaseQuery::List { after: None },
+        };
+        self.asked.insert(ticket, query.clone());
+        query
+    }
+
+    /// An answer, with the model as the member saw its store.
+    pub(crate) fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: &LeaseAnswer,
+        now: Duration,
+        model: &Model,
+    ) -> Result<(), String> {
+        let query = self.asked.remove(&ticket).ok_or_else(|| format!("{ticket} is no question"))?;
+        let is_right = match (&query, answer) {
+            (LeaseQuery::Renew { id }, LeaseAnswer::Renewed(0)) => !self.lives(*id, now, model),
+            (LeaseQuery::Renew { id }, LeaseAnswer::Renewed(ttl_s)) => {
+                let lives = self.lives(*id, now, model);
+                self.granted(*id, *ttl_s, now);
+                lives && model.lease_ttl_s(*id) == Some(*ttl_s)
+            }
+            (LeaseQuery::State { id }, LeaseAnswer::State(state)) => {
+                let left =
+                    self.deadlines.get(id).map_or(0, |d| d.saturating_sub(now).as_secs().cast_signed());
+                let expected = model.lease_ttl_s(*id).map(|granted| (granted, left));
+                state.map(|state| (state.granted_ttl_s, state.remaining_ttl_s)) == expected
+            }
+            (LeaseQuery::Keys { id, .. }, LeaseAnswer::Keys(keys)) => {
+                model.lease_keys(*id).into_iter().eq(keys.iter().map(|key| &key[..]))
+            }
+            (LeaseQuery::List { .. }, LeaseAnswer::List(places)) => {
+                let mut ids: Vec<i64> = model.leases().map(|(id, _)| id).collect();
+                ids.sort_by_key(|id| (self.deadlines.get(id), *id));
+                ids.into_iter().eq(places.iter().map(|place| place.id()))
+            }
+            _ => false,
+        };
+        if is_right { Ok(()) } else { Err(format!("{query:?} is answered {answer:?} at {now:?}: {self:?}")) }
+    }
+
+    fn lives(&self, id: i64, now: Duration, model: &Model) -> bool {
+        model.lease_ttl_s(id).is_some() && !self.has_passed(id, now)
+    }
+
+    fn has_passed(&self, id: i64, now: Duration) -> bool {
+        self.deadlines.get(&id).is_some_and(|deadline| *deadline <= now)
+    }
+}
+
+fn seconds(ttl_s: i64) -> Duration {
+    Duration::from_secs(ttl_s.unsigned_abs())
+}
