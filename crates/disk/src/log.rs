@@ -56,6 +56,9 @@ use crate::{Disk, Error};
 const SEGMENT_EXTENSION: &str = "seg";
 const SIDECAR_EXTENSION: &str = "idx";
 
+/// A tail that wastes less than this part of a segment is not sealed for it: the next one would soon be the same.
+const TAIL_WASTE_SHARE: u64 = 8;
+
 /// How a log is laid out.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -250,12 +253,14 @@ impl RevisionLog {
     }
 
     /// A run of sealed segments worth rewriting, if there is one: what must stay fits one segment, and either most of
-    /// their bytes are dead, or they are many. Once all plans are carried out, the number of segments is
-    /// proportional to the live bytes. `thoroughly`, whatever frees anything is worth it. At most one plan may be
-    /// under way.
+    /// their bytes are dead, or they are many, or dead bytes exceed a quarter of the live ones in the whole log. Once
+    /// all plans are carried out, the log takes five quarters of its live bytes, what the tail wastes aside, and the
+    /// number of segments is proportional to them. `thoroughly`, whatever frees anything is worth it. At most one
+    /// plan may be under way.
     pub fn reclaim_candidate(&mut self, thoroughly: bool) -> Option<ReclaimPlan> {
+        self.seal_bloated_tail();
         let (sealed, capacity) = (&self.sealed, self.options.segment_bytes);
-        let wasteful = || candidate::choose_wasteful(sealed, capacity).filter(|_| thoroughly);
+        let wasteful = || candidate::choose_wasteful(sealed, capacity, thoroughly);
         let run = candidate::choose(sealed, capacity).or_else(wasteful)?;
         let earlier = self.sealed[..run.start].to_vec();
         let sources = self.sealed[run].to_vec();
@@ -306,6 +311,22 @@ impl RevisionLog {
         let is_needed = |id: u32| is_listed(id) && !crate::seeded_bug!("listed-segment-removed");
         let segments = self.retired.extract_if(.., |segment| !is_needed(segment.id())).collect();
         Removal { disk: self.disk.clone(), segments }
+    }
+
+    /// Ends the segment being written if its dead bytes alone make the log too large, so that it can be rewritten,
+    /// and the next one is at hand.
+    fn seal_bloated_tail(&mut self) {
+        let (live_bytes, wasted_min) = (self.live_bytes, self.options.segment_bytes / TAIL_WASTE_SHARE);
+        let is_bloated = |tail: &mut Tail| {
+            let wasted = tail.segment().wasted();
+            tail.is_flushed() && wasted > wasted_min && candidate::is_bloated(wasted, live_bytes)
+        };
+        if self.prepared.is_some()
+            && let Some(full) = self.tail.take_if(is_bloated)
+        {
+            self.sealed.push(full.segment().clone());
+            self.publish();
+        }
     }
 
     /// Seals the tail and begins a segment of at least `len` bytes.

@@ -42,8 +42,30 @@ pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usi
     best.or(merge)
 }
 
-/// The first segment with any dead bytes whose survivors fit one of `capacity` bytes, as a range of `sealed`.
-pub(super) fn choose_wasteful(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usize>> {
-    let is_wasteful = |s: &Arc<Segment>| s.wasted() > 0 && HEAD_LEN as u64 + s.kept() <= capacity;
-    sealed.iter().position(is_wasteful).map(|i| i..i + 1)
+/// The segment of which a rewrite into one of `capacity` bytes gives back the greatest share, as a range of `sealed`.
+/// Unless `thoroughly`, none while [`is_bloated`] denies it of all of them together.
+pub(super) fn choose_wasteful(
+    sealed: &[Arc<Segment>],
+    capacity: u64,
+    thoroughly: bool,
+) -> Option<Range<usize>> {
+    let sum = |of: fn(&Segment) -> u64| sealed.iter().map(|segment| of(segment)).sum::<u64>();
+    if !thoroughly && !is_bloated(sum(Segment::wasted), sum(Segment::kept)) {
+        return None;
+    }
+    let fits = |s: &Segment| s.wasted() > 0 && HEAD_LEN as u64 + s.kept() <= capacity;
+    let candidates = sealed.iter().enumerate().filter(|(_, segment)| fits(segment));
+    let (i, _) = candidates.max_by(|(_, a), (_, b)| {
+        // Shares are compared as fractions, multiplied out.
+        let [a_share, b_share] =
+            [(a, b), (b, a)].map(|(s, other)| u128::from(s.wasted()) * u128::from(other.flushed()));
+        a_share.cmp(&b_share)
+    })?;
+    Some(i..i + 1)
+}
+
+/// Whether there is so much to give back that it is worth copying several bytes for each: more than a quarter of what
+/// must stay.
+pub(super) fn is_bloated(wasted: u64, kept: u64) -> bool {
+    wasted > kept / 4
 }

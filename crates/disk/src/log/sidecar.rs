@@ -18,6 +18,7 @@
 //! sidecars by merging them, each read once from front to end.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -174,16 +175,36 @@ fn encode(segment: &Segment, records: &[u8], starts: &[usize]) -> Vec<u8> {
         bytes.extend_from_slice(&revision.sub.to_le_bytes());
         bytes.extend_from_slice(&offset.to_le_bytes());
     }
-    let ends = starts.iter().skip(1).copied().chain([records.len()]);
-    let mut spans: Vec<_> = starts.iter().copied().zip(ends).collect();
-    // Stable: the records of one key stay in revision order.
-    spans.sort_by_key(|&(start, end)| &records[start + HEADER_LEN..end]);
-    for (start, end) in spans {
-        bytes.extend_from_slice(&records[start..end]);
+    for span in in_key_order(records, starts) {
+        bytes.extend_from_slice(&records[span]);
     }
     let crc = crc32c::crc32c(&bytes[12..]);
     bytes[8..12].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// Where the entries that begin at `starts` lie in `records`, in the order of their keys; those of one key as they come.
+fn in_key_order(records: &[u8], starts: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    let ends = starts.iter().skip(1).copied().chain([records.len()]);
+    let key = |span: &Range<usize>| &records[span.start + HEADER_LEN..span.end];
+    let spans: Vec<_> = starts.iter().zip(ends).map(|(&start, end)| start..end).collect();
+    let common = spans.windows(2).map(|pair| common_len(key(&pair[0]), key(&pair[1]))).min().unwrap_or(0);
+    // Most comparisons need no more than the eight bytes behind what all keys begin with.
+    let head = |span: &Range<usize>| {
+        let mut head = [0; 8];
+        let rest = &key(span)[common..];
+        let len = rest.len().min(8);
+        head[..len].copy_from_slice(&rest[..len]);
+        u64::from_be_bytes(head)
+    };
+    let mut ordered: Vec<_> = spans.into_iter().map(|span| (head(&span), span)).collect();
+    ordered.sort_by(|(a_head, a), (b_head, b)| a_head.cmp(b_head).then_with(|| key(a).cmp(key(b))));
+    ordered.into_iter().map(|(_, span)| span)
+}
+
+/// How many bytes two keys have in common before they differ.
+fn common_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 fn slice<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {

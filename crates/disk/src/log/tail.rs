@@ -48,6 +48,11 @@ impl Tail {
         &self.segment
     }
 
+    /// Whether nothing waits in the buffer.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Bytes written or waiting, the head included.
     fn len(&self) -> u64 {
         self.segment.flushed() + self.buffer.len() as u64

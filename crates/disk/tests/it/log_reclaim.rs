@@ -80,10 +80,33 @@ fn nothing_is_rewritten_while_most_bytes_are_live() {
     let mut log = open(&SimDisk::new(1), &[]).unwrap();
     let locations = fill(&mut log, 2..=50);
     assert!(log.reclaim_candidate(false).is_none());
-    for at in locations.iter().step_by(3) {
+    for at in locations.iter().step_by(6) {
         log.mark_dead(*at);
     }
     assert!(log.reclaim_candidate(false).is_none());
+}
+
+#[test]
+fn a_log_takes_five_quarters_of_its_live_bytes_whatever_share_is_dead() {
+    for dead_of_twenty in 1..20 {
+        let mut log = open(&SimDisk::new(1), &[]).unwrap();
+        let locations = fill(&mut log, 2..=401);
+        let is_live = |main: i64| main * 7 % 20 >= dead_of_twenty;
+        for (_, at) in (2..).zip(&locations).filter(|(main, _)| !is_live(*main)) {
+            log.mark_dead(*at);
+        }
+        let mut copied = 0;
+        while let Some(plan) = log.reclaim_candidate(false) {
+            let mut rewritten = plan.run(&|_, revision| is_live(revision.main)).unwrap();
+            log.install(&rewritten);
+            copied += rewritten.moved.by_ref().count();
+            log.retire(&rewritten);
+        }
+        let size = log.size();
+        let spare = 40 * log.segments().len() as u64 + SEGMENT_BYTES;
+        assert!(size.bytes <= size.live_bytes * 5 / 4 + spare, "{dead_of_twenty}: {size:?}");
+        assert!(copied <= 2 * locations.len(), "{dead_of_twenty}: {copied} records copied");
+    }
 }
 
 #[test]
