@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::decode::{Flaw, Reader};
 use super::file_name::FileName;
 use super::replay::Replay;
@@ -50,23 +52,26 @@ pub(super) fn read(
     let mut last = None;
     for (i, name) in files.iter().enumerate() {
         let path = dir.join(name.to_string());
-        let (file, bytes) = load(disk, &path)?;
+        let bytes = load(disk, &path)?;
         let (end, new_chain) = read_file(&path, &bytes, chain, i + 1 == files.len(), replay)?;
         chain = Some(new_chain);
-        last = Some((path, file, bytes, end));
+        last = Some((path, bytes, end));
     }
-    let (path, file, bytes, end) = last.expect("a log is read from at least one file");
+    let (path, bytes, end) = last.expect("a log is read from at least one file");
     replay.finish().map_err(|expected| Error::corrupt(&path, end as u64, expected))?;
-    let repair = mend(disk, dir, &path, &*file, &bytes, end)?;
-    let tail = Tail { path, file, offset: end as u64, allocated: bytes.len() as u64 };
+    let file = disk.open(&path).map_err(Error::io("open", &path))?;
+    let allocated = bytes.len() as u64;
+    let repair = mend(disk, dir, &path, &*file, bytes, end)?;
+    let tail = Tail { path, file, offset: end as u64, allocated };
     Ok((tail, chain.expect("set with each file"), repair))
 }
 
-fn load(disk: &dyn Disk, path: &Path) -> Result<(Arc<dyn File>, Vec<u8>), Error> {
+/// The bytes of a file, through a handle of their own: what it maps goes with them. A buffer as long as a log file
+/// would stay with the allocator for the life of the process.
+fn load(disk: &dyn Disk, path: &Path) -> Result<Bytes, Error> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
-    let mut bytes = vec![0; file.len().map_err(Error::io("measure", path))? as usize];
-    file.read_at(0, &mut bytes).map_err(Error::io("read", path))?;
-    Ok((file, bytes))
+    let len = file.len().map_err(Error::io("measure", path))? as usize;
+    file.view(0, len).map_err(Error::io("read", path))
 }
 
 /// Reads one file to its end. Returns where that is, and the checksum there.
@@ -99,13 +104,13 @@ fn read_file(
     Ok((reader.offset(), reader.chain()))
 }
 
-/// Makes everything behind `end` zero and durable.
+/// Makes everything behind `end` zero and durable. The view `bytes` must not outlive what it shows.
 fn mend(
     disk: &dyn Disk,
     dir: &Path,
     path: &Path,
     file: &dyn File,
-    bytes: &[u8],
+    bytes: Bytes,
     end: usize,
 ) -> Result<Option<Repair>, Error> {
     let Some(last) = bytes[end..].iter().rposition(|&byte| byte != 0) else {
@@ -116,6 +121,7 @@ fn mend(
     }
     let dirty_end = end + last + 1;
     let copy = keep_copy(disk, dir, path, &bytes[..dirty_end])?;
+    drop(bytes);
     segment::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::io("zero", path))?;
     file.sync().map_err(Error::io("sync", path))?;
     Ok(Some(Repair { path: path.to_path_buf(), offset: end as u64, cut_bytes: last as u64 + 1, copy }))
