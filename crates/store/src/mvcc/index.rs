@@ -21,6 +21,7 @@
 //! It does not lock, and does not know the compacted or the current revision: callers refuse reads before and
 //! after.
 
+mod arena;
 mod history;
 mod journal;
 mod keys;

@@ -15,12 +15,13 @@ mod load;
 use std::ops::{Bound, ControlFlow};
 
 pub(super) use self::load::Loader;
+use super::arena::Arena;
 use super::node::{Inner, Leaf, NONE, Node, Weigh};
 
 /// An ordered map with counts.
 #[derive(Debug)]
 pub(super) struct Tree<V> {
-    nodes: Vec<Node<V>>,
+    nodes: Arena<Node<V>>,
     /// Numbers of nodes not in use.
     free: Vec<u32>,
     root: u32,
@@ -46,14 +47,9 @@ struct Step {
 
 impl<V> Default for Tree<V> {
     fn default() -> Self {
-        Self {
-            nodes: vec![Node::Leaf(Leaf::default())],
-            free: Vec::new(),
-            root: 0,
-            len: 0,
-            live: 0,
-            path: Vec::new(),
-        }
+        let mut nodes = Arena::default();
+        let root = nodes.push(Node::Leaf(Leaf::default()));
+        Self { nodes, free: Vec::new(), root, len: 0, live: 0, path: Vec::new() }
     }
 }
 
@@ -86,7 +82,8 @@ impl<V: Weigh> Tree<V> {
     /// The value of `key` if it is still at `place`. It must not be changed from live to not live or back.
     pub(super) fn value_at(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
         let at = place.at as usize;
-        match self.nodes.get_mut(place.leaf as usize)? {
+        // A number once given stays one of a node, if of another.
+        match &mut self.nodes[place.leaf] {
             Node::Leaf(leaf) if at < leaf.keys.len() && leaf.keys.get(at) == key => leaf.values.get_mut(at),
             _ => None,
         }
@@ -219,7 +216,7 @@ impl<V: Weigh> Tree<V> {
     }
 
     fn node(&self, id: u32) -> &Node<V> {
-        &self.nodes[id as usize]
+        &self.nodes[id]
     }
 
     fn leaf(&self, id: u32) -> &Leaf<V> {
@@ -230,14 +227,14 @@ impl<V: Weigh> Tree<V> {
     }
 
     fn leaf_mut(&mut self, id: u32) -> &mut Leaf<V> {
-        match &mut self.nodes[id as usize] {
+        match &mut self.nodes[id] {
             Node::Leaf(leaf) => leaf,
             Node::Inner(_) => unreachable!("a descent and the links between leaves end at leaves"),
         }
     }
 
     fn inner_mut(&mut self, id: u32) -> &mut Inner {
-        match &mut self.nodes[id as usize] {
+        match &mut self.nodes[id] {
             Node::Inner(inner) => inner,
             Node::Leaf(_) => unreachable!("the steps of a path are inner nodes"),
         }
@@ -271,7 +268,7 @@ impl<V: Weigh> Tree<V> {
     fn descend(&mut self, key: &[u8]) -> u32 {
         self.path.clear();
         let mut id = self.root;
-        while let Node::Inner(inner) = &self.nodes[id as usize] {
+        while let Node::Inner(inner) = &self.nodes[id] {
             let child = inner.child_of(key);
             self.path.push(Step { node: id, child });
             id = inner.children[child];
@@ -305,9 +302,9 @@ impl<V: Weigh> Tree<V> {
     /// Splits one node; `parent` is the step that led to it, or `None` for the root.
     fn split(&mut self, id: u32, parent: Option<Step>) {
         let right_id = self.reserve();
-        let (separator, right) = self.nodes[id as usize].split(right_id);
+        let (separator, right) = self.nodes[id].split(right_id);
         let right_live = right.live();
-        self.nodes[right_id as usize] = right;
+        self.nodes[right_id] = right;
         if let Some(Step { node, child }) = parent {
             let parent = self.inner_mut(node);
             parent.live[child] -= right_live;
@@ -315,7 +312,7 @@ impl<V: Weigh> Tree<V> {
         } else {
             let left_live = self.live - right_live;
             self.root = self.reserve();
-            self.nodes[self.root as usize] =
+            self.nodes[self.root] =
                 Node::Inner(Inner::over((id, left_live), &separator, (right_id, right_live)));
         }
     }
@@ -344,7 +341,7 @@ impl<V: Weigh> Tree<V> {
         let (left_id, right_id) = (parent.children[left], parent.children[left + 1]);
         parent.fold(left);
         let right = self.release(right_id);
-        let joined = &mut self.nodes[left_id as usize];
+        let joined = &mut self.nodes[left_id];
         joined.absorb(&separator, right);
         if joined.is_overfull() {
             self.split(left_id, Some(Step { node, child: left }));
@@ -353,17 +350,13 @@ impl<V: Weigh> Tree<V> {
 
     /// The number of an unused node.
     fn reserve(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            let id = u32::try_from(self.nodes.len()).ok().filter(|&id| id != NONE);
-            self.nodes.push(Node::Leaf(Leaf::default()));
-            id.expect("4 billion nodes do not fit into memory")
-        })
+        self.free.pop().unwrap_or_else(|| self.nodes.push(Node::Leaf(Leaf::default())))
     }
 
     /// Takes a node out of the arena.
     fn release(&mut self, id: u32) -> Node<V> {
         self.free.push(id);
-        std::mem::replace(&mut self.nodes[id as usize], Node::Leaf(Leaf::default()))
+        std::mem::replace(&mut self.nodes[id], Node::Leaf(Leaf::default()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! A restart brings all keys sorted. Put in one by one, each would be searched for and half of the space would stay
 //! empty behind the splits; here every entry is written once, and nodes are left with the room that puts need.
 
-use super::{Inner, Leaf, NONE, Node, Tree, Weigh};
+use super::{Arena, Inner, Leaf, NONE, Node, Tree, Weigh};
 use crate::mvcc::index::node::shortest_between;
 
 /// Entries of a leaf and children of an inner node: seven eighths of what they may have.
@@ -16,7 +16,7 @@ const CHILDREN_MIN: usize = 4;
 /// A tree under construction.
 #[derive(Debug)]
 pub(in crate::mvcc::index) struct Loader<V> {
-    nodes: Vec<Node<V>>,
+    nodes: Arena<Node<V>>,
     /// The leaves so far.
     level: Vec<Child>,
     /// The leaf being filled; kept for its memory.
@@ -37,7 +37,7 @@ struct Child {
 
 impl<V> Default for Loader<V> {
     fn default() -> Self {
-        let (nodes, level, leaf) = (Vec::new(), Vec::new(), Leaf::default());
+        let (nodes, level, leaf) = (Arena::default(), Vec::new(), Leaf::default());
         Loader { nodes, level, leaf, separator: Box::default(), len: 0 }
     }
 }
@@ -59,25 +59,27 @@ impl<V: Weigh> Loader<V> {
     /// The tree of all entries.
     pub(in crate::mvcc::index) fn finish(mut self) -> Tree<V> {
         self.finish_leaf();
-        let Some(Node::Leaf(last)) = self.nodes.last_mut() else {
-            unreachable!("leaves are all there is so far")
-        };
-        last.next = NONE;
+        let last = self.level.last().expect("there is a leaf, if an empty one").id;
+        if let Node::Leaf(leaf) = &mut self.nodes[last] {
+            leaf.next = NONE;
+        }
         while self.level.len() > 1 {
             let mut children = std::mem::take(&mut self.level).into_iter();
             while let Some(first) = children.next() {
                 self.finish_inner(first, &mut children);
             }
         }
-        let Child { id: root, live, .. } = self.level.pop().expect("there is a leaf, if an empty one");
+        let Child { id: root, live, .. } = self.level.pop().expect("levels end in a root");
         Tree { nodes: self.nodes, free: Vec::new(), root, len: self.len, live, path: Vec::new() }
     }
 
     fn finish_leaf(&mut self) {
         let (leaf, separator) = (self.leaf.take_exact(), std::mem::take(&mut self.separator));
         let live = leaf.live_before(leaf.values.len());
-        let next = self.next_id() + 1;
-        self.add(Node::Leaf(Leaf { next, ..leaf }), separator, live);
+        let id = self.add(Node::Leaf(leaf), separator, live);
+        if let Node::Leaf(leaf) = &mut self.nodes[id] {
+            leaf.next = id + 1;
+        }
     }
 
     /// Puts a parent over `first` and those that follow. It takes in a last one that would else be alone.
@@ -98,12 +100,9 @@ impl<V: Weigh> Loader<V> {
         self.add(Node::Inner(inner), first.separator, live);
     }
 
-    fn add(&mut self, node: Node<V>, separator: Box<[u8]>, live: u64) {
-        self.level.push(Child { separator, id: self.next_id(), live });
-        self.nodes.push(node);
-    }
-
-    fn next_id(&self) -> u32 {
-        u32::try_from(self.nodes.len()).expect("4 billion nodes do not fit into memory")
+    fn add(&mut self, node: Node<V>, separator: Box<[u8]>, live: u64) -> u32 {
+        let id = self.nodes.push(node);
+        self.level.push(Child { separator, id, live });
+        id
     }
 }

@@ -199,8 +199,8 @@ fn a_tree_loaded_with_large_keys_has_small_nodes() {
     }
     let tree = loader.finish();
     check(&tree, tree.root);
-    for node in &tree.nodes {
-        match node {
+    for id in 0..tree.nodes.len() {
+        match tree.node(id as u32) {
             Node::Leaf(leaf) => assert!(leaf.values.len() <= 2),
             Node::Inner(inner) => assert!(inner.children.len() <= 5),
         }
@@ -225,7 +225,10 @@ fn large_keys_split_nodes_early() {
     for n in 0..64_u16 {
         tree.put(&[&n.to_be_bytes()[..], &[b'x'; 4096]].concat(), 1, |_, _| unreachable!());
     }
-    let leaves = tree.nodes.iter().filter(|node| matches!(node, Node::Leaf(_))).count();
+    let leaves = (0..tree.nodes.len())
+        .map(|id| tree.node(id as u32))
+        .filter(|node| matches!(node, Node::Leaf(_)))
+        .count();
     assert!(leaves >= 32, "{leaves} leaves hold 64 keys of 4 KiB");
     check(&tree, tree.root);
 }
