@@ -8,6 +8,7 @@ mod crash;
 mod errors;
 mod full_disk;
 mod ledger;
+mod life;
 mod range_stream;
 mod server;
 mod startup;

@@ -33,8 +33,14 @@ impl Server {
 
     /// Like [`Server::start`], with more flags.
     pub(crate) fn start_with(data_dir: &Path, flags: &[&str]) -> Server {
+        Server::launch(&own_flags(data_dir, "127.0.0.1:0", flags), &[])
+    }
+
+    /// Starts a server with these flags and variables, which must make it listen on TCP, and waits until it takes
+    /// clients.
+    pub(crate) fn launch(flags: &[String], env: &[(&str, &str)]) -> Server {
         let started_at = Instant::now();
-        let mut process = Process::spawn(&own_flags(data_dir, "127.0.0.1:0", flags));
+        let mut process = Process::spawn(flags, env);
         let line = process.wait_for("serving client traffic");
         let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
         process.wait_for("ready to serve client requests");
@@ -58,9 +64,14 @@ impl Server {
     }
 
     /// Asks the process to stop and waits until it has.
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub(crate) fn terminate(self) -> ExitStatus {
+        self.stop(Signal::TERM)
+    }
+
+    /// Sends the process a signal that stops it and waits until it has.
+    pub(crate) fn stop(mut self, signal: Signal) -> ExitStatus {
         let pid = Pid::from_child(&self.process.child);
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
         self.process.wait_for("closed etcd server");
         self.process.child.wait().unwrap()
     }
@@ -81,13 +92,14 @@ pub(crate) struct Refusal {
 
 /// Starts a server that is expected to refuse `data_dir` or `address`.
 pub(crate) fn start_in_vain(data_dir: &Path, address: &str) -> Refusal {
-    let mut process = Process::spawn(&own_flags(data_dir, address, &[]));
+    let mut process = Process::spawn(&own_flags(data_dir, address, &[]), &[]);
     let log = process.lines_to_the_end();
     let code = process.child.wait().unwrap().code().expect("it was not killed");
     Refusal { code, log }
 }
 
-fn own_flags(data_dir: &Path, address: &str, more: &[&str]) -> Vec<String> {
+/// The flags that a server of a test needs, and `more`.
+pub(crate) fn own_flags(data_dir: &Path, address: &str, more: &[&str]) -> Vec<String> {
     let data_dir = data_dir.to_str().unwrap();
     let url = format!("http://{address}");
     let own = ["--data-dir", data_dir, "--listen-client-urls", &url, "--advertise-client-urls", &url];
@@ -101,9 +113,10 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(flags: &[String]) -> Process {
+    fn spawn(flags: &[String], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd"));
-        let mut child = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(flags).envs(env.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
         let (sender, log) = channel();
         thread::spawn(move || {

@@ -166,18 +166,25 @@ fn go_type(flag: &Flag) -> (&'static str, &'static str) {
     }
 }
 
+/// What Go calls a kind of JSON value.
+pub(super) fn kind_name(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "bool",
+        Json::Number(_) => "number",
+        Json::String(_) => "string",
+        Json::Array(_) => "array",
+        Json::Object(_) => "object",
+    }
+}
+
 fn mistyped(value: &Json, field: &str, go_type: &str) -> Error {
     let kind = match value {
-        Json::Null => "null".to_owned(),
-        Json::Bool(_) => "bool".to_owned(),
         // A number of the wrong type is shown where the right type is a number too.
         Json::Number(number) if !matches!(go_type, "string" | "bool" | "[]string") => {
             format!("number {number}")
         }
-        Json::Number(_) => "number".to_owned(),
-        Json::String(_) => "string".to_owned(),
-        Json::Array(_) => "array".to_owned(),
-        Json::Object(_) => "object".to_owned(),
+        other => kind_name(other).to_owned(),
     };
     Error::Invalid(format!(
         "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go struct field \

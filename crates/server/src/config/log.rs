@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 use tracing::level_filters::LevelFilter;
 
 use super::error::Error;
+use super::file::kind_name;
 use crate::flags::Flags;
 
 /// Where the log goes and how it looks.
@@ -121,7 +122,7 @@ fn level(text: &str) -> Result<LevelFilter, Error> {
         "warn" => Ok(LevelFilter::WARN),
         "error" => Ok(LevelFilter::ERROR),
         "dpanic" | "panic" | "fatal" => Ok(LevelFilter::OFF),
-        _ => Err(Error::Usage(format!("unrecognized level: {text:?}"))),
+        _ => Err(Error::Usage(format!("panic: unrecognized level: {text:?}"))),
     }
 }
 
@@ -132,20 +133,25 @@ fn rotation(outputs: &[LogOutput], json: &str) -> Result<Rotation, Error> {
             "--log-outputs requires a single file path when --log-rotate-config-json is defined".to_owned(),
         ));
     }
-    let json: Json = serde_json::from_str(json)
-        .map_err(|error| Error::Invalid(format!("improperly formatted log rotation config: {error}")))?;
-    let mistyped =
-        |key: &str| Error::Invalid(format!("invalid log rotation config: {key} has the wrong type"));
+    let json: Json = serde_json::from_str(json).map_err(|error| {
+        let reason =
+            if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+        Error::Invalid(format!("improperly formatted log rotation config: {reason}"))
+    })?;
     if !json.is_object() {
-        return Err(mistyped("the whole"));
+        return Err(mistyped(&json, "value of type embed.logRotationConfig"));
     }
     let number = |key: &str| match &json[key] {
         Json::Null => Ok(0),
-        value => value.as_u64().ok_or_else(|| mistyped(key)),
+        value => value.as_u64().ok_or_else(|| {
+            mistyped(value, &format!("struct field logRotationConfig.Logger.{key} of type int"))
+        }),
     };
     let flag = |key: &str| match &json[key] {
         Json::Null => Ok(false),
-        value => value.as_bool().ok_or_else(|| mistyped(key)),
+        value => value.as_bool().ok_or_else(|| {
+            mistyped(value, &format!("struct field logRotationConfig.Logger.{key} of type bool"))
+        }),
     };
     let megabytes = match number("maxsize")? {
         0 => MEGABYTES_MAX,
@@ -158,4 +164,9 @@ fn rotation(outputs: &[LogOutput], json: &str) -> Result<Rotation, Error> {
         is_local_time: flag("localtime")?,
         is_compressed: flag("compress")?,
     })
+}
+
+fn mistyped(value: &Json, place: &str) -> Error {
+    let kind = kind_name(value);
+    Error::Invalid(format!("invalid log rotation config: json: cannot unmarshal {kind} into Go {place}"))
 }

@@ -44,6 +44,9 @@ impl Url {
     pub fn parse(text: &str) -> Result<Url, String> {
         let text = text.trim();
         let unknown_scheme = || format!("URL scheme must be http, https, unix, or unixs: {text}");
+        if text.starts_with(':') {
+            return Err(format!("parse {text:?}: missing protocol scheme"));
+        }
         if text.starts_with(|first: char| !first.is_ascii_alphabetic()) && text.contains(':') {
             return Err(format!("parse {text:?}: first path segment in URL cannot contain colon"));
         }

@@ -67,7 +67,11 @@ impl Kind {
             Kind::Text => Ok(Value::Text(text.to_owned())),
             Kind::Bool => parse_bool(text).map(Value::Bool),
             Kind::Uint => parse_int(text, 0, u64::MAX.into()).map(Value::Int),
-            Kind::Uint32 => parse_int(text, 0, u32::MAX.into()).map(Value::Int),
+            Kind::Uint32 => match parse_int(text, 0, u32::MAX.into()) {
+                Ok(number) => Ok(Value::Int(number)),
+                Err(reason) if reason == parse_error() => Err(uint_error(text, "invalid syntax")),
+                Err(reason) => Err(uint_error(text, &reason)),
+            },
             Kind::Int => parse_int(text, i64::MIN.into(), i64::MAX.into()).map(Value::Int),
             Kind::Duration => parse_duration(text).map(Value::Duration),
             Kind::Urls => Url::parse_list(text).map(Value::Urls),
@@ -157,6 +161,11 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// The reason that comes from Go's `strconv` unworded.
+fn uint_error(text: &str, reason: &str) -> String {
+    format!("strconv.ParseUint: parsing {text:?}: {reason}")
+}
+
 fn parse_error() -> String {
     "parse error".to_owned()
 }
@@ -237,7 +246,8 @@ mod tests {
         for text in ["", "-1", "+1", "1x", "0x", "1.5"] {
             assert_eq!(Kind::Uint.parse(text), Err(parse_error()), "{text}");
         }
-        assert_eq!(Kind::Uint32.parse("4294967296"), Err("value out of range".to_owned()));
+        let error = "strconv.ParseUint: parsing \"4294967296\": value out of range";
+        assert_eq!(Kind::Uint32.parse("4294967296"), Err(error.to_owned()));
         assert_eq!(Kind::Int.parse("9223372036854775808"), Err("value out of range".to_owned()));
     }
 
