@@ -4,6 +4,7 @@ mod api;
 mod codes;
 mod compactor;
 pub mod config;
+mod counted;
 mod driver;
 mod flags;
 mod gather;

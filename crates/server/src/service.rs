@@ -22,7 +22,8 @@ use tracing::warn;
 
 use crate::api::{Api, Encoded, Error, WatchSession};
 use crate::codes::status;
-use crate::grpc::{Body, Call, Code, Requests, Responses, Service, Status};
+use crate::counted::{CountedCall, CountedRequests, CountedResponses};
+use crate::grpc::{Body, Call, Code, Service, Status};
 use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 
 /// Every service a client may find here.
@@ -69,7 +70,7 @@ impl Calls {
     }
 
     /// Finds the handler. Paths are checked against the tables of `proto` by a test.
-    async fn dispatch(&self, call: Call) -> Code {
+    async fn dispatch(&self, call: CountedCall<'_>) -> Code {
         let api = &self.api;
         match call.path() {
             "/etcdserverpb.KV/Range" => unary(call, async |r| api.range(&r).await).await,
@@ -130,13 +131,13 @@ impl Calls {
     }
 
     /// Serves a stream of watches until the client goes. That it has nothing more to say does not end it.
-    async fn watch(&self, call: Call) -> Code {
+    async fn watch(&self, call: CountedCall<'_>) -> Code {
         let mut session = self.api.watch();
         self.stream(call, async |requests, responses| exchange(&mut session, requests, responses).await).await
     }
 
     /// One answer to each request, in order, until the client has nothing more to say.
-    async fn keep_alive(&self, call: Call) -> Code {
+    async fn keep_alive(&self, call: CountedCall<'_>) -> Code {
         self.stream(call, async |requests, responses| {
             while let Some(bytes) = requests.next().await? {
                 let response = self.api.lease_keep_alive(decode(bytes)?).await.map_err(|e| status(&e))?;
@@ -148,7 +149,7 @@ impl Calls {
     }
 
     /// Hands out a range; the next chunk is made when the client has taken the one before.
-    async fn range_stream(&self, call: Call) -> Code {
+    async fn range_stream(&self, call: CountedCall<'_>) -> Code {
         self.stream(call, async |requests, responses| {
             let request: RangeRequest = only(requests).await?;
             let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
@@ -161,7 +162,7 @@ impl Calls {
     }
 
     /// Tells the health of a service, which does not change while clients are served.
-    async fn watch_health(&self, call: Call) -> Code {
+    async fn watch_health(&self, call: CountedCall<'_>) -> Code {
         self.stream(call, async |requests, responses| {
             let health = self.api.watched_health(&only(requests).await?);
             responses.send(Body::from_chunks(&health.chunks)).await?;
@@ -174,8 +175,8 @@ impl Calls {
     /// the leader is lost.
     async fn stream(
         &self,
-        call: Call,
-        serve: impl AsyncFnOnce(&mut Requests, &mut Responses) -> Result<(), Status>,
+        call: CountedCall<'_>,
+        serve: impl AsyncFnOnce(&mut CountedRequests<'_>, &mut CountedResponses<'_>) -> Result<(), Status>,
     ) -> Code {
         let needs_leader = needs_leader(&call);
         let (mut requests, mut responses) = call.split();
@@ -191,7 +192,7 @@ impl Calls {
     }
 
     /// What is refused whatever is called.
-    fn check_manners(&self, call: &Call) -> Result<(), Error> {
+    fn check_manners(&self, call: &CountedCall<'_>) -> Result<(), Error> {
         let version = call.metadata().get("client-api-version");
         if version.is_some_and(|version| str::from_utf8(version.as_bytes()).is_err()) {
             return Err(Error::ClientVersion);
@@ -209,6 +210,7 @@ impl Service for Calls {
             let version = call.metadata().get("client-api-version").and_then(|value| value.to_str().ok());
             self.clients.count(metrics.is_stream, version.unwrap_or("unknown"));
         }
+        let call = CountedCall { call, metrics: metrics.map(|(_, metrics)| metrics) };
         let code = match self.check_manners(&call) {
             Ok(()) => self.dispatch(call).await,
             Err(error) => refuse(call, status(&error)),
@@ -224,11 +226,11 @@ impl Service for Calls {
 }
 
 /// Whether the client would rather be refused than wait for a leader.
-fn needs_leader(call: &Call) -> bool {
+fn needs_leader(call: &CountedCall<'_>) -> bool {
     call.metadata().get("hasleader").is_some_and(|value| value == "true")
 }
 
-fn refuse(call: Call, status: Status) -> Code {
+fn refuse(call: CountedCall<'_>, status: Status) -> Code {
     let code = status.code;
     call.reply(Err(status));
     code
@@ -240,14 +242,14 @@ fn worded_as_timeout(ended: Status) -> Status {
 }
 
 /// The one request of a call that is answered with a stream.
-async fn only<R: Message + Default>(requests: &mut Requests) -> Result<R, Status> {
+async fn only<R: Message + Default>(requests: &mut CountedRequests<'_>) -> Result<R, Status> {
     let missing = "cardinality violation: received no request message from non-client-streaming RPC";
     let bytes = requests.next().await?.ok_or_else(|| Status::internal(missing))?;
     decode(bytes)
 }
 
 /// Takes one request, answers once.
-async fn unary<R, F>(call: Call, handler: impl FnOnce(R) -> F) -> Code
+async fn unary<R, F>(call: CountedCall<'_>, handler: impl FnOnce(R) -> F) -> Code
 where
     R: Message + Default,
     F: Future<Output = Result<Encoded, Error>>,
@@ -257,7 +259,7 @@ where
 
 /// The same, for a request that is not decoded as it comes.
 async fn unary_with<R, F>(
-    mut call: Call,
+    mut call: CountedCall<'_>,
     decode: impl FnOnce(Bytes) -> Result<R, Status>,
     handler: impl FnOnce(R) -> F,
 ) -> Code
@@ -281,8 +283,8 @@ where
 
 async fn exchange(
     session: &mut WatchSession<'_>,
-    requests: &mut Requests,
-    responses: &mut Responses,
+    requests: &mut CountedRequests<'_>,
+    responses: &mut CountedResponses<'_>,
 ) -> Result<(), Status> {
     let mut is_half_closed = false;
     loop {

@@ -87,6 +87,8 @@ fn each_port_serves_what_it_is_for() {
             metrics.contains("\netcd_server_healthcheck{name=\"linearizable_read\",type=\"readyz\"} 1\n")
         );
     }
+    let (_, metrics) = get(&path("http"), "/metrics");
+    assert!(metrics.contains("\netcd_network_client_grpc_received_bytes_total 0\n"));
     assert!(get(&path("http"), "/version").1.starts_with(r#"{"etcdserver":"3.7.1""#));
     assert_eq!(get(&path("metrics"), "/version").0, "HTTP/1.1 404 Not Found");
     let (_, vars) = get(&path("http"), "/debug/vars");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Registry};
 
-use super::{counters, histograms};
+use super::{counters, histograms, register};
 use crate::grpc::Code;
 
 /// Bounds of handling times: the default ones of Prometheus' libraries.
@@ -17,8 +17,12 @@ const LABELS: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
 pub(super) struct GrpcMetrics {
     started: IntCounterVec,
     handled: IntCounterVec,
+    received: IntCounterVec,
+    sent: IntCounterVec,
     /// Only with `--metrics=extensive`.
     handling: Option<HistogramVec>,
+    bytes_received: IntCounter,
+    bytes_sent: IntCounter,
 }
 
 /// The counters of one method.
@@ -27,11 +31,18 @@ pub(crate) struct MethodMetrics {
     pub(crate) is_stream: bool,
     pub(crate) started: IntCounter,
     by_code: [IntCounter; 17],
+    received: IntCounter,
+    sent: IntCounter,
+    bytes_received: IntCounter,
+    bytes_sent: IntCounter,
     handling: Option<Histogram>,
 }
 
 impl GrpcMetrics {
     pub(super) fn new(registry: &Registry, is_extensive: bool) -> GrpcMetrics {
+        let counter = |name: &str, help: &str| {
+            register(registry, IntCounter::new(name, help).expect("the name is valid"))
+        };
         let help = "Histogram of response latency (seconds) of gRPC that had been application-level handled by \
                     the server.";
         let handling =
@@ -48,6 +59,26 @@ impl GrpcMetrics {
                 "grpc_server_handled_total",
                 "Total number of RPCs completed on the server, regardless of success or failure.",
                 &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+            ),
+            received: counters(
+                registry,
+                "grpc_server_msg_received_total",
+                "Total number of RPC stream messages received on the server.",
+                &LABELS,
+            ),
+            sent: counters(
+                registry,
+                "grpc_server_msg_sent_total",
+                "Total number of gRPC stream messages sent by the server.",
+                &LABELS,
+            ),
+            bytes_received: counter(
+                "etcd_network_client_grpc_received_bytes_total",
+                "The total number of bytes received from grpc clients.",
+            ),
+            bytes_sent: counter(
+                "etcd_network_client_grpc_sent_bytes_total",
+                "The total number of bytes sent to grpc clients.",
             ),
             handling: is_extensive.then(handling),
         }
@@ -68,6 +99,10 @@ impl GrpcMetrics {
                 let name = Code::ALL[code].name();
                 self.handled.with_label_values(&[kind, service.name, method.name, name])
             }),
+            received: self.received.with_label_values(&labels),
+            sent: self.sent.with_label_values(&labels),
+            bytes_received: self.bytes_received.clone(),
+            bytes_sent: self.bytes_sent.clone(),
             handling: self.handling.as_ref().map(|handling| handling.with_label_values(&labels)),
         }
     }
@@ -80,5 +115,17 @@ impl MethodMetrics {
         if let Some(handling) = &self.handling {
             handling.observe(time.as_secs_f64());
         }
+    }
+
+    /// Counts a message from a client.
+    pub(crate) fn received(&self, len: usize) {
+        self.received.inc();
+        self.bytes_received.inc_by(len as u64);
+    }
+
+    /// Counts a message to a client.
+    pub(crate) fn sent(&self, len: usize) {
+        self.sent.inc();
+        self.bytes_sent.inc_by(len as u64);
     }
 }

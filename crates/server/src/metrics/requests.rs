@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 use store::{OpOutcome, Outcome, Request};
 
-use crate::api::Error;
-
 use super::{counters, exponential, histograms, register};
+use crate::api::Error;
 
 /// Versions of clients that are told apart, so that no client can fill the memory with its inventions.
 const CLIENT_VERSIONS_MAX: usize = 64;
@@ -49,8 +48,12 @@ pub(crate) enum Kind {
     Compaction,
     LeaseGrant,
     LeaseRevoke,
+    LeaseCheckpoint,
+    Alarm,
+    DowngradeInfoSet,
     Range,
     ReadonlyTxn,
+    /// Of the member itself.
     Other,
 }
 
@@ -65,6 +68,9 @@ impl Kind {
             Kind::Compaction => "Compaction",
             Kind::LeaseGrant => "LeaseGrant",
             Kind::LeaseRevoke => "LeaseRevoke",
+            Kind::LeaseCheckpoint => "LeaseCheckpoint",
+            Kind::Alarm => "Alarm",
+            Kind::DowngradeInfoSet => "DowngradeInfoSet",
             Kind::Range => "Range",
             Kind::ReadonlyTxn => "ReadonlyTxn",
             Kind::Other => "Unknown",
@@ -81,7 +87,10 @@ impl From<&Request> for Kind {
             Request::Compact(_) => Kind::Compaction,
             Request::LeaseGrant(_) => Kind::LeaseGrant,
             Request::LeaseRevoke(_) => Kind::LeaseRevoke,
-            _ => Kind::Other,
+            Request::LeaseCheckpoint(_) => Kind::LeaseCheckpoint,
+            Request::Alarm(_) => Kind::Alarm,
+            Request::SetDowngrade(_) => Kind::DowngradeInfoSet,
+            Request::SetMemberAttributes(_) | Request::SetClusterVersion(_) => Kind::Other,
         }
     }
 }
