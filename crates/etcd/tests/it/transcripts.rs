@@ -1,8 +1,5 @@
 //! Recorded conversations with etcd 3.7.1, held again with the built server: every answer must be equal.
 //!
-//! What this version cannot do yet stands in two tables: methods without code, which must say so, and lines
-//! left out because etcd refused them for what such a method had set up.
-//!
 //! Where etcd sent several responses of events to one watch, one response with all of them counts as equal: how
 //! many revisions are told at once is a matter of time.
 
@@ -19,13 +16,6 @@ use tokio::time::timeout;
 
 use crate::client::{Client, Failure, Stream};
 use crate::server::Server;
-
-/// Methods without code, which must answer that they are not supported.
-const UNSERVED: &[&str] = &[];
-
-/// Lines that are left out since they depend on a method without code: file, lines, method. Each would change
-/// what follows.
-const LEFT_OUT: &[(&str, &[usize], &str)] = &[];
 
 /// How long a stream may be silent before what it owes counts as missing.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -62,15 +52,13 @@ fn files(folder: &str) -> Vec<PathBuf> {
 #[derive(Default)]
 struct Report {
     n_equal: usize,
-    n_unserved: usize,
-    n_left_out: usize,
     wrong: Vec<String>,
 }
 
 impl Report {
     fn conclude(self) {
-        let Report { n_equal, n_unserved, n_left_out, wrong } = self;
-        println!("{n_equal} lines equal, {n_unserved} not served, {n_left_out} left out");
+        let Report { n_equal, wrong } = self;
+        println!("{n_equal} lines equal");
         assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
         assert!(n_equal > 0, "there were conversations");
     }
@@ -86,13 +74,8 @@ async fn play(messages: &Messages, path: &Path, report: &mut Report) {
     let conversation = fs::read_to_string(path).unwrap();
     for (index, line) in conversation.lines().enumerate() {
         let line = messages.expand(&serde_json::from_str(line).unwrap());
-        if is_left_out(file, index + 1) {
-            report.n_left_out += 1;
-            continue;
-        }
         match player.play(&line).await {
             Outcome::Silent => {}
-            Outcome::Unserved => report.n_unserved += 1,
             Outcome::Answered(None) => report.n_equal += 1,
             Outcome::Answered(Some(difference)) => {
                 report.wrong.push(format!("{file}:{} {}\n  {difference}", index + 1, shorten(&line)));
@@ -101,18 +84,10 @@ async fn play(messages: &Messages, path: &Path, report: &mut Report) {
     }
 }
 
-/// Whether the tables say so; a method that is served leaves out nothing.
-fn is_left_out(file: &str, line: usize) -> bool {
-    let entry = LEFT_OUT.iter().find(|(name, lines, _)| *name == file && lines.contains(&line));
-    entry.is_some_and(|(_, _, method)| UNSERVED.contains(method))
-}
-
 /// What a line came to.
 enum Outcome {
     /// Nothing is answered to it.
     Silent,
-    /// Its method is listed as having no code, and said so.
-    Unserved,
     /// The answer is as recorded, or differs.
     Answered(Option<String>),
 }
@@ -158,16 +133,6 @@ impl Player<'_> {
             Ok(bytes) => json!({ "r": self.messages.answer(method, bytes) }),
             Err(failure) => json!({ "e": describe(failure) }),
         };
-        if UNSERVED.contains(&method) {
-            let says_so = actual["e"]["text"]
-                .as_str()
-                .is_some_and(|t| t.ends_with("is not supported by this version yet"));
-            return if says_so {
-                Outcome::Unserved
-            } else {
-                Outcome::Answered(Some(format!("{method} is listed as not served, but answers {actual}")))
-            };
-        }
         let key = if line.get("e").is_some() { "e" } else { "r" };
         let expected = json!({ key: line[key] });
         Outcome::Answered((actual != expected).then(|| explain(&expected, &actual)))
