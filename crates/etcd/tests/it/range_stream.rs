@@ -37,7 +37,7 @@ async fn chunks_are_bounded_and_only_the_last_tells_of_the_range() {
     let last = chunks.pop().unwrap();
     assert!(chunks.iter().all(|chunk| chunk.header.is_none() && chunk.count == 0 && !chunk.more));
     assert_eq!(chunks[0].kvs.len(), 10);
-    let header = last.header.clone().unwrap();
+    let header = last.header.unwrap();
     assert_eq!((header.revision, last.count, last.more), (2 * KEYS as i64 + 1, 2 * KEYS as i64, false));
     assert!(header.cluster_id != 0 && header.member_id != 0 && header.raft_term != 0);
     chunks.push(last);
