@@ -187,6 +187,7 @@ fn serve(config: &Config) -> Result<End, Error> {
         Arc::clone(&metrics),
         Reporter { life, metrics: Arc::clone(&metrics), member_id: settings.member_id },
     )?;
+    log_serving(config, settings.member_id);
     let (stop, stopping) = watch::channel(false);
     let context = Context { config: config.clone(), settings, metrics, stopping };
     let own_api = context.api(&driver, own_desk.clone());
@@ -213,7 +214,6 @@ fn serve(config: &Config) -> Result<End, Error> {
 }
 
 fn log_start(config: &Config) {
-    let urls = |urls: &[Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>();
     let data_dir = config.data_dir.display();
     if config.data_dir.join("member").exists() {
         info!("data-dir" = %data_dir, "dir-type" = "member", "server has already been initialized");
@@ -237,6 +237,22 @@ fn log_start(config: &Config) {
         "auto-compaction" = ?config.auto_compaction,
         "starting an etcd server"
     );
+}
+
+fn log_serving(config: &Config, member_id: u64) {
+    info!(
+        "local-member-id" = format!("{member_id:x}"),
+        "initial-advertise-peer-urls" = ?urls(&config.initial_advertise_peer_urls),
+        "listen-peer-urls" = ?urls(&config.listen_peer_urls),
+        "advertise-client-urls" = ?urls(&config.advertise_client_urls),
+        "listen-client-urls" = ?urls(&config.listen_client_urls),
+        "listen-metrics-urls" = ?urls(&config.listen_metrics_urls),
+        "now serving peer/client/metrics"
+    );
+}
+
+fn urls(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(ToString::to_string).collect()
 }
 
 /// What is spoken where. A URL that is given both for gRPC and for HTTP serves both.
