@@ -1,7 +1,6 @@
 """Uses the server at $ETCD_ENDPOINT through the package etcd3."""
 
 import os
-import threading
 import unittest
 
 import etcd3
@@ -88,22 +87,13 @@ class Etcd3Test(unittest.TestCase):
         self.assertEqual(self.client.get_lease_info(lease.id).TTL, -1)
 
     def test_a_lock_admits_one(self):
-        counter = 0
-
-        def work():
-            nonlocal counter
-            for _ in range(5):
-                with self.client.lock("lock", ttl=30):
-                    seen = counter
-                    self.client.get("anything")
-                    counter = seen + 1
-
-        workers = [threading.Thread(target=work) for _ in range(4)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        self.assertEqual(counter, 20)
+        ours, theirs = self.client.lock("lock", ttl=30), self.client.lock("lock", ttl=30)
+        self.assertTrue(ours.acquire())
+        self.assertTrue(ours.is_acquired())
+        self.assertFalse(theirs.acquire(timeout=1))
+        self.assertTrue(ours.release())
+        self.assertTrue(theirs.acquire())
+        self.assertTrue(theirs.release())
 
     def test_errors(self):
         answer = self.client.put("a", "1")
