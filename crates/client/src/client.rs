@@ -1,0 +1,182 @@
+//! The client: one handle on a cluster, and the rules by which calls are repeated.
+//!
+//! A call that was never sent is sent again to another member, whatever it asks for. One that reads is also
+//! repeated when the server was not available; a write is not, because it may have been carried out. All of it
+//! ends when the call's time is up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_stream::Stream;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use crate::config::{Config, REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
+use crate::endpoint;
+use crate::error::{Error, is_broken, is_unsent};
+use crate::pool::Pool;
+
+/// Pause after each endpoint has failed once, and how often a read is repeated at most.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+const READ_ATTEMPTS_MAX: usize = 100;
+
+/// A handle on a cluster. A clone shares the connections, which close with the last of them.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pool: Arc<Pool>,
+    request_len_max: usize,
+    response_len_max: usize,
+    timeout: Option<Duration>,
+}
+
+/// Whether a call may be repeated when nobody knows if the server carried it out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Reads,
+    Writes,
+}
+
+impl Client {
+    /// Makes a client and starts to connect; it does not wait for a connection. Needs a tokio runtime.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        config.check()?;
+        let endpoints = config.endpoints.iter().map(|text| endpoint::parse(text, config));
+        Ok(Client {
+            pool: Arc::new(Pool::new(endpoints.collect::<Result<_, _>>()?)),
+            request_len_max: config.request_len_max.unwrap_or(REQUEST_LEN_MAX),
+            response_len_max: config.response_len_max.unwrap_or(RESPONSE_LEN_MAX),
+            timeout: None,
+        })
+    }
+
+    /// The same client, each of whose calls ends after `timeout` with [`Error::DeadlineExceeded`]. Streams have
+    /// no end of their own. Without it a call waits as long as there is no member to be reached.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Calls `path` and returns the one response.
+    pub(crate) async fn unary<Q, A>(&self, path: &'static str, effect: Effect, request: Q) -> Result<A, Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        self.check_len(&request)?;
+        let Some(timeout) = self.timeout else { return self.persist(path, effect, request, None).await };
+        let deadline = Instant::now() + timeout;
+        let call = self.persist(path, effect, request, Some(deadline));
+        timeout_at(deadline, call).await.unwrap_or(Err(Error::DeadlineExceeded))
+    }
+
+    fn check_len(&self, request: &impl Message) -> Result<(), Error> {
+        let (len, max) = (request.encoded_len(), self.request_len_max);
+        if len <= max {
+            return Ok(());
+        }
+        let message = format!("trying to send message larger than max ({len} vs. {max})");
+        Err(Error::Refused { code: Code::ResourceExhausted, message })
+    }
+
+    /// Sends the request until there is an answer, or an error that forbids to go on.
+    async fn persist<Q, A>(
+        &self,
+        path: &'static str,
+        effect: Effect,
+        request: Q,
+        deadline: Option<Instant>,
+    ) -> Result<A, Error>
+    where
+        Q: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut attempt = 0;
+        loop {
+            let status = match self.attempt(path, request.clone(), deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(status) => status,
+            };
+            attempt += 1;
+            let is_harmless = effect == Effect::Reads && attempt < READ_ATTEMPTS_MAX;
+            let may_repeat = is_unsent(&status) || (is_harmless && status.code() == Code::Unavailable);
+            if !may_repeat {
+                return Err(Error::from(status));
+            }
+            if attempt % self.pool.len() == 0 {
+                sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+
+    async fn attempt<Q, A>(
+        &self,
+        path: &'static str,
+        request: Q,
+        deadline: Option<Instant>,
+    ) -> Result<A, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let connection = self.pool.connection().await;
+        let mut request = Request::new(request);
+        if let Some(deadline) = deadline {
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        }
+        let call = async {
+            let mut grpc = self.grpc(connection.channel.clone());
+            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+            grpc.unary(request, PathAndQuery::from_static(path), ProstCodec::default()).await
+        };
+        let result = call.await.map(tonic::Response::into_inner);
+        result.inspect_err(|status| {
+            if is_broken(status) {
+                connection.report_broken();
+            }
+        })
+    }
+
+    /// Opens a stream to the member whose turn it is, and waits for the head of its answer: a server may hold
+    /// that back until the first request has come.
+    pub(crate) async fn stream<Q, A>(
+        &self,
+        path: &'static str,
+        requests: impl Stream<Item = Q> + Send + 'static,
+    ) -> Result<Streaming<A>, Error>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let connection = self.pool.connection().await;
+        let mut request = Request::new(requests);
+        // Better an error than a stream of a member that has lost its cluster and will say nothing.
+        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+        let call = async {
+            let mut grpc = self.grpc(connection.channel.clone());
+            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+            grpc.streaming(request, PathAndQuery::from_static(path), ProstCodec::default()).await
+        };
+        match call.await {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => {
+                if is_broken(&status) {
+                    connection.report_broken();
+                }
+                Err(Error::from(status))
+            }
+        }
+    }
+
+    fn grpc(&self, channel: Channel) -> Grpc<Channel> {
+        Grpc::new(channel)
+            .max_decoding_message_size(self.response_len_max)
+            .max_encoding_message_size(self.request_len_max)
+    }
+}

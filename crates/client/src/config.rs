@@ -1,0 +1,57 @@
+//! What a client is told when it is made.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// Settings of a [`Client`](crate::Client). The defaults are those of etcd's own client.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Members to call: `host:port`, `http://host:port` or `unix://path`. At least one.
+    pub endpoints: Vec<String>,
+    /// Time for one attempt to connect. A call goes on trying until its own time is up.
+    pub dial_timeout: Duration,
+    /// Quiet time on a connection in use before it is pinged; less than 10 s counts as 10 s, since servers close
+    /// connections that ping too often.
+    pub keepalive_time: Duration,
+    /// Time for the answer to a ping, after which the connection counts as broken.
+    pub keepalive_timeout: Duration,
+    /// Bytes of the largest request that is sent; 2 MiB if not said.
+    pub request_len_max: Option<usize>,
+    /// Bytes of the largest response that is taken, no less than those of a request; 2 GiB if not said.
+    pub response_len_max: Option<usize>,
+}
+
+/// The limits of etcd's client.
+pub(crate) const REQUEST_LEN_MAX: usize = 2 << 20;
+pub(crate) const RESPONSE_LEN_MAX: usize = i32::MAX as usize;
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            endpoints: vec!["127.0.0.1:2379".to_owned()],
+            dial_timeout: Duration::from_secs(2),
+            keepalive_time: Duration::from_secs(2),
+            keepalive_timeout: Duration::from_secs(6),
+            request_len_max: None,
+            response_len_max: None,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the settings fit together; the endpoints are looked at one by one when the client is made.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.endpoints.is_empty() {
+            return Err(Error::Config("etcdclient: no available endpoints".to_owned()));
+        }
+        if let (Some(request), Some(response)) = (self.request_len_max, self.response_len_max)
+            && response < request
+        {
+            return Err(Error::Config(format!(
+                "gRPC message recv limit ({response} bytes) must be greater than send limit ({request} bytes)"
+            )));
+        }
+        Ok(())
+    }
+}

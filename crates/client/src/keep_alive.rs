@@ -1,0 +1,92 @@
+//! A lease that is kept alive for as long as somebody asks for the next answer.
+
+use std::time::Duration;
+
+use proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use crate::client::Client;
+use crate::error::{Error, LEASE_NOT_FOUND};
+
+/// Pause before a broken stream is opened again.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
+/// How long a lease is taken to live before the server has said it.
+const FIRST_TTL: Duration = Duration::from_secs(5);
+
+/// Renews a lease three times in each of its lifetimes, over broken connections too.
+#[derive(Debug)]
+pub struct KeepAlive {
+    client: Client,
+    id: i64,
+    stream: Option<(Sender<LeaseKeepAliveRequest>, Streaming<LeaseKeepAliveResponse>)>,
+    /// When to renew next, and when the lease has expired if that fails.
+    due: Instant,
+    expires: Instant,
+}
+
+impl Client {
+    /// Keeps lease `id` alive while [`KeepAlive::next`] is called.
+    pub fn keep_alive(&self, id: i64) -> KeepAlive {
+        let now = Instant::now();
+        KeepAlive { client: self.clone(), id, stream: None, due: now, expires: now + FIRST_TTL }
+    }
+
+    /// Renews lease `id` once.
+    pub async fn keep_alive_once(&self, id: i64) -> Result<LeaseKeepAliveResponse, Error> {
+        let mut keep_alive = self.keep_alive(id);
+        loop {
+            match keep_alive.renew().await {
+                Ok(response) if response.ttl > 0 => return Ok(response),
+                Ok(_) => {
+                    let message = LEASE_NOT_FOUND.to_owned();
+                    return Err(Error::Refused { code: Code::NotFound, message });
+                }
+                Err(error) if error.is_resumable() => sleep(RESUME_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl KeepAlive {
+    /// Waits until a third of the lease's life has passed and renews it; `None` once the lease has expired, was
+    /// revoked, or could not be renewed in time. The first call renews at once.
+    pub async fn next(&mut self) -> Option<LeaseKeepAliveResponse> {
+        sleep_until(self.due).await;
+        loop {
+            match timeout_at(self.expires, self.renew()).await {
+                Ok(Ok(response)) => {
+                    let ttl = Duration::from_secs(u64::try_from(response.ttl).ok().filter(|ttl| *ttl > 0)?);
+                    self.due = Instant::now() + ttl / 3;
+                    self.expires = Instant::now() + ttl;
+                    return Some(response);
+                }
+                Ok(Err(error)) if error.is_resumable() => sleep(RESUME_PAUSE).await,
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Sends one request and waits for its answer; after an error the next one opens another stream.
+    async fn renew(&mut self) -> Result<LeaseKeepAliveResponse, Error> {
+        let request = LeaseKeepAliveRequest { id: self.id };
+        let (sender, mut responses) = match self.stream.take() {
+            Some((sender, responses)) => {
+                sender.send(request).await.map_err(|_| Error::stream_ended())?;
+                (sender, responses)
+            }
+            None => {
+                let (sender, requests) = channel(1);
+                sender.try_send(request).expect("the queue is new");
+                let path = "/etcdserverpb.Lease/LeaseKeepAlive";
+                (sender, self.client.stream(path, ReceiverStream::new(requests)).await?)
+            }
+        };
+        let response = responses.message().await?.ok_or_else(Error::stream_ended)?;
+        self.stream = Some((sender, responses));
+        Ok(response)
+    }
+}

@@ -1,0 +1,20 @@
+//! The client library: calls to a cluster of etcd or ferretcd members.
+//!
+//! A [`Client`] spreads calls over its endpoints and repeats what is safe to repeat. Requests and responses are
+//! the messages of `proto`. A [`Watcher`] carries watches over broken connections, a [`KeepAlive`] does so for
+//! a lease. Nothing here prints, reads the environment or exits. There is no TLS and no authentication yet.
+
+mod client;
+mod config;
+mod endpoint;
+mod error;
+mod keep_alive;
+mod pool;
+mod services;
+mod watch;
+
+pub use client::Client;
+pub use config::Config;
+pub use error::{Code, Error};
+pub use keep_alive::KeepAlive;
+pub use watch::{Watch, Watcher, cancellation};

@@ -1,0 +1,58 @@
+//! The calls: one method each, named as in etcd's API.
+//!
+//! Bounds, defaults and refusals are the server's; see its API. A call that reads may be sent more than once.
+
+use proto::etcdserverpb::{
+    AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DefragmentRequest,
+    DefragmentResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest,
+    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberListRequest,
+    MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
+    TxnRequest, TxnResponse,
+};
+
+use crate::client::{Client, Effect};
+use crate::error::Error;
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($request:ty) -> $response:ty, $effect:ident $path:literal;)*) => {
+        impl Client {$(
+            $(#[$doc])*
+            pub async fn $name(&self, request: $request) -> Result<$response, Error> {
+                self.unary($path, Effect::$effect, request).await
+            }
+        )*}
+    };
+}
+
+calls! {
+    /// Reads a key or a range of keys.
+    range(RangeRequest) -> RangeResponse, Reads "/etcdserverpb.KV/Range";
+    /// Stores a key; durable on a quorum once it returns.
+    put(PutRequest) -> PutResponse, Writes "/etcdserverpb.KV/Put";
+    /// Deletes a key or a range of keys, as one revision.
+    delete_range(DeleteRangeRequest) -> DeleteRangeResponse, Writes "/etcdserverpb.KV/DeleteRange";
+    /// Compares, then carries out one of two lists of operations, all or nothing.
+    txn(TxnRequest) -> TxnResponse, Writes "/etcdserverpb.KV/Txn";
+    /// Forgets history below a revision.
+    compact(CompactionRequest) -> CompactionResponse, Writes "/etcdserverpb.KV/Compact";
+    /// Makes a lease.
+    lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, Writes "/etcdserverpb.Lease/LeaseGrant";
+    /// Ends a lease and deletes its keys as one revision.
+    lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, Writes "/etcdserverpb.Lease/LeaseRevoke";
+    /// Says how long a lease has to live; a lease that is gone has −1 s.
+    lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse,
+        Reads "/etcdserverpb.Lease/LeaseTimeToLive";
+    /// Lists all leases.
+    lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, Reads "/etcdserverpb.Lease/LeaseLeases";
+    /// Lists, raises or lowers alarms.
+    alarm(AlarmRequest) -> AlarmResponse, Writes "/etcdserverpb.Maintenance/Alarm";
+    /// Says how the member is.
+    status(StatusRequest) -> StatusResponse, Reads "/etcdserverpb.Maintenance/Status";
+    /// Gives space back to the file system.
+    defragment(DefragmentRequest) -> DefragmentResponse, Writes "/etcdserverpb.Maintenance/Defragment";
+    /// Hashes the history of all keys up to a revision.
+    hash_kv(HashKvRequest) -> HashKvResponse, Reads "/etcdserverpb.Maintenance/HashKV";
+    /// Lists the members of the cluster.
+    member_list(MemberListRequest) -> MemberListResponse, Reads "/etcdserverpb.Cluster/MemberList";
+}

@@ -1,0 +1,62 @@
+//! The table of commands: a file each, with the words that call it, its flags and its function.
+
+mod alarm;
+mod compaction;
+mod defrag;
+mod del;
+mod endpoint;
+mod get;
+mod key_range;
+mod lease;
+mod member;
+mod not_yet;
+mod options;
+mod put;
+mod txn;
+mod version;
+mod watch;
+mod words;
+
+use crate::cli::{Action, Command, Group};
+use crate::session::GLOBAL_FLAGS;
+
+/// The program itself. Its commands stand in etcd's order, in which it also offers what may have been meant.
+pub(crate) const ROOT: Command = Command::new(
+    "etcdctl",
+    "A simple command line client for etcd3.",
+    Action::Parent(&[
+        &get::COMMAND,
+        &put::COMMAND,
+        &del::COMMAND,
+        &txn::COMMAND,
+        &compaction::COMMAND,
+        &alarm::COMMAND,
+        &defrag::COMMAND,
+        &endpoint::COMMAND,
+        &not_yet::MOVE_LEADER,
+        &watch::COMMAND,
+        &version::COMMAND,
+        &lease::COMMAND,
+        &member::COMMAND,
+        &not_yet::SNAPSHOT,
+        &not_yet::MAKE_MIRROR,
+        &not_yet::LOCK,
+        &not_yet::ELECT,
+        &not_yet::AUTH,
+        &not_yet::USER,
+        &not_yet::ROLE,
+        &not_yet::CHECK,
+        &not_yet::COMPLETION,
+        &not_yet::DOWNGRADE,
+        &options::COMMAND,
+        &HELP,
+    ]),
+)
+.shared_flags(&GLOBAL_FLAGS);
+
+const HELP: Command = Command::new("help [command]", "Help about any command", Action::Help)
+    .long(
+        "Help provides help for any command in the application.\n\
+         Simply type etcdctl help [path to command] for full details.",
+    )
+    .group(Group::Utility);

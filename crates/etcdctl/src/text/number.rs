@@ -1,0 +1,56 @@
+//! Numbers and truth values as Go reads them, with its words for those it cannot read.
+
+use super::quote;
+
+/// Reads a whole number of 64 bits. With base 0 a prefix tells: `0x`, `0o` or `0`, `0b`, else decimal.
+pub(crate) fn parse_int(text: &str, base: u32) -> Result<i64, String> {
+    let fail = |why: &str| format!("strconv.ParseInt: parsing {}: {why}", quote(text));
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (base, digits) = if base == 0 { prefixed(digits) } else { (base, digits) };
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(base)) {
+        return Err(fail("invalid syntax"));
+    }
+    let value = i128::from_str_radix(digits, base).map_err(|_| fail("value out of range"))?;
+    i64::try_from(if is_negative { -value } else { value }).map_err(|_| fail("value out of range"))
+}
+
+fn prefixed(digits: &str) -> (u32, &str) {
+    match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    }
+}
+
+/// Reads a truth value.
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {}: invalid syntax", quote(text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_to_their_base_and_to_64_bits() {
+        assert_eq!(parse_int("-7f", 16), Ok(-127));
+        assert_eq!(parse_int("0x10", 0), Ok(16));
+        assert_eq!(parse_int("010", 0), Ok(8));
+        assert_eq!(parse_int("-9223372036854775808", 10), Ok(i64::MIN));
+        let refused = parse_int("zz", 16).unwrap_err();
+        assert_eq!(refused, r#"strconv.ParseInt: parsing "zz": invalid syntax"#);
+        for long in ["9223372036854775808", "99999999999999999999999999999999999999999999"] {
+            let refused = parse_int(long, 10).unwrap_err();
+            assert_eq!(refused, format!("strconv.ParseInt: parsing {long:?}: value out of range"));
+        }
+    }
+}
