@@ -105,9 +105,10 @@ impl Client {
             };
             attempt += 1;
             let is_harmless = effect == Effect::Reads && attempt < READ_ATTEMPTS_MAX;
-            let may_repeat = is_unsent(&status) || (is_harmless && status.code() == Code::Unavailable);
-            if !may_repeat {
-                return Err(Error::from(status));
+            let was_sent = !is_unsent(&status);
+            let error = Error::from(status);
+            if was_sent && !(is_harmless && error.is_unavailable()) {
+                return Err(error);
             }
             if attempt % self.pool.len() == 0 {
                 sleep(RETRY_PAUSE).await;

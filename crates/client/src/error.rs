@@ -45,6 +45,11 @@ impl Error {
         matches!(self, Error::Refused { code: Code::Unavailable | Code::Internal, .. })
     }
 
+    /// Whether the call may find a member that serves it, if it is made again.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        matches!(self, Error::Refused { code: Code::Unavailable, .. })
+    }
+
     /// What a stream that the server ended without a status comes to.
     pub(crate) fn stream_ended() -> Self {
         Error::Refused { code: Code::Unavailable, message: "the stream has ended".to_owned() }
@@ -81,6 +86,8 @@ impl From<Status> for Error {
                 code: Code::ResourceExhausted,
                 message: format!("grpc: received message larger than max ({len} vs. {max})"),
             },
+            // A server says so with a status; a connection that breaks comes without one.
+            Code::Unknown if is_broken(&status) => Error::Refused { code: Code::Unavailable, message },
             code => Error::Refused { code, message },
         }
     }

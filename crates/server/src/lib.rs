@@ -20,4 +20,4 @@ mod service;
 mod sniff;
 pub mod worker;
 
-pub use run::run;
+pub use run::{run, run_with};

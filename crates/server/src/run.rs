@@ -44,6 +44,14 @@ pub fn run() -> ExitCode {
     let args = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
     let env = std::env::vars_os()
         .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()));
+    run_with(args, env)
+}
+
+/// Runs the server in this process with other words than the process was started with.
+pub fn run_with(
+    args: impl IntoIterator<Item = String>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> ExitCode {
     match Command::read(args, env) {
         Ok(Command::Help) => {
             eprint!("{}", config::usage());

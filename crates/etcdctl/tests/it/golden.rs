@@ -1,0 +1,29 @@
+//! One test for each script.
+
+use crate::script::check;
+
+macro_rules! scripts {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            check(stringify!($name));
+        }
+    )*};
+}
+
+scripts! {
+    alarm
+    arguments
+    endpoint
+    help
+    key_value
+    member
+    txn
+    watch
+}
+
+#[test]
+#[ignore = "the server has no leases yet"]
+fn lease() {
+    check("lease");
+}

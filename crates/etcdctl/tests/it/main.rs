@@ -1,0 +1,8 @@
+//! The built `etcdctl` against a server of this project.
+//!
+//! What it has to say is written down in `tests/scripts`, as etcd's own `etcdctl` 3.7.1 said it to etcd 3.7.1.
+
+mod connection;
+mod golden;
+mod member;
+mod script;
