@@ -19,8 +19,8 @@ use tonic_prost::ProstCodec;
 
 use crate::config::{Config, REQUEST_LEN_MAX, RESPONSE_LEN_MAX};
 use crate::endpoint;
-use crate::error::{Error, is_broken, is_unsent};
-use crate::pool::Pool;
+use crate::error::{Error, is_unsent};
+use crate::pool::{Connection, Pool};
 
 /// Pause after each endpoint has failed once, and how often a read is repeated at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
@@ -132,16 +132,11 @@ impl Client {
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         }
         let call = async {
-            let mut grpc = self.grpc(connection.channel.clone());
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.unary(request, PathAndQuery::from_static(path), ProstCodec::default()).await
+            let path = PathAndQuery::from_static(path);
+            self.grpc(&connection).await?.unary(request, path, ProstCodec::default()).await
         };
         let result = call.await.map(tonic::Response::into_inner);
-        result.inspect_err(|status| {
-            if is_broken(status) {
-                connection.report_broken();
-            }
-        })
+        result.inspect_err(|status| connection.judge(status))
     }
 
     /// Opens a stream to the member whose turn it is, and waits for the head of its answer: a server may hold
@@ -160,24 +155,19 @@ impl Client {
         // Better an error than a stream of a member that has lost its cluster and will say nothing.
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let call = async {
-            let mut grpc = self.grpc(connection.channel.clone());
-            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
-            grpc.streaming(request, PathAndQuery::from_static(path), ProstCodec::default()).await
+            let path = PathAndQuery::from_static(path);
+            self.grpc(&connection).await?.streaming(request, path, ProstCodec::default()).await
         };
-        match call.await {
-            Ok(response) => Ok(response.into_inner()),
-            Err(status) => {
-                if is_broken(&status) {
-                    connection.report_broken();
-                }
-                Err(Error::from(status))
-            }
-        }
+        let result = call.await.map(tonic::Response::into_inner);
+        Ok(result.inspect_err(|status| connection.judge(status))?)
     }
 
-    fn grpc(&self, channel: Channel) -> Grpc<Channel> {
-        Grpc::new(channel)
+    /// What sends calls over `connection`, once that takes one more.
+    async fn grpc(&self, connection: &Connection) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(connection.channel.clone())
             .max_decoding_message_size(self.response_len_max)
-            .max_encoding_message_size(self.request_len_max)
+            .max_encoding_message_size(self.request_len_max);
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        Ok(grpc)
     }
 }

@@ -55,3 +55,20 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_may_be_as_long_as_a_request() {
+        let config = |request, response| Config {
+            request_len_max: Some(request),
+            response_len_max: Some(response),
+            ..Config::default()
+        };
+        assert_eq!(config(3, 3).check(), Ok(()));
+        assert!(config(3, 2).check().is_err());
+        assert_eq!(Config { response_len_max: Some(2), ..Config::default() }.check(), Ok(()));
+    }
+}

@@ -10,7 +10,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::error::is_broken;
 
 /// Time between attempts to connect to one endpoint: doubled after each, up to the longer.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -32,9 +35,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Says that a call found the connection broken; nobody gets it any more until it is made anew.
-    pub(crate) fn report_broken(&self) {
-        self.broken.notify_one();
+    /// Looks at how a call has failed. If the connection is to blame, nobody gets it any more until it is made anew.
+    pub(crate) fn judge(&self, status: &Status) {
+        if is_broken(status) {
+            self.broken.notify_one();
+        }
     }
 }
 

@@ -231,3 +231,54 @@ fn create(request: &WatchCreateRequest) -> WatchRequest {
 fn wrap(request: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(request) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::etcdserverpb::ResponseHeader;
+    use proto::mvccpb::{Event, KeyValue};
+
+    use super::*;
+
+    fn response(revision: i64) -> WatchResponse {
+        let header = ResponseHeader { revision, ..ResponseHeader::default() };
+        WatchResponse { header: Some(header), ..WatchResponse::default() }
+    }
+
+    fn resumed_from(start_revision: i64, responses: &[WatchResponse]) -> i64 {
+        let request = WatchCreateRequest { start_revision, ..WatchCreateRequest::default() };
+        let mut watch = Subscription { request, is_created: false, sender: channel(1).0 };
+        responses.iter().for_each(|response| watch.advance(response));
+        watch.request.start_revision
+    }
+
+    #[test]
+    fn a_watch_from_now_is_resumed_from_where_it_was_created() {
+        let created = WatchResponse { created: true, ..response(7) };
+        assert_eq!(resumed_from(0, &[created.clone()]), 8);
+        assert_eq!(resumed_from(3, &[created]), 3);
+    }
+
+    #[test]
+    fn a_watch_is_resumed_behind_its_last_event_or_notification() {
+        let kv = KeyValue { mod_revision: 5, ..KeyValue::default() };
+        let event = Event { kv: Some(kv), ..Event::default() };
+        // The header is of the moment the event was sent, which may be much later.
+        let events = WatchResponse { events: vec![event], ..response(9) };
+        assert_eq!(resumed_from(3, &[events.clone()]), 6);
+        assert_eq!(resumed_from(3, &[events, response(12)]), 13);
+    }
+
+    #[test]
+    fn the_reason_of_a_cancellation_is_etcds() {
+        let shown = |response| cancellation(&response).map(|error| error.to_string());
+        let canceled = WatchResponse { canceled: true, ..response(1) };
+        assert_eq!(shown(response(1)), None);
+        let future = "etcdserver: mvcc: required revision is a future revision";
+        assert_eq!(shown(canceled.clone()).as_deref(), Some(future));
+        let compacted = WatchResponse { compact_revision: 3, ..canceled.clone() };
+        let text = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!(shown(compacted).as_deref(), Some(text));
+        let denied = WatchResponse { cancel_reason: "etcdserver: permission denied".into(), ..canceled };
+        assert_eq!(shown(denied).as_deref(), Some("etcdserver: permission denied"));
+    }
+}

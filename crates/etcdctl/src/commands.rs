@@ -2,6 +2,7 @@
 
 mod alarm;
 mod compaction;
+mod compare;
 mod defrag;
 mod del;
 mod endpoint;

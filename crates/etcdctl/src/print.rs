@@ -5,6 +5,7 @@
 
 mod fields;
 mod json;
+mod json_value;
 mod protobuf;
 mod rows;
 mod simple;

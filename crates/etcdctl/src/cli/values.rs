@@ -204,3 +204,59 @@ impl Entry {
 fn quote_letter(letter: char) -> String {
     format!("'{letter}'")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::ROOT;
+
+    /// Reads a line as flags and arguments of `get`.
+    fn read(line: &str) -> (Values, Result<Positional, Invalid>) {
+        let get = ROOT.children()[0];
+        let mut values = Values::defaults(&[&ROOT, get]);
+        let args = line.split(' ').map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let positional = values.read(args);
+        (values, positional)
+    }
+
+    fn refusal(line: &str) -> String {
+        match read(line).1 {
+            Err(Invalid::Flag(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_and_arguments_may_be_mixed() {
+        let (values, positional) = read("a --limit 3 b -wjson --prefix --rev=0x10 - -- --hex");
+        let positional = positional.unwrap();
+        assert_eq!(positional.args, ["a", "b", "-", "--hex"]);
+        assert_eq!(positional.dash, Some(3));
+        assert_eq!((values.int("limit"), values.int("rev"), values.text("write-out")), (3, 16, "json"));
+        assert!(values.bool("prefix") && !values.bool("hex"));
+    }
+
+    #[test]
+    fn the_last_of_several_counts_but_lists_grow() {
+        let (values, _) = read("-w json -w=fields --hex=true --hex=f --endpoints a,b --endpoints c");
+        assert_eq!((values.text("write-out"), values.bool("hex")), ("fields", false));
+        assert_eq!(values.list("endpoints"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn help_is_given_when_the_flags_are_right() {
+        assert!(matches!(read("-h a").1, Err(Invalid::Help)));
+        assert_eq!(refusal("-h --foo"), "unknown flag: --foo");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_etcd_says_it() {
+        assert_eq!(refusal("--limit"), "flag needs an argument: --limit");
+        assert_eq!(refusal("-w"), "flag needs an argument: 'w' in -w");
+        assert_eq!(refusal("-zw"), "unknown shorthand flag: 'z' in -zw");
+        assert_eq!(refusal("---x"), "bad flag syntax: ---x");
+        let number =
+            r#"invalid argument "x" for "--limit" flag: strconv.ParseInt: parsing "x": invalid syntax"#;
+        assert_eq!(refusal("--limit=x"), number);
+    }
+}

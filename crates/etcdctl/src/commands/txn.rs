@@ -3,15 +3,13 @@
 //! Three sections, each ended by an empty line: what to compare, what to do if all of it holds, what to do if
 //! not.
 
-mod compare;
-
 use std::io::{BufRead, stdin};
 
 use bytes::Bytes;
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{RequestOp, TxnRequest};
 
-use super::{del, get, put, words};
+use super::{compare, del, get, put, words};
 use crate::cli::{Action, Call, Command, Flag, Group, Values, find};
 use crate::failure::{Failure, INVALID_INPUT};
 use crate::print::Answer;

@@ -3,8 +3,6 @@
 //! Fields stand in the order of the structure and are left out when they are zero, but for the few that are not.
 //! Numbers are numbers, bytes base64.
 
-mod value;
-
 use proto::etcdserverpb::response_op::Response;
 use proto::etcdserverpb::{
     AlarmMember, AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseTimeToLiveResponse, Member,
@@ -13,8 +11,8 @@ use proto::etcdserverpb::{
 };
 use proto::mvccpb::{Event, KeyValue};
 
+use super::json_value::{always, array, base64, bytes, flag, list, nested, number, object, string, text};
 use super::{Answer, Health, Refusal};
-use value::{always, array, base64, bytes, flag, list, nested, number, object, string, text};
 
 /// Appends `answer` to `out`.
 pub(super) fn write(answer: &Answer, hex: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {

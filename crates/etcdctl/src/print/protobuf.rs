@@ -38,3 +38,32 @@ pub(super) fn write(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Refusal> {
 fn header(header: Option<&ResponseHeader>) -> Vec<u8> {
     header.map(Message::encode_to_vec).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::etcdserverpb::{LeaseGrantResponse, PutResponse};
+
+    use super::*;
+
+    fn written(answer: &Answer) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(answer, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_grant_is_only_its_header() {
+        let header = Some(ResponseHeader { revision: 7, ..ResponseHeader::default() });
+        let grant = LeaseGrantResponse { header, id: 1, ..LeaseGrantResponse::default() };
+        assert_eq!(written(&Answer::Grant(&grant)), [0x18, 7]);
+        let put = PutResponse { header, prev_kv: None };
+        assert_eq!(written(&Answer::Put(&put)), [0x0a, 2, 0x18, 7]);
+    }
+
+    #[test]
+    fn a_watch_keeps_its_number_to_itself() {
+        let response =
+            WatchResponse { watch_id: 5, canceled: true, cancel_reason: "x".into(), ..Default::default() };
+        assert_eq!(written(&Answer::Watch(&response)), [0x20, 1]);
+    }
+}

@@ -98,3 +98,38 @@ pub(super) fn hash_kv(list: &[(String, HashKvResponse)]) -> Vec<Vec<String>> {
     };
     list.iter().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::etcdserverpb::{DowngradeInfo, ResponseHeader};
+
+    use super::*;
+
+    #[test]
+    fn a_status_has_sixteen_cells() {
+        let response = StatusResponse {
+            header: Some(ResponseHeader { member_id: 0xab, ..ResponseHeader::default() }),
+            version: "3.7.1".to_owned(),
+            db_size: 20_480,
+            db_size_in_use: 16_384,
+            db_size_quota: 2 << 30,
+            leader: 0xab,
+            raft_term: 2,
+            raft_index: 35,
+            raft_applied_index: 34,
+            errors: vec!["memberID:171 alarm:NOSPACE".to_owned(), "other".to_owned()],
+            is_learner: false,
+            storage_version: "3.7.0".to_owned(),
+            downgrade_info: Some(DowngradeInfo::default()),
+        };
+        let row = status(&[("ep".to_owned(), response)]).remove(0).join(", ");
+        let expected = "ep, ab, 3.7.1, 3.7.0, 20 kB, 16 kB, 20%, 2.1 GB, true, false, 2, 35, 34, \
+                        memberID:171 alarm:NOSPACE, other, , false";
+        assert_eq!(row, expected);
+    }
+
+    #[test]
+    fn a_store_without_a_size_is_in_use() {
+        assert_eq!(percentage_not_in_use(&StatusResponse::default()), 0);
+    }
+}

@@ -22,6 +22,8 @@ pub(crate) struct Server {
     process: Child,
     /// Where it takes them: `host:port`.
     pub(crate) endpoint: String,
+    /// Where it takes other members.
+    pub(crate) peer: String,
     flags: Vec<String>,
     _data_dir: TempDir,
 }
@@ -46,7 +48,7 @@ impl Server {
         ]
         .map(str::to_owned)
         .into();
-        Server { process: spawn(&flags), endpoint, flags, _data_dir: data_dir }
+        Server { process: spawn(&flags), endpoint, peer, flags, _data_dir: data_dir }
     }
 
     /// Ends the server at once and starts it again where it was.

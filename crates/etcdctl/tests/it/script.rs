@@ -3,7 +3,7 @@
 //! A line that begins with `$ ` is the rest of a command line of `etcdctl`, read by the shell; `$3 ` ends the
 //! command after three lines of output. Lines with `< ` before it are its standard input, what follows is its
 //! standard output, then the last line of its standard error after `! `, then `[code]` unless that is zero.
-//! What differs from run to run has a name in angle brackets: the endpoint, the ids of the cluster and of the
+//! Output that looks like one of these has a backslash before it. What differs from run to run has a name in angle brackets: the endpoint, the ids of the cluster and of the
 //! member, of leases in the order of their grants, times, sizes and counters of the server.
 
 use std::env::var;
@@ -56,7 +56,10 @@ struct Run {
 impl Run {
     fn start() -> Self {
         let server = Server::start();
-        let names = vec![(server.endpoint.clone(), "<endpoint>".to_owned())];
+        let names = vec![
+            (server.endpoint.clone(), "<endpoint>".to_owned()),
+            (server.peer.clone(), "<peer>".to_owned()),
+        ];
         let mut run = Run { server, names, leases: 0 };
         let (out, ..) = run.execute("member list -w json", "", None);
         for field in ["cluster_id", "member_id"] {
@@ -99,7 +102,8 @@ impl Run {
             Some(code) => answer += &format!("[{code}]\n"),
             None => answer += "[ended]\n",
         }
-        self.names.iter().fold(mask(&answer), |answer, (text, name)| answer.replace(text, name))
+        let named = self.names.iter().fold(mask(&answer), |answer, (text, name)| answer.replace(text, name));
+        named.split_inclusive('\n').map(escape).collect()
     }
 
     /// Runs `etcdctl` with `line`, or until it has written so many lines.
@@ -128,6 +132,13 @@ impl Run {
         let output = child.wait_with_output().unwrap();
         (text(&out), text(&output.stderr), output.status.code())
     }
+}
+
+/// A line of output with a backslash before it if it could be taken for a line of the script.
+fn escape(line: &str) -> String {
+    let escape =
+        if line.starts_with(['$', '#']) || line.starts_with("< ") || line == "<\n" { "\\" } else { "" };
+    format!("{escape}{line}")
 }
 
 /// Output as text; bytes that are none are shown as Rust escapes them.
