@@ -234,6 +234,8 @@ fn wrap(request: RequestUnion) -> WatchRequest {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use proto::etcdserverpb::ResponseHeader;
     use proto::mvccpb::{Event, KeyValue};
 
@@ -254,7 +256,7 @@ mod tests {
     #[test]
     fn a_watch_from_now_is_resumed_from_where_it_was_created() {
         let created = WatchResponse { created: true, ..response(7) };
-        assert_eq!(resumed_from(0, &[created.clone()]), 8);
+        assert_eq!(resumed_from(0, slice::from_ref(&created)), 8);
         assert_eq!(resumed_from(3, &[created]), 3);
     }
 
@@ -264,7 +266,7 @@ mod tests {
         let event = Event { kv: Some(kv), ..Event::default() };
         // The header is of the moment the event was sent, which may be much later.
         let events = WatchResponse { events: vec![event], ..response(9) };
-        assert_eq!(resumed_from(3, &[events.clone()]), 6);
+        assert_eq!(resumed_from(3, slice::from_ref(&events)), 6);
         assert_eq!(resumed_from(3, &[events, response(12)]), 13);
     }
 

@@ -17,13 +17,8 @@ scripts! {
     endpoint
     help
     key_value
+    lease
     member
     txn
     watch
-}
-
-#[test]
-#[ignore = "the server has no leases yet"]
-fn lease() {
-    check("lease");
 }
