@@ -43,7 +43,7 @@ pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usi
 }
 
 /// The segment of which a rewrite into one of `capacity` bytes gives back the greatest share, as a range of `sealed`.
-/// Unless `thoroughly`, none while [`is_bloated`] denies it of all of them together.
+/// Unless `thoroughly`, there is none while the segments together are not bloated.
 pub(super) fn choose_wasteful(
     sealed: &[Arc<Segment>],
     capacity: u64,
@@ -55,12 +55,8 @@ pub(super) fn choose_wasteful(
     }
     let fits = |s: &Segment| s.wasted() > 0 && HEAD_LEN as u64 + s.kept() <= capacity;
     let candidates = sealed.iter().enumerate().filter(|(_, segment)| fits(segment));
-    let (i, _) = candidates.max_by(|(_, a), (_, b)| {
-        // Shares are compared as fractions, multiplied out.
-        let [a_share, b_share] =
-            [(a, b), (b, a)].map(|(s, other)| u128::from(s.wasted()) * u128::from(other.flushed()));
-        a_share.cmp(&b_share)
-    })?;
+    let per_mille = |segment: &Segment| segment.wasted() * 1000 / segment.flushed();
+    let (i, _) = candidates.max_by_key(|(_, segment)| per_mille(segment))?;
     Some(i..i + 1)
 }
 

@@ -1,5 +1,6 @@
 //! The revision log against a vector: any order of appends, syncs, reopenings, deaths and rewrites.
 
+use disk::log::Size;
 use disk::{Location, Revision, RevisionLog, SimDisk};
 use proptest::prelude::*;
 use proto::checkpointpb::Segment;
@@ -149,6 +150,14 @@ impl Pair {
         assert_eq!(found, live.map(|known| known.main).collect::<Vec<_>>());
     }
 
+    /// The size that is counted on the way is the one that adding up gives.
+    fn assert_size(&self) {
+        let live = self.known.iter().filter(|known| known.live);
+        let bytes: u64 = self.log.segments().iter().map(|segment| segment.length).sum();
+        let expected = Size { bytes, live_bytes: live.map(|known| known.at.record_len()).sum() };
+        assert_eq!(self.log.size(), expected);
+    }
+
     fn assert_live_records_can_be_read(&self) {
         for known in self.known.iter().filter(|known| known.live) {
             assert_eq!(self.log.read(known.at).unwrap(), known.change().key_value);
@@ -164,10 +173,12 @@ proptest! {
         let mut pair = Pair::new();
         for op in &ops {
             pair.carry_out(op);
+            pair.assert_size();
         }
         pair.assert_live_records_can_be_read();
         pair.scan_from(0);
         pair.reopen();
+        pair.assert_size();
         pair.assert_live_records_can_be_read();
     }
 }
