@@ -4,7 +4,7 @@
 //! one goes on with it, and the files it names stay readable even after they were removed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Segments {
     pub fn read(&self, at: Location) -> Result<Bytes, Error> {
         match self.get(at.segment) {
             Some(segment) => segment.read(at),
-            None => Err(self.no_segment(at)),
+            None => Err(no_segment(&self.set.dir, at)),
         }
     }
 
@@ -82,17 +82,16 @@ impl Segments {
     pub fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
         match self.get(at.segment) {
             Some(segment) => segment.visit(at, visit),
-            None => Err(self.no_segment(at)),
+            None => Err(no_segment(&self.set.dir, at)),
         }
-    }
-
-    fn no_segment(&self, at: Location) -> Error {
-        let path = super::segment_path(&self.set.dir, at.segment);
-        Error::corrupt(&path, at.offset.into(), "a segment of the log")
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {
         self.set.by_id.get(&id)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.set.dir
     }
 
     /// Every segment that can be read.
@@ -104,4 +103,10 @@ impl Segments {
     pub(super) fn log(&self) -> &[Arc<Segment>] {
         &self.set.log
     }
+}
+
+/// `at` names a segment that is not there.
+pub(super) fn no_segment(dir: &Path, at: Location) -> Error {
+    let path = super::segment_path(dir, at.segment);
+    Error::corrupt(&path, at.offset.into(), "a segment of the log")
 }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Location;
-use super::reader::Segments;
+use super::reader::{self, Segments};
 use super::record::HEADER_LEN;
 use super::segment::Segment;
 use crate::Error;
@@ -71,6 +72,7 @@ impl Window {
 /// whatever is reclaimed meanwhile.
 #[derive(Debug, Default)]
 pub struct Sweep {
+    dir: PathBuf,
     segments: BTreeMap<u32, Arc<Segment>>,
     window: Window,
 }
@@ -78,17 +80,17 @@ pub struct Sweep {
 impl Sweep {
     /// Takes in the segments of a snapshot: from now on every location that can be read there can be read here.
     pub fn cover(&mut self, snapshot: &Segments) {
+        snapshot.dir().clone_into(&mut self.dir);
         for segment in snapshot.all() {
             self.segments.entry(segment.id()).or_insert_with(|| segment.clone());
         }
     }
 
     /// The `mvccpb.KeyValue` at `at`, its checksum verified; errors as of [`Segments::read`].
-    ///
-    /// # Panics
-    /// If no snapshot covered its segment.
     pub fn read(&mut self, at: Location) -> Result<&[u8], Error> {
-        let segment = self.segments.get(&at.segment).expect("a sweep is asked for what its snapshots cover");
-        Ok(&segment.record_through(&mut self.window, at)?[HEADER_LEN..])
+        match self.segments.get(&at.segment) {
+            Some(segment) => Ok(&segment.record_through(&mut self.window, at)?[HEADER_LEN..]),
+            None => Err(reader::no_segment(&self.dir, at)),
+        }
     }
 }
