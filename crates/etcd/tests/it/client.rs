@@ -147,6 +147,10 @@ impl Stream {
             self.response = None;
             check_status(&head.headers)?;
             self.answers = Some(answers);
+            if head.headers.contains_key("grpc-status") {
+                // All there is: a call that ends well without an answer.
+                return Ok(None);
+            }
         }
         let answers = self.answers.as_mut().expect("the head has come");
         loop {

@@ -4,10 +4,10 @@
 //! simulator's part. The long form:
 //! `KILL_ROUNDS=50 KILL_KEYS=1000000 cargo test --release -p etcd --test it crash -- --nocapture`.
 
-use std::env;
 use std::time::Duration;
 
 use crate::server::Server;
+use crate::setting;
 use crate::workload::{Random, Workload};
 
 const SEED: u64 = 20_141_001;
@@ -55,8 +55,4 @@ fn report(workload: &Workload, start_times: &mut [Duration]) {
         start_times[start_times.len() / 2],
         start_times[start_times.len() - 1],
     );
-}
-
-fn setting(name: &str, default: usize) -> usize {
-    env::var(name).map_or(default, |text| text.parse().unwrap())
 }

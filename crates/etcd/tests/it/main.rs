@@ -3,15 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod client;
 mod crash;
 mod errors;
 mod full_disk;
 mod ledger;
 mod life;
+mod messages;
 mod range_stream;
 mod server;
 mod startup;
 mod transcripts;
 mod watcher;
 mod workload;
+
+use std::env;
+
+/// A number of the environment, for the long forms of tests.
+fn setting(name: &str, default: usize) -> usize {
+    env::var(name).map_or(default, |text| text.parse().unwrap())
+}

@@ -57,10 +57,12 @@ impl Server {
         self.process.wait_for(text);
     }
 
-    /// Ends the process at once, as a crash would: it gets to do nothing more.
-    pub(crate) fn kill(mut self) {
+    /// Ends the process at once, as a crash would: it gets to do nothing more. Returns what it had logged since the
+    /// last line that was waited for.
+    pub(crate) fn kill(mut self) -> String {
         self.process.child.kill().unwrap();
         self.process.child.wait().unwrap();
+        self.process.lines_to_the_end()
     }
 
     /// Asks the process to stop and waits until it has.

@@ -8,13 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::client::{Client, Failure, Stream};
+use crate::messages::Messages;
 use crate::server::Server;
 
 /// How long a stream may be silent before what it owes counts as missing.
@@ -156,72 +154,6 @@ impl Player<'_> {
             }
         };
         (actual != expected).then(|| explain(&json!(expected), &json!(actual)))
-    }
-}
-
-/// The messages of etcd's API, and their JSON.
-struct Messages {
-    pool: DescriptorPool,
-}
-
-impl Messages {
-    fn load() -> Messages {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/proto");
-        let files = protox::compile([root.join("etcdserverpb/rpc.proto")], [root]).unwrap();
-        Messages { pool: DescriptorPool::from_file_descriptor_set(files).unwrap() }
-    }
-
-    /// Request and response of a method.
-    fn of(&self, method: &str) -> (MessageDescriptor, MessageDescriptor) {
-        let (service, name) = method.trim_start_matches('/').split_once('/').unwrap();
-        let service = self.pool.get_service_by_name(service).unwrap();
-        let method = service.methods().find(|method| method.name() == name).unwrap();
-        (method.input(), method.output())
-    }
-
-    fn request(&self, method: &str, json: &Value) -> Vec<u8> {
-        DynamicMessage::deserialize(self.of(method).0, json).unwrap().encode_to_vec()
-    }
-
-    fn answer(&self, method: &str, bytes: &Bytes) -> Value {
-        let mut json = to_json(&DynamicMessage::decode(self.of(method).1, bytes.clone()).unwrap());
-        forget_member(&mut json);
-        json
-    }
-
-    /// Writes out what the recording abbreviates: `@rep:BYTE:COUNT`.
-    fn expand(&self, value: &Value) -> Value {
-        match value {
-            Value::String(text) => self.repeat(text).unwrap_or_else(|| value.clone()),
-            Value::Array(items) => items.iter().map(|item| self.expand(item)).collect(),
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), self.expand(value))).collect()
-            }
-            other => other.clone(),
-        }
-    }
-
-    fn repeat(&self, text: &str) -> Option<Value> {
-        let (byte, count) = text.strip_prefix("@rep:")?.split_once(':')?;
-        let bytes = vec![byte.parse().unwrap(); count.parse().unwrap()];
-        let mut message = DynamicMessage::new(self.pool.get_message_by_name("mvccpb.KeyValue").unwrap());
-        message.set_field_by_name("value", prost_reflect::Value::Bytes(bytes.into()));
-        Some(to_json(&message)["value"].take())
-    }
-}
-
-fn to_json(message: &DynamicMessage) -> Value {
-    let options = SerializeOptions::new().use_proto_field_name(true);
-    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
-}
-
-/// Takes the identifiers of the member and its cluster out of a response's header, or out of that of the range in it.
-fn forget_member(response: &mut Value) {
-    for place in ["/header", "/range_response/header"] {
-        if let Some(header) = response.pointer_mut(place).and_then(Value::as_object_mut) {
-            header.remove("cluster_id");
-            header.remove("member_id");
-        }
     }
 }
 

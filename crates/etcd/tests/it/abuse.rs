@@ -1,0 +1,21 @@
+//! Clients that are broken, hostile or absurd: the server answers, stays small, and serves everybody else.
+//!
+//! The tests of `http2` and of the decoders have each bad frame and each bad byte; here the whole process stands
+//! for itself, with other clients to be served and a store to be kept right. The long form:
+//! `ABUSE_REQUESTS=1000000 cargo test --release -p etcd --test it abuse::requests -- --nocapture`.
+
+mod generator;
+mod memory;
+mod model;
+mod requests;
+
+/// What the log may not contain: somebody would be called out of bed for it.
+const ALARMING: [&str; 5] =
+    ["panicked", "\"level\":\"error\"", "\"level\":\"dpanic\"", "\"level\":\"panic\"", "\"level\":\"fatal\""];
+
+/// Asserts that nobody is alarmed by `log`.
+fn assert_calm(log: &str) {
+    let alarming: Vec<_> =
+        log.lines().filter(|line| ALARMING.iter().any(|word| line.contains(word))).collect();
+    assert!(alarming.is_empty(), "the log is calm:\n{}", alarming.join("\n"));
+}
