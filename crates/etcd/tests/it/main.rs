@@ -6,6 +6,7 @@
 mod abuse;
 mod client;
 mod crash;
+mod differential;
 mod errors;
 mod full_disk;
 mod ledger;

@@ -45,6 +45,11 @@ impl Messages {
         DynamicMessage::deserialize(self.of(method).0, json).unwrap().encode_to_vec()
     }
 
+    /// The JSON of an encoded request.
+    pub(crate) fn request_json(&self, method: &str, request: &[u8]) -> Value {
+        to_json(&DynamicMessage::decode(self.of(method).0, request).unwrap())
+    }
+
     /// The JSON of a response, without the identifiers of the member.
     pub(crate) fn answer(&self, method: &str, bytes: &Bytes) -> Value {
         let mut json = to_json(&DynamicMessage::decode(self.of(method).1, bytes.clone()).unwrap());

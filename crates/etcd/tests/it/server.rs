@@ -4,7 +4,7 @@
 //! never for time to pass. A child that is dropped is killed, so that a failing test leaves nothing behind.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -45,6 +45,20 @@ impl Server {
         let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
         process.wait_for("ready to serve client requests");
         Server { process, address, start_time: started_at.elapsed() }
+    }
+
+    /// Starts another etcd, the binary `program`, on `data_dir` and waits until it takes clients.
+    pub(crate) fn start_other(program: &Path, data_dir: &Path) -> Server {
+        let started_at = Instant::now();
+        let [client, peer] = free_addresses();
+        let peer = format!("http://{peer}");
+        let cluster = format!("default={peer}");
+        let peer_flags = ["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer];
+        let flags = [&peer_flags[..], &["--initial-cluster", &cluster]].concat();
+        let mut process =
+            Process::start(Command::new(program), &own_flags(data_dir, &client.to_string(), &flags));
+        process.wait_for("serving client traffic");
+        Server { process, address: client, start_time: started_at.elapsed() }
     }
 
     /// The number of the process.
@@ -108,6 +122,12 @@ pub(crate) fn own_flags(data_dir: &Path, address: &str, more: &[&str]) -> Vec<St
     own.iter().chain(more).map(|&flag| flag.to_owned()).collect()
 }
 
+/// Two addresses that nothing listens on: held together first, so that they differ.
+fn free_addresses() -> [SocketAddr; 2] {
+    let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
+}
+
 /// A child and the lines of its log.
 struct Process {
     child: Child,
@@ -117,8 +137,12 @@ struct Process {
 impl Process {
     fn spawn(flags: &[String], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd"));
-        command.args(flags).envs(env.iter().copied());
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        command.envs(env.iter().copied());
+        Process::start(command, flags)
+    }
+
+    fn start(mut command: Command, flags: &[String]) -> Process {
+        let mut child = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
         let (sender, log) = channel();
         thread::spawn(move || {

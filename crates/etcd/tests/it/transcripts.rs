@@ -193,7 +193,7 @@ fn amount(answers: &[Value]) -> usize {
     answers.iter().map(|answer| answer["events"].as_array().map_or(1, Vec::len)).sum()
 }
 
-fn describe(failure: &Failure) -> Value {
+pub(crate) fn describe(failure: &Failure) -> Value {
     match failure {
         Failure::Refused(code, text) => json!({"code": code, "text": text}),
         Failure::Lost => json!("the connection broke"),
@@ -204,7 +204,7 @@ fn explain(expected: &Value, actual: &Value) -> String {
     format!("etcd: {}\n  ours: {}", shorten(expected), shorten(actual))
 }
 
-fn shorten(value: &Value) -> String {
+pub(crate) fn shorten(value: &Value) -> String {
     let mut text = value.to_string();
     text.truncate(text.floor_char_boundary(600));
     text
