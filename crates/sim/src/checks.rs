@@ -22,7 +22,7 @@ pub(crate) fn position(member: &Member, model: &Model) -> Result<(), String> {
     let view = &member.view;
     let (found, expected) =
         ((view.revision(), view.compact_revision()), (model.revision(), model.compacted()));
-    compare(&|| "revision and compaction".into(), &found, &expected)?;
+    compare(&|| "the place in history (revision, compaction)".into(), &found, &expected)?;
     let table = member.leases();
     let found: BTreeMap<i64, (i64, Vec<Bytes>)> = table
         .iter()
@@ -33,7 +33,7 @@ pub(crate) fn position(member: &Member, model: &Model) -> Result<(), String> {
         .collect();
     let expected =
         model.leases().map(|(id, ttl_s)| (id, (ttl_s, model.lease_keys(id).into_iter().collect())));
-    compare(&|| "the leases".into(), &found, &expected.collect())
+    compare(&|| "the table of leases".into(), &found, &expected.collect())
 }
 
 /// All keys at several revisions are equal, and so are the hashes over every record.
