@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::client::{Client, Stream};
 use crate::messages::Messages;
 use crate::server::Server;
-use crate::transcripts::{Messages, shorten};
+use crate::transcripts::shorten;
 use crate::workload::Random;
 use answers::comparable;
 use requests::{Call, Requests};

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::requests::Call;
 use crate::client::Client;
-use crate::transcripts::{Messages, describe};
+use crate::messages::Messages;
+use crate::transcripts::describe;
 
 impl Messages {
     /// The answer to a call, or all of them if it is a stream, in the form of a recorded line.

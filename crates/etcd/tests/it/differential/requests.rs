@@ -164,9 +164,11 @@ impl Requests {
     }
 
     /// Without an order etcd sorts each chunk by the target and goes on behind its last key, which may repeat or
-    /// leave out keys. Ours keeps to the order of keys.
+    /// leave out keys; with a negative limit it sends all keys as one chunk. Ours keeps to the order of keys, and to
+    /// chunks.
     fn range_stream(&mut self) -> RangeRequest {
         let mut request = self.range();
+        request.limit = request.limit.max(0);
         if request.sort_order == 0 && request.sort_target > 0 {
             request.sort_target = 0;
         }
