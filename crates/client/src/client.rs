@@ -55,8 +55,8 @@ impl Client {
         })
     }
 
-    /// The same client, each of whose calls ends after `timeout` with [`Error::DeadlineExceeded`]. Streams have
-    /// no end of their own. Without it a call waits as long as there is no member to be reached.
+    /// The same client, each of whose calls ends after `timeout` with [`Error::DeadlineExceeded`]. Watches and
+    /// keep-alives have no end of their own. Without it a call waits as long as there is no member to be reached.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -70,10 +70,13 @@ impl Client {
         A: Message + Default + 'static,
     {
         self.check_len(&request)?;
-        let Some(timeout) = self.timeout else { return self.persist(path, effect, request, None).await };
-        let deadline = Instant::now() + timeout;
-        let call = self.persist(path, effect, request, Some(deadline));
-        timeout_at(deadline, call).await.unwrap_or(Err(Error::DeadlineExceeded))
+        let deadline = self.deadline();
+        until(deadline, self.persist(path, effect, request, deadline)).await
+    }
+
+    /// When a call that begins now is to have ended.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout.map(|timeout| Instant::now() + timeout)
     }
 
     fn check_len(&self, request: &impl Message) -> Result<(), Error> {
@@ -169,5 +172,16 @@ impl Client {
             .max_encoding_message_size(self.request_len_max);
         grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
         Ok(grpc)
+    }
+}
+
+/// What `call` comes to, unless its time is up before.
+pub(crate) async fn until<T>(
+    deadline: Option<Instant>,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        None => call.await,
+        Some(deadline) => timeout_at(deadline, call).await.unwrap_or(Err(Error::DeadlineExceeded)),
     }
 }

@@ -10,6 +10,7 @@ mod endpoint;
 mod error;
 mod keep_alive;
 mod pool;
+mod range_stream;
 mod services;
 mod watch;
 
@@ -17,4 +18,5 @@ pub use client::Client;
 pub use config::Config;
 pub use error::{Code, Error};
 pub use keep_alive::KeepAlive;
+pub use range_stream::RangeStream;
 pub use watch::{Watch, Watcher, cancellation};

@@ -6,7 +6,7 @@ use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 
 use super::key_range;
 use crate::cli::{Action, Call, Command, Flag, Group, Values};
-use crate::failure::{BAD_FEATURE, ERROR, Failure};
+use crate::failure::{BAD_FEATURE, Failure};
 use crate::print::{Answer, Format};
 use crate::session::Session;
 use crate::text::quote;
@@ -37,11 +37,12 @@ pub(super) const COMMAND: Command = Command::new(
 
 async fn run(mut call: Call) -> Result<(), Failure> {
     let request = request(&call.flags, &call.args)?;
-    if call.flags.bool("stream") {
-        return Err(Failure::new(ERROR, "--stream is not supported by this version yet"));
-    }
     let session = Session::new(&mut call.flags)?;
-    let response = session.client()?.range(request).await?;
+    let client = session.client()?;
+    let response = match call.flags.bool("stream") {
+        true => client.range_stream(request).await?.collect().await?,
+        false => client.range(request).await?,
+    };
     let printer = session.printer();
     if call.flags.bool("count-only") && printer.format() != Format::Fields {
         return Err(Failure::bad_args("--count-only is only for `--write-out=fields`"));

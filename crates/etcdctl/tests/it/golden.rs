@@ -19,6 +19,7 @@ scripts! {
     key_value
     lease
     member
+    range_stream
     txn
     watch
 }
