@@ -54,9 +54,7 @@ impl Requests {
             60..82 => call("/etcdserverpb.KV/Txn", &self.txn(0)),
             82..96 => self.lease_call(),
             // Old releases hash other tombstones.
-            96..99 if !self.is_old => {
-                call("/etcdserverpb.Maintenance/HashKV", &HashKvRequest { revision: self.revision() })
-            }
+            96..99 if !self.is_old => call("/etcdserverpb.Maintenance/HashKV", &self.hash()),
             99 => call("/etcdserverpb.KV/Compact", &self.compaction()),
             _ => call("/etcdserverpb.KV/Range", &self.range()),
         }
@@ -224,6 +222,13 @@ impl Requests {
         };
         let target_union = (!self.percent(5)).then_some(union);
         Compare { result: self.random.below(4) as i32, target, key, range_end, target_union }
+    }
+
+    /// The hash of the compacted revision is the compaction's own as soon as its job has ended, and another before.
+    fn hash(&mut self) -> HashKvRequest {
+        let revision = self.revision();
+        let hashed = if revision == 0 { self.revision } else { revision };
+        HashKvRequest { revision: if hashed == self.compacted { self.revision + 1 } else { revision } }
     }
 
     fn compaction(&mut self) -> CompactionRequest {
