@@ -7,11 +7,13 @@
 //! never lag behind a format.
 
 mod files;
+mod http2;
 mod messages;
 pub mod mutate;
 mod wal;
 
 pub use files::{checkpoint, segment, sidecar};
+pub use http2::{connection, hpack};
 pub use messages::{message, request};
 pub use wal::wal;
 
@@ -27,12 +29,14 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
     Target { name: "checkpoint", run: checkpoint, seeds: files::checkpoint_seeds },
     Target { name: "segment", run: segment, seeds: files::segment_seeds },
     Target { name: "sidecar", run: sidecar, seeds: files::sidecar_seeds },
+    Target { name: "hpack", run: hpack, seeds: http2::hpack_seeds },
+    Target { name: "connection", run: connection, seeds: http2::connection_seeds },
     Target { name: "wal", run: wal, seeds: wal::seeds },
 ];
 

@@ -113,6 +113,12 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// Calls open at once on one connection.
     pub max_concurrent_streams: u32,
+    /// Least time between two pings of a client with open calls; zero means gRPC's own default.
+    pub grpc_keepalive_min_time: Duration,
+    /// Silence after which a client is pinged; zero means the default.
+    pub grpc_keepalive_interval: Duration,
+    /// Time that a pinged client has to answer; zero means the default.
+    pub grpc_keepalive_timeout: Duration,
     /// Whether other sockets may listen on the same ports.
     pub socket_reuse_port: bool,
     /// Whether to listen on ports that linger from an earlier process.
@@ -241,6 +247,9 @@ impl Config {
             max_txn_ops: flags.value("max-txn-ops").into_int(),
             max_request_bytes: flags.value("max-request-bytes").into_int(),
             max_concurrent_streams: flags.value("max-concurrent-streams").into_int(),
+            grpc_keepalive_min_time: flags.value("grpc-keepalive-min-time").into_duration(),
+            grpc_keepalive_interval: flags.value("grpc-keepalive-interval").into_duration(),
+            grpc_keepalive_timeout: flags.value("grpc-keepalive-timeout").into_duration(),
             socket_reuse_port: is_set("socket-reuse-port"),
             socket_reuse_address: is_set("socket-reuse-address"),
             auto_compaction: None,

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http2::Head;
 
 use crate::grpc::{Body, Call, Gone, Requests, Responses, Status};
 use crate::metrics::MethodMetrics;
@@ -20,7 +20,7 @@ impl<'a> CountedCall<'a> {
         self.call.path()
     }
 
-    pub(crate) fn metadata(&self) -> &HeaderMap {
+    pub(crate) fn metadata(&self) -> &Head {
         self.call.metadata()
     }
 

@@ -1,11 +1,12 @@
 //! gRPC over HTTP/2, server side: from a connection to [`Call`]s, and from answers back to frames.
 //!
-//! Owns the HTTP/2 connection, message framing, compression, deadlines and status trailers. A [`Service`] gets
-//! each call with its path and decides everything else, unknown methods included. Follows "gRPC over HTTP2"
-//! and, where that leaves room, what grpc-go does, since clients of etcd know nothing else.
+//! Owns the socket of a connection, its calls, message framing, compression, deadlines and status trailers;
+//! frames and flow control are the `http2` crate's. A [`Service`] gets each call with its path and decides
+//! everything else, unknown methods included. Follows "gRPC over HTTP2" and, where that leaves room, what
+//! grpc-go does, since clients of etcd know nothing else.
 //!
-//! A connection and all its calls live on one thread: nothing here is `Send`, and nothing locks across threads.
-//! Types of the HTTP/2 library stay inside this module.
+//! A connection and all its calls are one task on one thread: nothing here is `Send`. The task reads what has
+//! come, polls the calls that have something to do, and writes all that they answered with one system call.
 
 mod body;
 mod call;
@@ -13,9 +14,12 @@ mod connection;
 mod deadline;
 mod frame;
 mod gzip;
+mod input;
+mod link;
 mod preamble;
 mod status;
 mod stream;
+mod tasks;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -23,6 +27,7 @@ use std::rc::Rc;
 pub use body::Body;
 pub use call::Call;
 pub use connection::serve;
+pub use http2::Policy as Keepalive;
 pub use status::{Code, Status};
 pub use stream::{Gone, Requests, Responses};
 
@@ -33,10 +38,12 @@ pub struct Limits {
     pub message_len_max: usize,
     /// Calls open at the same time; more are refused by HTTP/2 and may be retried.
     pub concurrent_streams_max: u32,
+    /// How often a client may ping, and when it is pinged.
+    pub keepalive: Keepalive,
 }
 
 /// The receiver of calls, one instance for each worker thread.
 pub trait Service: 'static {
-    /// Handles a call to its end. Runs as a task of its own; dropping the call resets it.
+    /// Handles a call to its end. Polled with the other calls of its connection; dropping the call resets it.
     fn call(self: &Rc<Self>, call: Call) -> impl Future<Output = ()>;
 }

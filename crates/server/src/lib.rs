@@ -7,7 +7,6 @@ pub mod config;
 mod counted;
 mod driver;
 mod flags;
-mod gather;
 pub mod grpc;
 pub mod http;
 mod identity;

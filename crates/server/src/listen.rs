@@ -22,7 +22,6 @@ use tokio::time::sleep;
 pub use self::socket::{BindError, Reuse};
 use self::socket::{Incoming, Listener, Stream};
 use crate::config::Url;
-use crate::gather::Gather;
 use crate::grpc;
 use crate::http::{self, Port, Routes};
 use crate::sniff::{Protocol, sniff};
@@ -177,7 +176,6 @@ impl<S: grpc::Service, R: Routes> Endpoint<S, R> {
             sniffed = sniff(stream) => sniffed?,
             () = stopping => return Ok(()),
         };
-        let io = Gather::new(io);
         match (protocol, traffic.http_port()) {
             (Protocol::Http2, _) if traffic.takes_grpc() => {
                 grpc::serve(io, peer, Rc::clone(&self.grpc), self.limits, stop.stopping()).await

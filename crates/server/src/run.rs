@@ -28,7 +28,7 @@ use crate::api::{Api, Settings};
 use crate::compactor;
 use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, Notice, Url};
 use crate::driver::{Desk, Driver, Mailbox};
-use crate::grpc::Limits;
+use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic};
 use crate::logging::{self, FATAL};
 use crate::metrics::Metrics;
@@ -303,9 +303,25 @@ impl Context {
         let limits = Limits {
             message_len_max: config.message_len_max(),
             concurrent_streams_max: config.max_concurrent_streams,
+            keepalive: keepalive(config),
         };
         Endpoint { grpc: Rc::new(calls), http: Rc::new(pages), limits }
     }
+}
+
+/// The rules for pings; gRPC's own where a flag says nothing. Interval and timeout count only together.
+fn keepalive(config: &Config) -> Keepalive {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    let (interval, timeout) = (config.grpc_keepalive_interval, config.grpc_keepalive_timeout);
+    let (ping_after, ping_timeout) = match interval.min(timeout) {
+        Duration::ZERO => (minutes(120), Duration::from_secs(20)),
+        _ => (interval, timeout),
+    };
+    let min_interval = match config.grpc_keepalive_min_time {
+        Duration::ZERO => minutes(5),
+        min_time => min_time,
+    };
+    Keepalive { min_interval, ping_after, ping_timeout }
 }
 
 /// Starts the workers; each has a mailbox and handlers of its own.

@@ -141,7 +141,7 @@ impl Calls {
         self.stream(call, async |requests, responses| {
             while let Some(bytes) = requests.next().await? {
                 let response = self.api.lease_keep_alive(decode(bytes)?).await.map_err(|e| status(&e))?;
-                responses.send(Body::from_chunks(&response.chunks)).await?;
+                responses.send(Body::from_chunks(response.chunks)).await?;
             }
             Ok(())
         })
@@ -154,7 +154,7 @@ impl Calls {
             let request: RangeRequest = only(requests).await?;
             let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
             while let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? {
-                responses.send(Body::from_chunks(&chunk.chunks)).await?;
+                responses.send(Body::from_chunks(chunk.chunks)).await?;
             }
             Ok(())
         })
@@ -165,7 +165,7 @@ impl Calls {
     async fn watch_health(&self, call: CountedCall<'_>) -> Code {
         self.stream(call, async |requests, responses| {
             let health = self.api.watched_health(&only(requests).await?);
-            responses.send(Body::from_chunks(&health.chunks)).await?;
+            responses.send(Body::from_chunks(health.chunks)).await?;
             Err(responses.gone().await.into())
         })
         .await
@@ -194,7 +194,7 @@ impl Calls {
     /// What is refused whatever is called.
     fn check_manners(&self, call: &CountedCall<'_>) -> Result<(), Error> {
         let version = call.metadata().get("client-api-version");
-        if version.is_some_and(|version| str::from_utf8(version.as_bytes()).is_err()) {
+        if version.is_some_and(|version| str::from_utf8(version).is_err()) {
             return Err(Error::ClientVersion);
         }
         if needs_leader(call) && !self.api.has_leader() { Err(Error::NoLeader) } else { Ok(()) }
@@ -207,7 +207,8 @@ impl Service for Calls {
         let metrics = self.metrics.get_key_value(call.path());
         if let Some((_, metrics)) = metrics {
             metrics.started.inc();
-            let version = call.metadata().get("client-api-version").and_then(|value| value.to_str().ok());
+            let version =
+                call.metadata().get("client-api-version").and_then(|value| str::from_utf8(value).ok());
             self.clients.count(metrics.is_stream, version.unwrap_or("unknown"));
         }
         let call = CountedCall { call, metrics: metrics.map(|(_, metrics)| metrics) };
@@ -277,7 +278,7 @@ where
         Err(status) => Err(status),
     };
     let code = answer.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
-    call.reply(answer.map(|encoded| Body::from_chunks(&encoded.chunks)));
+    call.reply(answer.map(|encoded| Body::from_chunks(encoded.chunks)));
     code
 }
 
@@ -290,7 +291,7 @@ async fn exchange(
     loop {
         // One response at a time, and requests in between: a cancel must not wait behind a long history.
         if let Some(response) = session.next().await.map_err(|e| status(&e))? {
-            responses.send(Body::from_chunks(&response.chunks)).await.map_err(Status::from)?;
+            responses.send(Body::from_chunks(response.chunks)).await.map_err(Status::from)?;
             tokio::select! {
                 biased;
                 request = requests.next(), if !is_half_closed => is_half_closed = take_request(session, request?)?,

@@ -6,18 +6,17 @@
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::request::Parts;
-use http::{HeaderMap, Request};
+use http2::{Head, StreamId};
 use tokio::time::Instant;
 
 use super::body::Body;
 use super::deadline::Deadline;
-use super::frame::{Decoder, Encoding};
+use super::frame::Decoder;
+use super::link::Link;
 use super::preamble::Preamble;
 use super::status::Status;
 use super::stream::{Requests, Responses};
@@ -25,7 +24,7 @@ use super::stream::{Requests, Responses};
 /// A call that waits for its answer.
 #[derive(Debug)]
 pub struct Call {
-    parts: Parts,
+    head: Rc<Head>,
     peer: SocketAddr,
     requests: Requests,
     responses: Responses,
@@ -34,35 +33,34 @@ pub struct Call {
 impl Call {
     /// Makes a call of a request, or answers it here if it is no gRPC.
     pub(super) fn accept(
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
+        link: &Rc<Link>,
+        id: StreamId,
+        head: Rc<Head>,
         peer: SocketAddr,
         message_len_max: usize,
     ) -> Option<Call> {
-        let (parts, stream) = request.into_parts();
-        match Preamble::read(&parts) {
+        match Preamble::read(&head) {
             Ok(Preamble { deadline, encoding }) => {
                 let decoder = Decoder::new(encoding, message_len_max);
-                let requests = Requests::new(stream, decoder, Deadline::new(deadline));
-                let responses = Responses::new(respond, encoding, Deadline::new(deadline));
-                Some(Call { parts, peer, requests, responses })
+                let requests = Requests::new(Rc::clone(link), id, decoder, Deadline::new(deadline));
+                let responses = Responses::new(Rc::clone(link), id, encoding, Deadline::new(deadline));
+                Some(Call { head, peer, requests, responses })
             }
             Err(refusal) => {
-                let responses = Responses::new(respond, Encoding::Identity, Deadline::new(None));
-                responses.refuse(refusal.http, refusal.status);
+                refusal.send(&mut link.connection(), id);
                 None
             }
         }
     }
 
-    /// `/package.Service/Method`, as the client wrote it.
+    /// `/package.Service/Method`, as the client wrote it; empty if that is no text.
     pub fn path(&self) -> &str {
-        self.parts.uri.path()
+        std::str::from_utf8(&self.head.path).unwrap_or_default()
     }
 
     /// All request headers, those of gRPC itself included.
-    pub fn metadata(&self) -> &HeaderMap {
-        &self.parts.headers
+    pub fn metadata(&self) -> &Head {
+        &self.head
     }
 
     /// When the client stops waiting.
@@ -73,6 +71,11 @@ impl Call {
     /// The address of the client, or of a proxy before it.
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Whether the client is gone already.
+    pub(super) fn is_gone(&self) -> bool {
+        self.responses.is_gone()
     }
 
     /// The one request message. Returns as soon as it is complete, even if the client half-closes later.
@@ -98,8 +101,7 @@ impl Call {
     /// writes them as the client's window allows.
     pub fn reply(self, answer: Result<Body, Status>) {
         match answer {
-            // The client may have gone meanwhile, which is its own affair.
-            Ok(body) => drop(self.responses.reply(body)),
+            Ok(body) => self.responses.reply(body),
             Err(status) => self.responses.finish(Err(status)),
         }
     }

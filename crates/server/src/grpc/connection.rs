@@ -1,40 +1,44 @@
-//! One HTTP/2 connection: takes calls from it and hands each to the service as a task of its own.
+//! One connection as a task: reads, runs calls, writes.
 //!
-//! The connection task alone reads and writes the socket. Limits on streams, headers, resets and windows are
-//! set here; a client that breaks them loses its connection and nothing else.
+//! Each time it is woken it goes round: poll the calls that can go on, read once, start the calls that came with
+//! that, write all that has been answered. It sleeps when a round has read nothing and no call is due. Calls that
+//! arrive while too many answers wait for the client are started later, and refused if there are too many.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use h2::server::Builder;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::spawn_local;
+use http2::{Config, Connection, Event, Output};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::call::Call;
+use super::input::Input;
+use super::link::{Link, Traffic};
+use super::tasks::Tasks;
 use super::{Limits, Service};
 
-/// Bytes a client may send on one stream before we have read them: most requests in one go.
-const STREAM_WINDOW: u32 = 1 << 20;
+/// Rounds before other connections get their turn.
+const ROUNDS_MAX: usize = 4;
 
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Pieces of output that one system call takes.
+const SLICES_MAX: usize = 64;
 
-/// Longest request headers in bytes, counted as HPACK does.
-const HEADER_LIST_LEN_MAX: u32 = 16 << 10;
+/// Calls that wait to be started; more are refused.
+const WAITING_MAX: usize = 1000;
 
-/// Streams that the client reset before we looked at them; one more ends the connection (CVE-2023-44487).
-const PENDING_RESETS_MAX: usize = 64;
-
-/// Resets that we sent because of errors of the client; one more ends the connection (CVE-2025-8671).
-const ERROR_RESETS_MAX: usize = 1024;
+/// How long a client that broke the connection has for reading why.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Serves a connection until the client closes it or, once `stop` resolves, until the calls that are open
 /// then have ended: the client is told to go elsewhere (GOAWAY) and no new calls are taken.
 ///
-/// Must run in a `LocalSet`. The error says how the client broke the connection.
+/// The error says how the client broke the connection.
 pub async fn serve<S: Service>(
     io: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
@@ -42,41 +46,230 @@ pub async fn serve<S: Service>(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut connection = builder(limits).handshake(io).await.map_err(into_io_error)?;
+    let handle = |call| {
+        let service = Rc::clone(&service);
+        async move { service.call(call).await }
+    };
+    let mut session = Session::new(io, peer, limits, handle);
     let mut stop = pin!(stop);
     let mut is_stopping = false;
-    while let Some(accepted) = poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         if !is_stopping && stop.as_mut().poll(cx).is_ready() {
             is_stopping = true;
-            connection.graceful_shutdown();
+            session.link.connection().shut_down(Instant::now().into_std());
         }
-        pin!(connection.accept()).poll(cx)
+        session.poll(cx)
     })
-    .await
-    {
-        let (request, respond) = accepted.map_err(into_io_error)?;
-        if let Some(call) = Call::accept(request, respond, peer, limits.message_len_max) {
-            let service = Rc::clone(&service);
-            // Polled here at once, each call would be answered by a write of its own. As tasks, all calls that
-            // arrived together run before this one is woken, and their answers share a write.
-            spawn_local(async move { service.call(call).await });
+    .await;
+    session.close(end).await
+}
+
+/// Why a connection is no longer served.
+#[derive(Debug)]
+enum End {
+    /// The client closed it, or all is done.
+    Orderly,
+    /// The client broke the protocol and is to be told so.
+    Broken(http2::Error),
+    /// The socket failed, or the client is silent.
+    Lost(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> End {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => End::Orderly,
+            _ => End::Lost(error),
         }
     }
-    Ok(())
 }
 
-fn builder(limits: Limits) -> Builder {
-    let mut builder = Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(HEADER_LIST_LEN_MAX)
-        .max_concurrent_streams(limits.concurrent_streams_max)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(Some(ERROR_RESETS_MAX));
-    builder
+/// A connection and its calls, which `handle` makes futures of.
+struct Session<T, H, F> {
+    io: T,
+    peer: SocketAddr,
+    limits: Limits,
+    handle: H,
+    link: Rc<Link>,
+    input: Input,
+    /// Calls not yet started.
+    waiting: VecDeque<Call>,
+    tasks: Tasks<F>,
+    /// When the connection wants to look at the clock.
+    timer: Pin<Box<Sleep>>,
 }
 
-fn into_io_error(error: h2::Error) -> io::Error {
-    if error.is_io() { error.into_io().expect("just asked") } else { io::Error::other(error) }
+impl<T, H, F> Session<T, H, F>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    H: Fn(Call) -> F,
+    F: Future<Output = ()>,
+{
+    fn new(io: T, peer: SocketAddr, limits: Limits, handle: H) -> Session<T, H, F> {
+        let Limits { concurrent_streams_max, keepalive, .. } = limits;
+        let config = Config { concurrent_streams_max, keepalive };
+        let connection = Connection::new(config, Instant::now().into_std());
+        let timer = Box::pin(sleep_until(connection.deadline().into()));
+        let (link, waiting) = (Link::new(connection), VecDeque::new());
+        Session {
+            io,
+            peer,
+            limits,
+            handle,
+            link,
+            input: Input::default(),
+            waiting,
+            tasks: Tasks::new(),
+            timer,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..ROUNDS_MAX {
+            match self.round(cx) {
+                Ok(true) => {}
+                Ok(false) if self.link.connection().is_done() && self.tasks.is_empty() => {
+                    return Poll::Ready(End::Orderly);
+                }
+                Ok(false) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does all that can be done at once. False if nothing more can.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.tasks.poll_woken();
+        let has_read = self.read(cx)?;
+        self.start_calls();
+        self.write(cx)?;
+        self.look_at_clock(cx)?;
+        Ok(has_read || !self.tasks.sleep(cx))
+    }
+
+    /// Reads once, unless the client has to read first. False if there was nothing.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if !self.link.connection().wants_input() {
+            return Ok(false);
+        }
+        let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
+        let mut bytes = read?;
+        let now = Instant::now().into_std();
+        loop {
+            let event = self.link.connection().next_event(&mut bytes, now).map_err(End::Broken)?;
+            let Some(event) = event else { break };
+            self.take(event);
+        }
+        self.input.keep(&bytes);
+        Ok(true)
+    }
+
+    fn take(&mut self, event: Event<Traffic>) {
+        match event {
+            Event::Request { id, head, is_end } => {
+                if is_end && let Some(traffic) = self.link.connection().owner(id) {
+                    traffic.push(bytes::Bytes::new(), true);
+                }
+                if self.waiting.len() >= WAITING_MAX && self.link.connection().is_congested() {
+                    return self.link.connection().reset(id, http2::Code::RefusedStream);
+                }
+                let call = Call::accept(&self.link, id, head, self.peer, self.limits.message_len_max);
+                self.waiting.extend(call);
+            }
+            Event::Data { id, data, is_end } => {
+                if let Some(traffic) = self.link.connection().owner(id) {
+                    traffic.push(data, is_end);
+                }
+            }
+            Event::Gone { owner } => owner.leave(),
+        }
+    }
+
+    /// Starts calls when all that was read with them is in place, so that most need not wait for it.
+    fn start_calls(&mut self) {
+        while !self.link.connection().is_congested()
+            && let Some(call) = self.waiting.pop_front()
+        {
+            if !call.is_gone() {
+                self.tasks.start((self.handle)(call));
+            }
+        }
+    }
+
+    /// Writes until the output is empty or the socket full.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let mut connection = self.link.connection();
+            connection.fill_output(Traffic::sent);
+            let output = connection.output();
+            if output.is_empty() {
+                return Ok(());
+            }
+            match poll_write(&mut self.io, output, cx) {
+                Poll::Ready(written) => output.advance(written?),
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+
+    fn look_at_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let deadline = self.link.connection().deadline().into();
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        // Deadlines that moved on meanwhile are found out when the timer rings, not at each read.
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let mut connection = self.link.connection();
+            if !connection.tick(Instant::now().into_std()) {
+                return Err(End::Lost(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(connection.deadline().into());
+            drop(connection);
+            self.write(cx)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the calls that nobody waits for them any more, and the client why, if it is there.
+    async fn close(mut self, end: End) -> io::Result<()> {
+        let owners: Vec<Traffic> = self.link.connection().abandon().collect();
+        owners.into_iter().for_each(Traffic::leave);
+        self.tasks.poll_woken();
+        drop((self.tasks, self.waiting));
+        match end {
+            End::Lost(error) => Err(error),
+            End::Orderly => self.io.shutdown().await,
+            End::Broken(error) => {
+                let output = std::mem::take(self.link.connection().output());
+                // If it does not read, it will not know.
+                let _ = timeout(FAREWELL_TIME_MAX, farewell(self.io, output)).await;
+                Err(io::Error::other(error))
+            }
+        }
+    }
+}
+
+fn poll_write(
+    io: &mut (impl AsyncWrite + Unpin),
+    output: &Output,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let n = output.slices(&mut slices);
+    match Pin::new(io).poll_write_vectored(cx, &slices[..n]) {
+        Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        polled => polled,
+    }
+}
+
+/// Writes what is left and waits until the client has closed: a socket closed with unread input loses its output.
+async fn farewell(mut io: impl AsyncRead + AsyncWrite + Unpin, mut output: Output) -> io::Result<()> {
+    while !output.is_empty() {
+        let len = poll_fn(|cx| poll_write(&mut io, &output, cx)).await?;
+        output.advance(len);
+    }
+    io.shutdown().await?;
+    tokio::io::copy(&mut io.take(u64::MAX), &mut tokio::io::sink()).await.map(drop)
 }

@@ -3,16 +3,13 @@
 //! A refusal is an answer without a message. Where the headers are no gRPC at all its HTTP status says so too,
 //! for proxies and browsers; codes and texts are those of grpc-go.
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http2::{Connection, Head, StreamId, hpack};
 use tokio::time::Instant;
 
 use super::deadline::parse_timeout;
 use super::frame::Encoding;
-use super::status::{Code, Status};
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+use super::link::Traffic;
+use super::status::{self, Code, Status};
 
 /// How the content type of every gRPC request begins.
 const GRPC_CONTENT_TYPE: &[u8] = b"application/grpc";
@@ -27,28 +24,35 @@ pub(super) struct Preamble {
 /// An answer to a request that never becomes a call.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    pub(super) http: StatusCode,
-    pub(super) status: Status,
+    http: u16,
+    status: Status,
+}
+
+impl Refusal {
+    /// Sends the answer, which says what we could have understood.
+    pub(super) fn send(self, connection: &mut Connection<Traffic>, id: StreamId) {
+        let mut block = status::whole_answer(self.http, &Err(self.status));
+        hpack::encode([("grpc-accept-encoding", &b"gzip"[..])], &mut block);
+        connection.send_end(id, &block);
+    }
 }
 
 impl Preamble {
     /// Checks content type, method, timeout and encoding, in this order.
-    pub(super) fn read(parts: &Parts) -> Result<Preamble, Refusal> {
-        check_content_type(&parts.headers)?;
-        if parts.method != Method::POST {
-            let message = format!(
-                "Received a HEADERS frame with :method {:?} which should be POST",
-                parts.method.as_str()
-            );
-            return Err(Refusal { http: StatusCode::METHOD_NOT_ALLOWED, status: Status::internal(message) });
+    pub(super) fn read(head: &Head) -> Result<Preamble, Refusal> {
+        check_content_type(head)?;
+        if head.method != "POST" {
+            let method = String::from_utf8_lossy(&head.method);
+            let message = format!("Received a HEADERS frame with :method {method:?} which should be POST");
+            return Err(Refusal { http: 405, status: Status::internal(message) });
         }
-        Ok(Preamble { deadline: deadline(&parts.headers)?, encoding: encoding(&parts.headers)? })
+        Ok(Preamble { deadline: deadline(head)?, encoding: encoding(head)? })
     }
 }
 
 /// `application/grpc`, alone or followed by `+` or `;` and anything.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+fn check_content_type(head: &Head) -> Result<(), Refusal> {
+    let value = head.get("content-type").map_or(&b""[..], |value| value);
     if let Some((start, rest)) = value.split_at_checked(GRPC_CONTENT_TYPE.len())
         && start.eq_ignore_ascii_case(GRPC_CONTENT_TYPE)
         && matches!(rest.first(), None | Some(b'+' | b';'))
@@ -56,45 +60,47 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = format!("invalid gRPC request content-type {:?}", String::from_utf8_lossy(value));
-    let status = Status::new(Code::InvalidArgument, message);
-    Err(Refusal { http: StatusCode::UNSUPPORTED_MEDIA_TYPE, status })
+    Err(Refusal { http: 415, status: Status::new(Code::InvalidArgument, message) })
 }
 
-fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Refusal> {
-    let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
-    match parse_timeout(&String::from_utf8_lossy(value.as_bytes())) {
+fn deadline(head: &Head) -> Result<Option<Instant>, Refusal> {
+    let Some(value) = head.get("grpc-timeout") else { return Ok(None) };
+    match parse_timeout(&String::from_utf8_lossy(value)) {
         Ok(timeout) => Ok(Some(Instant::now() + timeout)),
         Err(error) => {
             let status = Status::internal(format!("malformed grpc-timeout: {error}"));
-            Err(Refusal { http: StatusCode::BAD_REQUEST, status })
+            Err(Refusal { http: 400, status })
         }
     }
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Refusal> {
-    match headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes) {
+fn encoding(head: &Head) -> Result<Encoding, Refusal> {
+    match head.get("grpc-encoding").map(|value| &value[..]) {
         None | Some(b"" | b"identity") => Ok(Encoding::Identity),
         Some(b"gzip") => Ok(Encoding::Gzip),
         Some(other) => {
             let name = String::from_utf8_lossy(other);
             let message = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
-            Err(Refusal { http: StatusCode::OK, status: Status::unimplemented(message) })
+            Err(Refusal { http: 200, status: Status::unimplemented(message) })
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http2::hpack::Field;
 
     use super::*;
 
-    fn read(method: &str, headers: &[(&str, &str)]) -> Result<Preamble, Refusal> {
-        let mut request = Request::builder().method(method).uri("/s/m");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Preamble::read(&request.body(()).unwrap().into_parts().0)
+    fn read(method: &'static str, headers: &[(&'static str, &'static str)]) -> Result<Preamble, Refusal> {
+        let field = |(name, value): &(&'static str, &'static str)| Field {
+            name: (*name).into(),
+            value: (*value).into(),
+        };
+        let mut head = Head::default();
+        head.method = method.into();
+        head.fields = headers.iter().map(field).collect();
+        Preamble::read(&head)
     }
 
     #[test]
@@ -108,7 +114,7 @@ mod tests {
     fn other_content_types_are_415() {
         for value in ["application/json", "application/grpcx", "application/grp", ""] {
             let refusal = read("POST", &[("content-type", value)]).unwrap_err();
-            assert_eq!(refusal.http, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            assert_eq!(refusal.http, 415);
             assert_eq!(refusal.status.message, format!("invalid gRPC request content-type {value:?}"));
         }
     }
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn only_post_is_a_call() {
         let refusal = read("GET", &[("content-type", "application/grpc")]).unwrap_err();
-        assert_eq!(refusal.http, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(refusal.http, 405);
     }
 
     #[test]
@@ -128,7 +134,7 @@ mod tests {
         assert_eq!(preamble.encoding, Encoding::Gzip);
 
         let refusal = read("POST", &[content_type, ("grpc-timeout", "1x")]).unwrap_err();
-        assert_eq!(refusal.http, StatusCode::BAD_REQUEST);
+        assert_eq!(refusal.http, 400);
         let refusal = read("POST", &[content_type, ("grpc-encoding", "snappy")]).unwrap_err();
         assert_eq!(refusal.status.code, Code::Unimplemented);
     }

@@ -7,10 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+use http2::hpack;
 
 /// The numbers of gRPC status codes, named as the protocol names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,10 +95,10 @@ impl Code {
         NAMES[self as usize]
     }
 
-    fn header_value(self) -> HeaderValue {
+    fn digits(self) -> &'static str {
         const DIGITS: [&str; 17] =
             ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
-        HeaderValue::from_static(DIGITS[self as usize])
+        DIGITS[self as usize]
     }
 }
 
@@ -139,14 +136,6 @@ impl Status {
     pub fn canceled() -> Status {
         Status::new(Code::Canceled, "context canceled")
     }
-
-    /// Adds `grpc-status` and `grpc-message` to `headers`.
-    fn write_to(self, headers: &mut HeaderMap) {
-        headers.insert(GRPC_STATUS, self.code.header_value());
-        if !self.message.is_empty() {
-            headers.insert(GRPC_MESSAGE, percent_encode(self.message));
-        }
-    }
 }
 
 impl fmt::Display for Status {
@@ -157,58 +146,91 @@ impl fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// The trailers that end a call.
-pub(super) fn trailers(outcome: Result<(), Status>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(2);
-    match outcome {
-        Ok(()) => drop(headers.insert(GRPC_STATUS, Code::Ok.header_value())),
-        Err(status) => status.write_to(&mut headers),
-    }
-    headers
+/// The header block of the trailers that end a call.
+pub(super) fn trailers(outcome: &Result<(), Status>) -> Vec<u8> {
+    let mut block = Vec::with_capacity(64);
+    put(outcome, &mut block);
+    block
 }
 
-/// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits.
-fn percent_encode(text: Cow<'static, str>) -> HeaderValue {
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'%';
-    let is_encoded = !text.bytes().all(is_plain);
-    let encoded = match text {
-        Cow::Borrowed(text) if !is_encoded => return HeaderValue::from_static(text),
-        Cow::Owned(text) if !is_encoded => text,
-        text => text.bytes().fold(String::with_capacity(text.len() * 3), |mut encoded, byte| {
-            if is_plain(byte) {
-                encoded.push(char::from(byte));
-            } else {
-                write!(encoded, "%{byte:02X}").expect("a String takes any text");
-            }
-            encoded
-        }),
+/// The header block that is an answer without a message: a status of HTTP and one of gRPC.
+pub(super) fn whole_answer(http: u16, outcome: &Result<(), Status>) -> Vec<u8> {
+    let mut block = Vec::with_capacity(128);
+    let http = http.to_string();
+    hpack::encode([(":status", http.as_bytes()), ("content-type", b"application/grpc")], &mut block);
+    put(outcome, &mut block);
+    block
+}
+
+/// Adds `grpc-status` and `grpc-message` to a header block.
+fn put(outcome: &Result<(), Status>, block: &mut Vec<u8>) {
+    let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
+    hpack::encode([("grpc-status", code.digits().as_bytes())], block);
+    if let Err(status) = outcome
+        && !status.message.is_empty()
+    {
+        hpack::encode([("grpc-message", percent_encode(&status.message).as_bytes())], block);
+    }
+}
+
+/// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits. A space at either
+/// end is encoded too: no field of HTTP/2 begins or ends with one.
+fn percent_encode(text: &str) -> Cow<'_, str> {
+    let last = text.len().saturating_sub(1);
+    let is_plain = |(at, byte): (usize, u8)| match byte {
+        b' ' => at != 0 && at != last,
+        b'!'..=b'~' => byte != b'%',
+        _ => false,
     };
-    HeaderValue::try_from(encoded).expect("printable ASCII is a header value")
+    if text.bytes().enumerate().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let encode = |mut encoded: String, (at, byte): (usize, u8)| {
+        if is_plain((at, byte)) {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes any text");
+        }
+        encoded
+    };
+    Cow::Owned(text.bytes().enumerate().fold(String::with_capacity(text.len() * 3), encode))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn fields(block: &[u8]) -> Vec<(String, String)> {
+        let mut fields = Vec::new();
+        assert_eq!(hpack::Decoder::default().decode(block, 1000, &mut fields), Ok(true));
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        fields.iter().map(|field| (text(&field.name), text(&field.value))).collect()
+    }
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
     #[test]
     fn message_is_percent_encoded() {
-        let encoded = |text: &'static str| percent_encode(text.into()).to_str().unwrap().to_owned();
-        assert_eq!(encoded("etcdserver: no leader"), "etcdserver: no leader");
-        assert_eq!(encoded("100%\n\u{e9}"), "100%25%0A%C3%A9");
+        assert_eq!(percent_encode("etcdserver: no leader"), "etcdserver: no leader");
+        assert_eq!(percent_encode("100%\n\u{e9}"), "100%25%0A%C3%A9");
+        assert_eq!(percent_encode(" x "), "%20x%20");
+        assert_eq!(percent_encode(""), "");
     }
 
     #[test]
     fn success_is_one_trailer() {
-        let headers = trailers(Ok(()));
-        assert_eq!(headers.len(), 1);
-        assert_eq!(headers["grpc-status"], "0");
+        assert_eq!(fields(&trailers(&Ok(()))), pairs(&[("grpc-status", "0")]));
     }
 
     #[test]
     fn failure_carries_number_and_text() {
-        let headers = trailers(Err(Status::unimplemented("unknown service x")));
-        assert_eq!(headers["grpc-status"], "12");
-        assert_eq!(headers["grpc-message"], "unknown service x");
+        let failure = Err(Status::unimplemented("unknown service x"));
+        let status = [("grpc-status", "12"), ("grpc-message", "unknown service x")];
+        assert_eq!(fields(&trailers(&failure)), pairs(&status));
+        let whole = [&[(":status", "415"), ("content-type", "application/grpc")], &status[..]].concat();
+        assert_eq!(fields(&whole_answer(415, &failure)), pairs(&whole));
     }
 
     #[test]

@@ -4,21 +4,31 @@
 //! the way out, however slow the client is. Both end at the call's deadline and when the client goes away.
 
 use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http2::{StreamId, hpack};
 
 use super::body::Body;
 use super::deadline::Deadline;
 use super::frame::{Decoder, Encoding};
 use super::gzip;
+use super::link::Link;
 use super::status::{self, Status};
 
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+/// The header block that begins an answer with messages.
+static HEADERS: LazyLock<Vec<u8>> =
+    LazyLock::new(|| block(&[(":status", "200"), ("content-type", "application/grpc")]));
+
+/// The same, of an answer whose messages are compressed.
+static GZIP_HEADERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    block(&[(":status", "200"), ("content-type", "application/grpc"), ("grpc-encoding", "gzip")])
+});
+
+/// The header block that ends a call well.
+static OK_TRAILERS: LazyLock<Vec<u8>> = LazyLock::new(|| status::trailers(&Ok(())));
 
 /// The call can no longer be answered with messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +51,15 @@ impl From<Gone> for Status {
 /// The messages of a client, in order.
 #[derive(Debug)]
 pub struct Requests {
-    stream: RecvStream,
+    link: Rc<Link>,
+    id: StreamId,
     decoder: Decoder,
     deadline: Deadline,
 }
 
 impl Requests {
-    pub(super) fn new(stream: RecvStream, decoder: Decoder, deadline: Deadline) -> Requests {
-        Requests { stream, decoder, deadline }
+    pub(super) fn new(link: Rc<Link>, id: StreamId, decoder: Decoder, deadline: Deadline) -> Requests {
+        Requests { link, id, decoder, deadline }
     }
 
     /// The next message, or `None` once the client has half-closed. Safe to drop and call again.
@@ -69,37 +80,34 @@ impl Requests {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
-        match self.stream.poll_data(cx) {
-            Poll::Ready(Some(Ok(chunk))) => {
-                // The window is given back as chunks are taken; it fails only on a stream that has ended.
-                let _ = self.stream.flow_control().release_capacity(chunk.len());
-                Poll::Ready(Ok(Some(chunk)))
-            }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Err(Status::canceled())),
-            Poll::Ready(None) => Poll::Ready(Ok(None)),
+        match self.link.poll_chunk(self.id, cx) {
+            Poll::Ready(chunk) => Poll::Ready(chunk.transpose().map_err(|()| Status::canceled())),
             Poll::Pending => self.deadline.poll_expired(cx).map(|()| Err(Status::deadline_exceeded())),
         }
     }
 }
 
-/// The answers to a client, in order.
+/// The answers to a client, in order. Dropped before [`Responses::finish`], it resets the call.
 #[derive(Debug)]
 pub struct Responses {
-    state: State,
+    link: Rc<Link>,
+    id: StreamId,
     encoding: Encoding,
     deadline: Deadline,
+    stage: Stage,
 }
 
 /// Headers are sent with the first message, so that a call that fails at once is one frame.
-#[derive(Debug)]
-enum State {
-    Unopened(SendResponse<Bytes>),
-    Open(SendStream<Bytes>),
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Unopened,
+    Open,
+    Finished,
 }
 
 impl Responses {
-    pub(super) fn new(respond: SendResponse<Bytes>, encoding: Encoding, deadline: Deadline) -> Responses {
-        Responses { state: State::Unopened(respond), encoding, deadline }
+    pub(super) fn new(link: Rc<Link>, id: StreamId, encoding: Encoding, deadline: Deadline) -> Responses {
+        Responses { link, id, encoding, deadline, stage: Stage::Unopened }
     }
 
     /// Sends one message, waiting until the client's window has taken all of it.
@@ -107,10 +115,10 @@ impl Responses {
     /// Not safe to drop half way: the stream must then be ended without another message.
     pub async fn send(&mut self, body: Body) -> Result<(), Gone> {
         let body = encode(body, self.encoding);
-        for chunk in body.into_chunks() {
-            self.send_chunk(chunk).await?;
+        if self.send_now(&body) {
+            return Ok(());
         }
-        Ok(())
+        poll_fn(|cx| self.poll_sent(cx)).await
     }
 
     /// Resolves when the client has cancelled the call, its connection has broken, or the deadline has passed.
@@ -119,23 +127,23 @@ impl Responses {
     }
 
     /// Ends the call. After [`Gone::Client`] nothing is sent.
-    pub fn finish(self, outcome: Result<(), Status>) {
-        // A failure to send means that the client is gone, which is no longer of interest to anybody.
-        let _ = match self.state {
-            State::Unopened(mut respond) => {
-                respond.send_response(trailers_only(StatusCode::OK, outcome), true).map(drop)
-            }
-            State::Open(mut stream) => stream.send_trailers(status::trailers(outcome)),
-        };
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the outcome is the call's last, nobody needs it afterwards"
+    )]
+    pub fn finish(mut self, outcome: Result<(), Status>) {
+        let is_open = std::mem::replace(&mut self.stage, Stage::Finished) == Stage::Open;
+        let block = if is_open { status::trailers(&outcome) } else { status::whole_answer(200, &outcome) };
+        self.link.connection().send_end(self.id, &block);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.link.connection().owner(self.id).is_none()
     }
 
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
-        let reset = match &mut self.state {
-            State::Unopened(respond) => respond.poll_reset(cx),
-            State::Open(stream) => stream.poll_reset(cx),
-        };
-        match reset {
-            Poll::Ready(_) => Poll::Ready(Gone::Client),
+        match self.link.poll_gone(self.id, cx) {
+            Poll::Ready(()) => Poll::Ready(Gone::Client),
             Poll::Pending => self.deadline.poll_expired(cx).map(|()| Gone::Deadline),
         }
     }
@@ -145,58 +153,40 @@ impl Responses {
     }
 
     /// Sends the whole answer of a unary call at once; the connection holds what the window does not take.
-    pub(super) fn reply(mut self, body: Body) -> Result<(), Gone> {
+    pub(super) fn reply(mut self, body: Body) {
+        self.stage = Stage::Finished;
         let body = encode(body, self.encoding);
-        let stream = self.open()?;
-        for chunk in body.into_chunks() {
-            stream.send_data(chunk, false).map_err(|_| Gone::Client)?;
-        }
-        stream.send_trailers(status::trailers(Ok(()))).map_err(|_| Gone::Client)
+        self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
     }
 
-    /// Ends the call before it began, with a status that HTTP understands too.
-    pub(super) fn refuse(self, http: StatusCode, status: Status) {
-        if let State::Unopened(mut respond) = self.state {
-            let mut response = trailers_only(http, Err(status));
-            response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-            let _ = respond.send_response(response, true);
+    /// Sends a message, or queues it. True if nothing is queued, or nobody is there.
+    fn send_now(&mut self, body: &Body) -> bool {
+        let mut connection = self.link.connection();
+        if self.stage == Stage::Unopened {
+            self.stage = Stage::Open;
+            connection.send_headers(self.id, headers(self.encoding));
         }
+        let is_sent = connection.send_data(self.id, body.payload());
+        match connection.owner(self.id) {
+            Some(traffic) if !is_sent => traffic.begin_sending(),
+            Some(_) => {}
+            None => return false,
+        }
+        is_sent
     }
 
-    fn open(&mut self) -> Result<&mut SendStream<Bytes>, Gone> {
-        if let State::Unopened(respond) = &mut self.state {
-            let mut response = Response::new(());
-            *response.headers_mut() = response_headers(self.encoding);
-            let stream = respond.send_response(response, false).map_err(|_| Gone::Client)?;
-            self.state = State::Open(stream);
-        }
-        match &mut self.state {
-            State::Open(stream) => Ok(stream),
-            State::Unopened(_) => unreachable!("opened above"),
-        }
-    }
-
-    async fn send_chunk(&mut self, mut chunk: Bytes) -> Result<(), Gone> {
-        while !chunk.is_empty() {
-            let stream = self.open()?;
-            stream.reserve_capacity(chunk.len());
-            let room = match stream.capacity() {
-                0 => poll_fn(|cx| self.poll_room(cx)).await?,
-                room => room,
-            };
-            let part = chunk.split_to(room.min(chunk.len()));
-            self.open()?.send_data(part, false).map_err(|_| Gone::Client)?;
-        }
-        Ok(())
-    }
-
-    /// Waits for the client's window. May answer zero.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Gone>> {
-        let State::Open(stream) = &mut self.state else { return Poll::Ready(Err(Gone::Client)) };
-        match stream.poll_capacity(cx) {
-            Poll::Ready(Some(Ok(room))) => Poll::Ready(Ok(room)),
-            Poll::Ready(_) => Poll::Ready(Err(Gone::Client)),
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        match self.link.poll_sent(self.id, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent.map_err(|()| Gone::Client)),
             Poll::Pending => self.deadline.poll_expired(cx).map(|()| Err(Gone::Deadline)),
+        }
+    }
+}
+
+impl Drop for Responses {
+    fn drop(&mut self) {
+        if self.stage != Stage::Finished {
+            self.link.connection().reset(self.id, http2::Code::Cancel);
         }
     }
 }
@@ -205,24 +195,19 @@ impl Responses {
 fn encode(body: Body, encoding: Encoding) -> Body {
     match encoding {
         Encoding::Identity => body,
-        Encoding::Gzip => Body::compressed(&gzip::compress(body.message_chunks())),
+        Encoding::Gzip => Body::compressed(gzip::compress(body.message_chunks())),
     }
 }
 
-fn response_headers(encoding: Encoding) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(2);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    if encoding == Encoding::Gzip {
-        headers.insert(GRPC_ENCODING, HeaderValue::from_static("gzip"));
+fn headers(encoding: Encoding) -> &'static [u8] {
+    match encoding {
+        Encoding::Identity => &HEADERS,
+        Encoding::Gzip => &GZIP_HEADERS,
     }
-    headers
 }
 
-/// A whole answer in one HEADERS frame.
-fn trailers_only(http: StatusCode, outcome: Result<(), Status>) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = http;
-    *response.headers_mut() = status::trailers(outcome);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    hpack::encode(fields.iter().map(|(name, value)| (*name, value.as_bytes())), &mut block);
+    block
 }

@@ -158,7 +158,7 @@ async fn other_content_type_is_refused() {
 async fn long_headers_are_refused() {
     with_server(async |testbed| {
         let mut client = Client::connect(testbed.addr).await;
-        let long = "x".repeat(20 << 10);
+        let long = "x".repeat(80 << 10);
         let call = client.open("/t/Echo", &[("token", &long)]).await.unwrap();
         match call.answer().await {
             Ok(answer) => assert_eq!(answer.http, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
@@ -172,12 +172,12 @@ async fn long_headers_are_refused() {
 #[tokio::test]
 async fn rapid_resets_end_the_connection() {
     with_server(async |testbed| {
-        // POST http / with no more than its pseudo headers, from the static table of HPACK.
-        let block = [0x83, 0x86, 0x84, 0x41, 0x01, b't'];
+        // A call of `/t/Hang`: names from the static table of HPACK, values as they are.
+        let block = b"\x83\x86\x44\x07/t/Hang\x41\x01t\x0f\x10\x10application/grpc";
         let mut sent = PREFACE.to_vec();
         sent.extend(http2_frame(SETTINGS, 0, 0, &[]));
         for stream in (1..2000).step_by(2) {
-            sent.extend(http2_frame(HEADERS, 0x4, stream, &block));
+            sent.extend(http2_frame(HEADERS, 0x4, stream, block));
             sent.extend(http2_frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
         }
         let received = exchange(testbed.addr, &sent).await;

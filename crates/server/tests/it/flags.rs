@@ -104,6 +104,10 @@ fn describe(config: &Config) -> Vec<String> {
         format!("max-txn-ops {}", config.max_txn_ops),
         format!("max-request-bytes {}, messages {}", config.max_request_bytes, config.message_len_max()),
         format!("max-concurrent-streams {}", config.max_concurrent_streams),
+        format!(
+            "grpc-keepalive {:?}, {:?}, {:?}",
+            config.grpc_keepalive_min_time, config.grpc_keepalive_interval, config.grpc_keepalive_timeout
+        ),
         format!("socket-reuse-port {}", config.socket_reuse_port),
         format!("socket-reuse-address {}", config.socket_reuse_address),
         format!("auto-compaction {:?}", config.auto_compaction),

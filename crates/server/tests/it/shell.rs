@@ -137,6 +137,7 @@ async fn service_learns_that_the_client_cancelled() {
 
         let longest = [("grpc-timeout", "99999999H")];
         let mut unanswered = client.open("/t/Hang", &longest).await.unwrap();
+        testbed.waiting.notified().await;
         unanswered.request.send_reset(Reason::CANCEL);
         assert_eq!(testbed.endings.recv().await, Some(Gone::Client));
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use bytes::Bytes;
 use server::config::Url;
-use server::grpc::{Body, Call, Code, Gone, Limits, Service, Status};
+use server::grpc::{Body, Call, Code, Gone, Keepalive, Limits, Service, Status};
 use server::http::{Answer, Asked, Routes};
 use server::listen::{Endpoint, Listeners, Reuse, Traffic};
 use server::worker::Workers;
@@ -32,7 +32,7 @@ pub(crate) struct Testbed {
     pub(crate) addr: SocketAddr,
     /// How calls ended that a client cannot see the end of.
     pub(crate) endings: UnboundedReceiver<Gone>,
-    /// Told for each call of `/t/Gate` that has begun.
+    /// Told for each call of `/t/Gate` and `/t/Hang` that has begun.
     pub(crate) waiting: Arc<Notify>,
     /// Opens `/t/Gate` for one call.
     pub(crate) gate: Arc<Notify>,
@@ -47,7 +47,12 @@ pub(crate) async fn with_server<T>(test: impl AsyncFnOnce(Testbed) -> T) -> (Wor
         Obedient { endings: sender, waiting: Arc::default(), gate: Arc::default(), n_sent: Arc::default() };
     let (waiting, gate) = (Arc::clone(&service.waiting), Arc::clone(&service.gate));
     let n_sent = Arc::clone(&service.n_sent);
-    let limits = Limits { message_len_max: MESSAGE_LEN_MAX, concurrent_streams_max: 100 };
+    let keepalive = Keepalive {
+        min_interval: Duration::from_secs(5),
+        ping_after: Duration::from_secs(7200),
+        ping_timeout: Duration::from_secs(20),
+    };
+    let limits = Limits { message_len_max: MESSAGE_LEN_MAX, concurrent_streams_max: 100, keepalive };
     let workers = Workers::start(2, move |_| {
         let service = Rc::new(service.clone());
         Endpoint { grpc: Rc::clone(&service), http: service, limits }
@@ -95,11 +100,12 @@ impl Obedient {
         let message = call.unary().await;
         self.waiting.notify_one();
         self.gate.notified().await;
-        call.reply(message.map(|message| Body::from_chunks(&[message])));
+        call.reply(message.map(|message| Body::from_chunks([message])));
     }
 
     /// Never has an answer.
     async fn hang(&self, mut call: Call) {
+        self.waiting.notify_one();
         let answer: Result<Body, Status> = call.bound(pending()).await;
         if answer.as_ref().is_err_and(|status| *status == Status::canceled()) {
             let _ = self.endings.send(Gone::Client);
@@ -110,7 +116,7 @@ impl Obedient {
     /// Sends until the client is gone.
     async fn flood(&self, call: Call) {
         let (_requests, mut responses) = call.split();
-        let message = Body::from_chunks(&[Bytes::from(vec![b'x'; FLOOD_LEN])]);
+        let message = Body::from_chunks([Bytes::from(vec![b'x'; FLOOD_LEN])]);
         let gone = loop {
             match responses.send(message.clone()).await {
                 Ok(()) => self.n_sent.fetch_add(1, Ordering::SeqCst),
@@ -123,14 +129,14 @@ impl Obedient {
     /// Waits for the client to go, as a watch without events does.
     async fn watch(&self, call: Call) {
         let (_requests, mut responses) = call.split();
-        responses.send(Body::from_chunks(&[])).await.unwrap();
+        responses.send(Body::from_chunks([])).await.unwrap();
         let _ = self.endings.send(responses.gone().await);
     }
 }
 
 async fn echo(mut call: Call) {
     let message = call.unary().await;
-    call.reply(message.map(|message| Body::from_chunks(&[message])));
+    call.reply(message.map(|message| Body::from_chunks([message])));
 }
 
 /// Echoes each message until the client half-closes, then refuses an empty last one.
@@ -141,7 +147,7 @@ async fn stream(call: Call) {
             if message.is_empty() {
                 return Err(Status::new(Code::OutOfRange, "an empty message"));
             }
-            responses.send(Body::from_chunks(&[message])).await?;
+            responses.send(Body::from_chunks([message])).await?;
         }
         Ok(())
     };

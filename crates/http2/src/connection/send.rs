@@ -1,0 +1,146 @@
+//! Frames on their way to the client.
+//!
+//! A stream whose content does not fit the windows queues it and stands in line; the streams in line take turns
+//! of one frame each. A stream without room of its own leaves the line until the client grants some.
+
+use std::collections::VecDeque;
+
+use crate::StreamId;
+use crate::flow::{SendWindow, WINDOW_DEFAULT};
+use crate::frame::{self, Head};
+use crate::hpack;
+use crate::limits::OUTPUT_LEN_MAX;
+use crate::output::Output;
+use crate::settings::PeerSettings;
+use crate::stream::{Payload, Stream};
+use crate::streams::Streams;
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) output: Output,
+    /// What the client grants to all streams together.
+    pub(super) window: SendWindow,
+    pub(super) peer: PeerSettings,
+    /// Streams with something queued and room to send.
+    line: VecDeque<StreamId>,
+    /// Bytes queued by all streams.
+    pub(super) queued_len: usize,
+    /// Whether the client knows that its header table stays empty.
+    has_disowned_table: bool,
+    /// Whether HEADERS or DATA have been written since this was last taken.
+    pub(super) has_spoken: bool,
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        Sending {
+            output: Output::default(),
+            window: SendWindow::new(WINDOW_DEFAULT),
+            peer: PeerSettings::default(),
+            line: VecDeque::new(),
+            queued_len: 0,
+            has_disowned_table: false,
+            has_spoken: false,
+        }
+    }
+}
+
+impl Sending {
+    /// Appends a header block, in as many frames as it takes. `flags` may be `END_STREAM`.
+    pub(super) fn headers(&mut self, id: StreamId, block: &[u8], flags: u8) {
+        self.has_spoken = true;
+        let frame_len_max = self.peer.frame_len_max as usize;
+        let needs_notice = self.peer.has_lowered_table && !self.has_disowned_table;
+        if !needs_notice && block.len() <= frame_len_max {
+            let flags = flags | frame::END_HEADERS;
+            let out = self.output.buffer();
+            Head { len: block.len(), kind: frame::HEADERS, flags, stream: id }.put(out);
+            return out.extend_from_slice(block);
+        }
+        let notice: &[u8] = if needs_notice { &[hpack::NO_TABLE] } else { &[] };
+        self.has_disowned_table |= needs_notice;
+        self.long_headers(id, &[notice, block].concat(), flags);
+    }
+
+    fn long_headers(&mut self, id: StreamId, block: &[u8], flags: u8) {
+        let mut parts = block.chunks(self.peer.frame_len_max as usize).peekable();
+        let (mut kind, mut flags) = (frame::HEADERS, flags);
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                flags |= frame::END_HEADERS;
+            }
+            let out = self.output.buffer();
+            Head { len: part.len(), kind, flags, stream: id }.put(out);
+            out.extend_from_slice(part);
+            (kind, flags) = (frame::CONTINUATION, 0);
+        }
+    }
+
+    /// Appends content, or queues it if it does not fit at once. True if nothing is queued.
+    pub(super) fn data<T>(&mut self, id: StreamId, stream: &mut Stream<T>, payload: Payload<'_>) -> bool {
+        let len = payload.len();
+        let room = self.window.room().min(stream.send_window.room()).min(self.peer.frame_len_max as usize);
+        if len <= room && stream.queued_len == 0 && self.line.is_empty() && self.output.len() < OUTPUT_LEN_MAX
+        {
+            self.window.take(len);
+            stream.send_window.take(len);
+            self.data_head(id, len);
+            self.output.buffer().extend_from_slice(payload.head);
+            payload.chunks.iter().for_each(|chunk| self.output.push(chunk));
+            return true;
+        }
+        stream.enqueue(payload);
+        self.queued_len += len;
+        self.stand_in_line(id, stream);
+        false
+    }
+
+    /// Puts a stream at the end of the line if it has both content and room.
+    pub(super) fn stand_in_line<T>(&mut self, id: StreamId, stream: &mut Stream<T>) {
+        if !stream.is_in_line && stream.queued_len > 0 && stream.send_window.room() > 0 {
+            stream.is_in_line = true;
+            self.line.push_back(id);
+        }
+    }
+
+    /// Lets the streams in line send until one has sent everything, and returns that one. `None` when windows or
+    /// output are full, or the line is empty.
+    pub(super) fn next_in_line<T>(&mut self, streams: &mut Streams<T>) -> Option<StreamId> {
+        while self.output.len() < OUTPUT_LEN_MAX && self.window.room() > 0 {
+            let id = self.line.pop_front()?;
+            // A stream may have ended where it stood.
+            let Some(stream) = streams.get_mut(id) else { continue };
+            stream.is_in_line = false;
+            self.queued_data(id, stream);
+            if stream.queued_len == 0 {
+                return Some(id);
+            }
+            self.stand_in_line(id, stream);
+        }
+        None
+    }
+
+    /// Sends one frame of what a stream has queued.
+    fn queued_data<T>(&mut self, id: StreamId, stream: &mut Stream<T>) {
+        let room = self.window.room().min(stream.send_window.room()).min(self.peer.frame_len_max as usize);
+        let mut len = room.min(stream.queued_len);
+        if len == 0 {
+            return;
+        }
+        self.window.take(len);
+        stream.send_window.take(len);
+        self.queued_len -= len;
+        self.data_head(id, len);
+        while len > 0 {
+            let piece = stream.dequeue(len);
+            len -= piece.len();
+            self.output.push(&piece);
+        }
+    }
+
+    fn data_head(&mut self, id: StreamId, len: usize) {
+        self.has_spoken = true;
+        Head { len, kind: frame::DATA, flags: 0, stream: id }.put(self.output.buffer());
+    }
+}

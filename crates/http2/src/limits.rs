@@ -1,0 +1,86 @@
+//! What one client may make a connection hold or do.
+//!
+//! Everything that a client can pile up has a bound here, or in [`Config`](crate::Config) where the owner has to
+//! choose it. Three kinds: sizes, which bound memory; rates, which bound work that leads to nothing; and the
+//! windows of flow control, which bound what is received and not looked at.
+
+use std::time::{Duration, Instant};
+
+/// What a client may send on one stream before the owner has taken it, in bytes: most requests in one go.
+pub const STREAM_WINDOW: u32 = 1 << 20;
+
+/// The same for all streams of a connection together.
+pub const CONNECTION_WINDOW: u32 = 4 << 20;
+
+/// Longest frame that we accept, in bytes: the least the protocol allows.
+pub const FRAME_LEN_MAX: usize = 1 << 14;
+
+/// Longest list of header fields, in bytes, with 32 for each field. A longer one is answered with status 431.
+pub const HEADER_LIST_LEN_MAX: usize = 64 << 10;
+
+/// Longest header block, compressed, in bytes; a longer one ends the connection, since it must be kept whole.
+pub const HEADER_BLOCK_LEN_MAX: usize = 2 * HEADER_LIST_LEN_MAX;
+
+/// Frames that a header block may come in (CVE-2024-27316).
+pub const CONTINUATIONS_MAX: u32 = 32;
+
+/// Output gathered for a client that does not read, in bytes, beyond which no more DATA is put there and nothing
+/// more is read from that client (CVE-2019-9512 and its like). What is answered already comes on top.
+pub const OUTPUT_LEN_MAX: usize = 256 << 10;
+
+/// Answers that wait for the client's windows and output together, in bytes, beyond which its new requests are
+/// to wait.
+pub const QUEUED_LEN_MAX: usize = 16 << 20;
+
+/// Streams that a client may open and reset within a second, in one second, our own resets for its errors
+/// included (CVE-2023-44487, CVE-2025-8671).
+pub const RAPID_RESETS_MAX: u32 = 500;
+
+/// SETTINGS in a second (CVE-2019-9515).
+pub const SETTINGS_MAX: u32 = 100;
+
+/// DATA without content and without end in a second (CVE-2019-9518).
+pub const EMPTY_FRAMES_MAX: u32 = 1000;
+
+/// The span of the rates.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// Streams that we ended first and remember, so that what the client had sent meanwhile is no error.
+pub(crate) const REMEMBERED_MAX: usize = 128;
+
+/// Counts events of the current second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    since: Instant,
+    count: u32,
+    max: u32,
+}
+
+impl Rate {
+    pub(crate) fn new(max: u32, now: Instant) -> Rate {
+        Rate { since: now, count: 0, max }
+    }
+
+    /// Counts one; false if that is more than allowed.
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= SECOND {
+            *self = Rate::new(self.max, now);
+        }
+        self.count += 1;
+        self.count <= self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_starts_anew_each_second() {
+        let now = Instant::now();
+        let mut rate = Rate::new(2, now);
+        assert!(rate.allows(now) && rate.allows(now) && !rate.allows(now));
+        assert!(!rate.allows(now + SECOND / 2));
+        assert!(rate.allows(now + SECOND));
+    }
+}

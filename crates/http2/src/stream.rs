@@ -1,0 +1,126 @@
+//! One stream: a request that is being received, answered, or both (RFC 9113, §5.1).
+//!
+//! A stream exists from its HEADERS until both sides have ended it or one has reset it. Either side may end
+//! first; when we do, the client is told to stop sending.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::error::Code;
+use crate::flow::{ReceiveWindow, SendWindow};
+use crate::limits::STREAM_WINDOW;
+
+/// What goes into DATA: a few bytes that are copied, then pieces that are shared if they are big.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// A prefix of the owner's protocol.
+    pub head: &'a [u8],
+    /// What follows it, in order.
+    pub chunks: &'a [Bytes],
+}
+
+impl Payload<'_> {
+    /// Bytes that it takes of the windows.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.chunks.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// The state of a stream; what it is good for is known to `owner`.
+#[derive(Debug)]
+pub(crate) struct Stream<T> {
+    pub(crate) owner: T,
+    pub(crate) born: Instant,
+    /// Whether the client may still send.
+    pub(crate) is_receiving: bool,
+    pub(crate) receive_window: ReceiveWindow,
+    /// What is missing of the announced content.
+    content_left: Option<u64>,
+    pub(crate) send_window: SendWindow,
+    /// DATA that waits for windows.
+    pub(crate) queue: VecDeque<Bytes>,
+    pub(crate) queued_len: usize,
+    /// The header block that ends the stream once the queue is sent.
+    pub(crate) trailers: Option<Vec<u8>>,
+    /// Whether it stands in line for sending.
+    pub(crate) is_in_line: bool,
+}
+
+impl<T> Stream<T> {
+    pub(crate) fn new(owner: T, send_window: u32, content_len: Option<u64>, now: Instant) -> Stream<T> {
+        Stream {
+            owner,
+            born: now,
+            is_receiving: true,
+            receive_window: ReceiveWindow::new(STREAM_WINDOW),
+            content_left: content_len,
+            send_window: SendWindow::new(send_window),
+            queue: VecDeque::new(),
+            queued_len: 0,
+            trailers: None,
+            is_in_line: false,
+        }
+    }
+
+    /// Notes content that has arrived; it must be what `content-length` announced.
+    pub(crate) fn receive(&mut self, len: usize, is_end: bool) -> Result<(), Code> {
+        if let Some(left) = &mut self.content_left {
+            *left = left.checked_sub(len as u64).ok_or(Code::ProtocolError)?;
+            if is_end && *left > 0 {
+                return Err(Code::ProtocolError);
+            }
+        }
+        self.is_receiving = !is_end;
+        Ok(())
+    }
+
+    pub(crate) fn enqueue(&mut self, payload: Payload<'_>) {
+        let head = (!payload.head.is_empty()).then(|| Bytes::copy_from_slice(payload.head));
+        self.queue.extend(head.into_iter().chain(payload.chunks.iter().cloned()));
+        self.queued_len += payload.len();
+    }
+
+    /// The next piece of the queue, of at most `len` bytes.
+    pub(crate) fn dequeue(&mut self, len: usize) -> Bytes {
+        let front = self.queue.front_mut().expect("only what is queued is taken");
+        let piece = if front.len() <= len {
+            self.queue.pop_front().expect("there is a front")
+        } else {
+            front.split_to(len)
+        };
+        self.queued_len -= piece.len();
+        piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(content_len: Option<u64>) -> Stream<()> {
+        Stream::new((), 0, content_len, Instant::now())
+    }
+
+    #[test]
+    fn content_is_as_long_as_announced() {
+        let mut exact = stream(Some(5));
+        assert_eq!((exact.receive(2, false), exact.receive(3, true)), (Ok(()), Ok(())));
+        assert!(!exact.is_receiving);
+        assert_eq!(stream(Some(5)).receive(4, true), Err(Code::ProtocolError));
+        assert_eq!(stream(Some(5)).receive(6, false), Err(Code::ProtocolError));
+        assert_eq!(stream(None).receive(6, true), Ok(()));
+    }
+
+    #[test]
+    fn queue_yields_its_bytes_in_any_portion() {
+        let mut stream = stream(None);
+        let chunks = [Bytes::from_static(b"cdef"), Bytes::from_static(b"g")];
+        stream.enqueue(Payload { head: b"ab", chunks: &chunks });
+        assert_eq!(stream.queued_len, 7);
+        let portions: Vec<Bytes> = [9, 3, 1, 1].map(|len| stream.dequeue(len)).into();
+        assert_eq!(portions, [&b"ab"[..], b"cde", b"f", b"g"]);
+        assert_eq!(stream.queued_len, 0);
+    }
+}

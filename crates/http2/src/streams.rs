@@ -1,0 +1,200 @@
+//! All streams of a connection, found by number.
+//!
+//! Numbers only grow, so new streams go to the end of a list that stays sorted: finding one is a binary search,
+//! and mostly it is the last. A stream that ends leaves a gap, and gaps are closed when they are the majority;
+//! a stream open for days costs the short ones behind it nothing.
+
+use std::collections::VecDeque;
+
+use crate::StreamId;
+use crate::limits::REMEMBERED_MAX;
+use crate::stream::Stream;
+
+/// Memory for streams that an idle connection keeps.
+const IDLE_CAPACITY_MAX: usize = 16;
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Both sides knew: whatever comes for it is an error.
+    ByBoth,
+    /// We ended it first: what the client had sent meanwhile is not its fault.
+    ByUs,
+}
+
+/// Streams by their numbers.
+#[derive(Debug)]
+pub(crate) struct Streams<T> {
+    /// Ascending; the place in `slots`, or none in a gap.
+    index: VecDeque<(StreamId, Option<usize>)>,
+    slots: Vec<Option<Stream<T>>>,
+    free: Vec<usize>,
+    /// The streams that ended last.
+    endings: VecDeque<(StreamId, Ended)>,
+    /// The highest number that a client has used.
+    last: StreamId,
+}
+
+impl<T> Default for Streams<T> {
+    fn default() -> Self {
+        Streams {
+            index: VecDeque::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            endings: VecDeque::new(),
+            last: 0,
+        }
+    }
+}
+
+impl<T> Streams<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The highest number used so far.
+    pub(crate) fn last(&self) -> StreamId {
+        self.last
+    }
+
+    /// Whether a number has not been used and may come.
+    pub(crate) fn is_idle(&self, id: StreamId) -> bool {
+        id > self.last || id.is_multiple_of(2)
+    }
+
+    /// Marks a number, higher than all before, as used.
+    pub(crate) fn use_number(&mut self, id: StreamId) {
+        debug_assert!(self.is_idle(id), "numbers grow");
+        self.last = id;
+    }
+
+    /// Adds the stream of the last number used.
+    pub(crate) fn insert(&mut self, stream: Stream<T>) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(stream);
+        self.index.push_back((self.last, Some(slot)));
+    }
+
+    pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream<T>> {
+        let (_, slot) = self.index[self.place(id)?];
+        self.slots[slot?].as_mut()
+    }
+
+    pub(crate) fn remove(&mut self, id: StreamId, ended: Ended) -> Option<Stream<T>> {
+        let place = self.place(id)?;
+        let slot = self.index[place].1.take()?;
+        let stream = self.slots[slot].take();
+        self.free.push(slot);
+        self.remember(id, ended);
+        self.close_gaps();
+        stream
+    }
+
+    /// Notes how a number was used up that has no stream, or none any more.
+    pub(crate) fn remember(&mut self, id: StreamId, ended: Ended) {
+        if self.endings.len() == REMEMBERED_MAX {
+            self.endings.pop_front();
+        }
+        self.endings.push_back((id, ended));
+    }
+
+    /// How a stream ended, unless that is long ago.
+    pub(crate) fn ending(&self, id: StreamId) -> Option<Ended> {
+        self.endings.iter().rev().find(|(other, _)| *other == id).map(|(_, ended)| *ended)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Stream<T>)> {
+        let mut slots: Vec<_> = self.slots.iter_mut().map(Option::as_mut).collect();
+        self.index.iter().filter_map(move |(id, slot)| Some((*id, slots[(*slot)?].take()?)))
+    }
+
+    /// Takes all streams away.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Stream<T>> {
+        self.index.clear();
+        self.free.clear();
+        std::mem::take(&mut self.slots).into_iter().flatten()
+    }
+
+    fn place(&self, id: StreamId) -> Option<usize> {
+        match self.index.back() {
+            Some((last, _)) if *last == id => Some(self.index.len() - 1),
+            _ => self.index.binary_search_by_key(&id, |(id, _)| *id).ok(),
+        }
+    }
+
+    fn close_gaps(&mut self) {
+        if self.is_empty() {
+            self.index.clear();
+            self.index.shrink_to(IDLE_CAPACITY_MAX);
+            self.slots.clear();
+            self.slots.shrink_to(IDLE_CAPACITY_MAX);
+            self.free.clear();
+            self.free.shrink_to(IDLE_CAPACITY_MAX);
+        } else if self.index.len() > 2 * self.len() + IDLE_CAPACITY_MAX {
+            self.index.retain(|(_, slot)| slot.is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn add(streams: &mut Streams<u32>, id: StreamId) {
+        streams.use_number(id);
+        streams.insert(Stream::new(id, 0, None, Instant::now()));
+    }
+
+    #[test]
+    fn streams_are_found_whatever_gaps_there_are() {
+        let mut streams = Streams::default();
+        for id in (1..1000).step_by(2) {
+            add(&mut streams, id);
+        }
+        for id in (1..1000).step_by(2).filter(|id| id % 6 != 1) {
+            assert_eq!(streams.remove(id, Ended::ByBoth).unwrap().owner, id);
+            assert!(streams.get_mut(id).is_none() && streams.remove(id, Ended::ByBoth).is_none());
+        }
+        for id in (1..1000).step_by(6) {
+            assert_eq!(streams.get_mut(id).unwrap().owner, id);
+        }
+        assert_eq!(streams.len(), streams.iter_mut().count());
+        assert!(streams.iter_mut().all(|(id, stream)| id == stream.owner));
+        assert!(streams.get_mut(1001).is_none());
+    }
+
+    #[test]
+    fn lasting_stream_does_not_keep_gaps_open() {
+        let mut streams = Streams::default();
+        add(&mut streams, 1);
+        for id in (3..10_000).step_by(2) {
+            add(&mut streams, id);
+            streams.remove(id, Ended::ByBoth);
+        }
+        assert!(streams.index.len() <= 2 + IDLE_CAPACITY_MAX);
+        assert!(streams.slots.len() <= 2);
+        assert_eq!(streams.get_mut(1).unwrap().owner, 1);
+    }
+
+    #[test]
+    fn last_endings_are_remembered() {
+        let mut streams = Streams::default();
+        for id in (1..1000).step_by(2) {
+            add(&mut streams, id);
+            streams.remove(id, if id == 999 { Ended::ByUs } else { Ended::ByBoth });
+        }
+        assert_eq!(streams.ending(999), Some(Ended::ByUs));
+        assert_eq!(streams.ending(997), Some(Ended::ByBoth));
+        assert_eq!(streams.ending(1), None);
+        assert_eq!(streams.endings.len(), REMEMBERED_MAX);
+    }
+}

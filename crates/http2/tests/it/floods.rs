@@ -1,0 +1,171 @@
+//! Clients that make work for nothing.
+
+use std::time::Duration;
+
+use http2::limits::{
+    CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, HEADER_BLOCK_LEN_MAX, HEADER_LIST_LEN_MAX, OUTPUT_LEN_MAX,
+    RAPID_RESETS_MAX, SETTINGS_MAX,
+};
+use http2::{Code, Payload};
+
+use crate::wire::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Opens a stream and resets it at once.
+fn reset(wire: &mut Wire, stream: u32) {
+    wire.request(stream);
+    wire.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+}
+
+#[test]
+fn rapid_resets_end_the_connection() {
+    let mut wire = Wire::open();
+    (0..RAPID_RESETS_MAX).for_each(|n| reset(&mut wire, 2 * n + 1));
+    wire.events().unwrap();
+    reset(&mut wire, 2 * RAPID_RESETS_MAX + 1);
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn resets_over_a_long_time_are_allowed() {
+    let mut wire = Wire::open();
+    for stream in (1..10 * RAPID_RESETS_MAX).step_by(2) {
+        reset(&mut wire, stream);
+        wire.now += SECOND / (RAPID_RESETS_MAX - 1);
+        wire.events().unwrap();
+    }
+}
+
+#[test]
+fn streams_that_have_lived_may_all_be_reset_at_once() {
+    let mut wire = Wire::open();
+    for round in 0..20 {
+        let streams = (0..100).map(|n| 2 * (100 * round + n) + 1);
+        streams.clone().for_each(|stream| wire.request(stream));
+        wire.events().unwrap();
+        wire.now += SECOND;
+        streams.for_each(|stream| wire.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        wire.events().unwrap();
+    }
+}
+
+#[test]
+fn errors_that_make_us_reset_count_as_resets() {
+    let mut wire = Wire::open();
+    for n in 0..=RAPID_RESETS_MAX {
+        wire.request(2 * n + 1);
+        wire.frame(WINDOW_UPDATE, 0, 2 * n + 1, &[0; 4]);
+    }
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn settings_flood_ends_the_connection() {
+    let mut wire = Wire::open();
+    (0..SETTINGS_MAX).for_each(|_| wire.frame(SETTINGS, 0, 0, b""));
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn empty_data_flood_ends_the_connection() {
+    let mut wire = Wire::open();
+    wire.request(1);
+    (0..EMPTY_FRAMES_MAX).for_each(|_| wire.frame(DATA, PADDED, 1, b"\0"));
+    wire.events().unwrap();
+    wire.frame(DATA, 0, 1, b"");
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn header_block_in_too_many_frames_ends_the_connection() {
+    let mut wire = Wire::open();
+    wire.frame(HEADERS, 0, 1, REQUEST);
+    (0..CONTINUATIONS_MAX).for_each(|_| wire.frame(CONTINUATION, 0, 1, b""));
+    wire.events().unwrap();
+    wire.frame(CONTINUATION, 0, 1, b"");
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn header_block_of_too_many_bytes_ends_the_connection() {
+    let mut wire = Wire::open();
+    wire.frame(HEADERS, 0, 1, REQUEST);
+    (0..=HEADER_BLOCK_LEN_MAX / 16_384).for_each(|_| wire.frame(CONTINUATION, 0, 1, &[0; 16_384]));
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
+fn long_header_list_is_answered_with_431() {
+    let mut wire = Wire::open();
+    // One field in the table, then many times by its index: a short block, a long list.
+    let field = [b"\x40\x01a\x7f\x81\x1e".as_slice(), &[b'x'; 4000]].concat();
+    let bomb = [REQUEST, &field, &[0xbe; 12_000][..]].concat();
+    wire.frame(HEADERS, END_HEADERS, 1, &bomb);
+    const { assert!(4000 * 12_000 > HEADER_LIST_LEN_MAX) };
+    assert!(wire.events().unwrap().is_empty());
+    let frames = wire.frames();
+    assert_eq!((frames[0].kind, frames[0].flags), (HEADERS, END_HEADERS | END_STREAM));
+    assert_eq!(frames[0].payload, b"\x08\x03431"[..]);
+    wire.assert_alive();
+    // The table has stayed in step.
+    wire.frame(HEADERS, END_HEADERS, 3, &[REQUEST, b"\xbe"].concat());
+    assert_eq!(wire.events().unwrap().len(), 1);
+}
+
+#[test]
+fn pings_too_often_end_the_connection() {
+    let mut wire = Wire::open();
+    wire.request(1);
+    (0..3).for_each(|_| wire.frame(PING, 0, 0, &[0; 8]));
+    wire.events().unwrap();
+    wire.frame(PING, 0, 0, &[0; 8]);
+    let error = wire.events().unwrap_err();
+    assert_eq!((error.code, error.reason), (Code::EnhanceYourCalm, "too_many_pings"));
+}
+
+#[test]
+fn pings_between_answers_are_welcome() {
+    let mut wire = Wire::open();
+    wire.request(1);
+    wire.events().unwrap();
+    wire.connection.send_headers(1, &[0x88]);
+    for _ in 0..100 {
+        wire.frame(PING, 0, 0, &[0; 8]);
+        wire.events().unwrap();
+        let chunks = [bytes::Bytes::from_static(b"x")];
+        wire.connection.send_data(1, Payload { head: b"", chunks: &chunks });
+    }
+}
+
+#[test]
+fn pings_while_a_long_answer_trickles_are_welcome() {
+    // A client that measures the line pings for each piece it gets.
+    let mut wire = Wire::open();
+    wire.frame(HEADERS, END_HEADERS | END_STREAM, 1, REQUEST);
+    wire.events().unwrap();
+    let chunks = [bytes::Bytes::from(vec![1; 1 << 20])];
+    wire.connection.respond(1, &[0x88], Payload { head: b"", chunks: &chunks }, &[0x88]);
+    while !wire.frames_of(DATA).is_empty() {
+        wire.frame(PING, 0, 0, &[0; 8]);
+        wire.frame(PING, 0, 0, &[0; 8]);
+        for stream in [0, 1] {
+            wire.frame(WINDOW_UPDATE, 0, stream, &20_000_u32.to_be_bytes());
+        }
+        wire.events().unwrap();
+    }
+    assert!(wire.connection.owner(1).is_none(), "all is sent");
+}
+
+#[test]
+fn answers_to_a_client_that_does_not_read_stop_its_input() {
+    let mut wire = Wire::open();
+    let mut n_requests = 0;
+    while wire.connection.wants_input() {
+        n_requests += 1;
+        wire.frame(HEADERS, END_HEADERS | END_STREAM, 2 * n_requests - 1, REQUEST);
+        wire.events().unwrap();
+        wire.connection.send_end(2 * n_requests - 1, &[0x88; 100]);
+    }
+    assert!((wire.connection.output().len() - OUTPUT_LEN_MAX) < 200);
+}

@@ -1,0 +1,221 @@
+//! The calls of a connection that are not finished, each a future with a place of its own.
+//!
+//! A call is polled at once, and most need no more. One that waits stays in its place until it is woken; the
+//! places that were woken are polled together when the connection's task runs, so that their answers share a
+//! write. Places are used again: a call costs no allocation while others of its connection are open.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
+
+/// The futures of one connection.
+pub(super) struct Tasks<F> {
+    places: Vec<Place<F>>,
+    free: Vec<usize>,
+    bell: Arc<Bell>,
+    /// Scratch: the places that are due.
+    due: Vec<usize>,
+}
+
+struct Place<F> {
+    future: Pin<Box<Option<F>>>,
+    waker: Waker,
+    is_woken: Arc<Rope>,
+}
+
+/// Wakes one place.
+#[derive(Debug)]
+struct Rope {
+    place: usize,
+    is_pulled: AtomicBool,
+    bell: Arc<Bell>,
+}
+
+/// Wakes the connection's task, once for all places that are woken while it sleeps.
+#[derive(Debug, Default)]
+struct Bell(Mutex<Ringing>);
+
+#[derive(Debug, Default)]
+struct Ringing {
+    woken: Vec<usize>,
+    /// The connection's task, while it sleeps.
+    sleeper: Option<Waker>,
+}
+
+impl<F: Future<Output = ()>> Tasks<F> {
+    pub(super) fn new() -> Tasks<F> {
+        Tasks { places: Vec::new(), free: Vec::new(), bell: Arc::default(), due: Vec::new() }
+    }
+
+    /// Starts a call.
+    pub(super) fn start(&mut self, future: F) {
+        let place = self.free.pop().unwrap_or_else(|| self.add_place());
+        self.places[place].future.as_mut().set(Some(future));
+        self.poll(place);
+    }
+
+    /// Polls the calls that have been woken since the last time.
+    pub(super) fn poll_woken(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        std::mem::swap(&mut self.bell.ring().woken, &mut due);
+        for place in due.drain(..) {
+            // A wake-up may be later than the end of its call, and of all calls.
+            if let Some(woken) = self.places.get(place) {
+                woken.is_woken.is_pulled.store(false, Ordering::Release);
+                self.poll(place);
+            }
+        }
+        self.due = due;
+    }
+
+    /// Lets `cx` be woken for the calls. False if some already wait to be polled.
+    pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        if self.free.len() == self.places.len() {
+            self.places.clear();
+            self.free.clear();
+        }
+        let mut ringing = self.bell.ring();
+        let may_sleep = ringing.woken.is_empty();
+        if may_sleep && !ringing.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
+            ringing.sleeper = Some(cx.waker().clone());
+        }
+        may_sleep
+    }
+
+    /// Whether no call is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.places.len()
+    }
+
+    fn add_place(&mut self) -> usize {
+        let place = self.places.len();
+        let rope = Rope { place, is_pulled: AtomicBool::new(false), bell: Arc::clone(&self.bell) };
+        let rope = Arc::new(rope);
+        let waker = Waker::from(Arc::clone(&rope));
+        self.places.push(Place { future: Box::pin(None), waker, is_woken: rope });
+        place
+    }
+
+    fn poll(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        let Some(future) = place.future.as_mut().as_pin_mut() else { return };
+        if future.poll(&mut Context::from_waker(&place.waker)).is_ready() {
+            place.future.as_mut().set(None);
+            self.free.push(index);
+        }
+    }
+}
+
+impl Wake for Rope {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_pulled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut ringing = self.bell.ring();
+        ringing.woken.push(self.place);
+        let sleeper = ringing.sleeper.take();
+        drop(ringing);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) -> MutexGuard<'_, Ringing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::Poll;
+
+    use super::*;
+
+    /// A call that is done when told so, and counts how often it was polled.
+    #[derive(Default)]
+    struct Switch {
+        is_on: Cell<bool>,
+        n_polls: Cell<u32>,
+        waker: RefCell<Option<Waker>>,
+    }
+
+    async fn wait_for(switch: Rc<Switch>) {
+        poll_fn(|cx| {
+            switch.n_polls.set(switch.n_polls.get() + 1);
+            *switch.waker.borrow_mut() = Some(cx.waker().clone());
+            if switch.is_on.get() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn switch(is_on: bool) -> Rc<Switch> {
+        Rc::new(Switch { is_on: Cell::new(is_on), ..Switch::default() })
+    }
+
+    fn turn_on(switch: &Switch) {
+        switch.is_on.set(true);
+        switch.waker.borrow().as_ref().unwrap().wake_by_ref();
+    }
+
+    #[test]
+    fn call_that_needs_not_wait_is_done_at_once() {
+        let mut tasks = Tasks::new();
+        for _ in 0..3 {
+            tasks.start(wait_for(switch(true)));
+            assert!(tasks.is_empty());
+        }
+        assert_eq!(tasks.places.len(), 1, "the place is used again");
+    }
+
+    #[test]
+    fn only_woken_calls_are_polled() {
+        let mut tasks = Tasks::new();
+        let (first, second) = (switch(false), switch(false));
+        tasks.start(wait_for(Rc::clone(&first)));
+        tasks.start(wait_for(Rc::clone(&second)));
+        turn_on(&second);
+        turn_on(&second);
+        tasks.poll_woken();
+        assert_eq!((first.n_polls.get(), second.n_polls.get()), (1, 2));
+        assert!(!tasks.is_empty());
+        turn_on(&first);
+        tasks.poll_woken();
+        assert!(tasks.is_empty());
+    }
+
+    #[test]
+    fn task_does_not_sleep_while_a_call_is_due() {
+        let mut tasks = Tasks::new();
+        let call = switch(false);
+        tasks.start(wait_for(Rc::clone(&call)));
+        assert!(tasks.sleep(&Context::from_waker(Waker::noop())));
+        turn_on(&call);
+        assert!(!tasks.sleep(&Context::from_waker(Waker::noop())));
+    }
+
+    #[test]
+    fn wake_up_after_the_end_is_nobodys() {
+        let mut tasks = Tasks::new();
+        let call = switch(true);
+        tasks.start(wait_for(Rc::clone(&call)));
+        assert!(tasks.sleep(&Context::from_waker(Waker::noop())));
+        turn_on(&call);
+        tasks.poll_woken();
+        let next = switch(false);
+        tasks.start(wait_for(Rc::clone(&next)));
+        turn_on(&call);
+        tasks.poll_woken();
+        assert!(!tasks.is_empty());
+    }
+}
