@@ -112,11 +112,13 @@ impl WatchSession<'_> {
     }
 
     fn create(&mut self, request: &WatchCreateRequest) {
-        let key = if request.key.is_empty() { Bytes::from_static(b"\0") } else { request.key.clone() };
+        // Copies: the request shares the buffer of whatever was read with it, which a watch must not keep for life.
+        let key = if request.key.is_empty() { b"\0" } else { &request.key[..] };
+        let range = KeyRange::new(Bytes::copy_from_slice(key), Bytes::copy_from_slice(&request.range_end));
         let has_filter = |filter: FilterType| request.filters.contains(&(filter as i32));
         let watch = Watch {
             id: request.watch_id,
-            range: KeyRange::new(key, request.range_end.clone()),
+            range,
             start_revision: request.start_revision,
             no_put: has_filter(FilterType::Noput),
             no_delete: has_filter(FilterType::Nodelete),
