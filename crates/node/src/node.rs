@@ -26,6 +26,9 @@ use crate::waiters::Waiters;
 /// Proposals that may be under way at a time.
 const PROPOSALS_MAX: usize = 100_000;
 
+/// The same in bytes of their log entries; each is held about twice more on its way into the log.
+const PROPOSALS_BYTES_MAX: usize = 256 << 20;
+
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 const ENTRY_BYTES: usize = 64;
 
@@ -48,6 +51,8 @@ pub struct Node<W> {
     published: Arc<Published>,
     /// Proposals that wait for a leader to be known, or for a spare file that is late.
     parked: Vec<(Proposal, W)>,
+    /// Bytes of their log entries.
+    parked_bytes: usize,
     /// Batches that need no sync by themselves; they travel with the next that does, or with the next tick.
     held: Vec<LogTask>,
     /// Scratch: proposals and reads of the batch being handled.
@@ -82,6 +87,7 @@ impl<W> Node<W> {
             now: Duration::ZERO,
             published,
             parked: Vec::new(),
+            parked_bytes: 0,
             held: Vec::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
@@ -182,24 +188,32 @@ impl<W> Node<W> {
 
     /// Takes a proposal into the batch being collected, parks it, or refuses it.
     fn admit(&mut self, proposal: Proposal, waiter: W, output: &mut Output<W>) {
-        if self.waiters.proposals_len() + self.parked.len() >= PROPOSALS_MAX {
+        let is_full = self.waiters.proposals_len() + self.parked.len() >= PROPOSALS_MAX
+            || self.waiters.proposals_bytes() + self.parked_bytes + proposal.len() > PROPOSALS_BYTES_MAX;
+        if is_full {
             output.answers.push((waiter, Answer::Unserved(Unserved::TooManyRequests)));
         } else if self.raft.status().leader == 0 || !self.parked.is_empty() {
             // Nobody overtakes who is parked.
-            self.parked.push((proposal, waiter));
+            self.park(proposal, waiter);
         } else if self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
             self.chores.admit(proposal.len() + ENTRY_BYTES);
-            self.waiters.add_proposal(proposal.id, waiter);
+            self.waiters.add_proposal(proposal.id, proposal.len(), waiter);
             self.proposals.push(proposal);
         } else if self.chores.expects_room() {
-            self.parked.push((proposal, waiter));
+            self.park(proposal, waiter);
         } else {
             output.answers.push((waiter, Answer::Applied(Err(Refusal::NoSpace))));
         }
     }
 
+    fn park(&mut self, proposal: Proposal, waiter: W) {
+        self.parked_bytes += proposal.len();
+        self.parked.push((proposal, waiter));
+    }
+
     /// Tries again what was parked.
     fn admit_parked(&mut self, output: &mut Output<W>) {
+        self.parked_bytes = 0;
         for (proposal, waiter) in std::mem::take(&mut self.parked) {
             self.admit(proposal, waiter, output);
         }

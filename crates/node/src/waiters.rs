@@ -14,8 +14,10 @@ struct ReadRound<W> {
 /// Waiters of proposals, of reads, of compactions and of alarms.
 #[derive(Debug)]
 pub(crate) struct Waiters<W> {
-    /// By request id. Ids ascend, so the map's ends are where it grows and shrinks.
-    proposals: BTreeMap<u64, W>,
+    /// With the bytes of the log entry, by request id. Ids ascend, so the map's ends are where it grows and shrinks.
+    proposals: BTreeMap<u64, (W, usize)>,
+    /// Bytes of the log entries of all proposals.
+    proposals_bytes: usize,
     rounds: VecDeque<ReadRound<W>>,
     next_context: u64,
     /// Waiting for a compaction to have finished; by its revision.
@@ -28,6 +30,7 @@ impl<W> Default for Waiters<W> {
     fn default() -> Self {
         Waiters {
             proposals: BTreeMap::new(),
+            proposals_bytes: 0,
             rounds: VecDeque::new(),
             next_context: 1,
             compactions: Vec::new(),
@@ -41,17 +44,25 @@ impl<W> Waiters<W> {
         self.proposals.len()
     }
 
-    pub(crate) fn add_proposal(&mut self, id: u64, waiter: W) {
-        self.proposals.insert(id, waiter);
+    pub(crate) fn proposals_bytes(&self) -> usize {
+        self.proposals_bytes
+    }
+
+    pub(crate) fn add_proposal(&mut self, id: u64, bytes: usize, waiter: W) {
+        self.proposals_bytes += bytes;
+        self.proposals.insert(id, (waiter, bytes));
     }
 
     pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {
-        self.proposals.remove(&id)
+        let (waiter, bytes) = self.proposals.remove(&id)?;
+        self.proposals_bytes -= bytes;
+        Some(waiter)
     }
 
     /// Everyone who waits for a proposal.
     pub(crate) fn take_proposals(&mut self) -> impl Iterator<Item = W> + use<W> {
-        std::mem::take(&mut self.proposals).into_values()
+        self.proposals_bytes = 0;
+        std::mem::take(&mut self.proposals).into_values().map(|(waiter, _)| waiter)
     }
 
     /// Begins a round of reads; returns the context that names it to raft.
@@ -137,7 +148,7 @@ mod tests {
     #[test]
     fn a_proposal_is_answered_once() {
         let mut waiters = Waiters::default();
-        waiters.add_proposal(4, 'a');
+        waiters.add_proposal(4, 10, 'a');
         assert_eq!(waiters.take_proposal(4), Some('a'));
         assert_eq!(waiters.take_proposal(4), None);
     }

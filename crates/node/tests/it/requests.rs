@@ -1,5 +1,6 @@
 //! When proposals and reads are answered, and when they are refused.
 
+use bytes::Bytes;
 use disk::SimDisk;
 use node::{Answer, Config, Input, LogTask, Output, Unserved};
 use store::Refusal;
@@ -8,6 +9,7 @@ use crate::member::{ID, Member, compact, config, delete, info, put, refusal, rev
 
 /// Proposals that may be under way at a time.
 const PROPOSALS_MAX: u32 = 100_000;
+const PROPOSALS_BYTES_MAX: usize = 256 << 20;
 
 fn one_of_three() -> Config {
     Config { initial_members: vec![info(3), info(ID), info(9)], ..config() }
@@ -106,6 +108,18 @@ fn a_proposal_over_the_limit_is_refused() {
     assert!(member.answers.is_empty());
     let waiter = member.propose(delete("k"));
     assert!(matches!(member.answer(waiter), Some(Answer::Unserved(Unserved::TooManyRequests))));
+}
+
+#[test]
+fn long_proposals_are_refused_before_there_are_many() {
+    let mut member = Member::start(&SimDisk::new(1), one_of_three()).unwrap();
+    let long = Bytes::from(vec![b'v'; PROPOSALS_BYTES_MAX / 4]);
+    // With the few bytes around each value, the fourth is too much.
+    let waiters = [(); 4].map(|()| member.propose(put("k", long.clone())));
+    assert!(waiters[..3].iter().all(|waiter| member.answer(*waiter).is_none()));
+    assert!(matches!(member.answer(waiters[3]), Some(Answer::Unserved(Unserved::TooManyRequests))));
+    let waiter = member.propose(put("k", "short"));
+    assert!(member.answer(waiter).is_none());
 }
 
 #[test]
