@@ -5,11 +5,20 @@
 //! once into a buffer that grows with what has arrived, never with what the prefix promises.
 //! Error texts are those of grpc-go, since users search for them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::body::PREFIX_LEN;
 use super::gzip;
 use super::status::{Code, Status};
+
+/// Bytes of messages that have not come to their end, all clients together; more are refused. Only messages that
+/// span DATA frames count.
+const UNFINISHED_BYTES_MAX: usize = 256 << 20;
+
+/// The bytes that all decoders hold.
+static UNFINISHED: AtomicUsize = AtomicUsize::new(0);
 
 /// How a peer compresses its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +65,20 @@ impl Decoder {
             let known_len = self.frame_len(&self.partial)?;
             let wanted_len = known_len.unwrap_or(PREFIX_LEN) - self.partial.len();
             if known_len.is_some() && wanted_len == 0 {
-                let frame = self.partial.split().freeze();
+                let frame = std::mem::take(&mut self.partial).freeze();
+                UNFINISHED.fetch_sub(frame.len(), Ordering::Relaxed);
                 return self.open(frame).map(Some);
             }
             if self.chunk.is_empty() {
                 return Ok(None);
             }
-            let taken_len = wanted_len.min(self.chunk.len());
-            self.partial.put_slice(&self.chunk[..taken_len]);
-            self.chunk.advance(taken_len);
+            let taken = self.chunk.split_to(wanted_len.min(self.chunk.len()));
+            if UNFINISHED.fetch_add(taken.len(), Ordering::Relaxed) + taken.len() > UNFINISHED_BYTES_MAX {
+                UNFINISHED.fetch_sub(taken.len(), Ordering::Relaxed);
+                let text = "grpc: too many bytes of unfinished messages";
+                return Err(Status::new(Code::ResourceExhausted, text));
+            }
+            self.partial.put_slice(&taken);
         }
     }
 
@@ -99,6 +113,12 @@ impl Decoder {
         let is_compressed = frame[0] == 1;
         frame.advance(PREFIX_LEN);
         if is_compressed { gzip::decompress(&frame, self.len_max) } else { Ok(frame) }
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        UNFINISHED.fetch_sub(self.partial.len(), Ordering::Relaxed);
     }
 }
 
