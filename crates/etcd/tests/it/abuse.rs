@@ -2,12 +2,18 @@
 //!
 //! The tests of `http2` and of the decoders have each bad frame and each bad byte; here the whole process stands
 //! for itself, with other clients to be served and a store to be kept right. The long form:
-//! `ABUSE_REQUESTS=1000000 cargo test --release -p etcd --test it abuse::requests -- --nocapture`.
+//! `ABUSE_REQUESTS=1000000 ABUSE_CONNECTIONS=10000 cargo test --release -p etcd --test it abuse -- --nocapture
+//! --test-threads=1`.
 
+mod connections;
 mod generator;
 mod memory;
 mod model;
+mod readers;
 mod requests;
+mod streams;
+mod trial;
+mod wire;
 
 /// What the log may not contain: somebody would be called out of bed for it.
 const ALARMING: [&str; 5] =

@@ -19,6 +19,8 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Windows that no answer of a test fills.
 const WINDOW: u32 = 64 << 20;
+/// The window of HTTP/2 that is always there.
+const NARROW_WINDOW: u32 = 65_535;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +46,19 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to a server that is ready.
     pub(crate) async fn connect(address: SocketAddr) -> Client {
+        Client::connect_with(address, WINDOW).await
+    }
+
+    /// The same with the window that HTTP/2 begins with: a long answer waits for its reader.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Client {
+        Client::connect_with(address, NARROW_WINDOW).await
+    }
+
+    async fn connect_with(address: SocketAddr, window: u32) -> Client {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         let mut builder = Builder::new();
-        builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+        builder.initial_window_size(window).initial_connection_window_size(window);
         let (send, connection) = builder.handshake(socket).await.unwrap();
         tokio::spawn(connection);
         Client { send }
@@ -128,11 +139,24 @@ impl Stream {
 
     /// Sends a message.
     pub(crate) fn send(&mut self, message: &[u8], is_last: bool) -> Result<(), Failure> {
-        let mut frame = BytesMut::with_capacity(5 + message.len());
+        self.send_part(message, message.len(), is_last)
+    }
+
+    /// Sends the beginning of a message that is announced as `len` bytes long.
+    pub(crate) fn send_part(&mut self, part: &[u8], len: usize, is_last: bool) -> Result<(), Failure> {
+        let mut frame = BytesMut::with_capacity(5 + part.len());
         frame.put_u8(0);
-        frame.put_u32(u32::try_from(message.len()).unwrap());
-        frame.extend_from_slice(message);
+        frame.put_u32(u32::try_from(len).unwrap());
+        frame.extend_from_slice(part);
         Ok(self.requests.send_data(frame.freeze(), is_last)?)
+    }
+
+    /// Waits until an answer begins, and takes nothing of it.
+    pub(crate) async fn wait_for_head(&mut self) -> Result<(), Failure> {
+        let response = self.response.take().expect("nothing was waited for");
+        self.answers =
+            Some(timeout(PATIENCE, response).await.expect("an answer begins in time")?.into_body());
+        Ok(())
     }
 
     /// The next answer; nothing if the call has ended well.

@@ -15,7 +15,14 @@ impl Memory {
     /// Remembers what the server holds now.
     pub(super) fn of(server: &Server) -> Memory {
         let pid = server.pid();
+        // Begins to count the most that it holds anew.
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
         Memory { pid, before_kib: field_kib(pid, "VmRSS:") }
+    }
+
+    /// What it holds more than then, in bytes.
+    pub(super) fn growth(&self) -> usize {
+        field_kib(self.pid, "VmRSS:").saturating_sub(self.before_kib) << 10
     }
 
     /// The most that it has held at any time more than then, in MiB.

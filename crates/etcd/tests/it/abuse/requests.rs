@@ -1,6 +1,7 @@
 //! Random requests to every method: each is answered, none breaks anything.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +31,8 @@ const STREAMS_MAX: usize = 8;
 const ALARM_CALLS: usize = 30;
 /// The server's memory grows by no more, in MiB.
 const GROWTH_MAX: usize = 1024;
+/// What stands for a code when there is none.
+const DISCONNECTED: u32 = 99;
 /// Calls that the server need not answer at once, such as those that wait for a lock, end by themselves.
 const DEADLINE: [(&str, &[u8]); 1] = [("grpc-timeout", b"20S")];
 
@@ -77,7 +80,9 @@ async fn call_all(server: &Server, n: usize, seed: u64, model: &Arc<Model>) -> B
         for caller in 0..CALLERS {
             let seed = seed + (connection * CALLERS + caller) as u64;
             let caller = Caller {
+                address: server.address,
                 client: client.clone(),
+                stream_client: Client::connect(server.address).await,
                 generator: Generator::new(&messages, seed),
                 streams: VecDeque::new(),
                 tally: BTreeMap::new(),
@@ -93,7 +98,11 @@ async fn call_all(server: &Server, n: usize, seed: u64, model: &Arc<Model>) -> B
 }
 
 struct Caller {
+    address: SocketAddr,
+    /// For unary calls. The server has no reason to end its connection.
     client: Client,
+    /// For streams. Whoever resets as many as these is disconnected now and then.
+    stream_client: Client,
     generator: Generator,
     /// Oldest first; to be dropped unread.
     streams: VecDeque<Stream>,
@@ -126,7 +135,9 @@ impl Caller {
 
     /// Begins a stream, waits for its answer until another call has been answered, and keeps it for a while.
     async fn stream(&mut self, call: &Call) -> u32 {
-        let mut stream = self.client.open_with(&call.path, &DEADLINE).await.unwrap();
+        let Ok(mut stream) = self.stream_client.open_with(&call.path, &DEADLINE).await else {
+            return self.come_again().await;
+        };
         for request in &call.requests {
             // Refused already, if that fails.
             let _ = stream.send(request, false);
@@ -139,11 +150,20 @@ impl Caller {
             answer = stream.receive() => answer,
             other = self.client.unary("/etcdserverpb.Maintenance/Status", &status) => other.map(|_| None),
         };
+        if answer == Err(Failure::Lost) {
+            return self.come_again().await;
+        }
         if self.streams.len() == STREAMS_MAX {
             self.streams.remove(self.generator.below(STREAMS_MAX));
         }
         self.streams.push_back(stream);
         code(call, answer)
+    }
+
+    async fn come_again(&mut self) -> u32 {
+        self.streams.clear();
+        self.stream_client = Client::connect(self.address).await;
+        DISCONNECTED
     }
 }
 

@@ -1,0 +1,63 @@
+//! HTTP/2 by hand, for clients that no library lets one be.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What a client sends first.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+/// An error code.
+const CANCEL: u8 = 8;
+const END_HEADERS: u8 = 4;
+
+/// The beginning of a connection.
+pub(super) fn hello() -> Vec<u8> {
+    [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// The headers of a gRPC call.
+pub(super) fn call(stream: u32, path: &str) -> Vec<u8> {
+    // Indexes of HPACK's static table: POST, http, the name `:path`; then a field without index.
+    let mut block = vec![0x83, 0x86, 0x04];
+    block.extend(text(path));
+    block.push(0);
+    block.extend([text("content-type"), text("application/grpc")].concat());
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+/// Gives a call up.
+pub(super) fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &[0, 0, 0, CANCEL])
+}
+
+/// Sends bytes over a new connection.
+pub(super) async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    // A server that has heard enough may close before the end.
+    let _ = socket.write_all(bytes).await;
+    socket
+}
+
+/// All that the server has to say until it closes.
+pub(super) async fn read_to_the_end(mut socket: TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    // A server that closes without having read everything resets the connection.
+    let _ = socket.read_to_end(&mut answer).await;
+    answer
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A string of HPACK, shorter than its length in one byte can say.
+fn text(text: &str) -> Vec<u8> {
+    assert!(text.len() < 127, "{text}");
+    [&[text.len() as u8], text.as_bytes()].concat()
+}
