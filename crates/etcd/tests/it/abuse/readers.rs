@@ -2,18 +2,69 @@
 
 use prost::Message;
 use proto::etcdserverpb::watch_request::RequestUnion;
-use proto::etcdserverpb::{PutRequest, WatchCreateRequest, WatchRequest};
+use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest, WatchRequest};
+use tokio::io::AsyncWriteExt;
 
 use super::streams::put_long_values;
 use super::trial::Trial;
+use super::wire;
 use crate::client::{Client, Stream};
 use crate::setting;
 
+const RANGE: &str = "/etcdserverpb.KV/Range";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// What an idle watcher may cost, in bytes.
 const WATCHER_BYTES_MAX: usize = 1024;
 /// What the server may take for other reasons, in bytes.
 const SLACK_BYTES: usize = 80 << 20;
+
+#[tokio::test]
+async fn answers_that_are_never_read_cost_bounded_memory() {
+    let mut trial = Trial::begin("unread answers").await;
+    trial.prepare(async |client| put_long_values(client, 1).await).await;
+    let (address, range) =
+        (trial.address(), RangeRequest { key: "long/0".into(), ..RangeRequest::default() });
+    let mut sockets = Vec::new();
+    let abuse = async {
+        for _ in 0..2 {
+            let calls = (0..400).map(|n| wire::unary(2 * n + 1, RANGE, &range.encode_to_vec()));
+            let bytes = [wire::hello(), calls.collect::<Vec<_>>().concat()].concat();
+            sockets.push(wire::send(address, &bytes).await);
+        }
+    };
+    trial.endure(abuse).await;
+    trial.endure(std::future::ready(())).await;
+    drop(sockets);
+    trial.end(128);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_not_read_from() {
+    let trial = Trial::begin("a client that never reads").await;
+    let address = trial.address();
+    let range = RangeRequest { key: "bystander".into(), ..RangeRequest::default() }.encode_to_vec();
+    let mut sockets = Vec::new();
+    let abuse = async {
+        let mut socket = wire::send(address, &wire::hello()).await;
+        // More than the sockets hold: at some time the server takes no more, and the write waits for ever.
+        let asking = async {
+            for n in 0.. {
+                if socket.write_all(&wire::unary(2 * n + 1, RANGE, &range)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let bystander = async {
+            for _ in 0..200 {
+                Client::connect(address).await.unary("/etcdserverpb.Maintenance/Status", &[]).await.unwrap();
+            }
+        };
+        tokio::select! { () = asking => {}, () = bystander => {} }
+        sockets.push(socket);
+    };
+    trial.endure(abuse).await;
+    trial.end(192);
+}
 
 #[tokio::test]
 async fn watchers_who_never_read_cost_bounded_memory() {

@@ -19,6 +19,26 @@ const LONG: usize = 1_500_000;
 const RESETS: u32 = 5000;
 
 #[tokio::test]
+async fn huge_headers_cost_their_call_alone() {
+    let trial = Trial::begin("huge headers").await;
+    let address = trial.address();
+    let abuse = async {
+        for n_fields in [1, 20, 200] {
+            let client = Client::connect(address).await;
+            let value = vec![b'x'; (100 << 10) / n_fields];
+            let fields = vec![("x-field", &value[..]); n_fields];
+            let mut call = client.open_with(RANGE, &fields).await.unwrap();
+            // The server may have answered already.
+            let _ = call.send(&[], true);
+            assert_eq!(call.next().await, Err(Failure::Lost), "it is refused in HTTP's terms");
+            client.range(&RangeRequest { key: "k".into(), ..RangeRequest::default() }).await.unwrap();
+        }
+    };
+    trial.endure(abuse).await;
+    trial.end(32);
+}
+
+#[tokio::test]
 async fn messages_announced_as_huge_are_refused_before_they_come() {
     let trial = Trial::begin("huge messages").await;
     let address = trial.address();

@@ -8,11 +8,13 @@ use tokio::net::TcpStream;
 /// What a client sends first.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 /// An error code.
 const CANCEL: u8 = 8;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 /// The beginning of a connection.
@@ -28,6 +30,13 @@ pub(super) fn call(stream: u32, path: &str) -> Vec<u8> {
     block.push(0);
     block.extend([text("content-type"), text("application/grpc")].concat());
     frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+/// A whole call with one message.
+pub(super) fn unary(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(message.len()).unwrap();
+    let message = [&[0], &len.to_be_bytes()[..], message].concat();
+    [call(stream, path), frame(DATA, END_STREAM, stream, &message)].concat()
 }
 
 /// Gives a call up.
