@@ -89,6 +89,7 @@ pub struct Wal {
     prepared: Option<Prepared>,
     buffer: Vec<u8>,
     unsynced: bool,
+    written_bytes: u64,
     failed: bool,
 }
 
@@ -151,6 +152,7 @@ impl Wal {
             prepared: None,
             buffer: Vec::new(),
             unsynced: false,
+            written_bytes: 0,
             failed: false,
         };
         let Replay { hard_state, entries, snapshots, .. } = replay;
@@ -213,6 +215,11 @@ impl Wal {
     /// Takes a prepared file for later use.
     pub fn adopt(&mut self, prepared: Prepared) {
         self.prepared = Some(prepared);
+    }
+
+    /// Bytes of records written since the log was opened.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Bytes that can be written without allocating: the rest of the current file and the prepared one. A frame takes
@@ -284,6 +291,7 @@ impl Wal {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.settle(written.map_err(Error::fatal("write", &self.tail.path)))?;
+        self.written_bytes += end - self.tail.offset;
         self.tail.offset = end;
         self.chain = chain;
         self.unsynced = true;

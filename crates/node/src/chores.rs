@@ -203,6 +203,7 @@ impl Chores {
         // First the step: a compaction that it finishes makes way for the next one, and for reclaiming.
         let compacted = self.step(store);
         if let Some(job) = store.compaction_hash_job() {
+            output.notes.push(Note::Compacting);
             output.jobs.push(Job::HashCompaction(job));
         }
         if self.is_reclaim_due && !self.is_reclaiming {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::raftpb::Message;
-use store::{Command, Outcome, Refusal, Request, Signal};
+use store::{Command, Kind, Outcome, Refusal, Request, Signal};
 
 use crate::error::Unserved;
 use crate::job::{Finished, Job};
@@ -83,6 +83,8 @@ pub struct Output<W> {
     pub signals: Vec<Arc<dyn Signal>>,
     /// To be run elsewhere; each comes back as [`Input::Finished`].
     pub jobs: Vec<Job>,
+    /// Commands that the last call applied, and whether each was carried out.
+    pub applied: Vec<(Kind, bool)>,
     /// For the operator.
     pub notes: Vec<Note>,
     /// Whether the node has more to do by itself: call it again soon, with or without inputs.
@@ -97,6 +99,7 @@ impl<W> Default for Output<W> {
             answers: Vec::new(),
             signals: Vec::new(),
             jobs: Vec::new(),
+            applied: Vec::new(),
             notes: Vec::new(),
             is_busy: false,
         }
@@ -122,6 +125,8 @@ pub enum Note {
         /// The last entry it contains.
         index: u64,
     },
+    /// A compaction has begun to do its work.
+    Compacting,
     /// A compaction has finished.
     Compacted {
         /// Its revision.

@@ -74,6 +74,11 @@ impl LogWriter {
         self.must_sync
     }
 
+    /// Bytes of records written since the log was opened.
+    pub fn written_bytes(&self) -> u64 {
+        self.wal.written_bytes()
+    }
+
     /// Makes durable what must be, and reports. An error is final: nothing written since the last sync may be
     /// acknowledged.
     pub fn sync(&mut self) -> Result<LogReport, disk::Error> {

@@ -12,7 +12,7 @@ use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersio
 use proto::raftpb::{ConfChange, Entry, EntryType};
 use proto::{etcdserverpb, member_json};
 use raft::{Raft, Ready, Role};
-use store::{Command, LeaseTable, Outcome, ReadView, Refusal, Request, Store, WatchHub};
+use store::{Command, Kind, LeaseTable, Outcome, ReadView, Refusal, Request, Store, WatchHub};
 
 use crate::chores::{Chores, Position};
 use crate::config::Config;
@@ -128,6 +128,7 @@ impl<W> Node<W> {
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
         output.is_busy = false;
+        output.applied.clear();
         self.now = now;
         for input in inputs {
             self.take(input, output)?;
@@ -342,6 +343,7 @@ impl<W> Node<W> {
         let is_downgrade_changed = requests.iter().any(|r| matches!(r, Request::SetDowngrade(_)));
         let mut over_quota = Vec::new();
         for ((id, request), outcome) in ids.drain(..).zip(requests.drain(..)).zip(applied.outcomes) {
+            output.applied.push((Kind::from(&request), outcome.is_ok()));
             self.note_applied(&request, output);
             let told = self.waiters.take_alarmed(id);
             output.answers.extend(told.map(|w| (w, Answer::Applied(Err(Refusal::NoSpace)))));

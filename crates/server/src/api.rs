@@ -28,14 +28,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::{Answer, Input, Proposal, Published};
-use store::{Outcome, ReadView, Request, WatchHub};
+use store::{Kind, Outcome, ReadView, Request, WatchHub};
 
 pub(crate) use self::encode::Encoded;
 pub(crate) use self::error::Error;
 pub(crate) use self::watch::WatchSession;
 
 use crate::driver::{Desk, Mail, NodeHandle, Ticket};
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::Metrics;
 
 /// What does not change while the server runs.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) election_timeout: Duration,
     /// Time between progress notifications to watchers that asked for them.
     pub(crate) progress_interval: Duration,
+    /// Reads that take longer are logged.
+    pub(crate) slow_read: Duration,
 }
 
 /// The handlers of one worker thread.
@@ -95,10 +97,17 @@ impl Api {
         if self.published.reads_at_once() {
             return Ok(());
         }
-        match self.ask(Input::ReadIndex).await? {
-            Answer::Readable => Ok(()),
-            Answer::Unserved(unserved) => Err(unserved.into()),
-            other => unreachable!("a read is not answered as {other:?}"),
+        match self.ask(Input::ReadIndex).await {
+            Ok(Answer::Readable) => Ok(()),
+            Ok(Answer::Unserved(unserved)) => {
+                self.metrics.requests.failed_read_indexes.inc();
+                Err(unserved.into())
+            }
+            Ok(other) => unreachable!("a read is not answered as {other:?}"),
+            Err(error) => {
+                self.metrics.requests.slow_read_indexes.inc();
+                Err(error)
+            }
         }
     }
 

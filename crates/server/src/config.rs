@@ -129,6 +129,8 @@ pub struct Config {
     pub watch_progress_notify_interval: Duration,
     /// Unary calls that take longer are logged.
     pub warning_unary_request_duration: Duration,
+    /// Batches of commands that take longer to apply are logged, and so are longer reads.
+    pub warning_apply_duration: Duration,
     /// Positions of the feature gates.
     pub feature_gates: Gates,
     /// Origins that browsers may call from; `*` among them means any.
@@ -261,6 +263,7 @@ impl Config {
                 Duration::ZERO => DEFAULT_SLOW_REQUEST,
                 duration => duration,
             },
+            warning_apply_duration: flags.value("warning-apply-duration").into_duration(),
             feature_gates: flags.value("feature-gates").into_gates(),
             cors: flags.value("cors").into_words(),
             host_whitelist: text("host-whitelist").split(',').map(str::to_owned).collect(),

@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use node::{Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output, Published};
-use store::{ReadView, WatchHub};
+use store::{Kind, ReadView, WatchHub};
 
 pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
 
@@ -72,6 +72,10 @@ impl NodeHandle {
 pub(crate) trait Observer: Send + 'static {
     /// Something an operator wants to know of.
     fn note(&mut self, note: &Note);
+    /// The node has applied these commands, one after the other, in so much time together.
+    fn applied(&mut self, commands: &[(Kind, bool)], time: Duration);
+    /// Upkeep of the store has kept everything else waiting for so long.
+    fn paused(&mut self, time: Duration);
     /// The node has ended: by itself only after an error.
     fn ended(&mut self, result: &Result<(), Fatal>);
 }
@@ -193,12 +197,13 @@ fn write_log(
     }
     let is_synced = writer.needs_sync();
     if is_synced {
-        metrics.wal_write.observe(start.elapsed().as_secs_f64());
+        metrics.disk.wal_write.observe(start.elapsed());
     }
     let start = Instant::now();
     let report = writer.sync()?;
+    metrics.disk.wal_bytes.set(writer.written_bytes().cast_signed());
     if is_synced {
-        metrics.wal_fsync.observe(start.elapsed().as_secs_f64());
+        metrics.disk.wal_fsync.observe(start.elapsed());
     }
     Ok(report)
 }
@@ -213,7 +218,7 @@ fn start_jobs(name: &str, node: &Arc<Inbox<Message>>, metrics: Arc<Metrics>) -> 
                 let (is_checkpoint, start) = (matches!(job, Job::Checkpoint(_)), Instant::now());
                 let finished = job.run();
                 if is_checkpoint {
-                    metrics.checkpoint.observe(start.elapsed().as_secs_f64());
+                    metrics.disk.checkpoint.observe(start.elapsed());
                 }
                 node.push(Message::Input(Input::Finished(finished)));
             }
@@ -259,7 +264,13 @@ impl<O: Observer> Run<O> {
                 // After a long pause the ticks missed are not made up for: nobody counted on them.
                 next_tick = (next_tick + self.tick).max(now);
             }
+            let is_upkeep = output.is_busy && inputs.is_empty();
             self.node.handle(now - start, inputs.drain(..), &mut output)?;
+            if is_upkeep {
+                self.observer.paused(now.elapsed());
+            } else if !output.applied.is_empty() {
+                self.observer.applied(&output.applied, now.elapsed());
+            }
             self.deliver(&mut output);
         }
     }

@@ -1,14 +1,20 @@
 //! Numbers for Prometheus, under etcd's names.
 //!
-//! Counters on the way of a request are atomics looked up once; gauges are read when somebody asks for them.
+//! Counters on the way of a request are atomics looked up once, times two additions; what others count anyway is
+//! read when somebody asks for it.
 //! A metric of etcd is here if the thing it counts is; those of bbolt, Go's runtime and the network between
 //! members are not. `docs/http.md` has the list.
 
+mod disk;
 mod grpc;
 mod leases;
 mod moment;
 mod process;
 mod requests;
+mod times;
+mod upkeep;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -16,12 +22,15 @@ use prometheus::{
     TextEncoder,
 };
 
+use self::disk::DiskMetrics;
 use self::grpc::GrpcMetrics;
 pub(crate) use self::grpc::MethodMetrics;
 use self::leases::LeaseMetrics;
 pub(crate) use self::moment::Moment;
 use self::process::Process;
-pub(crate) use self::requests::{ClientVersions, Kind, RequestMetrics};
+pub(crate) use self::requests::{ClientVersions, RequestMetrics};
+use self::times::{Times, TimesFamily};
+use self::upkeep::UpkeepMetrics;
 use crate::config::{ETCD_VERSION, Gates};
 
 /// The numbers of a server.
@@ -35,11 +44,12 @@ pub(crate) struct Metrics {
     pub(crate) requests: RequestMetrics,
     /// What becomes of leases.
     pub(crate) leases: LeaseMetrics,
-    /// Seconds that a write to the log took, and that its sync took.
-    pub(crate) wal_write: Histogram,
-    pub(crate) wal_fsync: Histogram,
-    /// Seconds that a checkpoint took: what comes closest to the commit of etcd's database.
-    pub(crate) checkpoint: Histogram,
+    /// What is done to keep the store in order.
+    pub(crate) upkeep: UpkeepMetrics,
+    /// What is written to the disk.
+    pub(crate) disk: DiskMetrics,
+    /// Events told to watchers.
+    pub(crate) events: IntCounter,
     /// Changes of leader seen.
     pub(crate) leader_changes: IntCounter,
     /// Answers of `/health`.
@@ -49,6 +59,8 @@ pub(crate) struct Metrics {
     checks_total: IntCounterVec,
     scrapes: IntCounterVec,
     scrapes_in_flight: IntGauge,
+    /// Held while the numbers of the moment are set and told.
+    telling: Mutex<()>,
 }
 
 impl Metrics {
@@ -65,23 +77,11 @@ impl Metrics {
             grpc: GrpcMetrics::new(&registry, is_extensive),
             requests: RequestMetrics::new(&registry),
             leases: LeaseMetrics::new(&registry),
-            wal_write: histogram(
-                &registry,
-                "etcd_disk_wal_write_duration_seconds",
-                "The latency distributions of writes called by WAL.",
-                exponential(0.001, 14),
-            ),
-            wal_fsync: histogram(
-                &registry,
-                "etcd_disk_wal_fsync_duration_seconds",
-                "The latency distributions of fsync called by WAL.",
-                exponential(0.001, 14),
-            ),
-            checkpoint: histogram(
-                &registry,
-                "etcd_disk_backend_commit_duration_seconds",
-                "The latency distributions of commit called by backend.",
-                exponential(0.001, 14),
+            upkeep: UpkeepMetrics::new(&registry),
+            disk: DiskMetrics::new(&registry),
+            events: counter(
+                "etcd_debugging_mvcc_events_total",
+                "Total number of events sent by this member.",
             ),
             leader_changes: counter(
                 "etcd_server_leader_changes_seen_total",
@@ -108,14 +108,12 @@ impl Metrics {
                 &["type", "name", "status"],
             ),
             scrapes: scrapes(&registry),
-            scrapes_in_flight: register(
+            scrapes_in_flight: gauge(
                 &registry,
-                IntGauge::new(
-                    "promhttp_metric_handler_requests_in_flight",
-                    "Current number of scrapes being served.",
-                )
-                .expect("the name is valid"),
+                "promhttp_metric_handler_requests_in_flight",
+                "Current number of scrapes being served.",
             ),
+            telling: Mutex::default(),
             registry,
         }
     }
@@ -166,10 +164,10 @@ impl Metrics {
         self.checks_total.with_label_values(&[kind, name, status]).inc();
     }
 
-    /// Counts a reading of the metrics, as under way until the answer is dropped.
+    /// Counts a reading of the metrics, as under way until the answer is dropped. One waits for the other.
     pub(crate) fn count_scrape(&self) -> impl Drop + use<'_> {
         self.scrapes_in_flight.inc();
-        Scrape(self)
+        Scrape { metrics: self, _turn: self.telling.lock().unwrap_or_else(PoisonError::into_inner) }
     }
 
     /// Everything in the Prometheus text format.
@@ -179,12 +177,15 @@ impl Metrics {
     }
 }
 
-struct Scrape<'a>(&'a Metrics);
+struct Scrape<'a> {
+    metrics: &'a Metrics,
+    _turn: MutexGuard<'a, ()>,
+}
 
 impl Drop for Scrape<'_> {
     fn drop(&mut self) {
-        self.0.scrapes_in_flight.dec();
-        self.0.scrapes.with_label_values(&["200"]).inc();
+        self.metrics.scrapes_in_flight.dec();
+        self.metrics.scrapes.with_label_values(&["200"]).inc();
     }
 }
 
@@ -201,7 +202,7 @@ fn scrapes(registry: &Registry) -> IntCounterVec {
     scrapes
 }
 
-/// Counters of what cannot happen to a member alone, so that rules which watch them find them at zero.
+/// What cannot happen here, or not to a member alone, so that rules which watch it find it at zero.
 fn register_constants(registry: &Registry) {
     for (name, help) in [
         (
@@ -212,19 +213,53 @@ fn register_constants(registry: &Registry) {
             "etcd_server_learner_promote_successes",
             "The total number of successful learner promotions while this member is leader.",
         ),
-        ("etcd_server_read_indexes_failed_total", "The total number of failed read indexes seen."),
-        (
-            "etcd_server_slow_read_indexes_total",
-            "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
-        ),
     ] {
         register(registry, IntCounter::new(name, help).expect("the name is valid"));
+    }
+    for (name, help) in [
+        // Nothing is read ahead for a watcher.
+        ("etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent."),
+        // Nothing stands still while space is given back.
+        (
+            "etcd_disk_defrag_inflight",
+            "Whether or not defrag is active on the member. 1 means active, 0 means not.",
+        ),
+    ] {
+        gauge(registry, name, help);
+    }
+    for (name, help, bounds) in [
+        (
+            "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+            "Bucketed histogram of db compaction pause duration.",
+            exponential(1.0, 13),
+        ),
+        (
+            "etcd_disk_backend_snapshot_duration_seconds",
+            "The latency distribution of backend snapshots.",
+            exponential(0.01, 17),
+        ),
+        (
+            "etcd_snap_db_fsync_duration_seconds",
+            "The latency distributions of fsyncing .snap.db file",
+            exponential(0.001, 14),
+        ),
+        (
+            "etcd_snap_db_save_total_duration_seconds",
+            "The total latency distributions of v3 snapshot save",
+            exponential(0.1, 10),
+        ),
+    ] {
+        histogram(registry, name, help, bounds);
     }
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> C {
     registry.register(Box::new(collector.clone())).expect("each name is registered once");
     collector
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help).expect("the name is valid"))
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
@@ -240,6 +275,14 @@ fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGa
 fn histogram(registry: &Registry, name: &str, help: &str, bounds: Vec<f64>) -> Histogram {
     let options = HistogramOpts::new(name, help).buckets(bounds);
     register(registry, Histogram::with_opts(options).expect("the bounds ascend"))
+}
+
+/// Times without labels.
+fn times(registry: &Registry, name: &str, help: &str, bounds: Vec<f64>) -> Arc<Times> {
+    let mut family = TimesFamily::new(name, help, bounds);
+    let times = family.series(&[]);
+    family.register(registry);
+    times
 }
 
 fn histograms(

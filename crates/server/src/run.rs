@@ -193,7 +193,13 @@ fn serve(config: &Config) -> Result<End, Error> {
         mailboxes.clone(),
         config.heartbeat_interval,
         Arc::clone(&metrics),
-        Reporter { life, metrics: Arc::clone(&metrics), member_id: settings.member_id },
+        Reporter {
+            life,
+            metrics: Arc::clone(&metrics),
+            member_id: settings.member_id,
+            slow_apply: config.warning_apply_duration,
+            compacting_since: None,
+        },
     )?;
     log_serving(config, settings.member_id);
     let (stop, stopping) = watch::channel(false);

@@ -16,6 +16,7 @@ mod command;
 mod control;
 mod error;
 mod key_range;
+mod kind;
 mod lease;
 mod mvcc;
 mod outcome;
@@ -28,9 +29,11 @@ pub use command::{Command, CommandError, Request};
 pub use control::Control;
 pub use error::{Error, Refusal};
 pub use key_range::{End, KeyRange};
+pub use kind::Kind;
 pub use lease::{LeaseTable, LeaseTerm};
 pub use mvcc::{
-    CompactionHashJob, HashRead, KeyValueHash, RangeQuery, RangeReading, RangeStream, ReadView, ReclaimJob,
+    CompactionHashJob, HashRead, KeyValueHash, Operations, RangeQuery, RangeReading, RangeStream, ReadView,
+    ReclaimJob,
 };
 pub use outcome::{
     DeleteOutcome, LeaseGrantOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome,

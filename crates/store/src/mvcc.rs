@@ -35,6 +35,7 @@ mod compact;
 mod hash;
 mod index;
 mod key_value;
+mod operations;
 mod range;
 mod reclaim;
 mod stream;
@@ -43,12 +44,14 @@ mod view;
 
 pub use self::compact::CompactionHashJob;
 pub use self::hash::{HashRead, KeyValueHash};
+pub use self::operations::Operations;
 pub use self::range::RangeQuery;
 pub use self::reclaim::ReclaimJob;
 pub use self::stream::RangeStream;
 pub use self::view::{RangeReading, ReadView};
 
 use self::compact::Compactor;
+use self::operations::Reads;
 use self::reclaim::Relocation;
 
 /// What readers and the writer share.
@@ -58,6 +61,7 @@ struct Shared {
     log: LogReader,
     pins: Mutex<BTreeMap<i64, usize>>,
     hashes: Mutex<HashCache>,
+    reads: Reads,
 }
 
 /// The part of the store that changes with every command.
@@ -68,6 +72,8 @@ struct State {
     revision: i64,
     /// The last compaction asked for; reads below it are refused. -1: never.
     compact_revision: i64,
+    /// What the writer has done.
+    operations: Operations,
 }
 
 impl Shared {
@@ -145,10 +151,16 @@ impl Mvcc {
         let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
         let index = load_index(&mut log, &mut leases, revision, compact_revision)?;
         let shared = Arc::new(Shared {
-            state: RwLock::new(State { index, revision, compact_revision }),
+            state: RwLock::new(State {
+                index,
+                revision,
+                compact_revision,
+                operations: Operations::default(),
+            }),
             log: log.reader(),
             pins: Mutex::default(),
             hashes: Mutex::default(),
+            reads: Reads::default(),
         });
         Ok(Mvcc {
             shared,
@@ -258,7 +270,8 @@ impl Batch<'_> {
         let mut txn =
             WriteTxn::new(&mut state.index, self.log, self.leases, self.scratch, at, self.wants_events);
         let outcome = command(&mut txn)?;
-        let (revision, events) = txn.finish();
+        let (revision, events, operations) = txn.finish();
+        state.operations += operations;
         if revision != state.revision {
             state.revision = revision;
             self.changes.push(Change::new(revision, events));

@@ -12,6 +12,7 @@ mod full_disk;
 mod ledger;
 mod life;
 mod messages;
+mod metrics;
 mod range_stream;
 mod server;
 mod startup;

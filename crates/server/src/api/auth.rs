@@ -6,7 +6,7 @@ use super::encode::Encoded;
 use super::{Api, Error};
 
 /// The revision of the users and roles of a cluster that never had any.
-const FIRST_REVISION: u64 = 1;
+pub(super) const FIRST_REVISION: u64 = 1;
 
 impl Api {
     /// That authentication is off. Linearizable; unlike in etcd the question takes no place in the log.

@@ -1,21 +1,27 @@
 //! Keys: range, put, delete, transaction, compaction.
 
-use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
 use store::{Outcome, RangeQuery, Request, TxnOutcome};
 use tokio::task::yield_now;
+use tracing::warn;
 
 use super::encode::{Encoded, Header};
 use super::{Api, Error, check};
-use crate::metrics::Kind;
 
 impl Api {
     /// Reads a range: linearizable, unless the request says `serializable`.
     pub(crate) async fn range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
-        self.timed(Kind::Range, self.read_range(request)).await
+        let started_at = Instant::now();
+        let result = self.read_range(request).await;
+        let time = started_at.elapsed();
+        self.metrics.requests.range(result.is_ok(), time);
+        if time > self.settings.slow_read {
+            self.warn_of_slow("read-only range ", &range_text(request), time);
+        }
+        result
     }
 
     async fn read_range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
@@ -59,7 +65,7 @@ impl Api {
         let Request::Txn(txn) = &request else { unreachable!("it was just made") };
         check::txn(txn, self.settings.max_txn_ops)?;
         let outcome = if is_read_only(txn) {
-            self.timed(Kind::ReadonlyTxn, self.read_txn(txn)).await?
+            self.timed_txn(txn).await?
         } else {
             match self.propose(request).await? {
                 Outcome::Txn(outcome) => outcome,
@@ -76,12 +82,25 @@ impl Api {
         self.view.txn(txn).map_err(|e| self.store_error(e))
     }
 
-    /// Counts the time of a read.
-    async fn timed<T>(&self, kind: Kind, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn timed_txn(&self, txn: &TxnRequest) -> Result<TxnOutcome, Error> {
         let started_at = Instant::now();
-        let result = read.await;
-        self.metrics.requests.answered(kind, result.is_ok(), started_at.elapsed());
+        let result = self.read_txn(txn).await;
+        let time = started_at.elapsed();
+        self.metrics.requests.readonly_txns.observe(result.is_ok(), time);
+        if time > self.settings.slow_read {
+            let ops = txn.compare.len() + txn.success.len() + txn.failure.len();
+            self.warn_of_slow("read-only txn ", &format!("{ops} operations"), time);
+        }
         result
+    }
+
+    fn warn_of_slow(&self, prefix: &str, request: &str, time: Duration) {
+        self.metrics.requests.slow_applies.inc();
+        let expected = self.settings.slow_read;
+        warn!(
+            took = ?time, "expected-duration" = ?expected, prefix, request, response = "",
+            "apply request took too long"
+        );
     }
 
     /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone
@@ -109,6 +128,12 @@ impl Api {
             }
         }
     }
+}
+
+/// A range as the log names it.
+fn range_text(request: &RangeRequest) -> String {
+    let (key, end) = (request.key.escape_ascii(), request.range_end.escape_ascii());
+    format!("key:\"{key}\" range_end:\"{end}\" limit:{} revision:{}", request.limit, request.revision)
 }
 
 /// Whether both branches hold nothing but ranges. A nested transaction counts as a write, whatever is in it.

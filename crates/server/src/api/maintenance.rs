@@ -1,10 +1,13 @@
 //! How the member is doing.
 
+use std::time::Instant;
+
 use node::Input;
 use proto::etcdserverpb::{
     AlarmMember, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest, HashKvResponse, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, ResponseHeader, StatusResponse,
 };
+use store::{HashRead, KeyValueHash};
 use tokio::task::yield_now;
 
 use super::encode::Encoded;
@@ -50,7 +53,9 @@ impl Api {
     /// Begins to give back the space of dead records, however little it is, and returns at once: nothing waits for
     /// it, since nothing stands still meanwhile.
     pub(crate) fn defragment(&self) -> Encoded {
+        let started_at = Instant::now();
         self.node.send(Input::Defragment);
+        self.metrics.upkeep.defragment.observe(started_at.elapsed());
         Encoded::message(&DefragmentResponse::default())
     }
 
@@ -68,22 +73,19 @@ impl Api {
 
     /// One number for all there is, control tables included.
     pub(crate) async fn hash(&self) -> Result<Encoded, Error> {
-        let mut read = self.view.hash_everything(&self.published.control());
-        while !read.step().map_err(|e| self.store_error(e))? {
-            yield_now().await;
-        }
-        let (revision, hash) = read.finish();
+        let started_at = Instant::now();
+        let (revision, hash) = self.read_hash(self.view.hash_everything(&self.published.control())).await?;
+        self.metrics.upkeep.hash.observe(started_at.elapsed());
         let header = Some(self.response_header(revision));
         Ok(Encoded::message(&HashResponse { header, hash: hash.hash }))
     }
 
     /// One number for all the store holds at a revision.
     pub(crate) async fn hash_kv(&self, request: HashKvRequest) -> Result<Encoded, Error> {
-        let mut read = self.view.hash(request.revision).map_err(|e| self.store_error(e))?;
-        while !read.step().map_err(|e| self.store_error(e))? {
-            yield_now().await;
-        }
-        let (revision, hash) = read.finish();
+        let started_at = Instant::now();
+        let read = self.view.hash(request.revision).map_err(|e| self.store_error(e))?;
+        let (revision, hash) = self.read_hash(read).await?;
+        self.metrics.upkeep.hash_kv.observe(started_at.elapsed());
         let response = HashKvResponse {
             header: Some(self.response_header(revision)),
             hash: hash.hash,
@@ -91,6 +93,14 @@ impl Api {
             hash_revision: hash.revision,
         };
         Ok(Encoded::message(&response))
+    }
+
+    /// Computes a hash, letting others run in between; returns the revision of the store as well.
+    async fn read_hash(&self, mut read: HashRead) -> Result<(i64, KeyValueHash), Error> {
+        while !read.step().map_err(|e| self.store_error(e))? {
+            yield_now().await;
+        }
+        Ok(read.finish())
     }
 
     /// The header of a response that no revision is asked of.

@@ -3,6 +3,7 @@
 use proto::etcdserverpb::{AlarmMember, AlarmType, RangeRequest};
 use serde_json::{Value, json};
 
+use super::auth::FIRST_REVISION;
 use super::maintenance::UNLIMITED;
 use super::{Api, Error};
 use crate::config::ETCD_VERSION;
@@ -26,10 +27,7 @@ impl Api {
     /// Names of the alarms that are raised; one for each member that raised it.
     pub(crate) fn alarm_names(&self) -> Vec<&'static str> {
         let alarms = self.published.control().alarms().of_kind(AlarmType::None as i32);
-        let name = |alarm: &AlarmMember| {
-            AlarmType::try_from(alarm.alarm).map_or("UNKNOWN", |kind| kind.as_str_name())
-        };
-        alarms.iter().map(name).collect()
+        alarms.iter().map(alarm_name).collect()
     }
 
     /// The newest revision.
@@ -64,6 +62,7 @@ impl Api {
     pub(crate) fn observe(&self, metrics: &Metrics) {
         let (published, moment) = (&self.published, metrics.moment());
         let flag = |is_true: bool| f64::from(u8::from(is_true));
+        let operations = self.view.operations();
         let quota = published.quota_bytes().map_or(UNLIMITED, u64::cast_signed);
         for (name, value) in [
             ("etcd_server_has_leader", flag(self.has_leader())),
@@ -74,15 +73,36 @@ impl Api {
             ("etcd_mvcc_db_total_size_in_bytes", published.size_bytes() as f64),
             ("etcd_mvcc_db_total_size_in_use_in_bytes", published.size_in_use_bytes() as f64),
             ("etcd_debugging_mvcc_keys_total", self.view.keys() as f64),
+            ("etcd_debugging_auth_revision", FIRST_REVISION as f64),
+            ("etcd_debugging_mvcc_slow_watcher_total", self.watch_hub.catching_up() as f64),
+            ("etcd_debugging_mvcc_total_put_size_in_bytes", operations.put_bytes as f64),
+            ("etcd_debugging_mvcc_watch_stream_total", self.watch_hub.streams() as f64),
+            ("etcd_mvcc_db_open_read_transactions", self.view.open_reads() as f64),
             ("etcd_debugging_mvcc_watcher_total", self.watch_hub.watchers() as f64),
             ("etcd_debugging_mvcc_current_revision", self.view.revision() as f64),
             ("etcd_debugging_mvcc_compact_revision", self.view.compact_revision() as f64),
         ] {
             moment.set(name, value);
         }
-        let version = published.control().cluster_version().to_owned();
-        if let Some((minor, _patch)) = version.rsplit_once('.') {
+        for (name, value) in [
+            ("etcd_debugging_mvcc_db_compaction_keys_total", operations.compacted),
+            ("etcd_mvcc_range_total", operations.ranges),
+            ("etcd_mvcc_put_total", operations.puts),
+            ("etcd_mvcc_delete_total", operations.deletes),
+            ("etcd_mvcc_txn_total", operations.txns),
+        ] {
+            moment.set_counter(name, value);
+        }
+        let control = published.control();
+        let alarms = control.alarms().of_kind(AlarmType::None as i32);
+        moment.set_alarms(alarms.iter().map(|alarm| (alarm.member_id, alarm_name(alarm))));
+        moment.set_known_peers(self.settings.member_id, control.members().map(|member| member.id));
+        if let Some((minor, _patch)) = control.cluster_version().rsplit_once('.') {
             moment.set_cluster_version(minor);
         }
     }
+}
+
+fn alarm_name(alarm: &AlarmMember) -> &'static str {
+    AlarmType::try_from(alarm.alarm).map_or("UNKNOWN", |kind| kind.as_str_name())
 }

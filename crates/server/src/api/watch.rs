@@ -175,6 +175,7 @@ impl WatchSession<'_> {
     fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)]) {
         let Some(options) = self.options.get_mut(&watch_id) else { return };
         options.had_events = true;
+        self.api.metrics.events.inc_by(events.len() as u64);
         let len_max = if options.fragment { self.api.fragment_len_max() } else { usize::MAX };
         let mut rest = events;
         loop {

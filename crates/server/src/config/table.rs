@@ -157,6 +157,12 @@ pub(crate) static FLAGS: &[Flag] = &[
         "Unary calls that take longer are logged; 0 means the default.",
     ),
     works(
+        "warning-apply-duration",
+        Kind::Duration,
+        "100ms",
+        "Batches of commands that take longer to apply, and longer reads, are logged.",
+    ),
+    works(
         "auto-compaction-mode",
         Kind::Text,
         "periodic",
@@ -273,7 +279,6 @@ pub(crate) static FLAGS: &[Flag] = &[
     not_yet("distributed-tracing-sampling-rate", Kind::Int, "0"),
     not_yet("corrupt-check-time", Kind::Duration, "0"),
     not_yet("compact-hash-check-time", Kind::Duration, "1m"),
-    not_yet("warning-apply-duration", Kind::Duration, "100ms"),
     not_yet("downgrade-check-time", Kind::Duration, "5s"),
     not_yet("max-learners", Kind::Int, "1"),
     not_yet("force-new-cluster", Kind::Bool, "false"),

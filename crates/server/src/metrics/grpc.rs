@@ -21,6 +21,7 @@ pub(super) struct GrpcMetrics {
     sent: IntCounterVec,
     /// Only with `--metrics=extensive`.
     handling: Option<HistogramVec>,
+    stream_failures: IntCounterVec,
     bytes_received: IntCounter,
     bytes_sent: IntCounter,
 }
@@ -36,6 +37,8 @@ pub(crate) struct MethodMetrics {
     bytes_received: IntCounter,
     bytes_sent: IntCounter,
     handling: Option<Histogram>,
+    /// Of streams in both directions.
+    failures: Option<IntCounter>,
 }
 
 impl GrpcMetrics {
@@ -81,6 +84,12 @@ impl GrpcMetrics {
                 "The total number of bytes sent to grpc clients.",
             ),
             handling: is_extensive.then(handling),
+            stream_failures: counters(
+                registry,
+                "etcd_network_server_stream_failures_total",
+                "The total number of stream failures from the local server.",
+                &["Type", "API"],
+            ),
         }
     }
 
@@ -104,6 +113,10 @@ impl GrpcMetrics {
             bytes_received: self.bytes_received.clone(),
             bytes_sent: self.bytes_sent.clone(),
             handling: self.handling.as_ref().map(|handling| handling.with_label_values(&labels)),
+            failures: (kind == "bidi_stream").then(|| {
+                let api = if method.name == "Watch" { "watch" } else { "lease-keepalive" };
+                self.stream_failures.with_label_values(&["receive", api])
+            }),
         }
     }
 }
@@ -112,6 +125,10 @@ impl MethodMetrics {
     /// Counts a call that has ended, and the time it took.
     pub(crate) fn handled(&self, code: Code, time: Duration) {
         self.by_code[code as usize].inc();
+        let is_usual = matches!(code, Code::Ok | Code::Canceled | Code::DeadlineExceeded | Code::Unavailable);
+        if let Some(failures) = self.failures.as_ref().filter(|_| !is_usual) {
+            failures.inc();
+        }
         if let Some(handling) = &self.handling {
             handling.observe(time.as_secs_f64());
         }

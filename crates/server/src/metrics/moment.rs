@@ -1,15 +1,20 @@
 //! Numbers of the moment: looked up when somebody reads the metrics, by whoever knows them.
 
-use prometheus::{Gauge, IntGaugeVec, Registry};
+use prometheus::{Gauge, IntCounter, IntGaugeVec, Registry};
 
 use super::{gauges, register};
 
 /// Each gauge with its help text, which is etcd's.
-const GAUGES: [(&str, &str); 13] = [
+const GAUGES: [(&str, &str); 18] = [
+    ("etcd_debugging_auth_revision", "The current revision of auth store."),
     ("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store."),
     ("etcd_debugging_mvcc_current_revision", "The current revision of store."),
     ("etcd_debugging_mvcc_keys_total", "Total number of keys."),
+    ("etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers."),
+    ("etcd_debugging_mvcc_total_put_size_in_bytes", "The total size of put kv pairs seen by this member."),
+    ("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams."),
     ("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
+    ("etcd_mvcc_db_open_read_transactions", "The number of currently open read transactions"),
     (
         "etcd_mvcc_db_total_size_in_bytes",
         "Total size of the underlying database physically allocated in bytes.",
@@ -30,11 +35,23 @@ const GAUGES: [(&str, &str); 13] = [
     ),
 ];
 
-/// The gauges.
+/// Each counter that somebody else counts, with its help text.
+const COUNTERS: [(&str, &str); 5] = [
+    ("etcd_debugging_mvcc_db_compaction_keys_total", "Total number of db keys compacted."),
+    ("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
+    ("etcd_mvcc_put_total", "Total number of puts seen by this member."),
+    ("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
+    ("etcd_mvcc_txn_total", "Total number of txns seen by this member."),
+];
+
+/// The numbers.
 #[derive(Debug)]
 pub(crate) struct Moment {
     gauges: Vec<(&'static str, Gauge)>,
+    counters: Vec<(&'static str, IntCounter)>,
     cluster_version: IntGaugeVec,
+    alarms: IntGaugeVec,
+    known_peers: IntGaugeVec,
 }
 
 impl Moment {
@@ -42,8 +59,25 @@ impl Moment {
         let gauge = |(name, help): (&'static str, &str)| {
             (name, register(registry, Gauge::new(name, help).expect("the name is valid")))
         };
+        let counter = |(name, help): (&'static str, &str)| {
+            (name, register(registry, IntCounter::new(name, help).expect("the name is valid")))
+        };
         Moment {
             gauges: GAUGES.map(gauge).into(),
+            counters: COUNTERS.map(counter).into(),
+            alarms: gauges(
+                registry,
+                "etcd_debugging_server_alarms",
+                "Alarms for every member in cluster. 1 for 'server_id' label with current ID. 2 for 'alarm_type' \
+                 label with type of this alarm",
+                &["server_id", "alarm_type"],
+            ),
+            known_peers: gauges(
+                registry,
+                "etcd_network_known_peers",
+                "The current number of known peers.",
+                &["Local", "Remote"],
+            ),
             cluster_version: gauges(
                 registry,
                 "etcd_cluster_version",
@@ -57,6 +91,31 @@ impl Moment {
     pub(crate) fn set(&self, name: &str, value: f64) {
         let (_, gauge) = self.gauges.iter().find(|(known, _)| *known == name).expect("a gauge of the table");
         gauge.set(value);
+    }
+
+    /// Sets a counter to what it has come to. Panics if there is none of that name.
+    pub(crate) fn set_counter(&self, name: &str, value: u64) {
+        let (_, counter) =
+            self.counters.iter().find(|(known, _)| *known == name).expect("a counter of the table");
+        counter.reset();
+        counter.inc_by(value);
+    }
+
+    /// Sets the alarms that are raised, each by its member and kind.
+    pub(crate) fn set_alarms(&self, raised: impl IntoIterator<Item = (u64, &'static str)>) {
+        self.alarms.reset();
+        for (member_id, kind) in raised {
+            self.alarms.with_label_values(&[&format!("{member_id:x}"), kind]).set(1);
+        }
+    }
+
+    /// Sets the members of the cluster, as this one knows them.
+    pub(crate) fn set_known_peers(&self, local: u64, members: impl IntoIterator<Item = u64>) {
+        let local = format!("{local:x}");
+        self.known_peers.reset();
+        for remote in members {
+            self.known_peers.with_label_values(&[&local, &format!("{remote:x}")]).set(1);
+        }
     }
 
     /// Sets the version that the cluster has decided on, without its patch level.

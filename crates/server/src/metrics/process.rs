@@ -10,10 +10,11 @@ use rustix::process::{Resource, getrlimit};
 use super::register;
 
 /// The gauges, in the order in which [`Process::observe`] sets them.
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     ("process_open_fds", "Number of open file descriptors."),
     ("process_max_fds", "Maximum number of open file descriptors."),
     ("process_virtual_memory_bytes", "Virtual memory size in bytes."),
+    ("process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes."),
     ("process_resident_memory_bytes", "Resident memory size in bytes."),
     ("process_start_time_seconds", "Start time of the process since unix epoch in seconds."),
     ("os_fd_used", "The number of used file descriptors."),
@@ -25,6 +26,8 @@ const GAUGES: [(&str, &str); 7] = [
 pub(super) struct Process {
     gauges: [Gauge; GAUGES.len()],
     cpu_seconds: Counter,
+    network_received: Counter,
+    network_sent: Counter,
 }
 
 impl Process {
@@ -32,11 +35,22 @@ impl Process {
         let gauge = |(name, help): (&str, &str)| {
             register(registry, Gauge::new(name, help).expect("the name is valid"))
         };
-        let cpu_seconds =
-            Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
+        let counter =
+            |name: &str, help: &str| register(registry, Counter::new(name, help).expect("the name is valid"));
         Process {
             gauges: GAUGES.map(gauge),
-            cpu_seconds: register(registry, cpu_seconds.expect("the name is valid")),
+            cpu_seconds: counter(
+                "process_cpu_seconds_total",
+                "Total user and system CPU time spent in seconds.",
+            ),
+            network_received: counter(
+                "process_network_receive_bytes_total",
+                "Number of bytes received by the process over the network.",
+            ),
+            network_sent: counter(
+                "process_network_transmit_bytes_total",
+                "Number of bytes sent by the process over the network.",
+            ),
         }
     }
 
@@ -54,6 +68,7 @@ impl Process {
             open,
             limit,
             field(23),
+            getrlimit(Resource::As).current.unwrap_or(u64::MAX) as f64,
             field(24) * page_size() as f64,
             boot_time() + field(22) / ticks,
             open,
@@ -62,9 +77,28 @@ impl Process {
         for (gauge, value) in self.gauges.iter().zip(values) {
             gauge.set(value);
         }
-        self.cpu_seconds.reset();
-        self.cpu_seconds.inc_by((field(14) + field(15)) / ticks);
+        let (received, sent) =
+            network_bytes(&fs::read_to_string("/proc/self/net/netstat").unwrap_or_default());
+        for (counter, value) in [
+            (&self.cpu_seconds, (field(14) + field(15)) / ticks),
+            (&self.network_received, received),
+            (&self.network_sent, sent),
+        ] {
+            counter.reset();
+            counter.inc_by(value);
+        }
     }
+}
+
+/// Bytes received and sent by the network namespace of the process, from the names and the values of `IpExt`.
+fn network_bytes(netstat: &str) -> (f64, f64) {
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("IpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let value = |wanted: &str| {
+        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+        number_of(pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value))
+    };
+    (value("InOctets"), value("OutOctets"))
 }
 
 /// Seconds since the epoch when the system started.

@@ -1,14 +1,13 @@
-//! What becomes of requests: how long they take, how many wait, what they do to keys.
+//! What becomes of requests: how long they take, how many wait, who asks.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
-use store::{OpOutcome, Outcome, Request};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
+use store::{Kind, Outcome};
 
-use super::{counters, exponential, histograms, register};
+use super::times::{TimesBySuccess, TimesFamily};
+use super::{counters, exponential, gauge, register};
 use crate::api::Error;
 
 /// Versions of clients that are told apart, so that no client can fill the memory with its inventions.
@@ -17,82 +16,24 @@ const CLIENT_VERSIONS_MAX: usize = 64;
 /// The counters of requests.
 #[derive(Debug)]
 pub(crate) struct RequestMetrics {
-    durations: HistogramVec,
-    /// Of each kind of [`Kind`], failed and successful; a series exists once something was counted.
-    by_kind: [[OnceLock<Histogram>; 2]; Kind::COUNT],
-    ranges: [Histogram; 2],
+    /// From the proposal of a command to its result, by [`Kind`].
+    proposals: [TimesBySuccess; Kind::ALL.len()],
+    /// Reads of one range, and of transactions that only read.
+    ranges: TimesBySuccess,
+    pub(crate) readonly_txns: TimesBySuccess,
+    range_durations: TimesBySuccess,
+    /// Commands applied, by [`Kind`].
+    applies: [TimesBySuccess; Kind::ALL.len()],
+    /// Batches of commands that took long to apply, and reads that took long.
+    pub(crate) slow_applies: IntCounter,
     /// Proposals that wait for their result.
     pending: IntGauge,
     /// Proposals that came to none.
     failed: IntCounter,
+    /// Reads that could not be made sure of, and those that this took too long for.
+    pub(crate) failed_read_indexes: IntCounter,
+    pub(crate) slow_read_indexes: IntCounter,
     clients: IntCounterVec,
-    operations: Operations,
-}
-
-/// Operations on keys, those inside of transactions among them.
-#[derive(Debug)]
-struct Operations {
-    ranges: IntCounter,
-    puts: IntCounter,
-    deletes: IntCounter,
-    /// Transactions of any number of operations but one.
-    txns: IntCounter,
-}
-
-/// What a request is, as etcd labels it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
-    Put,
-    DeleteRange,
-    Txn,
-    Compaction,
-    LeaseGrant,
-    LeaseRevoke,
-    LeaseCheckpoint,
-    Alarm,
-    DowngradeInfoSet,
-    Range,
-    ReadonlyTxn,
-    /// Of the member itself.
-    Other,
-}
-
-impl Kind {
-    const COUNT: usize = Kind::Other as usize + 1;
-
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Put => "Put",
-            Kind::DeleteRange => "DeleteRange",
-            Kind::Txn => "Txn",
-            Kind::Compaction => "Compaction",
-            Kind::LeaseGrant => "LeaseGrant",
-            Kind::LeaseRevoke => "LeaseRevoke",
-            Kind::LeaseCheckpoint => "LeaseCheckpoint",
-            Kind::Alarm => "Alarm",
-            Kind::DowngradeInfoSet => "DowngradeInfoSet",
-            Kind::Range => "Range",
-            Kind::ReadonlyTxn => "ReadonlyTxn",
-            Kind::Other => "Unknown",
-        }
-    }
-}
-
-impl From<&Request> for Kind {
-    fn from(request: &Request) -> Self {
-        match request {
-            Request::Put(_) => Kind::Put,
-            Request::DeleteRange(_) => Kind::DeleteRange,
-            Request::Txn(_) => Kind::Txn,
-            Request::Compact(_) => Kind::Compaction,
-            Request::LeaseGrant(_) => Kind::LeaseGrant,
-            Request::LeaseRevoke(_) => Kind::LeaseRevoke,
-            Request::LeaseCheckpoint(_) => Kind::LeaseCheckpoint,
-            Request::Alarm(_) => Kind::Alarm,
-            Request::SetDowngrade(_) => Kind::DowngradeInfoSet,
-            Request::SetMemberAttributes(_) | Request::SetClusterVersion(_) => Kind::Other,
-        }
-    }
 }
 
 impl RequestMetrics {
@@ -100,30 +41,43 @@ impl RequestMetrics {
         let counter = |name: &str, help: &str| {
             register(registry, IntCounter::new(name, help).expect("the name is valid"))
         };
-        let ranges = histograms(
-            registry,
+        let mut requests = TimesFamily::new(
+            "etcd_server_request_duration_seconds",
+            "Response latency distribution in seconds for each type.",
+            exponential(0.001, 14),
+        );
+        let mut ranges = TimesFamily::new(
             "etcd_server_range_duration_seconds",
             "The latency distributions of txn.Range",
             exponential(0.0001, 20),
-            &["success"],
         );
-        RequestMetrics {
-            durations: histograms(
-                registry,
-                "etcd_server_request_duration_seconds",
-                "Response latency distribution in seconds for each type.",
-                exponential(0.001, 14),
-                &["type", "success"],
+        let mut applies = TimesFamily::new(
+            "etcd_server_apply_duration_seconds",
+            "The latency distributions of v2 apply called by backend.",
+            exponential(0.0001, 20),
+        );
+        let metrics = RequestMetrics {
+            proposals: Kind::ALL.map(|kind| requests.by_success(&[], &[("type", kind.name())])),
+            ranges: requests.by_success(&[], &[("type", "Range")]),
+            readonly_txns: requests.by_success(&[], &[("type", "ReadonlyTxn")]),
+            range_durations: ranges.by_success(&[], &[]),
+            applies: Kind::ALL.map(|kind| applies.by_success(&[("op", kind.name())], &[("version", "v3")])),
+            slow_applies: counter(
+                "etcd_server_slow_apply_total",
+                "The total number of slow apply requests (likely overloaded from slow disk).",
             ),
-            by_kind: std::array::from_fn(|_| Default::default()),
-            ranges: ["false", "true"].map(|success| ranges.with_label_values(&[success])),
-            pending: register(
+            failed_read_indexes: counter(
+                "etcd_server_read_indexes_failed_total",
+                "The total number of failed read indexes seen.",
+            ),
+            slow_read_indexes: counter(
+                "etcd_server_slow_read_indexes_total",
+                "The total number of pending read indexes not in sync with leader's or timed out read index requests.",
+            ),
+            pending: gauge(
                 registry,
-                IntGauge::new(
-                    "etcd_server_proposals_pending",
-                    "The current number of pending proposals to commit.",
-                )
-                .expect("the name is valid"),
+                "etcd_server_proposals_pending",
+                "The current number of pending proposals to commit.",
             ),
             failed: counter(
                 "etcd_server_proposals_failed_total",
@@ -135,24 +89,25 @@ impl RequestMetrics {
                 "The total number of client requests per client version.",
                 &["type", "client_api_version"],
             ),
-            operations: Operations {
-                ranges: counter("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
-                puts: counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
-                deletes: counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
-                txns: counter("etcd_mvcc_txn_total", "Total number of txns seen by this member."),
-            },
+        };
+        for family in [requests, ranges, applies] {
+            family.register(registry);
         }
+        metrics
     }
 
-    /// Counts the time from a request to its answer.
-    pub(crate) fn answered(&self, kind: Kind, is_ok: bool, time: Duration) {
-        let series = self.by_kind[kind as usize][usize::from(is_ok)].get_or_init(|| {
-            self.durations.with_label_values(&[kind.name(), if is_ok { "true" } else { "false" }])
-        });
-        series.observe(time.as_secs_f64());
-        if matches!(kind, Kind::Range) {
-            self.ranges[usize::from(is_ok)].observe(time.as_secs_f64());
-            self.operations.ranges.inc();
+    /// Counts a range that was read by itself.
+    pub(crate) fn range(&self, is_ok: bool, time: Duration) {
+        self.ranges.observe(is_ok, time);
+        self.range_durations.observe(is_ok, time);
+    }
+
+    /// Counts commands that were applied together: each as if it had taken as long as the others.
+    pub(crate) fn applied(&self, commands: &[(Kind, bool)], time: Duration) {
+        let each = time / u32::try_from(commands.len()).unwrap_or(u32::MAX);
+        for run in commands.chunk_by(|a, b| a == b) {
+            let (kind, is_ok) = run[0];
+            self.applies[kind as usize].observe_all(is_ok, each, run.len() as u64);
         }
     }
 
@@ -181,10 +136,7 @@ impl Pending<'_> {
     /// Counts what it came to; a refusal of the store is a result as well.
     pub(crate) fn answered(mut self, outcome: &Result<Outcome, Error>) {
         self.is_answered = matches!(outcome, Ok(_) | Err(Error::Refused(_)));
-        self.metrics.answered(self.kind, outcome.is_ok(), self.started_at.elapsed());
-        if let Ok(outcome) = outcome {
-            self.metrics.operations.apply(outcome);
-        }
+        self.metrics.proposals[self.kind as usize].observe(outcome.is_ok(), self.started_at.elapsed());
     }
 }
 
@@ -201,52 +153,23 @@ impl Drop for Pending<'_> {
 #[derive(Debug)]
 pub(crate) struct ClientVersions {
     counters: IntCounterVec,
-    known: RefCell<HashMap<Box<str>, [IntCounter; 2]>>,
+    /// In the order in which they came: most have the version of the first.
+    known: RefCell<Vec<(Box<str>, [IntCounter; 2])>>,
 }
 
 impl ClientVersions {
     /// Counts a call.
     pub(crate) fn count(&self, is_stream: bool, version: &str) {
         let mut known = self.known.borrow_mut();
+        let position = |version: &str| known.iter().position(|(known, _)| **known == *version);
         let is_full = known.len() >= CLIENT_VERSIONS_MAX;
-        let version = if is_full && !known.contains_key(version) { "other" } else { version };
-        if !known.contains_key(version) {
+        let version = if is_full && position(version).is_none() { "other" } else { version };
+        let found = position(version).unwrap_or(known.len());
+        if found == known.len() {
             let of_kind = |kind| self.counters.with_label_values(&[kind, version]);
-            known.insert(version.into(), ["unary", "stream"].map(of_kind));
+            known.push((version.into(), ["unary", "stream"].map(of_kind)));
         }
-        known[version][usize::from(is_stream)].inc();
-    }
-}
-
-impl Operations {
-    /// Counts what a command did to keys.
-    fn apply(&self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Put(_) => self.puts.inc(),
-            Outcome::Delete(_) => self.deletes.inc(),
-            Outcome::Txn(txn) if self.count(&txn.results) != 1 => self.txns.inc(),
-            _ => {}
-        }
-    }
-
-    /// Counts the operations of a transaction, nested ones too; returns how many there were.
-    fn count(&self, results: &[OpOutcome]) -> usize {
-        let count = |result: &OpOutcome| match result {
-            OpOutcome::Range(_) => {
-                self.ranges.inc();
-                1
-            }
-            OpOutcome::Put(_) => {
-                self.puts.inc();
-                1
-            }
-            OpOutcome::Delete(_) => {
-                self.deletes.inc();
-                1
-            }
-            OpOutcome::Txn(txn) => self.count(&txn.results),
-        };
-        results.iter().map(count).sum()
+        known[found].1[usize::from(is_stream)].inc();
     }
 }
 

@@ -98,5 +98,6 @@ fn settings(config: &Config, cluster_id: u64, member_id: u64) -> Settings {
         request_timeout: REQUEST_TIME + 2 * config.election_timeout,
         election_timeout: config.election_timeout,
         progress_interval: config.watch_progress_notify_interval,
+        slow_read: config.warning_apply_duration,
     }
 }

@@ -1,8 +1,10 @@
 //! Tells the log and the main thread what happens to the member.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use node::{Fatal, Note};
+use store::Kind;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -23,6 +25,9 @@ pub(super) struct Reporter {
     pub(super) life: watch::Sender<Life>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) member_id: u64,
+    /// Batches of commands that take longer to apply are logged.
+    pub(super) slow_apply: Duration,
+    pub(super) compacting_since: Option<Instant>,
 }
 
 impl Observer for Reporter {
@@ -42,7 +47,10 @@ impl Observer for Reporter {
                 info!("cluster-version" = version, "set initial cluster version");
             }
             Note::Checkpoint { index } => info!(index, "saved checkpoint"),
+            Note::Compacting => self.compacting_since = Some(Instant::now()),
             Note::Compacted { revision } => {
+                let since = self.compacting_since.take();
+                self.metrics.upkeep.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
             Note::LeaseGranted { .. } | Note::LeaseRenewed | Note::LeaseRevoked { .. } => {
@@ -55,6 +63,25 @@ impl Observer for Reporter {
             }
             Note::Space { is_left: true } => info!("there is room on the disk again: writes are accepted"),
         }
+    }
+
+    fn applied(&mut self, commands: &[(Kind, bool)], time: Duration) {
+        self.metrics.requests.applied(commands, time);
+        if time > self.slow_apply {
+            self.metrics.requests.slow_applies.inc();
+            let request = match commands {
+                [(kind, _)] => kind.name().to_owned(),
+                _ => format!("{} commands", commands.len()),
+            };
+            warn!(
+                took = ?time, "expected-duration" = ?self.slow_apply, prefix = "", request, response = "",
+                "apply request took too long"
+            );
+        }
+    }
+
+    fn paused(&mut self, time: Duration) {
+        self.metrics.upkeep.paused(time);
     }
 
     fn ended(&mut self, result: &Result<(), Fatal>) {

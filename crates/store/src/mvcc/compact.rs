@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::hash::{HashRead, KeyValueHash};
-use super::{Mvcc, Shared};
+use super::{Mvcc, Shared, State};
 use crate::Error;
 
 /// Keys looked at in one trimming step: about 50 µs of the writer's time.
@@ -95,11 +95,13 @@ impl Mvcc {
             return None;
         }
         let log = &mut self.log;
-        *after = self
-            .shared
-            .write()
-            .index
-            .compact_step(front.at, after.take(), STEP_KEYS, &mut |location| log.mark_dead(location));
+        let mut state = self.shared.write();
+        let State { index, operations, .. } = &mut *state;
+        *after = index.compact_step(front.at, after.take(), STEP_KEYS, &mut |location| {
+            log.mark_dead(location);
+            operations.compacted += 1;
+        });
+        drop(state);
         if after.is_some() {
             return None;
         }

@@ -30,6 +30,7 @@ impl ReadView {
         let at = query.resolve(state.revision, state.compact_revision)?;
         let read = RangeRead::new(query, at, state.revision, &state.index);
         drop(state);
+        self.shared.reads.range();
         Ok(RangeStream { view: self.clone(), read })
     }
 }

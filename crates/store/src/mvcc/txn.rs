@@ -17,6 +17,7 @@ use proto::mvccpb;
 
 use super::index::{Index, Newest, Place};
 use super::key_value::{self, KeyValue};
+use super::operations::Operations;
 use super::range::{RangeQuery, RangeRead, Records, read_key};
 use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
@@ -39,6 +40,7 @@ pub(crate) struct WriteTxn<'a> {
     revision: i64,
     compact_revision: i64,
     changes: u32,
+    operations: Operations,
     events: Vec<Event>,
     wants_events: bool,
     scratch: &'a mut Vec<u8>,
@@ -55,8 +57,19 @@ impl<'a> WriteTxn<'a> {
         (revision, compact_revision): (i64, i64),
         wants_events: bool,
     ) -> WriteTxn<'a> {
-        let events = Vec::new();
-        WriteTxn { index, log, leases, revision, compact_revision, changes: 0, events, wants_events, scratch }
+        let (operations, events) = (Operations::default(), Vec::new());
+        WriteTxn {
+            index,
+            log,
+            leases,
+            revision,
+            compact_revision,
+            changes: 0,
+            operations,
+            events,
+            wants_events,
+            scratch,
+        }
     }
 
     /// The revision of the store as seen from inside: one more once something has changed.
@@ -64,9 +77,9 @@ impl<'a> WriteTxn<'a> {
         self.revision + i64::from(self.changes > 0)
     }
 
-    /// Ends it: the revision of the store from now on, and the events to tell.
-    pub(super) fn finish(self) -> (i64, Vec<Event>) {
-        (self.revision(), self.events)
+    /// Ends it: the revision of the store from now on, the events to tell, and what was done.
+    pub(super) fn finish(self) -> (i64, Vec<Event>, Operations) {
+        (self.revision(), self.events, self.operations.as_txn())
     }
 
     /// Checks and executes one put.
@@ -78,6 +91,7 @@ impl<'a> WriteTxn<'a> {
     /// Deletes a key or a range.
     pub(crate) fn delete_range(&mut self, request: &DeleteRangeRequest) -> Result<DeleteOutcome, Error> {
         let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+        self.operations.deletes += 1;
         let doomed = self.live_keys(&range);
         let mut prev = Vec::new();
         for (key, location) in &doomed {
@@ -92,6 +106,7 @@ impl<'a> WriteTxn<'a> {
     /// Ends a lease and deletes its keys, in key order. Returns the revision of the store.
     pub(crate) fn revoke_lease(&mut self, id: i64) -> Result<i64, Error> {
         for key in self.leases.revoke(id)? {
+            self.operations.deletes += 1;
             self.append_tombstone(&Bytes::copy_from_slice(&key))?;
         }
         Ok(self.revision())
@@ -117,6 +132,8 @@ impl<'a> WriteTxn<'a> {
     }
 
     fn execute_put(&mut self, request: &PutRequest) -> Result<PutOutcome, Error> {
+        self.operations.puts += 1;
+        self.operations.put_bytes += (request.key.len() + request.value.len()) as u64;
         let found = self.index.find(&request.key).filter(|(newest, _)| !newest.tombstone);
         let old = found.map(|(n, _)| (n.create_revision, n.version, n.location));
         let needs_old = request.prev_kv || request.ignore_value || request.ignore_lease;
@@ -246,7 +263,8 @@ impl<'a> WriteTxn<'a> {
     }
 
     /// A range inside a transaction sees what the transaction has written before it.
-    fn range(&self, request: &RangeRequest) -> Result<RangeOutcome, Error> {
+    fn range(&mut self, request: &RangeRequest) -> Result<RangeOutcome, Error> {
+        self.operations.ranges += 1;
         let query = RangeQuery::new(request)?;
         let at = if request.revision > 0 { request.revision } else { self.revision() };
         let mut read = RangeRead::new(query, at, self.revision(), self.index);

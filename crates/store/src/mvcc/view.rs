@@ -14,7 +14,7 @@ use proto::etcdserverpb::{RangeRequest, TxnRequest};
 use super::hash::HashRead;
 use super::range::{CHUNK_KEYS, RangeQuery, RangeRead, Records};
 use super::txn::{all_hold, branch, check_op_revision};
-use super::{KeyValueHash, Pin, Shared};
+use super::{KeyValueHash, Operations, Pin, Shared};
 use crate::buckets;
 use crate::outcome::{OpOutcome, RangeOutcome, TxnOutcome};
 use crate::{Control, Error, Refusal};
@@ -55,10 +55,23 @@ impl ReadView {
         self.shared.read().index.len()
     }
 
+    /// Reads under way that compaction has to wait for.
+    pub fn open_reads(&self) -> usize {
+        self.shared.pins().values().sum()
+    }
+
+    /// What was done to keys since the start, by commands and by readers.
+    pub fn operations(&self) -> Operations {
+        let mut operations = self.shared.read().operations;
+        operations += self.shared.reads.operations();
+        operations
+    }
+
     /// Begins to read a range. The first chunk is read at once: a small range is complete when this returns.
     ///
     /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
     pub fn range(&self, query: RangeQuery) -> Result<RangeReading, Error> {
+        self.shared.reads.range();
         let state = self.shared.read();
         let at = query.resolve(state.revision, state.compact_revision)?;
         let mut read = if query.is_lookup() {
@@ -88,8 +101,10 @@ impl ReadView {
             let state = self.shared.read();
             all_hold(&request.compare, at, &state.index, &self.shared.log.snapshot())?
         };
+        let branch = branch(request, succeeded);
+        self.shared.reads.txn(branch.len());
         let mut results = Vec::new();
-        for op in branch(request, succeeded) {
+        for op in branch {
             let Some(Op::RequestRange(range)) = &op.request else {
                 return Err(Refusal::KeyNotFound.into());
             };

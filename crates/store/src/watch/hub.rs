@@ -23,6 +23,24 @@ pub struct WatchHub {
     ring: RwLock<Ring>,
     registry: Mutex<Registry>,
     watchers: AtomicUsize,
+    catching_up: AtomicUsize,
+}
+
+/// A watcher that reads history, counted for as long as this lives.
+#[derive(Debug)]
+pub(super) struct CatchingUp(Arc<WatchHub>);
+
+impl CatchingUp {
+    pub(super) fn new(hub: &Arc<WatchHub>) -> CatchingUp {
+        hub.catching_up.fetch_add(1, Ordering::Relaxed);
+        CatchingUp(Arc::clone(hub))
+    }
+}
+
+impl Drop for CatchingUp {
+    fn drop(&mut self) {
+        self.0.catching_up.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Names a watcher within the hub.
@@ -90,6 +108,10 @@ impl<T> Slots<T> {
         self.free.push(slot);
     }
 
+    fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     fn get_mut(&mut self, slot: usize) -> &mut T {
         self.slots[slot].as_mut().expect("a slot is named only while it is taken")
     }
@@ -102,6 +124,7 @@ impl WatchHub {
             ring: RwLock::new(Ring::new(revision)),
             registry: Mutex::default(),
             watchers: AtomicUsize::new(0),
+            catching_up: AtomicUsize::new(0),
         }
     }
 
@@ -115,6 +138,16 @@ impl WatchHub {
     /// Number of watchers now.
     pub fn watchers(&self) -> usize {
         self.watchers.load(Ordering::Relaxed)
+    }
+
+    /// Number of watchers that have history to read before they follow what is published.
+    pub fn catching_up(&self) -> usize {
+        self.catching_up.load(Ordering::Relaxed)
+    }
+
+    /// Number of streams now.
+    pub fn streams(&self) -> usize {
+        self.registry().streams.len()
     }
 
     /// The newest main revision published.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use disk::Revision;
 
-use super::hub::{Ready, StreamKey, WatchHub, WatcherKey};
+use super::hub::{CatchingUp, Ready, StreamKey, WatchHub, WatcherKey};
 use super::{Change, Event, EventKind};
 use crate::Error;
 use crate::key_range::KeyRange;
@@ -109,9 +109,9 @@ struct Watcher {
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
-    /// Whether it has been told everything once, and follows what is published from then on. As long as the
+    /// Nothing once it has been told everything, and follows what is published from then on. As long as the
     /// ring holds what it has yet to look at, no compaction takes anything from it.
-    is_following: bool,
+    catching_up: Option<CatchingUp>,
     /// Whether it waits in `queue`.
     is_queued: bool,
 }
@@ -160,7 +160,8 @@ impl WatchStream {
             self.queue.push_back(id);
             self.seen = self.seen.max(revision);
         }
-        self.watchers.insert(id, Some(Watcher { watch, key, next, is_following: !is_queued, is_queued }));
+        let catching_up = is_queued.then(|| CatchingUp::new(&self.hub));
+        self.watchers.insert(id, Some(Watcher { watch, key, next, catching_up, is_queued }));
         Ok(Created { id, revision })
     }
 
@@ -199,22 +200,24 @@ impl WatchStream {
             self.queue.pop_front();
             return Ok(Progress::Working);
         };
-        let recent = match watcher.is_following {
-            true => self.hub.recent(watcher.next, self.seen, RING_CHANGES),
-            false => None,
+        let recent = match watcher.catching_up {
+            None => self.hub.recent(watcher.next, self.seen, RING_CHANGES),
+            Some(_) => None,
         };
         let compact_revision = self.view.compact_revision();
         if recent.is_none() && watcher.next < compact_revision {
             return Ok(Progress::Deliver(self.cut_off(id, compact_revision)));
         }
-        watcher.is_following = recent.is_some();
+        if recent.is_none() {
+            watcher.catching_up.get_or_insert_with(|| CatchingUp::new(&self.hub));
+        }
         let found = match recent {
             _ if watcher.next > self.seen => None,
             Some(changes) => watcher.follow(&changes, self.seen),
             None => watcher.catch_up(&self.view, self.seen)?,
         };
         if watcher.next > self.seen {
-            (watcher.is_queued, watcher.is_following) = (false, true);
+            (watcher.is_queued, watcher.catching_up) = (false, None);
             self.queue.pop_front();
         }
         self.deliver(id, found)
