@@ -12,8 +12,9 @@ use super::{Api, Error};
 /// Parts that a transaction may have, nested ones included, for each operation allowed in a list. etcd counts lists
 /// alone, and so would decode any number.
 const PARTS_PER_OP: usize = 128;
-/// Nesting that the decoder accepts.
-const DEPTH_MAX: usize = 100;
+/// Transactions within transactions. The decoder takes messages 100 deep, and the log holds a transaction one deeper
+/// than its request: what passes here can be read from the log again.
+const NESTING_MAX: usize = 48;
 
 /// Fields of `TxnRequest` that hold parts, and that of `RequestOp` that holds a transaction.
 const COMPARE: u32 = 1;
@@ -22,26 +23,29 @@ const FAILURE: u32 = 3;
 const REQUEST_TXN: u32 = 4;
 
 impl Api {
-    /// Refuses a transaction of too many parts. Whatever is wrong with its bytes is left to the decoder.
+    /// Refuses a transaction of too many parts, or too deep. Whatever is wrong with its bytes is left to the decoder.
     pub(crate) fn check_txn_parts(&self, txn: &[u8]) -> Result<(), Error> {
         let parts_max = self.settings.max_txn_ops.saturating_mul(PARTS_PER_OP);
         let mut left = parts_max;
-        if count_txn(txn, &mut left, DEPTH_MAX) { Ok(()) } else { Err(Refusal::TooManyOps.into()) }
+        if count_txn(txn, &mut left, NESTING_MAX) { Ok(()) } else { Err(Refusal::TooManyOps.into()) }
     }
 }
 
-/// Takes the parts of a transaction from those left; false if there are not enough.
-fn count_txn(txn: &[u8], left: &mut usize, depth: usize) -> bool {
+/// Takes the parts of a transaction from those left; false if there are not enough, or more than `nesting`
+/// transactions within each other.
+fn count_txn(txn: &[u8], left: &mut usize, nesting: usize) -> bool {
     messages_in(txn, &mut |field, message| match field {
         COMPARE => take_one(left),
-        SUCCESS | FAILURE => take_one(left) && count_op(message, left, depth),
+        SUCCESS | FAILURE => take_one(left) && count_op(message, left, nesting),
         _ => true,
     })
 }
 
-fn count_op(op: &[u8], left: &mut usize, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return true };
-    messages_in(op, &mut |field, message| field != REQUEST_TXN || count_txn(message, left, depth))
+fn count_op(op: &[u8], left: &mut usize, nesting: usize) -> bool {
+    messages_in(op, &mut |field, message| {
+        let is_flat = field != REQUEST_TXN;
+        is_flat || nesting.checked_sub(1).is_some_and(|nesting| count_txn(message, left, nesting))
+    })
 }
 
 fn take_one(left: &mut usize) -> bool {
@@ -75,14 +79,14 @@ fn messages_in(mut bytes: &[u8], visit: &mut dyn FnMut(u32, &[u8]) -> bool) -> b
 mod tests {
     use prost::Message;
     use proto::etcdserverpb::request_op::Request as Op;
-    use proto::etcdserverpb::{Compare, RequestOp, TxnRequest};
+    use proto::etcdserverpb::{Compare, InternalRaftRequest, PutRequest, RequestOp, TxnRequest};
 
     use super::*;
 
     /// Parts of a transaction, as counted.
     fn parts(bytes: &[u8]) -> usize {
         let mut left = usize::MAX;
-        assert!(count_txn(bytes, &mut left, DEPTH_MAX));
+        assert!(count_txn(bytes, &mut left, NESTING_MAX));
         usize::MAX - left
     }
 
@@ -110,20 +114,33 @@ mod tests {
         // Two bytes each: field 2, of no length.
         let hostile = [0x12, 0].repeat(1 << 20);
         let mut left = 128 * PARTS_PER_OP;
-        assert!(!count_txn(&hostile, &mut left, DEPTH_MAX));
+        assert!(!count_txn(&hostile, &mut left, NESTING_MAX));
         let part_len = size_of::<RequestOp>().max(size_of::<Compare>());
         // Vectors grow by doubling.
         assert!(2 * part_len * 128 * PARTS_PER_OP < 8 << 20, "a part takes {part_len} bytes");
     }
 
+    /// A put in a transaction, in `n` more around it.
+    fn deep(n: usize) -> TxnRequest {
+        let put = RequestOp { request: Some(Op::RequestPut(PutRequest::default())) };
+        let innermost = TxnRequest { success: vec![put], ..TxnRequest::default() };
+        (0..n).fold(innermost, |txn, _| TxnRequest { success: vec![nested(txn)], ..TxnRequest::default() })
+    }
+
     #[test]
-    fn broken_bytes_and_endless_nesting_are_left_to_the_decoder() {
+    fn broken_bytes_are_left_to_the_decoder() {
         assert_eq!(parts(&[0x12, 0x7f]), 0);
         assert_eq!(parts(&[0xff; 20]), 0);
-        let deep = (0..1000).fold(TxnRequest::default(), |txn, _| TxnRequest {
-            success: vec![nested(txn)],
-            ..TxnRequest::default()
-        });
-        assert_eq!(parts(&deep.encode_to_vec()), DEPTH_MAX + 1);
+    }
+
+    #[test]
+    fn what_is_let_through_can_be_read_from_the_log() {
+        let allowed = |n| count_txn(&deep(n).encode_to_vec(), &mut { usize::MAX }, NESTING_MAX);
+        assert!(allowed(NESTING_MAX) && !allowed(NESTING_MAX + 1) && !allowed(1000));
+        let command = |n| InternalRaftRequest { txn: Some(deep(n)), ..InternalRaftRequest::default() };
+        let is_readable = |n| InternalRaftRequest::decode(&command(n).encode_to_vec()[..]).is_ok();
+        assert!(is_readable(NESTING_MAX) && !is_readable(NESTING_MAX + 1), "it is the deepest there can be");
+        // The request alone can be deeper: a member that let it into its log could not go on.
+        assert!(TxnRequest::decode(&deep(NESTING_MAX + 1).encode_to_vec()[..]).is_ok());
     }
 }
