@@ -14,8 +14,9 @@ const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 /// Messages within messages, at most, of those made field by field.
 const DEPTH_MAX: usize = 4;
-/// Transactions within transactions, at most: more than any decoder takes.
+/// Transactions within transactions, at most: more than decoders take. Half of them are about as many as they do.
 const NESTING_MAX: usize = 200;
+const NESTING_TAKEN: std::ops::Range<usize> = 44..52;
 /// More elements than a list of operations may have.
 const LONG_LIST: usize = 130;
 /// How often a method of those that programs use most is drawn more than another.
@@ -184,7 +185,11 @@ impl Generator {
 
     /// A transaction in a transaction, and so on.
     fn nest(&mut self, txn: Vec<u8>) -> Vec<u8> {
-        (0..self.random.below(NESTING_MAX)).fold(txn, |txn, _| field(2, &field(4, &txn)))
+        let n = match self.one_in(2) {
+            true => NESTING_TAKEN.start + self.random.below(NESTING_TAKEN.len()),
+            false => self.random.below(NESTING_MAX),
+        };
+        (0..n).fold(txn, |txn, _| field(2, &field(4, &txn)))
     }
 
     /// Breaks two requests in five.
