@@ -5,7 +5,8 @@
 //! ranges, and linear only in the answer.
 //!
 //! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes
-//! logarithmic time too. A range that nobody watches any more leaves nothing behind.
+//! logarithmic time too. As often each range has one watcher, who then stands in the entry itself. A range that
+//! nobody watches any more leaves nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,15 @@ mod intervals;
 /// Watchers by the keys they watch. `T` names a watcher.
 #[derive(Debug)]
 pub(super) struct Interest<T> {
-    points: BTreeMap<Bytes, BTreeSet<T>>,
-    ranges: Intervals<BTreeSet<T>>,
+    points: BTreeMap<Bytes, Watchers<T>>,
+    ranges: Intervals<Watchers<T>>,
+}
+
+/// The watchers of one range, at least one.
+#[derive(Debug)]
+enum Watchers<T> {
+    One(T),
+    Many(BTreeSet<T>),
 }
 
 impl<T> Default for Interest<T> {
@@ -34,21 +42,22 @@ impl<T: Copy + Ord> Interest<T> {
     pub(super) fn add(&mut self, range: &KeyRange, watcher: T) {
         if range.is_single() {
             let key = Bytes::copy_from_slice(range.start());
-            self.points.entry(key).or_default().insert(watcher);
+            let join = |watchers: &mut Watchers<T>| watchers.insert(watcher);
+            self.points.entry(key).and_modify(join).or_insert(Watchers::One(watcher));
         } else if let Some(watchers) = self.ranges.get_mut(range) {
             watchers.insert(watcher);
         } else {
-            self.ranges.insert(range.clone(), BTreeSet::from([watcher]));
+            self.ranges.insert(range.clone(), Watchers::One(watcher));
         }
     }
 
     /// Undoes [`Self::add`]; the range must be the one given there.
     pub(super) fn remove(&mut self, range: &KeyRange, watcher: T) {
         if range.is_single() {
-            if leave(self.points.get_mut(range.start()), &watcher) {
+            if self.points.get_mut(range.start()).is_some_and(|watchers| watchers.leave(watcher)) {
                 self.points.remove(range.start());
             }
-        } else if leave(self.ranges.get_mut(range), &watcher) {
+        } else if self.ranges.get_mut(range).is_some_and(|watchers| watchers.leave(watcher)) {
             self.ranges.remove(range);
         }
     }
@@ -56,7 +65,10 @@ impl<T: Copy + Ord> Interest<T> {
     /// Visits the watchers of `key`: once for each range that contains it, in an order that depends on nothing but
     /// the ranges and names.
     pub(super) fn matching(&self, key: &[u8], visit: &mut dyn FnMut(T)) {
-        let mut visit_all = |watchers: &BTreeSet<T>| watchers.iter().copied().for_each(&mut *visit);
+        let mut visit_all = |watchers: &Watchers<T>| match watchers {
+            Watchers::One(watcher) => visit(*watcher),
+            Watchers::Many(watchers) => watchers.iter().copied().for_each(&mut *visit),
+        };
         if let Some(watchers) = self.points.get(key) {
             visit_all(watchers);
         }
@@ -64,9 +76,24 @@ impl<T: Copy + Ord> Interest<T> {
     }
 }
 
-/// Takes a watcher out of its set, if there is one; returns whether that leaves the set empty.
-fn leave<T: Ord>(watchers: Option<&mut BTreeSet<T>>, watcher: &T) -> bool {
-    watchers.is_some_and(|watchers| watchers.remove(watcher) && watchers.is_empty())
+impl<T: Copy + Ord> Watchers<T> {
+    fn insert(&mut self, watcher: T) {
+        match self {
+            Watchers::One(one) if *one == watcher => {}
+            Watchers::One(one) => *self = Watchers::Many(BTreeSet::from([*one, watcher])),
+            Watchers::Many(watchers) => {
+                watchers.insert(watcher);
+            }
+        }
+    }
+
+    /// Takes a watcher out; true if that leaves nobody, and the range has to go.
+    fn leave(&mut self, watcher: T) -> bool {
+        match self {
+            Watchers::One(one) => *one == watcher,
+            Watchers::Many(watchers) => watchers.remove(&watcher) && watchers.is_empty(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub struct WatchStream {
     key: StreamKey,
     view: ReadView,
     /// None: cut off by a compaction; the id stays taken until the client cancels it.
-    watchers: BTreeMap<i64, Option<Watcher>>,
+    watchers: BTreeMap<i64, Option<Box<Watcher>>>,
     next_id: i64,
     /// Watchers with something to look at, up to `seen`.
     queue: VecDeque<i64>,
@@ -161,7 +161,7 @@ impl WatchStream {
             self.seen = self.seen.max(revision);
         }
         let catching_up = is_queued.then(|| CatchingUp::new(&self.hub));
-        self.watchers.insert(id, Some(Watcher { watch, key, next, catching_up, is_queued }));
+        self.watchers.insert(id, Some(Box::new(Watcher { watch, key, next, catching_up, is_queued })));
         Ok(Created { id, revision })
     }
 
@@ -178,7 +178,7 @@ impl WatchStream {
     /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
         let revision = self.seen;
-        let is_told = |w: &Option<Watcher>| {
+        let is_told = |w: &Option<Box<Watcher>>| {
             w.as_ref().is_some_and(|w| !w.is_queued && w.watch.start_revision <= revision)
         };
         (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
