@@ -18,13 +18,16 @@ pub struct Proposal {
     pub(crate) id: u64,
     pub(crate) data: Bytes,
     pub(crate) takes_space: bool,
+    /// The lease that it revokes, if it does.
+    pub(crate) revokes: Option<i64>,
 }
 
 impl Proposal {
     /// Encodes `request` under an `id` that no other proposal of the cluster has or had.
     pub fn new(id: u64, request: Request) -> Proposal {
         let takes_space = store::cost(&request) > 0;
-        Proposal { id, data: Command { id, request }.encode(), takes_space }
+        let revokes = if let Request::LeaseRevoke(revoke) = &request { Some(revoke.id) } else { None };
+        Proposal { id, data: Command { id, request }.encode(), takes_space, revokes }
     }
 
     /// Bytes of the log entry.

@@ -5,6 +5,7 @@
 //! more, since it cannot know what was promised last: a lease may live longer than granted, never shorter.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,12 +89,14 @@ pub(crate) struct Lessor<W> {
     clock: Option<LeaseClock>,
     /// Renewals that wait until something about their lease is applied: its end, or that it has its whole time.
     renewals: BTreeMap<i64, Vec<W>>,
+    /// How many revocations of a lease are under way, this member's own and its clients'.
+    revokes: BTreeMap<i64, usize>,
     election_timeout: Duration,
 }
 
 impl<W> Lessor<W> {
     pub(crate) fn new(election_timeout: Duration) -> Lessor<W> {
-        Lessor { clock: None, renewals: BTreeMap::new(), election_timeout }
+        Lessor { clock: None, renewals: BTreeMap::new(), revokes: BTreeMap::new(), election_timeout }
     }
 
     /// Begins to count the time of all leases.
@@ -109,6 +112,7 @@ impl<W> Lessor<W> {
     /// Another member may lead from now on.
     pub(crate) fn step_down(&mut self, output: &mut Output<W>) {
         self.clock = None;
+        self.revokes.clear();
         let waiters = self.take_waiters();
         output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
     }
@@ -188,12 +192,18 @@ impl<W> Lessor<W> {
         self.clock.as_mut().is_some_and(|clock| clock.remove(id))
     }
 
-    /// A lease cannot be revoked while an alarm is raised: once it has run out, that is tried again later.
-    pub(crate) fn revoke_refused(&mut self, id: i64, now: Duration) {
-        if let Some(clock) = &mut self.clock
-            && clock.deadline(id).is_some_and(|deadline| deadline <= now)
-        {
-            clock.set(id, now + self.election_timeout);
+    /// The revocation of a lease is proposed, on this member's account or on a client's.
+    pub(crate) fn revoking(&mut self, id: i64) {
+        *self.revokes.entry(id).or_default() += 1;
+    }
+
+    /// The revocation of a lease was applied, whether the lease is gone or an alarm forbade it.
+    pub(crate) fn revoke_applied(&mut self, id: i64) {
+        if let Entry::Occupied(mut revokes) = self.revokes.entry(id) {
+            *revokes.get_mut() -= 1;
+            if *revokes.get() == 0 {
+                revokes.remove();
+            }
         }
     }
 
@@ -210,24 +220,33 @@ impl<W> Lessor<W> {
         }
     }
 
-    /// A lease to be revoked, as far as there may be more of that under way.
-    pub(crate) fn expired(&self, now: Duration) -> Option<i64> {
-        let clock = self.clock.as_ref().filter(|clock| clock.n_handed() < REVOKES_MAX)?;
-        clock.expired(now + seconds(i64::from(disk::seeded_bug!("lease-expires-early"))))
+    /// A lease to be revoked, as far as there may be more of that under way. One that is being revoked already is
+    /// left to that: behind it the log may hold a grant of the same id, which must not be revoked at once.
+    pub(crate) fn expired(&mut self, now: Duration) -> Option<i64> {
+        let clock = self.clock.as_mut()?;
+        let now = now + seconds(i64::from(disk::seeded_bug!("lease-expires-early")));
+        while clock.n_handed() < REVOKES_MAX {
+            let id = clock.expired(now)?;
+            if !self.revokes.contains_key(&id) {
+                return Some(id);
+            }
+            clock.hand_out();
+        }
+        None
     }
 
-    /// The revocation of that lease is under way.
-    pub(crate) fn revoking(&mut self) {
+    /// Revocations may have been refused for an alarm that is raised no more: what has run out and is not being
+    /// revoked is to be revoked again.
+    pub(crate) fn alarms_changed(&mut self) {
         if let Some(clock) = &mut self.clock {
-            clock.hand_out();
+            clock.take_back();
         }
     }
 
     /// Revocations under way are lost.
     pub(crate) fn revokes_lost(&mut self) {
-        if let Some(clock) = &mut self.clock {
-            clock.take_back();
-        }
+        self.revokes.clear();
+        self.alarms_changed();
     }
 }
 
@@ -253,7 +272,7 @@ mod tests {
         lessor.clock = Some(leases);
         let mut under_way = Vec::new();
         while let Some(id) = lessor.expired(Duration::ZERO) {
-            lessor.revoking();
+            lessor.revoking(id);
             under_way.push(id);
         }
         assert_eq!(under_way.len(), REVOKES_MAX);
@@ -266,7 +285,7 @@ mod tests {
     fn revocations_that_were_lost_are_made_again() {
         let mut lessor = Lessor::<()>::new(Duration::ZERO);
         lessor.clock = Some(LeaseClock::new([(1, Duration::ZERO)]));
-        lessor.revoking();
+        lessor.revoking(1);
         assert_eq!(lessor.expired(Duration::ZERO), None);
         lessor.revokes_lost();
         assert_eq!(lessor.expired(Duration::ZERO), Some(1));

@@ -199,6 +199,11 @@ impl<W> Node<W> {
         } else if self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
             self.chores.admit(proposal.len() + ENTRY_BYTES);
             self.waiters.add_proposal(proposal.id, proposal.len(), waiter);
+            if let Some(id) = proposal.revokes
+                && !disk::seeded_bug!("revoked-by-two")
+            {
+                self.lessor.revoking(id);
+            }
             self.proposals.push(proposal);
         } else if self.chores.expects_room() {
             self.park(proposal, waiter);
@@ -238,7 +243,7 @@ impl<W> Node<W> {
                 return;
             }
             self.chores.admit(proposal.len() + ENTRY_BYTES);
-            self.lessor.revoking();
+            self.lessor.revoking(id);
             self.proposals.push(proposal);
         }
     }
@@ -413,11 +418,16 @@ impl<W> Node<W> {
                 self.lessor.granted(r.id, granted.ttl_s, self.now);
                 output.notes.push(Note::LeaseGranted { ttl_s: granted.ttl_s });
             }
-            (Request::LeaseRevoke(r), Ok(_)) => {
-                let has_expired = self.lessor.revoked(r.id, output);
-                output.notes.push(Note::LeaseRevoked { has_expired });
+            (Request::LeaseRevoke(r), outcome) => {
+                self.lessor.revoke_applied(r.id);
+                if outcome.is_ok() {
+                    let has_expired = self.lessor.revoked(r.id, output);
+                    output.notes.push(Note::LeaseRevoked { has_expired });
+                }
             }
-            (Request::LeaseRevoke(r), Err(Refusal::Corrupt)) => self.lessor.revoke_refused(r.id, self.now),
+            (Request::Alarm(_), _) if !disk::seeded_bug!("forbidden-revocation-forgotten") => {
+                self.lessor.alarms_changed();
+            }
             (Request::LeaseCheckpoint(r), _) => {
                 for lease in &r.checkpoints {
                     self.lessor.checkpointed(lease.id, self.now, self.store.leases(), output);

@@ -234,11 +234,23 @@ fn a_lease_that_may_not_be_revoked_is_revoked_once_the_alarm_is_cleared() {
     let mut member = Member::lead(&SimDisk::new(1), config());
     member.apply_all([grant(1, 5), put("a".into(), 1), alarm(AlarmAction::Activate)]);
     member.wait(s(5));
-    member.wait(s(5));
-    assert_eq!(member.keys(), 1);
-    member.apply_all([alarm(AlarmAction::Deactivate)]);
-    member.wait(ELECTION_TIMEOUT);
+    assert_eq!((member.keys(), member.ttl(1)), (1, Some((0, 5))));
+    member.send(LeaseQuery::Renew { id: 1 });
+    member.settle().unwrap();
+    assert!(member.answers.is_empty(), "it has run out all the same");
+    member.apply(alarm(AlarmAction::Deactivate)).unwrap();
+    member.settle().unwrap();
     assert_eq!(member.keys(), 0);
+    assert!(matches!(member.answer(WHO), Some(Answer::Lease(LeaseAnswer::Renewed(0)))));
+}
+
+#[test]
+fn a_lease_granted_again_behind_its_revocation_has_its_whole_time() {
+    let mut member = Member::lead(&SimDisk::new(1), config());
+    member.apply_all([grant(1, 5), put("a".into(), 1)]);
+    member.now += s(5);
+    member.apply_all([revoke(1), grant(1, 9)]);
+    assert_eq!((member.keys(), member.ttl(1)), (0, Some((9, 9))));
 }
 
 #[test]
