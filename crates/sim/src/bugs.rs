@@ -16,7 +16,7 @@ const fn bug(name: &'static str, what: &'static str) -> Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 22] = [
+pub const BUGS: [Bug; 25] = [
     bug("ack-before-sync", "answers before the log is synced"),
     bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
     bug("log-released-early", "removes log files before the checkpoint that replaces them is durable"),
@@ -36,6 +36,9 @@ pub const BUGS: [Bug; 22] = [
     bug("lease-expires-early", "ends leases a second before their time"),
     bug("lease-not-renewed", "answers a renewal and forgets it"),
     bug("lease-keeps-detached-key", "deletes with a lease what was put with another since"),
+    bug("revoked-by-two", "ends a lease again that a client is ending, and with it the next of that id"),
+    bug("forbidden-revocation-forgotten", "leaves alone what ran out while an alarm forbade to end it"),
+    bug("alarms-not-in-checkpoint", "forgets alarms at a restart"),
     bug("revision-not-in-ring", "keeps a revision from those who watch"),
     bug("half-a-revision-told", "tells watchers only the first event of a revision"),
     bug("prev-kv-too-old", "tells watchers the key as it was one revision earlier"),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use proto::etcdserverpb::RangeRequest;
+use proto::etcdserverpb::{AlarmType, RangeRequest};
 use store::{Error, RangeOutcome, RangeQuery, ReadView, Refusal, Request};
 
 use crate::member::Member;
@@ -17,12 +17,14 @@ use crate::workload::{self, Horizon};
 /// Revisions at which everything is read after a restart.
 const OLD_REVISIONS: i64 = 4;
 
-/// The store stands where the model stands: revision, compaction, leases with their keys.
+/// The store stands where the model stands: revision, compaction, alarms, leases with their keys.
 pub(crate) fn position(member: &Member, model: &Model) -> Result<(), String> {
     let view = &member.view;
     let (found, expected) =
         ((view.revision(), view.compact_revision()), (model.revision(), model.compacted()));
     compare(&|| "the place in history (revision, compaction)".into(), &found, &expected)?;
+    let found = member.alarms().of_kind(AlarmType::None as i32);
+    compare(&|| "the table of alarms".into(), &found, &model.alarms().collect())?;
     let table = member.leases();
     let found: BTreeMap<i64, (i64, Vec<Bytes>)> = table
         .iter()

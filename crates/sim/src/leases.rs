@@ -34,12 +34,13 @@ impl Leases {
         self.deadlines.insert(id, now + seconds(ttl_s));
     }
 
-    /// The member has a lease revoked by itself.
-    pub(crate) fn revoking(&self, id: i64, now: Duration) -> Result<(), String> {
-        match self.deadlines.get(&id) {
-            Some(deadline) if *deadline <= now => Ok(()),
-            deadline => Err(format!("lease {id} is ended at {now:?}, but runs until {deadline:?}")),
+    /// The member ends a lease by itself.
+    pub(crate) fn ending(&self, id: i64, now: Duration, model: &Model) -> Result<(), String> {
+        if self.lives(id, now, model) {
+            let deadline = self.deadlines.get(&id);
+            return Err(format!("lease {id} is ended at {now:?}, but runs until {deadline:?}"));
         }
+        Ok(())
     }
 
     /// No lease is left whose time has passed.

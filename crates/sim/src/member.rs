@@ -15,7 +15,7 @@ use disk::{Disk, SimDisk};
 use node::{Answer, Config, Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output};
 use proto::etcdserverpb::Member as Identity;
 use proto::raftpb::EntryType;
-use store::{Command, LeaseTable, ReadView, Signal, WatchHub};
+use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
 
 use crate::plan::Plan;
 use crate::random::Random;
@@ -23,6 +23,9 @@ use crate::random::Random;
 /// Where the write-ahead log and everything else lie.
 pub(crate) const WAL_DIR: &str = "/member/wal";
 pub(crate) const DATA_DIR: &str = "/member/data";
+
+/// The member's id.
+pub(crate) const ID: u64 = 0xa1;
 
 /// Names a command or a read until it is answered.
 pub(crate) type Ticket = u64;
@@ -57,8 +60,11 @@ pub(crate) struct Member {
 /// What a step has brought.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// Commands handed to the log, by request id, in order. They are applied in this order.
+    /// Commands handed to the log, in order. They are applied in this order. Those by which the member makes itself
+    /// known are left out, here and below.
     pub(crate) logged: Vec<Command>,
+    /// How many commands were applied.
+    pub(crate) applied: usize,
     pub(crate) answers: Vec<(Ticket, Answer)>,
     pub(crate) notes: Vec<Note>,
 }
@@ -118,6 +124,11 @@ impl Member {
     /// The replicated leases.
     pub(crate) fn leases(&self) -> &LeaseTable {
         self.node.leases()
+    }
+
+    /// The alarms that are raised.
+    pub(crate) fn alarms(&self) -> Alarms {
+        self.node.published().control().alarms().clone()
     }
 
     /// Whether everything on the disk has been applied and reads are served.
@@ -185,7 +196,8 @@ impl Member {
         }
         output.signals.iter().for_each(|signal| signal.signal());
         self.is_busy = output.is_busy;
-        Ok(News { logged, answers: output.answers, notes: output.notes })
+        let applied = output.applied.iter().filter(|(kind, _)| !introduces(*kind)).count();
+        Ok(News { logged, applied, answers: output.answers, notes: output.notes })
     }
 
     /// Describes the job, for the trace.
@@ -209,12 +221,19 @@ fn commands(tasks: &[LogTask]) -> Vec<Command> {
         _ => &[],
     });
     let full = appended.filter(|entry| entry.r#type() == EntryType::EntryNormal && !entry.data.is_empty());
-    full.map(|entry| Command::decode(entry.data.clone()).expect("what a node logs can be read")).collect()
+    full.map(|entry| Command::decode(entry.data.clone()).expect("what a node logs can be read"))
+        .filter(|command| !introduces(Kind::from(&command.request)))
+        .collect()
+}
+
+/// Whether it is by such commands that a new leader makes itself known.
+fn introduces(kind: Kind) -> bool {
+    matches!(kind, Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet)
 }
 
 fn config(plan: &Plan, life: u64) -> Config {
     let identity = Identity {
-        id: 0xa1,
+        id: ID,
         name: "a".into(),
         peer_ur_ls: vec!["http://a:2380".into()],
         client_ur_ls: vec!["http://a:2379".into()],
@@ -234,7 +253,7 @@ fn config(plan: &Plan, life: u64) -> Config {
         checkpoint_ticks: CHECKPOINT_TICKS,
         catchup_entries: plan.catchup_entries,
         retry_ticks: RETRY_TICKS,
-        quota_bytes: None,
+        quota_bytes: plan.quota_bytes,
         segment_bytes: plan.segment_bytes,
     }
 }

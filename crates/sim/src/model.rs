@@ -6,12 +6,14 @@
 //!
 //! Invariant: changes of a key ascend by revision; `changes` holds the same changes by revision.
 
+mod alarm;
 mod hash;
 mod range;
 mod txn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use alarm::takes_space;
 use bytes::Bytes;
 use prost::Message as _;
 use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest, PutRequest};
@@ -53,6 +55,8 @@ pub(crate) struct Model {
     compactions: Vec<(i64, i64)>,
     /// Seconds that each lease was granted for.
     leases: BTreeMap<i64, i64>,
+    /// The alarms raised, by kind and member.
+    alarms: BTreeSet<(i32, u64)>,
     /// Changes made so far by the command being applied.
     sub: i64,
 }
@@ -67,6 +71,7 @@ impl Model {
             compacted: -1,
             compactions: Vec::new(),
             leases: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             sub: 0,
         }
     }
@@ -83,6 +88,7 @@ impl Model {
 
     /// What the command must be answered with.
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Outcome, Refusal> {
+        self.admit(request)?;
         self.sub = 0;
         let outcome = match request {
             Request::Put(put) => self.check_put(put).map(|()| Outcome::Put(self.put(put))),
@@ -95,9 +101,7 @@ impl Model {
             | Request::SetMemberAttributes(_)
             | Request::SetClusterVersion(_)
             | Request::SetDowngrade(_) => Ok(Outcome::Control),
-            Request::Alarm(_) => {
-                unreachable!("whether an alarm outlived a crash shows in no revision: none is drawn")
-            }
+            Request::Alarm(request) => Ok(self.alarm(request)),
         };
         self.revision = self.visible();
         self.sub = 0;

@@ -51,6 +51,8 @@ pub struct Plan {
     pub catchup_entries: u64,
     /// Bytes of the longest value.
     pub value_len_max: u64,
+    /// Bytes of data at which writes are refused.
+    pub quota_bytes: Option<u64>,
     /// How often a job goes on, where the node and the log writer each do `USUAL_PACE` times as
     /// often.
     pub job_pace: u64,
@@ -87,6 +89,7 @@ impl Plan {
             checkpoint_bytes: 512 << random.below(5),
             catchup_entries: random.weighted(&[(2, 0), (1, 3), (1, 40)]),
             value_len_max: segment_bytes / random.weighted(&[(4, 128), (2, 64), (1, 32)]),
+            quota_bytes: random.percent(25).then(|| 2048 << random.below(4)),
             job_pace: random.weighted(&[(1, 1), (1, 3), (2, 8), (1, 24)]),
         }
     }

@@ -23,6 +23,8 @@ pub struct Report {
     pub late_starts: u64,
     /// Commands refused for want of space.
     pub refused: u64,
+    /// Commands refused because of an alarm.
+    pub alarmed: u64,
     /// Checkpoints that became durable.
     pub checkpoints: u64,
     /// Compactions that finished.
@@ -44,6 +46,7 @@ impl AddAssign for Report {
         self.fatal_stops += other.fatal_stops;
         self.late_starts += other.late_starts;
         self.refused += other.refused;
+        self.alarmed += other.alarmed;
         self.checkpoints += other.checkpoints;
         self.compactions += other.compactions;
         self.effects += other.effects;

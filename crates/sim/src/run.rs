@@ -6,31 +6,32 @@
 //!                  └────────────┴── after a restart: how many of these happened? ─────┘
 //! ```
 //!
-//! A command is in flight until it is answered. Commands are logged in the order they were sent, so after a
+//! A command is in flight until it is applied. Commands are logged in the order they were sent, so after a
 //! crash those in flight have happened up to one of them and not from there on; which one shows in the
-//! revisions of the store, and then the whole store must equal the model.
+//! revisions and tables of the store, and then the whole store must equal the model.
 
+mod commands;
 mod life;
 
 use std::collections::{BTreeMap, VecDeque};
-
 use std::path::Path;
 use std::time::Duration;
 
 use disk::{Disk as _, SimDisk};
 use node::{Answer, Fatal, Input, Note, Proposal};
-use store::{Command, Outcome, Refusal, Request};
+use store::Request;
 
 use crate::checks;
 use crate::leases::Leases;
 use crate::member::{Member, News, Step, Ticket, WAL_DIR};
 use crate::model::Model;
-use crate::plan::{Fault, Kill, Plan};
+use crate::plan::{Kill, Plan};
 use crate::random::Random;
 use crate::report::{Failure, Report};
 use crate::trace::Trace;
 use crate::watchers::Watchers;
 use crate::workload::{self, Horizon};
+use commands::Applied;
 
 /// Bytes of commands in flight: less than the member keeps in reserve when it runs out of space.
 const IN_FLIGHT_BYTES: usize = 3 << 9;
@@ -58,7 +59,7 @@ pub fn simulate(plan: &Plan) -> Result<Report, Failure> {
     }
 }
 
-/// A command that is not answered yet.
+/// A command that is not applied yet.
 #[derive(Debug)]
 struct InFlight {
     /// Who waits for it; nobody if the member proposed it by itself.
@@ -78,8 +79,10 @@ struct Run<'a> {
     leases: Leases,
     watchers: Watchers,
     in_flight: VecDeque<InFlight>,
-    /// Compactions that were applied and are to be answered once they are finished.
-    compacting: BTreeMap<Ticket, i64>,
+    /// Commands that were applied and are to be answered later.
+    unanswered: BTreeMap<Ticket, Applied>,
+    /// Whether the step under way applied the member's own alarm.
+    is_own_alarm_applied: bool,
     next_ticket: Ticket,
     /// The time; it goes on over all lives.
     now: Duration,
@@ -106,7 +109,8 @@ impl<'a> Run<'a> {
             leases: Leases::default(),
             watchers: Watchers::new(),
             in_flight: VecDeque::new(),
-            compacting: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            is_own_alarm_applied: false,
             next_ticket: 1,
             now: Duration::ZERO,
             lives: 0,
@@ -139,6 +143,10 @@ impl<'a> Run<'a> {
         }
         self.lift_capacity();
         member = self.settle(member)?;
+        while let Some(alarm) = Horizon::of(&self.model).alarm {
+            self.send(&mut member, workload::clear(alarm));
+            member = self.settle(member)?;
+        }
         member.now += LEASES_END;
         member.tick();
         member = self.settle(member)?;
@@ -208,8 +216,12 @@ impl<'a> Run<'a> {
     }
 
     fn send_command(&mut self, member: &mut Member) {
-        let horizon = self.horizon();
-        let request = workload::command(&mut self.random, horizon, self.plan.value_len_max);
+        let request = workload::command(&mut self.random, Horizon::of(&self.model), self.plan.value_len_max);
+        self.send(member, request);
+    }
+
+    /// Sends a command, unless too much is in flight.
+    fn send(&mut self, member: &mut Member, request: Request) {
         let id = member.request_id();
         let proposal = Proposal::new(id, request.clone());
         let len = proposal.len();
@@ -239,7 +251,7 @@ impl<'a> Run<'a> {
 
     /// Reads past the node, as any thread may.
     fn read(&mut self, member: &Member) -> Result<(), String> {
-        let horizon = self.horizon();
+        let horizon = Horizon::of(&self.model);
         let read = checks::random_read(&mut self.random, horizon, &member.view, &self.model);
         if self.disk.has_crashed() {
             return Ok(());
@@ -250,12 +262,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes what the member has told.
+    /// Takes what the member has told. What it was asked about leases it answers before it applies anything.
     fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
         self.now = member.now;
         self.take_notes(&news.notes);
-        self.take_logged(news.logged)?;
-        let mut readable = 0;
+        self.take_logged(news.logged);
+        let (mut readable, mut results) = (0, Vec::new());
         for (ticket, answer) in news.answers {
             self.note(format_args!("{ticket} answered"));
             match answer {
@@ -264,27 +276,15 @@ impl<'a> Run<'a> {
                     self.leases.answered(ticket, &answer, self.now, &self.model)?;
                     self.report.reads += 1;
                 }
-                answer => self.answered(ticket, answer)?,
+                Answer::Unserved(why) => return Err(format!("{ticket} is not served: {why:?}")),
+                Answer::Applied(result) => results.push((ticket, result)),
             }
         }
-        self.catch_up(member)?;
+        self.apply(news.applied)?;
+        results.iter().try_for_each(|(ticket, result)| self.answered(*ticket, result))?;
+        self.nobody_is_forgotten()?;
+        checks::position(member, &self.model)?;
         (0..readable).try_for_each(|_| self.read(member))
-    }
-
-    /// Notes what was logged. What nobody sent comes from the member itself: it ends leases.
-    fn take_logged(&mut self, logged: Vec<Command>) -> Result<(), String> {
-        for Command { id, request } in logged {
-            if let Some(command) = self.in_flight.iter_mut().find(|command| command.id == id) {
-                command.is_logged = true;
-            } else if let Request::LeaseRevoke(revoke) = &request {
-                self.note(format_args!("lease {} is to end", revoke.id));
-                self.leases.revoking(revoke.id, self.now)?;
-                let last = self.in_flight.iter().rposition(|command| command.is_logged);
-                let command = InFlight { ticket: None, id, request, len: 0, is_logged: true };
-                self.in_flight.insert(last.map_or(0, |last| last + 1), command);
-            }
-        }
-        Ok(())
     }
 
     fn take_notes(&mut self, notes: &[Note]) {
@@ -295,102 +295,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn answered(&mut self, ticket: Ticket, answer: Answer) -> Result<(), String> {
-        match answer {
-            Answer::Readable | Answer::Lease(_) => {
-                Err(format!("{ticket} is a command, but is answered as a read"))
-            }
-            Answer::Unserved(why) => Err(format!("{ticket} is not served: {why:?}")),
-            Answer::Applied(Err(Refusal::NoSpace)) => self.refused(ticket),
-            Answer::Applied(result) => {
-                if let Some(revision) = self.compacting.remove(&ticket) {
-                    let is_right =
-                        matches!(result, Ok(Outcome::Compact { revision: told }) if told >= revision);
-                    self.report.answered += 1;
-                    return if is_right { Ok(()) } else { Err(format!("{ticket} is answered {result:?}")) };
-                }
-                let expected = self.apply_up_to(ticket)?;
-                self.report.answered += 1;
-                self.has_had_space |= matches!(result, Ok(Outcome::Put(_)));
-                if result == expected {
-                    return Ok(());
-                }
-                Err(format!("{ticket} is answered {result:?}, but etcd would answer {expected:?}"))
-            }
-        }
-    }
-
-    /// Only a full disk is a reason: for a file that is late, writes wait.
-    fn refused(&mut self, ticket: Ticket) -> Result<(), String> {
-        let Some(at) = self.in_flight.iter().position(|command| command.ticket == Some(ticket)) else {
-            return Err(format!("{ticket} is refused after it was applied"));
-        };
-        self.report.refused += 1;
-        self.in_flight.remove(at);
-        if self.plan.fault != Fault::FullDisk {
-            return Err(format!("{ticket} is refused for want of space, of which there is enough"));
-        }
-        Ok(())
-    }
-
-    /// Applies the commands in flight up to this one; those before can only be the member's own, and compactions
-    /// that are answered later.
-    fn apply_up_to(&mut self, ticket: Ticket) -> Result<Result<Outcome, Refusal>, String> {
-        loop {
-            let Some(command) = self.in_flight.pop_front() else {
-                return Err(format!("{ticket} is answered twice, or was never asked"));
-            };
-            let expected = self.model.apply(&command.request);
-            if let (Request::LeaseGrant(grant), Ok(Outcome::LeaseGrant(granted))) =
-                (&command.request, &expected)
-            {
-                self.leases.granted(grant.id, granted.ttl_s, self.now);
-            }
-            let Some(earlier) = command.ticket.filter(|earlier| *earlier != ticket) else {
-                if command.ticket.is_none() {
-                    continue;
-                }
-                return Ok(expected);
-            };
-            match (&command.request, expected) {
-                (Request::Compact(compact), Ok(Outcome::Compact { revision })) if compact.physical => {
-                    self.compacting.insert(earlier, revision);
-                }
-                _ => return Err(format!("{ticket} is answered before {earlier}")),
-            }
-        }
-    }
-
-    /// Applies what nobody is told of, or not yet, and compares where the store stands.
-    fn catch_up(&mut self, member: &Member) -> Result<(), String> {
-        while let Err(difference) = checks::position(member, &self.model) {
-            match self.in_flight.front() {
-                Some(InFlight { ticket: None, .. }) => {
-                    let own = self.in_flight.pop_front().expect("it was just looked at");
-                    // Another client may have ended the lease before.
-                    let _ = self.model.apply(&own.request);
-                }
-                Some(InFlight { ticket: Some(ticket), request: Request::Compact(compact), .. })
-                    if compact.physical && member.view.compact_revision() > self.model.compacted() =>
-                {
-                    let ticket = *ticket;
-                    if let Ok(Outcome::Compact { revision }) = self.apply_up_to(ticket)? {
-                        self.compacting.insert(ticket, revision);
-                    }
-                }
-                _ => return Err(difference),
-            }
-        }
-        Ok(())
-    }
-
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         self.next_ticket - 1
-    }
-
-    fn horizon(&self) -> Horizon {
-        Horizon { revision: self.model.revision(), compacted: self.model.compacted() }
     }
 
     fn note(&mut self, what: std::fmt::Arguments<'_>) {

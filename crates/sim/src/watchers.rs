@@ -79,7 +79,7 @@ impl Watchers {
         let client = &mut self.clients[random.index(CLIENTS)];
         match random.below(12) {
             0 | 1 if client.watches.len() < WATCHES_MAX => {
-                let horizon = Horizon { revision: model.revision(), compacted: model.compacted() };
+                let horizon = Horizon::of(model);
                 client.create(member, workload::watch(random, horizon))
             }
             2 if !client.watches.is_empty() && random.percent(30) => client.cancel(random),

@@ -5,14 +5,17 @@
 //! them: no key is put twice in a transaction, no key both put and deleted on one level.
 
 use bytes::Bytes;
+use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
-    RangeRequest, RequestOp, TxnRequest,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest,
+    LeaseRevokeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use store::{KeyRange, Request, Watch};
 
+use crate::member;
+use crate::model::Model;
 use crate::random::Random;
 
 /// Prefixes of keys, with how many keys each has.
@@ -22,6 +25,8 @@ const KINDS: [(&str, u64); 4] =
 const LEASES: i64 = 9;
 /// Seconds of a lease that outlives every run.
 const LEASE_TTL_LONG_S: i64 = 1_000_000;
+/// In how many cases of a hundred a command clears an alarm that is raised: most commands are to be carried out.
+const ALARM_CLEAR_PERCENT: u64 = 20;
 /// How deep transactions are nested at most.
 const DEPTH_MAX: u64 = 2;
 
@@ -32,9 +37,16 @@ pub(crate) struct Horizon {
     pub(crate) revision: i64,
     /// The last compaction.
     pub(crate) compacted: i64,
+    /// An alarm that is raised.
+    pub(crate) alarm: Option<AlarmMember>,
 }
 
 impl Horizon {
+    /// Where the model stands.
+    pub(crate) fn of(model: &Model) -> Horizon {
+        Horizon { revision: model.revision(), compacted: model.compacted(), alarm: model.alarms().next() }
+    }
+
     /// A revision that is most likely readable.
     pub(crate) fn readable(self, random: &mut Random) -> i64 {
         random.between(self.compacted.clamp(1, self.revision), self.revision)
@@ -48,6 +60,11 @@ impl Horizon {
 
 /// A command.
 pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64) -> Request {
+    if let Some(alarm) = horizon.alarm
+        && random.percent(ALARM_CLEAR_PERCENT)
+    {
+        return clear(alarm);
+    }
     match random.below(100) {
         0..42 => {
             let key = key(random);
@@ -57,8 +74,15 @@ pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64)
         53..59 => Request::LeaseGrant(grant(random)),
         59..62 => Request::LeaseRevoke(LeaseRevokeRequest { id: lease(random) }),
         62..92 => Request::Txn(Txn { random, value_len_max, free: keys() }.shuffled().txn(0)),
-        _ => Request::Compact(compaction(random, horizon)),
+        92..99 => Request::Compact(compaction(random, horizon)),
+        _ => Request::Alarm(alarm(random)),
     }
+}
+
+/// Clears an alarm.
+pub(crate) fn clear(alarm: AlarmMember) -> Request {
+    let AlarmMember { member_id, alarm } = alarm;
+    Request::Alarm(AlarmRequest { action: AlarmAction::Deactivate as i32, member_id, alarm })
 }
 
 /// A range.
@@ -182,6 +206,16 @@ fn compaction(random: &mut Random, horizon: Horizon) -> CompactionRequest {
         false => horizon.any(random),
     };
     CompactionRequest { revision, physical: random.percent(40) }
+}
+
+fn alarm(random: &mut Random) -> AlarmRequest {
+    let actions = [(2, AlarmAction::Get), (6, AlarmAction::Activate), (2, AlarmAction::Deactivate)];
+    let kinds = [(1, AlarmType::None), (5, AlarmType::Nospace), (3, AlarmType::Corrupt)];
+    AlarmRequest {
+        action: random.weighted(&actions) as i32,
+        member_id: random.weighted(&[(1, member::ID), (1, member::ID + 1)]),
+        alarm: random.weighted(&kinds) as i32,
+    }
 }
 
 fn compare(random: &mut Random) -> Compare {

@@ -38,7 +38,9 @@ impl Control {
         checkpoint.removed_members = self.removed.iter().copied().collect();
         checkpoint.cluster_version.clone_from(&self.cluster_version);
         checkpoint.downgrade_target.clone_from(&self.downgrade_target);
-        checkpoint.alarms = self.alarms.of_kind(AlarmType::None as i32);
+        if !disk::seeded_bug!("alarms-not-in-checkpoint") {
+            checkpoint.alarms = self.alarms.of_kind(AlarmType::None as i32);
+        }
     }
 
     /// The members, by ascending id.

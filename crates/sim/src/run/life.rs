@@ -75,7 +75,7 @@ impl Run<'_> {
             Death::Stopped(fatal) => return Err(format!("the member stopped: {fatal}")),
         }
         self.watchers.disconnect();
-        self.compacting.clear();
+        self.unanswered.clear();
         self.disk.crash();
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Run<'_> {
         for _ in 0..STEPS_MAX {
             let is_silent = member.choose(&mut self.random, self.plan).is_none();
             let is_awaited = self.in_flight.iter().any(|command| command.ticket.is_some());
-            let is_answered = !is_awaited && self.compacting.is_empty();
+            let is_answered = !is_awaited && self.unanswered.is_empty();
             if is_silent && is_answered && member.has_space() {
                 return Ok(member);
             }

@@ -22,6 +22,7 @@ fn a_member_killed_at_random_equals_the_model() {
     let sum = run_all((0..300).map(Plan::new));
     assert!(sum.kills > 1000 && sum.checkpoints > 1000 && sum.compactions > 1000, "{sum:?}");
     assert!(sum.answered > 10_000 && sum.reads > 10_000 && sum.events > 10_000, "{sum:?}");
+    assert!(sum.alarmed > 1000, "{sum:?}");
 }
 
 #[test]

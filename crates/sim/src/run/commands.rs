@@ -1,0 +1,131 @@
+//! What becomes of the commands: logged in the order they were sent, applied in that order, answered as the
+//! model says.
+//!
+//! Whoever is applied is answered in the same step, with two exceptions: a physical compaction, once it has
+//! finished; and whoever wrote over the quota, once the alarm about it is raised.
+
+use proto::etcdserverpb::AlarmType;
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use store::{Command, Outcome, Refusal, Request};
+
+use super::{InFlight, Run};
+use crate::member::{ID, Ticket};
+use crate::model::takes_space;
+use crate::plan::Fault;
+
+/// A command that is applied and not answered yet.
+#[derive(Debug)]
+pub(super) struct Applied {
+    request: Request,
+    expected: Result<Outcome, Refusal>,
+}
+
+impl Run<'_> {
+    /// Notes what was logged. What nobody sent comes from the member itself: it ends leases, and raises an alarm.
+    pub(super) fn take_logged(&mut self, logged: Vec<Command>) {
+        for Command { id, request } in logged {
+            if let Some(command) = self.in_flight.iter_mut().find(|command| command.id == id) {
+                command.is_logged = true;
+            } else {
+                self.note(format_args!("the member's own: {request:?}"));
+                let last = self.in_flight.iter().rposition(|command| command.is_logged);
+                let own = InFlight { ticket: None, id, request, len: 0, is_logged: true };
+                self.in_flight.insert(last.map_or(0, |last| last + 1), own);
+            }
+        }
+    }
+
+    /// Applies as many commands as the member has.
+    pub(super) fn apply(&mut self, n: usize) -> Result<(), String> {
+        self.is_own_alarm_applied = false;
+        for _ in 0..n {
+            let Some(command) = self.in_flight.pop_front().filter(|command| command.is_logged) else {
+                return Err(format!("{n} commands are applied, more than were logged"));
+            };
+            if command.ticket.is_none() {
+                self.check_own(&command.request)?;
+            }
+            let expected = self.model.apply(&command.request);
+            if let (Request::LeaseGrant(grant), Ok(Outcome::LeaseGrant(granted))) =
+                (&command.request, &expected)
+            {
+                self.leases.granted(grant.id, granted.ttl_s, self.now);
+            }
+            if let Some(ticket) = command.ticket {
+                self.unanswered.insert(ticket, Applied { request: command.request, expected });
+            }
+        }
+        Ok(())
+    }
+
+    /// What a member may do unasked.
+    fn check_own(&mut self, request: &Request) -> Result<(), String> {
+        match request {
+            Request::LeaseRevoke(revoke) => self.leases.ending(revoke.id, self.now, &self.model),
+            Request::Alarm(alarm)
+                if self.plan.quota_bytes.is_some()
+                    && (alarm.action(), alarm.alarm(), alarm.member_id)
+                        == (AlarmAction::Activate, AlarmType::Nospace, ID) =>
+            {
+                self.is_own_alarm_applied = true;
+                Ok(())
+            }
+            other => Err(format!("the member proposes {other:?}")),
+        }
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        result: &Result<Outcome, Refusal>,
+    ) -> Result<(), String> {
+        let Some(Applied { request, expected }) = self.unanswered.remove(&ticket) else {
+            return self.refused(ticket, result);
+        };
+        self.report.answered += 1;
+        self.has_had_space |= matches!(result, Ok(Outcome::Put(_)));
+        let is_over_quota = self.is_own_alarm_applied && takes_space(&request) && expected.is_ok();
+        self.report.alarmed += u64::from(matches!(result, Err(Refusal::NoSpace | Refusal::Corrupt)));
+        let is_right = match (&request, result, &expected) {
+            (_, Err(Refusal::NoSpace), _) if is_over_quota => true,
+            (
+                Request::Compact(compact),
+                Ok(Outcome::Compact { revision: told }),
+                Ok(Outcome::Compact { revision }),
+            ) if compact.physical => told >= revision,
+            _ => *result == expected,
+        };
+        if is_right {
+            return Ok(());
+        }
+        Err(format!("{ticket} is answered {result:?}, but etcd would answer {expected:?}"))
+    }
+
+    /// Nothing but a full disk is a reason to take no command: for a file that is late, they wait.
+    fn refused(&mut self, ticket: Ticket, result: &Result<Outcome, Refusal>) -> Result<(), String> {
+        let at = self.in_flight.iter().position(|c| c.ticket == Some(ticket) && !c.is_logged);
+        let Some(at) = at.filter(|_| *result == Err(Refusal::NoSpace)) else {
+            return Err(format!("{ticket} is answered {result:?} twice, or before it was applied"));
+        };
+        self.report.refused += 1;
+        self.in_flight.remove(at);
+        if self.plan.fault != Fault::FullDisk {
+            return Err(format!("{ticket} is refused for want of space, of which there is enough"));
+        }
+        Ok(())
+    }
+
+    /// Whoever is applied and still waits has a reason to.
+    pub(super) fn nobody_is_forgotten(&self) -> Result<(), String> {
+        let is_alarm_due =
+            self.in_flight.iter().any(|c| c.ticket.is_none() && matches!(c.request, Request::Alarm(_)));
+        let waits = |applied: &Applied| match &applied.request {
+            Request::Compact(compact) => compact.physical && applied.expected.is_ok(),
+            request => is_alarm_due && takes_space(request) && applied.expected.is_ok(),
+        };
+        match self.unanswered.iter().find(|(_, applied)| !waits(applied)) {
+            Some((ticket, applied)) => Err(format!("{ticket} is applied and not answered: {applied:?}")),
+            None => Ok(()),
+        }
+    }
+}
