@@ -1,71 +1,67 @@
-//! A gRPC client that costs little: HTTP/2 frames by `h2`, messages as plain bytes.
+//! A gRPC client that costs little: calls on a connection of its own make, messages as plain bytes.
 //!
-//! It owns one TCP connection a [`Connection`]; clones share it. A request goes in as an encoded protobuf
-//! message, answers come out the same way, so that a workload decodes only what it looks at.
-//! The receive windows are wide enough that the generator never throttles the server.
+//! A [`Connection`] has one socket and one task on the runtime that opened it; clones share both. A request goes in as
+//! a protobuf message, answers come out as encoded ones, so that a workload decodes only what it looks at. The task
+//! reads whatever has come, wakes the callers whose answers are among it, and writes with one system call what they
+//! all have sent by then. The protocol itself is in [`wire`].
 //! It does not retry, balance, authenticate or encrypt.
 
-use std::future::poll_fn;
+mod headers;
+mod stream;
+mod wire;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use h2::client::{Builder, ResponseFuture, SendRequest};
-use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Method, Request, Response, Version};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::Bytes;
+use http2::StreamId;
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+pub(crate) use self::headers::Head;
+use self::wire::Wire;
 use crate::error::Error;
-use crate::socket::Socket;
 
-/// What a stream may receive ahead of its reader, in bytes: more than a list of 10 000 keys of 256 B.
-const STREAM_WINDOW: u32 = 8 << 20;
-/// What all streams of a connection may receive ahead together, in bytes.
-const CONNECTION_WINDOW: u32 = 64 << 20;
-/// Compression flag and length before each message of a gRPC body.
-const PREFIX_LEN: usize = 5;
+/// What is read by one system call at most, in bytes: more than the longest frame, so that one always fits.
+const READ_LEN_MAX: usize = 64 << 10;
 
-/// One HTTP/2 connection to a server. A clone is another handle on the same connection.
+/// One HTTP/2 connection to a server. A clone is another handle on the same connection, which ends with the last of
+/// its handles and calls.
 #[derive(Clone)]
-pub(crate) struct Connection {
-    requests: SendRequest<Bytes>,
-    authority: String,
-}
+pub(crate) struct Connection(Arc<Link>);
 
 impl Connection {
-    /// Connects to `endpoint` (`host:port`) and leaves a task on this runtime that moves the frames.
+    /// Connects to `endpoint` (`host:port`) and leaves a task on this runtime that moves the bytes.
     pub(crate) async fn open(endpoint: &str) -> Result<Self, Error> {
         let unreachable = |cause| Error::Unreachable { endpoint: endpoint.to_owned(), cause };
-        let stream = TcpStream::connect(endpoint).await.map_err(unreachable)?;
-        let socket = Socket::new(stream).map_err(unreachable)?;
-        let (requests, frames) = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .enable_push(false)
-            .handshake(socket)
-            .await?;
-        // A broken connection shows itself in the calls on it, so the result says nothing new.
-        tokio::spawn(async move { drop(frames.await) });
-        Ok(Self { requests, authority: endpoint.to_owned() })
+        let socket = TcpStream::connect(endpoint).await.map_err(unreachable)?;
+        socket.set_nodelay(true).map_err(unreachable)?;
+        let link = Arc::new(Link(Mutex::new(Shared { wire: Wire::new(endpoint), carrier: None })));
+        let carrier =
+            Carrier { link: Arc::downgrade(&link), socket, input: vec![0; READ_LEN_MAX], filled: 0 };
+        tokio::spawn(carrier.run());
+        Ok(Self(link))
     }
 
-    /// Prepares the headers of calls to `path` (`/package.Service/Method`).
+    /// Prepares the headers of calls to `path` (`/package.Service/Method`) on this connection.
     pub(crate) fn head(&self, path: &str) -> Head {
-        Request::builder()
-            .method(Method::POST)
-            .version(Version::HTTP_2)
-            .uri(format!("http://{}{path}", self.authority))
-            .header("te", "trailers")
-            .header("content-type", "application/grpc")
-            .body(())
-            .expect("paths are ours and the endpoint was connected to")
+        self.0.lock().wire.head(path)
     }
 
     /// Sends one message and returns the message of the answer.
-    pub(crate) async fn unary(&mut self, head: &Head, message: &impl Message) -> Result<Bytes, Error> {
-        let (_, mut answers) = self.start(head, Some(framed(message))).await?;
-        let answer = answers.next().await?;
+    pub(crate) async fn unary(&self, head: Head, message: &impl Message) -> Result<Bytes, Error> {
+        let mut call = self.start(|wire| {
+            let id = wire.open(head)?;
+            wire.send(id, message);
+            wire.finish(id);
+            Ok(id)
+        })?;
+        let answer = call.next().await?;
         let answer = answer.ok_or_else(|| Error::Answer("a status without a message".to_owned()))?;
-        match answers.next().await? {
+        match call.next().await? {
             None => Ok(answer),
             Some(_) => Err(Error::Answer("two messages from a method that answers once".to_owned())),
         }
@@ -73,137 +69,144 @@ impl Connection {
 
     /// The same for a call that is made once: prepares its headers and decodes its answer.
     pub(crate) async fn call<A: Message + Default>(
-        &mut self,
+        &self,
         path: &str,
         message: impl Message,
     ) -> Result<A, Error> {
-        let head = self.head(path);
-        Ok(A::decode(self.unary(&head, &message).await?)?)
+        Ok(A::decode(self.unary(self.head(path), &message).await?)?)
     }
 
     /// Opens a stream of messages in both directions.
-    pub(crate) async fn stream(&mut self, head: &Head) -> Result<(Sender, Answers), Error> {
-        let (stream, answers) = self.start(head, None).await?;
-        Ok((Sender(stream), answers))
+    pub(crate) fn stream(&self, head: Head) -> Result<Call, Error> {
+        self.start(|wire| wire.open(head))
     }
 
-    /// Sends the headers, and `only` as the whole body unless more is to come.
-    async fn start(
-        &mut self,
-        head: &Head,
-        only: Option<Bytes>,
-    ) -> Result<(SendStream<Bytes>, Answers), Error> {
-        poll_fn(|cx| self.requests.poll_ready(cx)).await?;
-        let (response, mut stream) = self.requests.send_request(head.clone(), false)?;
-        if let Some(message) = only {
-            stream.send_data(message, true)?;
-        }
-        Ok((stream, Answers { state: State::Head(response), buffered: BytesMut::new() }))
+    fn start(&self, open: impl FnOnce(&mut Wire) -> Result<StreamId, Error>) -> Result<Call, Error> {
+        let id = self.0.lock().sending(open)?;
+        Ok(Call { connection: self.clone(), id })
     }
 }
 
-/// The headers of a method's calls, made once and sent with each.
-pub(crate) type Head = Request<()>;
+/// A call under way; dropping it cancels it unless it has ended.
+pub(crate) struct Call {
+    connection: Connection,
+    id: StreamId,
+}
 
-/// The sending half of a stream; dropping it cancels the call.
-pub(crate) struct Sender(SendStream<Bytes>);
-
-impl Sender {
+impl Call {
     /// Queues one message; it is never held back, so the caller bounds how many it sends.
-    pub(crate) fn send(&mut self, message: &impl Message) -> Result<(), Error> {
-        Ok(self.0.send_data(framed(message), false)?)
+    pub(crate) fn send(&self, message: &impl Message) {
+        self.connection.0.lock().sending(|wire| wire.send(self.id, message));
+    }
+
+    /// Waits for the next message; `None` once the call has ended with status OK. Not to be asked again after the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        std::future::poll_fn(|cx| self.connection.0.lock().sending(|wire| wire.poll_next(self.id, cx))).await
     }
 }
 
-/// The messages of an answer, in order, then its status.
-pub(crate) struct Answers {
-    state: State,
-    buffered: BytesMut,
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.connection.0.lock().sending(|wire| wire.close(self.id));
+    }
 }
 
-enum State {
-    Head(ResponseFuture),
-    Body(RecvStream),
+/// What the handles of a connection share with its task.
+struct Link(Mutex<Shared>);
+
+struct Shared {
+    wire: Wire,
+    /// Wakes the task, unless somebody has since it last ran.
+    carrier: Option<Waker>,
 }
 
-impl Answers {
-    /// Waits for the next message; `None` once the call has ended with status OK.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        loop {
-            if let Some(message) = split_message(&mut self.buffered)? {
-                return Ok(Some(message));
-            }
-            match &mut self.state {
-                State::Head(response) => self.state = State::Body(accept(response.await?)?),
-                State::Body(body) => match body.data().await {
-                    Some(chunk) => {
-                        let chunk = chunk?;
-                        body.flow_control().release_capacity(chunk.len())?;
-                        self.buffered.extend_from_slice(&chunk);
-                    }
-                    None => return check_end(body, &self.buffered).await.map(|()| None),
-                },
-            }
+impl Link {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The task then finds nobody left, and ends.
+        self.lock().wake_carrier();
+    }
+}
+
+impl Shared {
+    /// Lets `act` change the state, and has the task write what comes of it.
+    fn sending<T>(&mut self, act: impl FnOnce(&mut Wire) -> T) -> T {
+        let result = act(&mut self.wire);
+        if !self.wire.output().is_empty() {
+            self.wake_carrier();
+        }
+        result
+    }
+
+    fn wake_carrier(&mut self) {
+        if let Some(carrier) = self.carrier.take() {
+            carrier.wake();
         }
     }
 }
 
-/// The encoded message after its gRPC prefix, as it stands in a body.
-pub(crate) fn framed(message: &impl Message) -> Bytes {
-    let len = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(PREFIX_LEN + len);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(len).expect("requests are far smaller than 4 GiB"));
-    message.encode(&mut frame).expect("the buffer was made for this length");
-    frame.freeze()
+/// The task of a connection: moves bytes between the socket and the state until either end is gone.
+struct Carrier {
+    link: Weak<Link>,
+    socket: TcpStream,
+    input: Vec<u8>,
+    /// Bytes at the start of `input` that are not yet looked at: less than a frame.
+    filled: usize,
 }
 
-/// Takes the first whole message off `buffered`.
-fn split_message(buffered: &mut BytesMut) -> Result<Option<Bytes>, Error> {
-    let Some(prefix) = buffered.first_chunk::<PREFIX_LEN>() else { return Ok(None) };
-    if prefix[0] != 0 {
-        return Err(Error::Answer("a compressed message that nobody asked for".to_owned()));
+impl Carrier {
+    async fn run(mut self) {
+        std::future::poll_fn(|cx| {
+            let Some(link) = self.link.upgrade() else { return Poll::Ready(()) };
+            let mut shared = link.lock();
+            let moved = self.poll_move(&mut shared.wire, cx);
+            shared.carrier = Some(cx.waker().clone());
+            let Poll::Ready(error) = moved else { return Poll::Pending };
+            shared.wire.fail(&error.to_string());
+            Poll::Ready(())
+        })
+        .await;
     }
-    let len = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-    if buffered.len() < PREFIX_LEN + len {
-        buffered.reserve(PREFIX_LEN + len - buffered.len());
-        return Ok(None);
-    }
-    buffered.advance(PREFIX_LEN);
-    Ok(Some(buffered.split_to(len).freeze()))
-}
 
-/// Turns response headers into the body, or into the status that came in place of one.
-fn accept(response: Response<RecvStream>) -> Result<RecvStream, Error> {
-    if !response.status().is_success() {
-        return Err(Error::Answer(format!("HTTP status {} in place of gRPC", response.status())));
+    /// Moves what can be moved now; ready with the reason when nothing ever can again.
+    fn poll_move(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            if let Poll::Ready(Err(error)) = self.poll_write(wire, cx) {
+                return Poll::Ready(error);
+            }
+            if let Err(error) = ready!(self.poll_read(wire, cx)) {
+                return Poll::Ready(error);
+            }
+        }
     }
-    if response.headers().contains_key("grpc-status") {
-        check_status(response.headers())?;
-    }
-    Ok(response.into_body())
-}
 
-/// Checks that the body ended at the end of a message and with status OK.
-async fn check_end(body: &mut RecvStream, buffered: &[u8]) -> Result<(), Error> {
-    if let Some(trailers) = body.trailers().await? {
-        check_status(&trailers)?;
+    fn poll_write(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !wire.output().is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, wire.output()))?;
+            wire.written(written);
+        }
+        Poll::Ready(Ok(()))
     }
-    if buffered.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Answer(format!("{} bytes of an unfinished message", buffered.len())))
-    }
-}
 
-/// Reads `grpc-status` and `grpc-message`; a missing status counts as unknown (2), as gRPC has it.
-fn check_status(headers: &HeaderMap) -> Result<(), Error> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("grpc-status").and_then(|code| code.parse().ok()).unwrap_or(2) {
-        0 => Ok(()),
-        code => Err(Error::Status { code, message: text("grpc-message").unwrap_or_default().to_owned() }),
+    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = ReadBuf::new(&mut self.input[self.filled..]);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
+        let read = room.filled().len();
+        if read == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the server")));
+        }
+        let end = self.filled + read;
+        let taken = wire.receive(&self.input[..end]).map_err(io::Error::other)?;
+        self.input.copy_within(taken..end, 0);
+        self.filled = end - taken;
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

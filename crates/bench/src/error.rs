@@ -12,7 +12,7 @@ pub(crate) enum Error {
     /// Nothing accepts connections at the endpoint.
     Unreachable { endpoint: String, cause: io::Error },
     /// The HTTP/2 connection or stream broke; later calls on it fail as well.
-    Http2(h2::Error),
+    Http2(String),
     /// The server answered with a gRPC status other than OK.
     Status { code: u32, message: String },
     /// The answer is not what the request asks for, so its latency would mean nothing.
@@ -61,12 +61,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<h2::Error> for Error {
-    fn from(cause: h2::Error) -> Self {
-        Self::Http2(cause)
-    }
-}
 
 impl From<prost::DecodeError> for Error {
     fn from(cause: prost::DecodeError) -> Self {

@@ -21,7 +21,6 @@ mod progress;
 mod report;
 mod server;
 mod settings;
-mod socket;
 mod stats;
 mod table;
 mod workload;

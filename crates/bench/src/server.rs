@@ -166,7 +166,7 @@ fn fill_in(command: &[String], data: &Path, client: &str, peer: &str) -> Vec<Str
 /// One linearizable read of a key that need not exist: it succeeds once there is a leader.
 async fn read_before(deadline: Instant, endpoint: &str) -> Result<(), Error> {
     let read = async {
-        let mut connection = Connection::open(endpoint).await?;
+        let connection = Connection::open(endpoint).await?;
         let range = RangeRequest { key: "ready".into(), ..Default::default() };
         connection.call::<RangeResponse>(unary::RANGE, range).await.map(drop)
     };

@@ -69,3 +69,9 @@ impl Fault {
         Fault::Connection(Error { code, reason })
     }
 }
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Connection(error)
+    }
+}

@@ -1,36 +1,38 @@
 //! Flow-control windows of a stream or of a connection (RFC 9113, §5.2 and §6.9).
 
 /// The largest window there may be, in bytes.
-pub(crate) const WINDOW_MAX: u32 = (1 << 31) - 1;
+pub const WINDOW_MAX: u32 = (1 << 31) - 1;
 
 /// The window of a side that has not said otherwise.
-pub(crate) const WINDOW_DEFAULT: u32 = 65_535;
+pub const WINDOW_DEFAULT: u32 = 65_535;
 
 /// A window left its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Violation;
+pub struct Violation;
 
 /// What we may send. Below zero after the peer has lowered `SETTINGS_INITIAL_WINDOW_SIZE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SendWindow(i64);
+pub struct SendWindow(i64);
 
 impl SendWindow {
-    pub(crate) fn new(len: u32) -> SendWindow {
+    /// A window of `len` bytes.
+    pub fn new(len: u32) -> SendWindow {
         SendWindow(len.into())
     }
 
     /// Bytes that may be sent now.
-    pub(crate) fn room(self) -> usize {
+    pub fn room(self) -> usize {
         usize::try_from(self.0).unwrap_or(0)
     }
 
-    pub(crate) fn take(&mut self, len: usize) {
+    /// Notes bytes that are sent: no more than there is room for.
+    pub fn take(&mut self, len: usize) {
         assert!(len <= self.room(), "only what fits is sent");
         self.0 -= len as i64;
     }
 
     /// Adds what the peer granted, or the change of its initial window.
-    pub(crate) fn grow(&mut self, by: i64) -> Result<(), Violation> {
+    pub fn grow(&mut self, by: i64) -> Result<(), Violation> {
         self.0 += by;
         if self.0 > WINDOW_MAX.into() { Err(Violation) } else { Ok(()) }
     }
@@ -39,7 +41,7 @@ impl SendWindow {
 /// What the peer may send. Room is given back in steps of half a window, so that small messages do not each
 /// cost a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReceiveWindow {
+pub struct ReceiveWindow {
     size: u32,
     left: u32,
     /// Taken out by the owner and not yet given back.
@@ -47,18 +49,19 @@ pub(crate) struct ReceiveWindow {
 }
 
 impl ReceiveWindow {
-    pub(crate) fn new(size: u32) -> ReceiveWindow {
+    /// A window that is never larger than `size` bytes.
+    pub fn new(size: u32) -> ReceiveWindow {
         ReceiveWindow { size, left: size, released: 0 }
     }
 
     /// Notes bytes that have arrived.
-    pub(crate) fn take(&mut self, len: u32) -> Result<(), Violation> {
+    pub fn take(&mut self, len: u32) -> Result<(), Violation> {
         self.left = self.left.checked_sub(len).ok_or(Violation)?;
         Ok(())
     }
 
     /// Notes bytes that the owner has no more need of; returns what to grant the peer, if it is worth a frame.
-    pub(crate) fn release(&mut self, len: u32) -> Option<u32> {
+    pub fn release(&mut self, len: u32) -> Option<u32> {
         self.released += len;
         if self.released < self.size / 2 {
             return None;
@@ -69,7 +72,7 @@ impl ReceiveWindow {
     }
 
     /// Bytes that have arrived and that the owner still holds.
-    pub(crate) fn held(self) -> u32 {
+    pub fn held(self) -> u32 {
         self.size - self.left - self.released
     }
 }

@@ -1,30 +1,41 @@
 //! Frames as they are on the wire (RFC 9113, §4 and §6): the head that each has, and padding.
 
 use crate::StreamId;
-use crate::error::{Code, Fault};
+use crate::error::{Code, Error};
 
 /// Bytes of a frame's head: length, kind, flags, stream.
-pub(crate) const HEAD_LEN: usize = 9;
+pub const HEAD_LEN: usize = 9;
 
 /// What every client sends first (RFC 9113, §3.4).
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Kinds of frames.
-pub(crate) const DATA: u8 = 0;
-pub(crate) const HEADERS: u8 = 1;
-pub(crate) const PRIORITY: u8 = 2;
-pub(crate) const RST_STREAM: u8 = 3;
-pub(crate) const SETTINGS: u8 = 4;
-pub(crate) const PUSH_PROMISE: u8 = 5;
-pub(crate) const PING: u8 = 6;
-pub(crate) const GOAWAY: u8 = 7;
-pub(crate) const WINDOW_UPDATE: u8 = 8;
-pub(crate) const CONTINUATION: u8 = 9;
+/// A part of a body.
+pub const DATA: u8 = 0;
+/// The start of a header block.
+pub const HEADERS: u8 = 1;
+/// Advice that RFC 9113 allows to ignore.
+pub const PRIORITY: u8 = 2;
+/// The end of a stream before its time.
+pub const RST_STREAM: u8 = 3;
+/// What the sender allows, or that it has seen what the other does.
+pub const SETTINGS: u8 = 4;
+/// A request that a server makes in the client's place.
+pub const PUSH_PROMISE: u8 = 5;
+/// A question whether anybody is there, or the answer.
+pub const PING: u8 = 6;
+/// The end of the connection.
+pub const GOAWAY: u8 = 7;
+/// Leave to send more.
+pub const WINDOW_UPDATE: u8 = 8;
+/// More of a header block.
+pub const CONTINUATION: u8 = 9;
 
-/// Flags; each kind knows some of them.
-pub(crate) const END_STREAM: u8 = 0x1;
-pub(crate) const ACK: u8 = 0x1;
-pub(crate) const END_HEADERS: u8 = 0x4;
+/// Of DATA and HEADERS: nothing follows.
+pub const END_STREAM: u8 = 0x1;
+/// Of SETTINGS and PING: this is the answer.
+pub const ACK: u8 = 0x1;
+/// Of HEADERS and CONTINUATION: the header block is complete.
+pub const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const WITH_PRIORITY: u8 = 0x20;
 
@@ -33,38 +44,43 @@ const PRIORITY_LEN: usize = 5;
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub struct Head {
     /// Bytes that follow.
-    pub(crate) len: usize,
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: StreamId,
+    pub len: usize,
+    /// [`DATA`] or one of its like.
+    pub kind: u8,
+    /// [`END_STREAM`] and its like; each kind knows some of them.
+    pub flags: u8,
+    /// The stream, or 0 for the connection.
+    pub stream: StreamId,
 }
 
 impl Head {
     /// Reads the head that `bytes` begin with, if it is complete.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Head> {
+    pub fn read(bytes: &[u8]) -> Option<Head> {
         let [a, b, c, kind, flags, stream @ ..] = *bytes.first_chunk::<HEAD_LEN>()?;
         let len = u32::from_be_bytes([0, a, b, c]) as usize;
         let stream = u32::from_be_bytes(stream) & !(1 << 31);
         Some(Head { len, kind, flags, stream })
     }
 
-    pub(crate) fn put(self, out: &mut Vec<u8>) {
+    /// Appends it.
+    pub fn put(self, out: &mut Vec<u8>) {
         let Head { len, kind, flags, stream } = self;
         let [_, a, b, c] = (len as u32).to_be_bytes();
         let [d, e, f, g] = stream.to_be_bytes();
         out.extend_from_slice(&[a, b, c, kind, flags, d, e, f, g]);
     }
 
-    pub(crate) fn has(self, flag: u8) -> bool {
+    /// Whether `flag` is set.
+    pub fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     /// The part of the payload of a DATA or HEADERS frame that is neither padding nor priority: its start and
     /// its end.
-    pub(crate) fn content(self, payload: &[u8]) -> Result<(usize, usize), Fault> {
-        let too_short = || Fault::connection(Code::FrameSizeError, "frame too short for its flags");
+    pub fn content(self, payload: &[u8]) -> Result<(usize, usize), Error> {
+        let too_short = || Error { code: Code::FrameSizeError, reason: "frame too short for its flags" };
         let (mut start, mut end) = (0, payload.len());
         if self.has(PADDED) {
             let padding = *payload.first().ok_or_else(too_short)?;
@@ -82,17 +98,16 @@ impl Head {
     }
 }
 
-const TOO_MUCH_PADDING: Fault =
-    Fault::Connection(crate::Error { code: Code::ProtocolError, reason: "padding longer than the frame" });
+const TOO_MUCH_PADDING: Error = Error { code: Code::ProtocolError, reason: "padding longer than the frame" };
 
 /// Appends a frame whose payload is four bytes: RST_STREAM or WINDOW_UPDATE.
-pub(crate) fn put_number(kind: u8, stream: StreamId, number: u32, out: &mut Vec<u8>) {
+pub fn put_number(kind: u8, stream: StreamId, number: u32, out: &mut Vec<u8>) {
     Head { len: 4, kind, flags: 0, stream }.put(out);
     out.extend_from_slice(&number.to_be_bytes());
 }
 
 /// Appends a PING.
-pub(crate) fn put_ping(flags: u8, data: [u8; 8], out: &mut Vec<u8>) {
+pub fn put_ping(flags: u8, data: [u8; 8], out: &mut Vec<u8>) {
     Head { len: data.len(), kind: PING, flags, stream: 0 }.put(out);
     out.extend_from_slice(&data);
 }

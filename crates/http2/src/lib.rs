@@ -13,14 +13,15 @@
 //!
 //! A [`Connection`] enforces the protocol and bounds what a client can make it hold; the bounds are in
 //! [`limits`]. It pings a silent client and turns away one that pings too often, as grpc-go does.
+//! What both sides of a connection are made of is public by itself: [`frame`], [`flow`] and [`hpack`].
 //!
 //! Not here: requests of our own (push, client side), priorities (ignored, as RFC 9113 allows), trailers of
 //! requests (checked and dropped), upgrades from HTTP/1.1.
 
 mod connection;
 mod error;
-mod flow;
-mod frame;
+pub mod flow;
+pub mod frame;
 mod head;
 mod heads;
 pub mod hpack;

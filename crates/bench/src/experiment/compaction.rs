@@ -61,14 +61,13 @@ fn taken(tally: &Mutex<Tally>) -> Tally {
 }
 
 async fn compact_and_hash(settings: &Settings) -> Result<(), Error> {
-    let mut connection = Connection::open(&settings.endpoint).await?;
+    let connection = Connection::open(&settings.endpoint).await?;
     let any = RangeRequest { key: keys::key(0), ..Default::default() };
     let newest: RangeResponse = connection.call(unary::RANGE, any).await?;
     let revision = newest.header.map_or(0, |header| header.revision);
-    let mut other = connection.clone();
     tokio::try_join!(
         connection.call::<CompactionResponse>(COMPACT, CompactionRequest { revision, physical: true }),
-        other.call::<HashKvResponse>(HASH_KV, HashKvRequest { revision }),
+        connection.call::<HashKvResponse>(HASH_KV, HashKvRequest { revision }),
     )
     .map(drop)
 }

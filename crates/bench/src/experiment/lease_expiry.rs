@@ -158,7 +158,7 @@ async fn see_keys_go(
 }
 
 /// Waits until only the sample is left, or for `deadline`; returns how many more there are, and when that was seen.
-async fn see_leases_go(mut connection: Connection, deadline: Instant) -> Result<(u64, Instant), Error> {
+async fn see_leases_go(connection: Connection, deadline: Instant) -> Result<(u64, Instant), Error> {
     loop {
         let asked = Instant::now();
         let all: LeaseLeasesResponse = connection.call(LEASES, LeaseLeasesRequest {}).await?;

@@ -13,7 +13,7 @@ use proto::etcdserverpb::{
 use proto::mvccpb::{Event, KeyValue};
 
 use super::*;
-use crate::client::framed;
+use crate::client::tests::framed;
 use crate::settings::Workload;
 
 /// The open watch streams of the fake server.

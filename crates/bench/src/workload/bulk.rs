@@ -41,7 +41,7 @@ impl Bulk {
         for _ in 0..CONNECTIONS {
             let connection = Connection::open(&settings.endpoint).await?;
             for _ in 0..self.in_flight {
-                let (mut connection, next, calls) = (connection.clone(), next.clone(), calls.clone());
+                let (connection, next, calls) = (connection.clone(), next.clone(), calls.clone());
                 let head = connection.head(self.path);
                 callers.spawn(async move {
                     let (message, answered) = &*calls;
@@ -50,7 +50,7 @@ impl Bulk {
                         if number >= self.count {
                             return Ok(());
                         }
-                        answered(number, connection.unary(&head, &message(number)).await?)?;
+                        answered(number, connection.unary(head, &message(number)).await?)?;
                     }
                 });
             }

@@ -6,7 +6,7 @@ use proto::etcdserverpb::{
 };
 use tokio::task::JoinSet;
 
-use crate::client::{Answers, Connection, Sender};
+use crate::client::{Call, Connection};
 use crate::error::Error;
 use crate::meter::{Meter, Phase};
 
@@ -23,19 +23,17 @@ pub(super) async fn spawn(
     meter: &Meter,
     workers: &mut JoinSet<()>,
 ) -> Result<(), Error> {
-    let mut connection = connection.clone();
     let LeaseGrantResponse { id, .. } =
         connection.call(GRANT, LeaseGrantRequest { ttl: TTL_S, id: 0 }).await?;
-    let (sender, answers) = connection.stream(&connection.head(KEEP_ALIVE)).await?;
-    workers.spawn(Holder { id, sender, answers }.run(meter.clone()));
+    let call = connection.stream(connection.head(KEEP_ALIVE))?;
+    workers.spawn(Holder { id, call }.run(meter.clone()));
     Ok(())
 }
 
 /// One lease and the stream that keeps it.
 struct Holder {
     id: i64,
-    sender: Sender,
-    answers: Answers,
+    call: Call,
 }
 
 impl Holder {
@@ -51,9 +49,8 @@ impl Holder {
     }
 
     async fn renew(&mut self) -> Result<(), Error> {
-        self.sender.send(&LeaseKeepAliveRequest { id: self.id })?;
-        let answer =
-            self.answers.next().await?.ok_or_else(|| Error::Answer("the stream ended".to_owned()))?;
+        self.call.send(&LeaseKeepAliveRequest { id: self.id });
+        let answer = self.call.next().await?.ok_or_else(|| Error::Answer("the stream ended".to_owned()))?;
         match LeaseKeepAliveResponse::decode(answer)?.ttl {
             0 => Err(Error::Answer("the lease is gone".to_owned())),
             _ => Ok(()),

@@ -113,28 +113,28 @@ impl Caller {
 
     async fn carry_out(&mut self, call: Call) -> Result<(), Error> {
         let settings = &self.shared.settings;
-        let (connection, heads) = (&mut self.connection, &self.heads);
+        let (connection, heads) = (&self.connection, &self.heads);
         let mut number = || self.keys.next(&self.shared.next_key);
         let (answer, values) = match call {
-            Call::Put => (connection.unary(&heads.put, &request::put(number(), &self.value)).await?, 0),
+            Call::Put => (connection.unary(heads.put, &request::put(number(), &self.value)).await?, 0),
             Call::TxnPut => {
                 let txn = request::txn([request::put(number(), &self.value)]);
-                (connection.unary(&heads.txn, &txn).await?, 0)
+                (connection.unary(heads.txn, &txn).await?, 0)
             }
             Call::Update => return self.update().await,
-            Call::Get => (connection.unary(&heads.range, &request::get(settings, number())).await?, 1),
+            Call::Get => (connection.unary(heads.range, &request::get(settings, number())).await?, 1),
             Call::List => {
                 let range = request::range(settings, 0..settings.keys, settings.limit);
-                (connection.unary(&heads.range, &range).await?, settings.range_len())
+                (connection.unary(heads.range, &range).await?, settings.range_len())
             }
             Call::KubernetesPage => {
                 let numbers = kubernetes::resource(self.dice.below(kubernetes::resources(settings.keys)));
                 let range = request::range(settings, numbers, kubernetes::PAGE);
-                (connection.unary(&heads.range, &range).await?, kubernetes::PAGE)
+                (connection.unary(heads.range, &range).await?, kubernetes::PAGE)
             }
             Call::Grant => {
                 let grant = LeaseGrantRequest { ttl: lease::TTL_S, id: 0 };
-                (connection.unary(&heads.grant, &grant).await?, 0)
+                (connection.unary(heads.grant, &grant).await?, 0)
             }
         };
         check_len(&answer, values, settings.value_bytes)
@@ -144,7 +144,7 @@ impl Caller {
     async fn update(&mut self) -> Result<(), Error> {
         let (number, seen) = self.owned.next();
         let txn = request::update(request::put(number, &self.value), *seen);
-        let answer = self.connection.unary(&self.heads.txn, &txn).await?;
+        let answer = self.connection.unary(self.heads.txn, &txn).await?;
         *seen = request::seen(&TxnResponse::decode(answer)?);
         Ok(())
     }

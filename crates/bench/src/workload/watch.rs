@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::keys::Random;
 use super::{Shared, keys, kubernetes, request, unary};
-use crate::client::{Answers, Connection, Head, Sender};
+use crate::client::{Call, Connection, Head};
 use crate::error::Error;
 use crate::meter::{Meter, Phase};
 use crate::settings::{Settings, Workload};
@@ -28,11 +28,8 @@ const STAMP_LEN: usize = 8;
 /// Watchers asked for before their confirmations are read, so that neither side's buffers fill up.
 const CREATE_AHEAD: usize = 1000;
 
-/// A stream of watchers. It lasts as long as both of its halves.
-pub(crate) struct WatchStream {
-    _sender: Sender,
-    answers: Answers,
-}
+/// A stream of watchers.
+pub(crate) struct WatchStream(Call);
 
 impl WatchStream {
     /// Opens a stream and creates `watchers` on it; returns once all of them exist.
@@ -40,30 +37,29 @@ impl WatchStream {
         connection: &Connection,
         watchers: impl IntoIterator<Item = WatchCreateRequest>,
     ) -> Result<Self, Error> {
-        let head = connection.head(PATH);
-        let (mut sender, mut answers) = connection.clone().stream(&head).await?;
+        let mut call = connection.stream(connection.head(PATH))?;
         let (mut asked, mut watchers) = (0, watchers.into_iter().peekable());
         while asked > 0 || watchers.peek().is_some() {
             for watcher in watchers.by_ref().take(CREATE_AHEAD - asked) {
-                sender.send(&WatchRequest { request_union: Some(RequestUnion::CreateRequest(watcher)) })?;
+                call.send(&WatchRequest { request_union: Some(RequestUnion::CreateRequest(watcher)) });
                 asked += 1;
             }
-            if !read(&mut answers).await?.created {
+            if !read(&mut call).await?.created {
                 return Err(Error::Answer("a watcher was not created".to_owned()));
             }
             asked -= 1;
         }
-        Ok(Self { _sender: sender, answers })
+        Ok(Self(call))
     }
 
     /// The next answer; the end of the stream and a cancelled watcher are errors.
     pub(crate) async fn next(&mut self) -> Result<WatchResponse, Error> {
-        read(&mut self.answers).await
+        read(&mut self.0).await
     }
 }
 
-async fn read(answers: &mut Answers) -> Result<WatchResponse, Error> {
-    let message = answers.next().await?.ok_or_else(|| Error::Answer("the watch stream ended".to_owned()))?;
+async fn read(call: &mut Call) -> Result<WatchResponse, Error> {
+    let message = call.next().await?.ok_or_else(|| Error::Answer("the watch stream ended".to_owned()))?;
     let answer = WatchResponse::decode(message)?;
     if answer.canceled {
         return Err(Error::Answer(format!("a watcher was cancelled: {}", answer.cancel_reason)));
@@ -205,7 +201,7 @@ impl Writer {
             _ => 0,
         };
         let put = request::put(number, &Bytes::copy_from_slice(&self.value));
-        self.connection.unary(&self.head, &put).await.map(drop)
+        self.connection.unary(self.head, &put).await.map(drop)
     }
 }
 

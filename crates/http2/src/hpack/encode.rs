@@ -1,7 +1,8 @@
 //! The encoder of header blocks: static names and plain literals.
 //!
-//! It never adds to the peer's table, so a block can be made once and sent on any connection, and sending it is
-//! a copy. A response of gRPC is some forty bytes longer for it.
+//! [`encode`] never adds to the peer's table, so a block can be made once and sent on any connection, and sending it
+//! is a copy. A response of gRPC is some forty bytes longer for it. Who wants to use the table keeps count of what
+//! it has added: [`encode_entry`] adds, [`encode_newer`] refers to it.
 
 use super::table::STATIC;
 
@@ -14,16 +15,27 @@ pub fn encode<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>, block: 
     for (name, value) in fields {
         match place(|(n, v)| n == name && v.as_bytes() == value) {
             Some(index) => put_integer(block, 0x80, 7, index),
-            None => put_literal(block, name, value),
+            None => put_literal(block, (0, 4), name, value),
         }
     }
 }
 
-fn put_literal(block: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends a field that the peer adds to its table, as the newest entry.
+pub fn encode_entry(name: &str, value: &[u8], block: &mut Vec<u8>) {
+    put_literal(block, (0x40, 6), name, value);
+}
+
+/// Appends the field of the entry of the peer's table to which `newer` entries have been added since.
+pub fn encode_newer(newer: usize, block: &mut Vec<u8>) {
+    put_integer(block, 0x80, 7, STATIC.len() + 1 + newer);
+}
+
+/// Appends a field whose kind is told by `flags`, which leave `prefix_len` bits for the name.
+fn put_literal(block: &mut Vec<u8>, (flags, prefix_len): (u8, u32), name: &str, value: &[u8]) {
     match place(|(n, _)| n == name) {
-        Some(index) => put_integer(block, 0, 4, index),
+        Some(index) => put_integer(block, flags, prefix_len, index),
         None => {
-            block.push(0);
+            block.push(flags);
             put_string(block, name.as_bytes());
         }
     }
@@ -81,6 +93,21 @@ mod tests {
         let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         assert_eq!(fields, list.map(|(name, value)| Field { name: text(name), value: text(value) }));
         assert_eq!(decoder.n_changes(), 0);
+    }
+
+    #[test]
+    fn entries_are_found_by_how_many_are_newer() {
+        let mut block = Vec::new();
+        for (name, value) in [(":path", "/x"), ("te", "trailers"), ("content-type", "text")] {
+            encode_entry(name, value.as_bytes(), &mut block);
+        }
+        for newer in [2, 0] {
+            encode_newer(newer, &mut block);
+        }
+        let (mut decoder, mut fields) = (Decoder::default(), Vec::new());
+        assert_eq!(decoder.decode(&block, 1 << 20, &mut fields), Ok(true));
+        assert_eq!((fields[3].clone(), fields[4].clone()), (fields[0].clone(), fields[2].clone()));
+        assert_eq!((&fields[1].name[..], decoder.n_changes()), (&b"te"[..], 3));
     }
 
     #[test]
