@@ -18,7 +18,7 @@
 use bytes::Bytes;
 use disk::RecordMeta;
 
-use proto::wire::{message_field_len, put_int, put_message};
+use proto::wire::{message_field_len, put_int, put_message_head};
 
 mod hub;
 mod interest;
@@ -31,7 +31,7 @@ pub use self::stream::{Created, Delivery, Progress, Watch, WatchRefusal, WatchSt
 /// One change of one key, as watchers are told of it.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The key that changed.
+    /// The key that changed: a part of `encoded`.
     pub key: Bytes,
     /// `mvccpb.Event` bytes, without `prev_kv`.
     pub encoded: Bytes,
@@ -58,23 +58,27 @@ const KV_MOD_REVISION: u8 = 0x18;
 impl Event {
     /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of the
     /// deletion.
-    pub(crate) fn new(key: Bytes, meta: &RecordMeta, stored: &[u8]) -> Event {
+    pub(crate) fn new(key: &[u8], meta: &RecordMeta, stored: &[u8]) -> Event {
+        let mut mod_revision = Vec::new();
         let mut encoded = Vec::with_capacity(message_field_len(stored.len()) + 16);
         if meta.tombstone {
             put_int(&mut encoded, EVENT_TYPE, 1);
-            let mut kv = Vec::with_capacity(stored.len() + 10);
-            kv.extend_from_slice(stored);
-            put_int(&mut kv, KV_MOD_REVISION, meta.revision.main);
-            put_message(&mut encoded, EVENT_KV, &kv);
-        } else {
-            put_message(&mut encoded, EVENT_KV, stored);
+            put_int(&mut mod_revision, KV_MOD_REVISION, meta.revision.main);
         }
+        put_message_head(&mut encoded, EVENT_KV, stored.len() + mod_revision.len());
+        let key_end = encoded.len() + message_field_len(key.len());
+        encoded.extend_from_slice(stored);
+        encoded.extend_from_slice(&mod_revision);
+        let encoded = Bytes::from(encoded);
+        // A copy of its own could keep alive what the request of the change was read with.
+        let told_key = encoded.slice(key_end - key.len()..key_end);
+        assert_eq!(told_key, key, "a stored key stands in front");
         let kind = match meta.tombstone {
             true => EventKind::Delete,
             false if meta.create_revision == meta.revision.main => EventKind::Create,
             false => EventKind::Update,
         };
-        Event { key, encoded: encoded.into(), kind }
+        Event { key: told_key, encoded, kind }
     }
 }
 

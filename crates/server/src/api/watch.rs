@@ -40,6 +40,7 @@ pub(crate) struct WatchSession<'a> {
     slot: Slot,
     /// Answers due before anything else.
     answers: VecDeque<Encoded>,
+    /// Of the watches for which something was chosen: most watches cost nothing here.
     options: BTreeMap<i64, Options>,
     is_progress_asked: bool,
     next_progress: Instant,
@@ -130,7 +131,9 @@ impl WatchSession<'_> {
         match self.stream.create(watch) {
             Ok(created) => {
                 let (fragment, progress_notify) = (request.fragment, request.progress_notify);
-                self.options.insert(created.id, Options { fragment, progress_notify, had_events: false });
+                if fragment || progress_notify {
+                    self.options.insert(created.id, Options { fragment, progress_notify, had_events: false });
+                }
                 let mut out = self.start(created.revision, created.id);
                 put_uint(&mut out, CREATED, 1);
                 self.answer(out);
@@ -173,10 +176,13 @@ impl WatchSession<'_> {
 
     /// Answers with events: in one response, or in several if the watch asked for fragments and they are long.
     fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)]) {
-        let Some(options) = self.options.get_mut(&watch_id) else { return };
-        options.had_events = true;
+        let options = self.options.get_mut(&watch_id);
+        let is_fragmented = options.is_some_and(|options| {
+            options.had_events = true;
+            options.fragment
+        });
         self.api.metrics.events.inc_by(events.len() as u64);
-        let len_max = if options.fragment { self.api.fragment_len_max() } else { usize::MAX };
+        let len_max = if is_fragmented { self.api.fragment_len_max() } else { usize::MAX };
         let mut rest = events;
         loop {
             let (part, left) = rest.split_at(fitting(rest, len_max));

@@ -185,7 +185,7 @@ impl<'a> WriteTxn<'a> {
         self.index.put_at(place, key, newest);
         self.leases.attach(key, kv.lease);
         if self.wants_events {
-            self.events.push(Event::new(key.clone(), &meta, self.scratch));
+            self.events.push(Event::new(key, &meta, self.scratch));
         }
         self.changes += if disk::seeded_bug!("sub-revision-counted-twice") { 2 } else { 1 };
         Ok(())

@@ -45,11 +45,21 @@ impl Drop for CatchingUp {
 
 /// Names a watcher within the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WatcherKey(usize);
+pub(super) struct WatcherKey(u32);
 
 /// Names a stream within the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StreamKey(usize);
+pub(super) struct StreamKey(u32);
+
+/// A watcher that has come to the hub.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) key: WatcherKey,
+    /// What it watches, shared with all who watch the same.
+    pub(super) range: Arc<KeyRange>,
+    /// The revision published so far: the watcher will be marked for every matching change after that.
+    pub(super) revision: i64,
+}
 
 /// A watcher that has something to read.
 #[derive(Debug, Clone, Copy)]
@@ -62,29 +72,29 @@ pub(super) struct Ready {
 
 #[derive(Debug, Default)]
 struct Registry {
-    interest: Interest<usize>,
+    interest: Interest<u32>,
     watchers: Slots<Watcher>,
     streams: Slots<Stream>,
 }
 
 #[derive(Debug)]
 struct Watcher {
-    stream: usize,
     watch_id: i64,
+    stream: u32,
     is_ready: bool,
 }
 
 #[derive(Debug)]
 struct Stream {
     signal: Arc<dyn Signal>,
-    ready: Vec<(usize, Ready)>,
+    ready: Vec<(u32, Ready)>,
 }
 
-/// Values under small reusable numbers.
+/// Values under small reusable numbers, four thousand million at most.
 #[derive(Debug)]
 struct Slots<T> {
     slots: Vec<Option<T>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
 }
 
 impl<T> Default for Slots<T> {
@@ -94,17 +104,17 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    fn insert(&mut self, value: T) -> usize {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(value);
-        slot
+    fn insert(&mut self, value: T) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(value);
+            return slot;
+        }
+        self.slots.push(Some(value));
+        u32::try_from(self.slots.len() - 1).expect("memory ends before the numbers do")
     }
 
-    fn remove(&mut self, slot: usize) {
-        self.slots[slot] = None;
+    fn remove(&mut self, slot: u32) {
+        self.slots[slot as usize] = None;
         self.free.push(slot);
     }
 
@@ -112,8 +122,8 @@ impl<T> Slots<T> {
         self.slots.len() - self.free.len()
     }
 
-    fn get_mut(&mut self, slot: usize) -> &mut T {
-        self.slots[slot].as_mut().expect("a slot is named only while it is taken")
+    fn get_mut(&mut self, slot: u32) -> &mut T {
+        self.slots[slot as usize].as_mut().expect("a slot is named only while it is taken")
     }
 }
 
@@ -195,19 +205,13 @@ impl WatchHub {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a watcher and returns the revision published so far: it will be marked for every matching change
-    /// after that.
-    pub(super) fn add_watcher(
-        &self,
-        stream: StreamKey,
-        watch_id: i64,
-        range: &KeyRange,
-    ) -> (WatcherKey, i64) {
+    /// Adds a watcher.
+    pub(super) fn add_watcher(&self, stream: StreamKey, watch_id: i64, range: KeyRange) -> Joined {
         let mut registry = self.registry();
-        let key = registry.watchers.insert(Watcher { stream: stream.0, watch_id, is_ready: false });
-        registry.interest.add(range, key);
+        let key = registry.watchers.insert(Watcher { watch_id, stream: stream.0, is_ready: false });
+        let range = registry.interest.add(range, key);
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        (WatcherKey(key), self.ring().revision())
+        Joined { key: WatcherKey(key), range, revision: self.ring().revision() }
     }
 
     pub(super) fn remove_watcher(&self, key: WatcherKey, range: &KeyRange) {
@@ -248,8 +252,8 @@ impl Registry {
     /// Watchers that arrived after the batch had begun without events must look into the log.
     fn mark_all(&mut self, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
         let Registry { watchers, streams, .. } = self;
-        for watcher in 0..watchers.slots.len() {
-            if watchers.slots[watcher].is_some() {
+        for watcher in 0..u32::try_from(watchers.slots.len()).expect("each slot has a number") {
+            if watchers.slots[watcher as usize].is_some() {
                 mark(watchers, streams, watcher, revision, woken);
             }
         }
@@ -259,7 +263,7 @@ impl Registry {
 fn mark(
     watchers: &mut Slots<Watcher>,
     streams: &mut Slots<Stream>,
-    watcher: usize,
+    watcher: u32,
     revision: i64,
     woken: &mut Vec<Arc<dyn Signal>>,
 ) {

@@ -5,12 +5,13 @@
 //! ranges, and linear only in the answer.
 //!
 //! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes
-//! logarithmic time too. As often each range has one watcher, who then stands in the entry itself. A range that
-//! nobody watches any more leaves nothing behind.
+//! logarithmic time too. As often each range has one watcher, who then stands in the entry itself. The bytes of
+//! a range are there once, for the entry and for its watchers. A range that nobody watches any more leaves
+//! nothing behind.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use self::intervals::Intervals;
 use crate::key_range::KeyRange;
@@ -20,15 +21,29 @@ mod intervals;
 /// Watchers by the keys they watch. `T` names a watcher.
 #[derive(Debug)]
 pub(super) struct Interest<T> {
-    points: BTreeMap<Bytes, Watchers<T>>,
+    points: BTreeMap<Point, Watchers<T>>,
     ranges: Intervals<Watchers<T>>,
+}
+
+/// A range of a single key, found by that key.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Point(Arc<KeyRange>);
+
+impl Borrow<[u8]> for Point {
+    fn borrow(&self) -> &[u8] {
+        self.0.start()
+    }
 }
 
 /// The watchers of one range, at least one.
 #[derive(Debug)]
 enum Watchers<T> {
     One(T),
-    Many(BTreeSet<T>),
+    #[expect(
+        clippy::box_collection,
+        reason = "most ranges have one watcher, and pay for this variant's length"
+    )]
+    Many(Box<BTreeSet<T>>),
 }
 
 impl<T> Default for Interest<T> {
@@ -38,16 +53,21 @@ impl<T> Default for Interest<T> {
 }
 
 impl<T: Copy + Ord> Interest<T> {
-    /// Lets `watcher` watch `range`. Doing so twice is the same as once.
-    pub(super) fn add(&mut self, range: &KeyRange, watcher: T) {
+    /// Lets `watcher` watch `range`; returns the range that it shares with the others. Doing so twice is the same
+    /// as once.
+    pub(super) fn add(&mut self, range: KeyRange, watcher: T) -> Arc<KeyRange> {
         if range.is_single() {
-            let key = Bytes::copy_from_slice(range.start());
-            let join = |watchers: &mut Watchers<T>| watchers.insert(watcher);
-            self.points.entry(key).and_modify(join).or_insert(Watchers::One(watcher));
-        } else if let Some(watchers) = self.ranges.get_mut(range) {
+            let entry = self.points.entry(Point(Arc::new(range)));
+            let shared = Arc::clone(&entry.key().0);
+            entry.and_modify(|watchers| watchers.insert(watcher)).or_insert(Watchers::One(watcher));
+            shared
+        } else if let Some((shared, watchers)) = self.ranges.get_mut(&range) {
             watchers.insert(watcher);
+            Arc::clone(shared)
         } else {
-            self.ranges.insert(range.clone(), Watchers::One(watcher));
+            let range = Arc::new(range);
+            self.ranges.insert(Arc::clone(&range), Watchers::One(watcher));
+            range
         }
     }
 
@@ -57,7 +77,7 @@ impl<T: Copy + Ord> Interest<T> {
             if self.points.get_mut(range.start()).is_some_and(|watchers| watchers.leave(watcher)) {
                 self.points.remove(range.start());
             }
-        } else if self.ranges.get_mut(range).is_some_and(|watchers| watchers.leave(watcher)) {
+        } else if self.ranges.get_mut(range).is_some_and(|(_, watchers)| watchers.leave(watcher)) {
             self.ranges.remove(range);
         }
     }
@@ -80,7 +100,7 @@ impl<T: Copy + Ord> Watchers<T> {
     fn insert(&mut self, watcher: T) {
         match self {
             Watchers::One(one) if *one == watcher => {}
-            Watchers::One(one) => *self = Watchers::Many(BTreeSet::from([*one, watcher])),
+            Watchers::One(one) => *self = Watchers::Many(BTreeSet::from([*one, watcher]).into()),
             Watchers::Many(watchers) => {
                 watchers.insert(watcher);
             }
@@ -98,6 +118,7 @@ impl<T: Copy + Ord> Watchers<T> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -118,7 +139,7 @@ mod tests {
     fn a_watcher_is_told_of_the_keys_in_its_range_only() {
         let mut interest = Interest::default();
         let ranges = [range("b", ""), range("b", "d"), range("c", "\0"), range("d", "c")];
-        for (range, watcher) in ranges.iter().zip(0..) {
+        for (range, watcher) in ranges.into_iter().zip(0..) {
             interest.add(range, watcher);
         }
         assert!(matching(&interest, "a").is_empty());
@@ -132,7 +153,7 @@ mod tests {
         let mut interest = Interest::default();
         for range in [range("b", ""), range("a", "c")] {
             for watcher in 0..3 {
-                interest.add(&range, watcher);
+                interest.add(range.clone(), watcher);
             }
             interest.remove(&range, 9);
             interest.remove(&range, 1);
@@ -149,7 +170,8 @@ mod tests {
     fn ten_thousand_watchers_of_one_prefix_share_an_entry() {
         let mut interest = Interest::default();
         let pods = range("/pods/", "/pods0");
-        (0..10_000).for_each(|watcher| interest.add(&pods, watcher));
+        let first = interest.add(pods.clone(), 0);
+        assert!((1..10_000).all(|watcher| Arc::ptr_eq(&first, &interest.add(pods.clone(), watcher))));
         assert_eq!(interest.ranges.height(), 1);
         assert_eq!(matching(&interest, "/pods/a").len(), 10_000);
         (0..10_000).for_each(|watcher| interest.remove(&pods, watcher));
@@ -176,7 +198,7 @@ mod tests {
             // Removals name ranges added before, else nearly all of them would miss.
             for (range, watcher, added) in &steps {
                 if *added {
-                    interest.add(range, *watcher);
+                    interest.add(range.clone(), *watcher);
                     list.insert((range.clone(), *watcher));
                 } else if let Some((range, watcher)) = list.range((range.clone(), *watcher)..).next().cloned() {
                     interest.remove(&range, watcher);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use disk::Revision;
 
-use super::hub::{CatchingUp, Ready, StreamKey, WatchHub, WatcherKey};
+use super::hub::{CatchingUp, Joined, Ready, StreamKey, WatchHub, WatcherKey};
 use super::{Change, Event, EventKind};
 use crate::Error;
 use crate::key_range::KeyRange;
@@ -103,9 +103,14 @@ pub enum Progress {
     Idle,
 }
 
+/// One of thousands: what it shares with others or holds only at times stands apart.
 #[derive(Debug)]
 struct Watcher {
-    watch: Watch,
+    range: Arc<KeyRange>,
+    start_revision: i64,
+    no_put: bool,
+    no_delete: bool,
+    prev_kv: bool,
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
@@ -139,36 +144,38 @@ impl WatchStream {
     }
 
     /// Begins a watch.
-    pub fn create(&mut self, mut watch: Watch) -> Result<Created, WatchRefusal> {
-        if watch.range.is_empty() {
+    pub fn create(&mut self, watch: Watch) -> Result<Created, WatchRefusal> {
+        let Watch { mut id, range, start_revision, no_put, no_delete, prev_kv } = watch;
+        if range.is_empty() {
             return Err(WatchRefusal::EmptyRange);
         }
-        if watch.id == 0 {
+        if id == 0 {
             while self.watchers.contains_key(&self.next_id) {
                 self.next_id += 1;
             }
-            watch.id = self.next_id;
+            id = self.next_id;
             self.next_id += 1;
-        } else if self.watchers.contains_key(&watch.id) {
+        } else if self.watchers.contains_key(&id) {
             return Err(WatchRefusal::DuplicateId);
         }
-        let id = watch.id;
-        let (key, revision) = self.hub.add_watcher(self.key, id, &watch.range);
-        let next = if watch.start_revision == 0 { revision + 1 } else { watch.start_revision };
+        let Joined { key, range, revision } = self.hub.add_watcher(self.key, id, range);
+        let next = if start_revision == 0 { revision + 1 } else { start_revision };
         let is_queued = next <= revision;
         if is_queued {
             self.queue.push_back(id);
             self.seen = self.seen.max(revision);
         }
         let catching_up = is_queued.then(|| CatchingUp::new(&self.hub));
-        self.watchers.insert(id, Some(Box::new(Watcher { watch, key, next, catching_up, is_queued })));
+        let watcher =
+            Watcher { range, start_revision, no_put, no_delete, prev_kv, key, next, catching_up, is_queued };
+        self.watchers.insert(id, Some(Box::new(watcher)));
         Ok(Created { id, revision })
     }
 
     /// Ends a watch. Returns the revision of the store, or nothing if there is no such watch.
     pub fn cancel(&mut self, id: i64) -> Option<i64> {
         if let Some(watcher) = self.watchers.remove(&id)? {
-            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+            self.hub.remove_watcher(watcher.key, &watcher.range);
             self.queue.retain(|queued| *queued != id);
         }
         Some(self.hub.ring().revision())
@@ -179,7 +186,7 @@ impl WatchStream {
     pub fn progress(&self) -> Option<i64> {
         let revision = self.seen;
         let is_told = |w: &Option<Box<Watcher>>| {
-            w.as_ref().is_some_and(|w| !w.is_queued && w.watch.start_revision <= revision)
+            w.as_ref().is_some_and(|w| !w.is_queued && w.start_revision <= revision)
         };
         (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
     }
@@ -187,7 +194,7 @@ impl WatchStream {
     /// The same for one watch.
     pub fn told(&self, id: i64) -> Option<i64> {
         let watcher = self.watchers.get(&id)?.as_ref()?;
-        (!watcher.is_queued && watcher.watch.start_revision <= self.seen).then_some(self.seen)
+        (!watcher.is_queued && watcher.start_revision <= self.seen).then_some(self.seen)
     }
 
     /// The next thing to tell the client, after a bounded amount of work.
@@ -239,7 +246,7 @@ impl WatchStream {
 
     fn cut_off(&mut self, id: i64, compact_revision: i64) -> Delivery {
         if let Some(Some(watcher)) = self.watchers.insert(id, None) {
-            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+            self.hub.remove_watcher(watcher.key, &watcher.range);
         }
         self.queue.retain(|queued| *queued != id);
         Delivery::Compacted { watch_id: id, compact_revision }
@@ -249,8 +256,7 @@ impl WatchStream {
         let Some(found) = found else {
             return Ok(Progress::Working);
         };
-        let wants_prev =
-            self.watchers.get(&watch_id).and_then(Option::as_ref).is_some_and(|w| w.watch.prev_kv);
+        let wants_prev = self.watchers.get(&watch_id).and_then(Option::as_ref).is_some_and(|w| w.prev_kv);
         let mut events = Vec::with_capacity(found.events.len());
         for (revision, event) in found.events {
             let prev = match event.kind {
@@ -268,7 +274,7 @@ impl WatchStream {
 impl Drop for WatchStream {
     fn drop(&mut self) {
         for watcher in self.watchers.values().flatten() {
-            self.hub.remove_watcher(watcher.key, &watcher.watch.range);
+            self.hub.remove_watcher(watcher.key, &watcher.range);
         }
         self.hub.remove_stream(self.key);
     }
@@ -282,8 +288,8 @@ struct Found {
 
 impl Watcher {
     fn wants(&self, key: &[u8], is_delete: bool) -> bool {
-        let is_filtered = if is_delete { self.watch.no_delete } else { self.watch.no_put };
-        !is_filtered && self.watch.range.contains(key)
+        let is_filtered = if is_delete { self.no_delete } else { self.no_put };
+        !is_filtered && self.range.contains(key)
     }
 
     /// Looks into changes out of the ring for the next revision that concerns this watcher, up to `seen`.
@@ -332,8 +338,7 @@ impl Watcher {
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
                 revisions += usize::from(events.last().is_none_or(|(revision, _)| *revision != main));
                 bytes += record.key_value().len();
-                let key = Bytes::copy_from_slice(record.key());
-                events.push((main, Event::new(key, &record.meta, &record.key_value())));
+                events.push((main, Event::new(record.key(), &record.meta, &record.key_value())));
             }
         }
         if self.next < view.compact_revision() {

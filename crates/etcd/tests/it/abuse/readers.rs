@@ -14,7 +14,7 @@ use crate::setting;
 const RANGE: &str = "/etcdserverpb.KV/Range";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// What an idle watcher may cost, in bytes.
-const WATCHER_BYTES_MAX: usize = 1536;
+const WATCHER_BYTES_MAX: usize = 1024;
 /// What the server may take for other reasons, in bytes.
 const SLACK_BYTES: usize = 32 << 20;
 

@@ -5,10 +5,11 @@
 //! (Adelson-Velsky and Landis, 1962; intervals as in Cormen et al., §14.3), since its shape must not be in the
 //! hands of those who watch.
 //!
-//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the furthest end under a
-//! node. Single keys do not belong here.
+//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the range under a node that
+//! ends furthest. Single keys do not belong here.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::key_range::{End, KeyRange};
 
@@ -22,9 +23,9 @@ type Link<V> = Option<Box<Node<V>>>;
 
 #[derive(Debug)]
 struct Node<V> {
-    range: KeyRange,
+    range: Arc<KeyRange>,
     value: V,
-    reach: End,
+    reach: Arc<KeyRange>,
     height: u32,
     left: Link<V>,
     right: Link<V>,
@@ -37,20 +38,20 @@ impl<V> Default for Intervals<V> {
 }
 
 impl<V> Intervals<V> {
-    /// The value of exactly this range.
-    pub(super) fn get_mut(&mut self, range: &KeyRange) -> Option<&mut V> {
+    /// The value of exactly this range, and the range as it is kept here.
+    pub(super) fn get_mut(&mut self, range: &KeyRange) -> Option<(&Arc<KeyRange>, &mut V)> {
         let mut node = self.root.as_mut()?;
         loop {
             node = match range.cmp(&node.range) {
                 Ordering::Less => node.left.as_mut()?,
-                Ordering::Equal => return Some(&mut node.value),
+                Ordering::Equal => return Some((&node.range, &mut node.value)),
                 Ordering::Greater => node.right.as_mut()?,
             };
         }
     }
 
     /// Adds a range, or replaces its value.
-    pub(super) fn insert(&mut self, range: KeyRange, value: V) {
+    pub(super) fn insert(&mut self, range: Arc<KeyRange>, value: V) {
         assert!(!range.is_single(), "single keys are looked up by themselves");
         self.root = Some(insert(self.root.take(), range, value));
     }
@@ -111,7 +112,8 @@ impl<V> Node<V> {
     fn measure(&mut self) {
         self.height = 1 + height(&self.left).max(height(&self.right));
         let below = [&self.left, &self.right].into_iter().flatten().map(|child| &child.reach);
-        self.reach = below.fold(self.range.end(), Ord::max).clone();
+        let furthest = below.fold(&self.range, |a, b| if a.end() < b.end() { b } else { a });
+        self.reach = Arc::clone(furthest);
     }
 
     /// The node with the least range under this one, and the rest.
@@ -134,9 +136,9 @@ fn height<V>(link: &Link<V>) -> u32 {
     link.as_ref().map_or(0, |node| node.height)
 }
 
-fn insert<V>(link: Link<V>, range: KeyRange, value: V) -> Box<Node<V>> {
+fn insert<V>(link: Link<V>, range: Arc<KeyRange>, value: V) -> Box<Node<V>> {
     let Some(mut node) = link else {
-        let reach = range.end().clone();
+        let reach = Arc::clone(&range);
         return Box::new(Node { range, value, reach, height: 1, left: None, right: None });
     };
     match range.cmp(&node.range) {
@@ -167,7 +169,7 @@ fn remove<V>(link: Link<V>, range: &KeyRange) -> Link<V> {
 
 fn containing<V>(link: &Link<V>, key: &[u8], visit: &mut dyn FnMut(&V)) {
     let Some(node) = link else { return };
-    if matches!(&node.reach, End::Before(end) if *end <= *key) {
+    if matches!(node.reach.end(), End::Before(end) if *end <= *key) {
         return;
     }
     containing(&node.left, key, visit);
@@ -196,9 +198,9 @@ mod tests {
 
     use super::*;
 
-    fn range(start: u32, end: u32) -> KeyRange {
+    fn range(start: u32, end: u32) -> Arc<KeyRange> {
         let bytes = |n: u32| Bytes::copy_from_slice(&n.to_be_bytes());
-        KeyRange::new(bytes(start), bytes(end))
+        Arc::new(KeyRange::new(bytes(start), bytes(end)))
     }
 
     /// Asserts the invariants under a node; returns the number of nodes.
@@ -207,8 +209,8 @@ mod tests {
         assert!(height(&node.left).abs_diff(height(&node.right)) <= 1);
         assert_eq!(node.height, 1 + height(&node.left).max(height(&node.right)));
         let children = || [&node.left, &node.right].into_iter().flatten();
-        let furthest = children().map(|child| &child.reach).chain([node.range.end()]).max();
-        assert_eq!(Some(&node.reach), furthest);
+        let furthest = children().map(|child| child.reach.end()).chain([node.range.end()]).max();
+        assert_eq!(Some(node.reach.end()), furthest);
         assert!(node.left.as_ref().is_none_or(|left| left.range < node.range));
         assert!(node.right.as_ref().is_none_or(|right| right.range > node.range));
         1 + check(&node.left) + check(&node.right)
@@ -248,6 +250,6 @@ mod tests {
         tree.insert(range(1, 3), 13);
         tree.remove(&range(1, 2));
         assert_eq!(tree.get_mut(&range(1, 2)), None);
-        assert_eq!(tree.get_mut(&range(1, 3)), Some(&mut 13));
+        assert_eq!(tree.get_mut(&range(1, 3)), Some((&range(1, 3), &mut 13)));
     }
 }
