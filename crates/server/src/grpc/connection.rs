@@ -142,18 +142,18 @@ where
     /// Does all that can be done at once. False if nothing more can.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         self.tasks.poll_woken();
-        let has_read = self.read(cx)?;
+        let was_full = !self.link.connection().wants_input();
+        let has_read = !was_full && self.read(cx)?;
         self.start_calls();
         self.write(cx)?;
         self.look_at_clock(cx)?;
-        Ok(has_read || !self.tasks.sleep(cx))
+        // What came while the client had to read first has woken this task already, and will not do so again.
+        let is_unread = was_full && self.link.connection().wants_input();
+        Ok(has_read || is_unread || !self.tasks.sleep(cx))
     }
 
-    /// Reads once, unless the client has to read first. False if there was nothing.
+    /// Reads once. False if there was nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        if !self.link.connection().wants_input() {
-            return Ok(false);
-        }
         let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
         let mut bytes = read?;
         let now = Instant::now().into_std();

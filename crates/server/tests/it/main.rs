@@ -7,5 +7,6 @@ mod client;
 mod flags;
 mod http;
 mod shell;
+mod slow_reader;
 mod stopping;
 mod testbed;
