@@ -134,7 +134,7 @@ fn init_is_told_and_history_compacted_by_itself() {
     let listener = UnixDatagram::bind(&socket).unwrap();
     let notify = ("NOTIFY_SOCKET", socket.to_str().unwrap());
     let flags = ["--auto-compaction-retention=500ms", "--unsafe-no-fsync"];
-    let mut server = Server::launch(&own_flags(dir.path(), "127.0.0.1:0", &flags), &[notify]);
+    let server = Server::launch(&own_flags(dir.path(), "127.0.0.1:0", &flags), &[notify]);
     let mut message = [0; 16];
     let len = listener.recv(&mut message).unwrap();
     assert_eq!(&message[..len], b"READY=1");

@@ -11,6 +11,7 @@ mod errors;
 mod full_disk;
 mod ledger;
 mod life;
+mod logs;
 mod messages;
 mod metrics;
 mod range_stream;

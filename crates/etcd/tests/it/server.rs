@@ -3,7 +3,7 @@
 //! Each has its data directory from the test and a port from the system. A test waits for lines of its log,
 //! never for time to pass. A child that is dropped is killed, so that a failing test leaves nothing behind.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -40,10 +40,10 @@ impl Server {
     /// clients.
     pub(crate) fn launch(flags: &[String], env: &[(&str, &str)]) -> Server {
         let started_at = Instant::now();
-        let mut process = Process::spawn(flags, env);
-        let line = process.wait_for("serving client traffic");
+        let process = Process::spawn(flags, env);
+        let line = process.log.wait_for("serving client traffic");
         let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
-        process.wait_for("ready to serve client requests");
+        process.log.wait_for("ready to serve client requests");
         Server { process, address, start_time: started_at.elapsed() }
     }
 
@@ -55,9 +55,9 @@ impl Server {
         let cluster = format!("default={peer}");
         let peer_flags = ["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer];
         let flags = [&peer_flags[..], &["--initial-cluster", &cluster]].concat();
-        let mut process =
+        let process =
             Process::start(Command::new(program), &own_flags(data_dir, &client.to_string(), &flags));
-        process.wait_for("serving client traffic");
+        process.log.wait_for("serving client traffic");
         Server { process, address: client, start_time: started_at.elapsed() }
     }
 
@@ -67,8 +67,13 @@ impl Server {
     }
 
     /// Waits for a line of the log that contains `text`.
-    pub(crate) fn wait_for(&mut self, text: &str) {
-        self.process.wait_for(text);
+    pub(crate) fn wait_for(&self, text: &str) -> serde_json::Value {
+        self.process.log.wait_for(text)
+    }
+
+    /// Begins to read standard output. Nobody does before that, and a pipe does not hold much.
+    pub(crate) fn stdout(&mut self) -> Log {
+        Log::read(self.process.child.stdout.take().expect("it was asked for"))
     }
 
     /// Ends the process at once, as a crash would: it gets to do nothing more. Returns what it had logged since the
@@ -76,7 +81,7 @@ impl Server {
     pub(crate) fn kill(mut self) -> String {
         self.process.child.kill().unwrap();
         self.process.child.wait().unwrap();
-        self.process.lines_to_the_end()
+        self.process.log.to_the_end()
     }
 
     /// Asks the process to stop and waits until it has.
@@ -88,7 +93,7 @@ impl Server {
     pub(crate) fn stop(mut self, signal: Signal) -> ExitStatus {
         let pid = Pid::from_child(&self.process.child);
         kill_process(pid, signal).unwrap();
-        self.process.wait_for("closed etcd server");
+        self.process.log.wait_for("closed etcd server");
         self.process.child.wait().unwrap()
     }
 
@@ -109,7 +114,7 @@ pub(crate) struct Refusal {
 /// Starts a server that is expected to refuse `data_dir` or `address`.
 pub(crate) fn start_in_vain(data_dir: &Path, address: &str) -> Refusal {
     let mut process = Process::spawn(&own_flags(data_dir, address, &[]), &[]);
-    let log = process.lines_to_the_end();
+    let log = process.log.to_the_end();
     let code = process.child.wait().unwrap().code().expect("it was not killed");
     Refusal { code, log }
 }
@@ -128,10 +133,10 @@ fn free_addresses() -> [SocketAddr; 2] {
     held.map(|listener| listener.local_addr().unwrap())
 }
 
-/// A child and the lines of its log.
+/// A child and its log.
 struct Process {
     child: Child,
-    log: Receiver<String>,
+    log: Log,
 }
 
 impl Process {
@@ -142,21 +147,39 @@ impl Process {
     }
 
     fn start(mut command: Command, flags: &[String]) -> Process {
-        let mut child = command.args(flags).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().expect("it was asked for"));
-        let (sender, log) = channel();
+        command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Log::read(child.stderr.take().expect("it was asked for"));
+        Process { child, log }
+    }
+}
+
+/// The lines of a log, as they come.
+pub(crate) struct Log {
+    lines: Receiver<String>,
+}
+
+impl Log {
+    fn read(pipe: impl Read + Send + 'static) -> Log {
+        let (sender, lines) = channel();
         thread::spawn(move || {
-            let lines = stderr.lines().map_while(Result::ok);
+            let lines = BufReader::new(pipe).lines().map_while(Result::ok);
             // Read to the end even when nobody listens any more: a full pipe is another test.
             lines.for_each(|line| drop(sender.send(line)));
         });
-        Process { child, log }
+        Log { lines }
     }
 
-    fn wait_for(&mut self, text: &str) -> serde_json::Value {
+    /// The next line.
+    pub(crate) fn next(&self) -> Option<String> {
+        self.lines.recv_timeout(PATIENCE).ok()
+    }
+
+    /// Waits for a line that contains `text`.
+    pub(crate) fn wait_for(&self, text: &str) -> serde_json::Value {
         let mut seen = String::new();
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?} in:\n{seen}"));
+            let line = self.next().unwrap_or_else(|| panic!("no {text:?} in:\n{seen}"));
             if line.contains(text) {
                 return serde_json::from_str(&line).unwrap();
             }
@@ -165,13 +188,8 @@ impl Process {
         }
     }
 
-    fn lines_to_the_end(&mut self) -> String {
-        let mut seen = String::new();
-        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
-            seen.push_str(&line);
-            seen.push('\n');
-        }
-        seen
+    fn to_the_end(&self) -> String {
+        std::iter::from_fn(|| self.next()).flat_map(|line| [line, "\n".to_owned()]).collect()
     }
 }
 
