@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub(crate) use command::{Action, Call, Command, Group};
 pub(crate) use find::find;
 pub(crate) use flag::Flag;
-pub(crate) use help::flag_table;
+pub(crate) use help::{flag_table, usage};
 pub(crate) use values::{Invalid, Values};
 
 use crate::failure::{ERROR, Failure};
@@ -42,7 +42,7 @@ pub(crate) async fn run(root: &'static Command, args: Vec<Bytes>) -> Result<(), 
             return Ok(());
         }
         Err(Invalid::Flag(message)) => {
-            return Err(Failure::verbatim(format!("Error: {message}\n{}\n", help::usage(path))));
+            return Err(Failure::verbatim(format!("Error: {message}\n{}\n", usage(path))));
         }
     };
     match command.action {
@@ -63,7 +63,7 @@ fn explain(root: &'static Command, words: Vec<Bytes>) {
     let topic = quoted_with_backquotes(&words);
     let found = find(root, words);
     match (found.path.as_slice(), &found.stray) {
-        ([_], Some(_)) => eprint!("Unknown help topic [{topic}]\n{}", help::usage(&found.path)),
+        ([_], Some(_)) => eprint!("Unknown help topic [{topic}]\n{}", usage(&found.path)),
         (path, _) => print!("{}", help::help(path)),
     }
 }

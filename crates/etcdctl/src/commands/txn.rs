@@ -10,7 +10,7 @@ use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{RequestOp, TxnRequest};
 
 use super::{compare, del, get, put, words};
-use crate::cli::{Action, Call, Command, Flag, Group, Values, find};
+use crate::cli::{Action, Call, Command, Flag, Group, Values, find, usage};
 use crate::failure::{Failure, INVALID_INPUT};
 use crate::print::Answer;
 use crate::session::Session;
@@ -100,14 +100,16 @@ async fn operation(line: &[u8]) -> Result<RequestOp, Failure> {
         return Err(invalid("compare request"));
     }
     let found = find(&OPERATIONS, words);
-    let name = found.command().name();
+    let [_, command] = found.path[..] else { return Err(invalid("request")) };
     let mut flags = Values::defaults(&found.path);
-    let args = flags.read(found.args).map_err(|_| invalid("request"))?.args;
-    let request = match name {
-        "put" => Request::RequestPut(put::request(&flags, &args, Bytes::new())?),
-        "get" => Request::RequestRange(get::request(&flags, &args)?),
-        "del" => Request::RequestDeleteRange(del::request(&flags, &args).await?),
-        _ => return Err(invalid("request")),
+    let Ok(read) = flags.read(found.args) else {
+        eprintln!("{}", usage(&found.path));
+        return Err(invalid("request"));
+    };
+    let request = match command.name() {
+        "put" => Request::RequestPut(put::request(&flags, &read.args, Bytes::new())?),
+        "get" => Request::RequestRange(get::request(&flags, &read.args)?),
+        _ => Request::RequestDeleteRange(del::request(&flags, &read.args).await?),
     };
     Ok(RequestOp { request: Some(request) })
 }
