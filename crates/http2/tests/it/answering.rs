@@ -20,6 +20,17 @@ fn asked() -> Wire {
     wire
 }
 
+/// Opens streams 1 and 3 to their end; their windows are no limit.
+fn both_asked() -> Wire {
+    let mut wire = Wire::open();
+    wire.setting(4, 1 << 20);
+    for stream in [1, 3] {
+        wire.frame(HEADERS, END_HEADERS | END_STREAM, stream, REQUEST);
+    }
+    wire.events().unwrap();
+    wire
+}
+
 fn kinds(frames: &[Frame]) -> Vec<(u8, u8)> {
     frames.iter().map(|frame| (frame.kind, frame.flags)).collect()
 }
@@ -79,12 +90,7 @@ fn content_waits_for_the_window_of_the_stream() {
 
 #[test]
 fn content_waits_for_the_window_of_the_connection() {
-    let mut wire = Wire::open();
-    wire.setting(4, 1 << 20);
-    for stream in [1, 3] {
-        wire.frame(HEADERS, END_HEADERS | END_STREAM, stream, REQUEST);
-    }
-    wire.events().unwrap();
+    let mut wire = both_asked();
     for stream in [1, 3] {
         wire.connection.respond(stream, HEAD, payload(&[Bytes::from(vec![1; 60_000])]), HEAD);
     }
@@ -96,12 +102,7 @@ fn content_waits_for_the_window_of_the_connection() {
 
 #[test]
 fn streams_in_line_take_turns() {
-    let mut wire = Wire::open();
-    wire.setting(4, 1 << 20);
-    for stream in [1, 3] {
-        wire.frame(HEADERS, END_HEADERS | END_STREAM, stream, REQUEST);
-    }
-    wire.events().unwrap();
+    let mut wire = both_asked();
     for stream in [1, 3] {
         wire.connection.send_headers(stream, HEAD);
         assert!(!wire.connection.send_data(stream, payload(&[Bytes::from(vec![1; 30_000])])));
