@@ -105,9 +105,9 @@ impl<T: Default> Connection<T> {
 
     /// Sends the header block that begins a response. Nothing happens if the stream is gone, here as below.
     pub fn send_headers(&mut self, id: StreamId, block: &[u8]) {
-        if self.streams.get_mut(id).is_some() {
-            self.sending.headers(id, block, 0);
-        }
+        let Some(stream) = self.streams.get_mut(id) else { return };
+        stream.is_answering = true;
+        self.sending.headers(id, block, 0);
     }
 
     /// Sends content, or queues what the windows do not take. True if all of it is in the output.

@@ -1,7 +1,7 @@
 //! What one client may make a connection hold or do.
 //!
-//! Everything that a client can pile up has a bound here, or in [`Config`](crate::Config) where the owner has to
-//! choose it. Three kinds: sizes, which bound memory; rates, which bound work that leads to nothing; and the
+//! Everything that a client can pile up has a bound here, or in [`Config`](crate::Config) where the owner has
+//! to choose it. Three kinds: sizes, which bound memory; rates, which bound work that leads to nothing; and the
 //! windows of flow control, which bound what is received and not looked at.
 
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ pub const HEADER_BLOCK_LEN_MAX: usize = 2 * HEADER_LIST_LEN_MAX;
 /// Frames that a header block may come in (CVE-2024-27316).
 pub const CONTINUATIONS_MAX: u32 = 32;
 
-/// Output gathered for a client that does not read, in bytes, beyond which no more DATA is put there and nothing
-/// more is read from that client (CVE-2019-9512 and its like). What is answered already comes on top.
+/// Output gathered for a client that does not read, in bytes, beyond which no more DATA is put there and
+/// nothing more is read from that client (CVE-2019-9512 and its like). What is answered already comes on top.
 pub const OUTPUT_LEN_MAX: usize = 256 << 10;
 
 /// Answers that wait for the client's windows and output together, in bytes, beyond which its new requests are
@@ -33,7 +33,8 @@ pub const OUTPUT_LEN_MAX: usize = 256 << 10;
 pub const QUEUED_LEN_MAX: usize = 16 << 20;
 
 /// Streams that a client may open and reset within a second, in one second, our own resets for its errors
-/// included (CVE-2023-44487, CVE-2025-8671).
+/// included (CVE-2023-44487, CVE-2025-8671). Streams that it has had an answer on do not count: clients renew a
+/// lease once by giving the stream up when the answer has come.
 pub const RAPID_RESETS_MAX: u32 = 500;
 
 /// SETTINGS in a second (CVE-2019-9515).

@@ -39,6 +39,8 @@ pub(crate) struct Stream<T> {
     /// What is missing of the announced content.
     content_left: Option<u64>,
     pub(crate) send_window: SendWindow,
+    /// Whether the response has begun and goes on.
+    pub(crate) is_answering: bool,
     /// DATA that waits for windows.
     pub(crate) queue: VecDeque<Bytes>,
     pub(crate) queued_len: usize,
@@ -57,6 +59,7 @@ impl<T> Stream<T> {
             receive_window: ReceiveWindow::new(STREAM_WINDOW),
             content_left: content_len,
             send_window: SendWindow::new(send_window),
+            is_answering: false,
             queue: VecDeque::new(),
             queued_len: 0,
             trailers: None,
@@ -74,6 +77,11 @@ impl<T> Stream<T> {
         }
         self.is_receiving = !is_end;
         Ok(())
+    }
+
+    /// Whether the client has had all that there was to say so far: giving the stream up is its good right.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_answering && self.queued_len == 0
     }
 
     pub(crate) fn enqueue(&mut self, payload: Payload<'_>) {

@@ -276,7 +276,7 @@ impl<T: Default> Connection<T> {
         let id = self.used_stream(head)?;
         number(payload, "RST_STREAM of a wrong length")?;
         let Some(stream) = self.streams.get_mut(id) else { return Ok(None) };
-        let is_rapid = now.saturating_duration_since(stream.born) < SECOND;
+        let is_rapid = now.saturating_duration_since(stream.born) < SECOND && !stream.is_answered();
         if is_rapid && !self.receiving.resets.allows(now) {
             return Err(calm("too many rapid resets"));
         }

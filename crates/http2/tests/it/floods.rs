@@ -51,6 +51,38 @@ fn streams_that_have_lived_may_all_be_reset_at_once() {
 }
 
 #[test]
+fn streams_may_be_reset_as_soon_as_they_are_answered() {
+    let mut wire = Wire::open();
+    for n in 0..2 * RAPID_RESETS_MAX {
+        let stream = 2 * n + 1;
+        wire.request(stream);
+        wire.events().unwrap();
+        wire.connection.send_headers(stream, b"\x88");
+        assert!(wire.connection.send_data(stream, Payload { head: b"answer", chunks: &[] }));
+        wire.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        wire.events().unwrap();
+        if n % 1000 == 0 {
+            wire.frame(WINDOW_UPDATE, 0, 0, &6000_u32.to_be_bytes());
+        }
+        wire.frames();
+    }
+}
+
+#[test]
+fn streams_reset_before_all_of_their_answer_is_sent_are_counted() {
+    let mut wire = Wire::open();
+    for stream in (1..2 * RAPID_RESETS_MAX + 2).step_by(2) {
+        wire.request(stream);
+        wire.events().unwrap();
+        wire.connection.send_headers(stream, b"\x88");
+        wire.connection.send_data(stream, Payload { head: &[0; 1 << 17], chunks: &[] });
+        wire.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        wire.frames();
+    }
+    wire.assert_broken(Code::EnhanceYourCalm);
+}
+
+#[test]
 fn errors_that_make_us_reset_count_as_resets() {
     let mut wire = Wire::open();
     for n in 0..=RAPID_RESETS_MAX {
