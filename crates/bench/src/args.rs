@@ -100,15 +100,21 @@ const LOAD_FLAGS: &[Flag<Settings>] = &[
     flag("--rate", "OPS", "open loop: operations a second, of watched keys: puts", |s, v| {
         store(&mut s.rate, above_zero(v).map(Some))
     }),
-    flag("--keys", "N", "distinct keys (100000; range 10000, restart a million)", |s, v| {
-        store(&mut s.keys, positive(v).map(|keys: usize| keys as u64))
-    }),
+    flag(
+        "--keys",
+        "N",
+        "distinct keys (100000; range, kubernetes 10000; restart, keys, overwrite a million)",
+        |s, v| store(&mut s.keys, positive(v).map(|keys: usize| keys as u64)),
+    ),
     flag("--key-order", "ORDER", "sequential, random or one (random)", |s, v| {
         store(&mut s.key_order, KeyOrder::named(v))
     }),
-    flag("--value-bytes", "N", "length of each value (256; kubernetes, restart 1024)", |s, v| {
-        store(&mut s.value_bytes, number(v))
-    }),
+    flag(
+        "--value-bytes",
+        "N",
+        "length of each value (256; kubernetes, restart, overwrite 1024, keys 64)",
+        |s, v| store(&mut s.value_bytes, number(v)),
+    ),
     flag("--serializable", "", "read without asking the cluster", |s, _| {
         store(&mut s.serializable, Some(true))
     }),
@@ -158,6 +164,12 @@ const TABLE_FLAGS: &[Flag<Comparison>] = &[
     flag("--only", "A,B", "which cases (all)", |c, v| {
         store(&mut c.only, Some(v.split(',').map(str::to_owned).collect()))
     }),
+    flag(
+        "--keys-max",
+        "N",
+        "where the case `keys` ends (a million; ten million takes a peer minutes)",
+        |c, v| store(&mut c.keys_max, positive(v).map(|keys: usize| keys as u64)),
+    ),
     flag("--quick", "", "a second each, once, experiments of a tenth of the size", |c, _| {
         c.hurry();
         Some(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::compare::Comparison;
 use crate::error::Error;
 use crate::settings::{KeyOrder, Settings, Workload};
 
@@ -37,9 +38,12 @@ const CASES: &[Case] = &[
     case("watch-prefixes", Workload::WatchPrefixes, |_| {}),
     case("lease-grant", Workload::LeaseGrant, |_| {}),
     case("lease-keepalive", Workload::LeaseKeepalive, |_| {}),
+    case("lease-keepalive-once", Workload::LeaseKeepaliveOnce, |_| {}),
     case("watch-catch-up", Workload::WatchCatchUp, |_| {}),
     case("lease-expiry", Workload::LeaseExpiry, |_| {}),
     case("compaction", Workload::Compaction, |s| s.duration = s.duration.max(Duration::from_secs(5))),
+    case("keys", Workload::Keys, |_| {}),
+    case("overwrite", Workload::Overwrite, |_| {}),
     case("idle-connections", Workload::IdleConnections, |_| {}),
     case("idle-watchers", Workload::IdleWatchers, |_| {}),
     case("restart", Workload::Restart, |_| {}),
@@ -54,10 +58,14 @@ fn one_client(settings: &mut Settings) {
 }
 
 impl Case {
-    /// The settings of a run. Sizes of an experiment are divided by `shrink`.
-    pub(crate) fn settings(&self, warmup: Duration, duration: Duration, shrink: u64) -> Settings {
+    /// The settings of a run; those of an experiment have the sizes that `comparison` wants.
+    pub(crate) fn settings(&self, comparison: &Comparison) -> Settings {
+        let &Comparison { warmup, duration, shrink, keys_max, .. } = comparison;
         let mut settings = Settings { warmup, duration, ..Settings::of(self.workload) };
         (self.change)(&mut settings);
+        if self.workload == Workload::Keys {
+            settings.keys = keys_max;
+        }
         if !self.is_steady() {
             settings.revisions /= shrink;
             settings.leases /= shrink;
@@ -95,7 +103,7 @@ mod tests {
     fn each_case_has_a_name_of_its_own_and_consistent_settings() {
         for (idx, case) in CASES.iter().enumerate() {
             assert!(CASES[..idx].iter().all(|other| other.name != case.name), "{}", case.name);
-            case.settings(Duration::ZERO, Duration::ZERO, 1).check().unwrap();
+            case.settings(&Comparison::default()).check().unwrap();
         }
     }
 
@@ -116,7 +124,7 @@ mod tests {
     fn only_experiments_shrink() {
         let keys = |name: &str, shrink| {
             let case = chosen(&[name.to_owned()]).unwrap()[0];
-            case.settings(Duration::ZERO, Duration::ZERO, shrink).keys
+            case.settings(&Comparison { shrink, ..Comparison::default() }).keys
         };
         assert_eq!((keys("restart", 10), keys("get", 10)), (100_000, 100_000));
     }

@@ -1,6 +1,7 @@
 //! A picture of a comparison: one bar a case, as long as ours is better than the peer, on a logarithmic scale.
 //!
-//! The whisker on each bar spans the ratios of all repeats. The picture is SVG with no script and no outside font.
+//! The whisker on each bar spans the ratios of all repeats. The picture is SVG with no script and no outside
+//! font.
 
 use std::fmt::Write as _;
 
@@ -13,6 +14,7 @@ const BAR_GAP: usize = 8;
 const LABEL_WIDTH: f64 = 170.0;
 const PLOT_WIDTH: f64 = 520.0;
 const VALUE_WIDTH: f64 = 300.0;
+const VALUE_LEFT: f64 = LABEL_WIDTH + PLOT_WIDTH + 12.0;
 const TOP: usize = 48;
 
 /// Draws the headline of each case that both sides have run.
@@ -25,7 +27,9 @@ pub(crate) fn svg(rows: &[Row]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"8\" y=\"20\" font-size=\"14\">How many times better than the peer (logarithmic)</text>\n"
+         <text x=\"8\" y=\"20\" font-size=\"14\">How many times better than the peer (logarithmic)</text>\n\
+         <text x=\"{VALUE_LEFT}\" y=\"{}\" fill=\"#666\">ours / peer</text>\n",
+        TOP - 6
     );
     for ratio in scale.marks() {
         let x = scale.x(ratio);
@@ -58,7 +62,8 @@ impl Bar {
         let (cell, measure) = (row.headline()?, *row.measures().first()?);
         let [ours, peer] = cell.sides.map(|side| side.map_or("-".to_owned(), |side| figure(side.median)));
         let ratio = cell.ratio?;
-        let value = format!("{}x: {ours} / {peer} {}", figure(ratio.median), measure.name);
+        let times = format!("<tspan font-weight=\"bold\">{}x</tspan>", figure(ratio.median));
+        let value = format!("{times}  {ours} / {peer} {}", measure.name);
         Some(Self { case: row.case, ratio, value })
     }
 
@@ -75,9 +80,7 @@ impl Bar {
              <rect x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{BAR_HEIGHT}\" fill=\"{color}\"/>\n\
              <line x1=\"{low:.1}\" y1=\"{middle}\" x2=\"{high:.1}\" y2=\"{middle}\" stroke=\"black\"/>\n\
              <text x=\"{:.1}\" y=\"{text}\">{}</text>",
-                self.case,
-                LABEL_WIDTH + PLOT_WIDTH + 8.0,
-                self.value
+                self.case, VALUE_LEFT, self.value
             ),
         );
     }
@@ -131,7 +134,7 @@ mod tests {
         // 1 to 100 are two powers of ten over 520 pixels, from 170 on.
         assert!(svg.contains("<rect x=\"170.0\" y=\"52\" width=\"260.0\""), "{svg}");
         assert!(svg.contains("<rect x=\"170.0\" y=\"78\" width=\"520.0\""), "{svg}");
-        assert!(svg.contains("10.0x: 10.0 / 100 server CPU µs/op"), "{svg}");
+        assert!(svg.contains("10.0x</tspan>  10.0 / 100 server CPU µs/op"), "{svg}");
         assert!(!svg.contains("restart"));
     }
 

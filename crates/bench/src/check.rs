@@ -1,8 +1,8 @@
 //! A guard against regressions: ratios that must hold, between rows of our own or against a peer.
 //!
-//! Times differ from machine to machine and from hour to hour; what a transaction costs beside a put does not. The
-//! rules stand in `thresholds.txt`, one a line: `CASE at-most FACTOR CASE` compares the headlines of two cases of
-//! ours, `CASE at-least FACTOR peer` asks how many times better than the peer ours is.
+//! Times differ from machine to machine and from hour to hour; what a transaction costs beside a put does not.
+//! The rules stand in `thresholds.txt`, one a line: `CASE at-most FACTOR CASE` compares the headlines of two
+//! cases of ours, `CASE at-least FACTOR peer` asks how many times better than the peer ours is.
 
 use std::fmt::Write as _;
 

@@ -1,10 +1,10 @@
 //! A gRPC client that costs little: calls on a connection of its own make, messages as plain bytes.
 //!
-//! A [`Connection`] has one socket and one task on the runtime that opened it; clones share both. A request goes in as
-//! a protobuf message, answers come out as encoded ones, so that a workload decodes only what it looks at. The task
-//! reads whatever has come, wakes the callers whose answers are among it, and writes with one system call what they
-//! all have sent by then. The protocol itself is in [`wire`].
-//! It does not retry, balance, authenticate or encrypt.
+//! A [`Connection`] has one socket and one task on the runtime that opened it; clones share both. A request
+//! goes in as a protobuf message, answers come out as encoded ones, so that a workload decodes only what it
+//! looks at. The task reads whatever has come, wakes the callers whose answers are among it, and writes with
+//! one system call what they all have sent by then. The protocol itself is in [`wire`]. It does not retry,
+//! balance, authenticate or encrypt.
 
 mod headers;
 mod stream;
@@ -28,8 +28,8 @@ use crate::error::Error;
 /// What is read by one system call at most, in bytes: more than the longest frame, so that one always fits.
 const READ_LEN_MAX: usize = 64 << 10;
 
-/// One HTTP/2 connection to a server. A clone is another handle on the same connection, which ends with the last of
-/// its handles and calls.
+/// One HTTP/2 connection to a server. A clone is another handle on the same connection, which ends with the
+/// last of its handles and calls.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Link>);
 
@@ -99,9 +99,16 @@ impl Call {
         self.connection.0.lock().sending(|wire| wire.send(self.id, message));
     }
 
-    /// Waits for the next message; `None` once the call has ended with status OK. Not to be asked again after the end.
+    /// Waits for the next message; `None` once the call has ended with status OK. Not to be asked again after
+    /// the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         std::future::poll_fn(|cx| self.connection.0.lock().sending(|wire| wire.poll_next(self.id, cx))).await
+    }
+
+    /// Tells the server that no more messages come, and waits for no end: what a client does that has what it
+    /// wants.
+    pub(crate) fn finish(self) {
+        self.connection.0.lock().sending(|wire| wire.finish(self.id));
     }
 }
 

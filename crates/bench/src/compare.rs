@@ -1,12 +1,14 @@
 //! Our server and a peer under the same workloads, in turn, on the same machine, within minutes.
 //!
 //! Each run gets a fresh process and data directory. The sides alternate, and the side that goes first
-//! changes with each repeat, so that a machine that slows down meanwhile charges both. Only one server runs at a
-//! time; where there is more than one processor, it keeps to one half of them and the generator to the other.
+//! changes with each repeat, so that a machine that slows down meanwhile charges both. Only one server runs at
+//! a time; where there is more than one processor, it keeps to one half of them and the generator to the other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::cases::{self, Case};
 use crate::chart;
@@ -34,6 +36,8 @@ pub(crate) struct Comparison {
     pub(crate) duration: Duration,
     /// What the sizes of experiments are divided by.
     pub(crate) shrink: u64,
+    /// The most keys of the case that measures what they cost.
+    pub(crate) keys_max: u64,
     /// Where data directories are made; the system's directory for temporary files if not given.
     pub(crate) dir: Option<PathBuf>,
     /// Whether server and generator get processors of their own.
@@ -54,6 +58,7 @@ impl Default for Comparison {
             warmup: Duration::from_secs(1),
             duration: Duration::from_secs(3),
             shrink: 1,
+            keys_max: 1_000_000,
             dir: None,
             pinned: true,
             json: None,
@@ -63,6 +68,20 @@ impl Default for Comparison {
 }
 
 impl Comparison {
+    /// All numbers, with the conditions under which they came about.
+    fn json(&self, rows: &[Row]) -> Value {
+        json!({
+            "ours": self.ours,
+            "peer": self.peer,
+            "repeats": self.repeats,
+            "warmup_s": self.warmup.as_secs_f64(),
+            "seconds": self.duration.as_secs_f64(),
+            "experiments_shrunk_by": self.shrink,
+            "pinned": self.pinned,
+            "workloads": table::json(rows),
+        })
+    }
+
     /// Runs a minute or two in place of twenty: once each, a second, experiments of a tenth of the size.
     pub(crate) fn hurry(&mut self) {
         self.repeats = 1;
@@ -72,11 +91,12 @@ impl Comparison {
     }
 }
 
-/// Runs the comparison, writes its files and returns its table. An interrupt ends it with the runs that were complete.
+/// Runs the comparison, writes its files and returns its table. An interrupt ends it with the runs that were
+/// complete.
 ///
 /// # Errors
-/// If a case is unknown, no peer is given, a server does not start, or a file cannot be written. A case that cannot be
-/// run on one of the servers is reported as such, and the next one follows.
+/// If a case is unknown, no peer is given, a server does not start, or a file cannot be written. A case that
+/// cannot be run on one of the servers is reported as such, and the next one follows.
 pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     if comparison.peer.is_empty() {
         return Err(Error::Usage("compare needs `--` and the peer's command".to_owned()));
@@ -86,7 +106,7 @@ pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
         fs::write(path, text).map_err(|cause| Error::File { path: path.clone(), cause })
     };
     if let Some(path) = &comparison.json {
-        write(path, format!("{:#}\n", table::json(&rows)))?;
+        write(path, format!("{:#}\n", comparison.json(&rows)))?;
     }
     if let Some(path) = &comparison.chart {
         write(path, chart::svg(&rows))?;
@@ -97,6 +117,13 @@ pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
 /// Runs all chosen cases on all sides. An interrupt ends it with the runs that were complete.
 pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Row>, Error> {
     let cases = cases::chosen(&comparison.only)?;
+    if comparison.ours.contains('/') && !Path::new(&comparison.ours).is_file() {
+        let text = format!(
+            "there is no server `{}`: build it with `cargo build --release -p etcd`",
+            comparison.ours
+        );
+        return Err(Error::Usage(text + ", or name another with --ours"));
+    }
     let cores = Cores::split(&process::allowed_cores()?, comparison.pinned);
     cores.keep_generator()?;
     let mut coordinator = Coordinator::new()?;
@@ -139,7 +166,7 @@ fn measure_once(
     let command = [&ours[..], &comparison.peer[..]][side];
     let dir = comparison.dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut server = coordinator.block_on(Server::start(command, Path::new(&dir), &cores.server))?;
-    let mut settings = case.settings(comparison.warmup, comparison.duration, comparison.shrink);
+    let mut settings = case.settings(comparison);
     settings.endpoint = server.endpoint().to_owned();
     settings.server_pid = Some(server.pid());
     let report = coordinator.run(&settings, Some(&mut server))?;

@@ -5,8 +5,11 @@
 mod catch_up;
 mod compaction;
 mod idle;
+mod key_count;
 mod lease_expiry;
+mod overwrite;
 mod restart;
+mod side_load;
 
 use crate::error::Error;
 use crate::report::Report;
@@ -16,15 +19,17 @@ use crate::settings::{Settings, Workload};
 /// Carries out the experiment that `settings` names.
 ///
 /// # Errors
-/// If the server cannot be reached or refuses what the experiment depends on, or there is no [`Server`] to stop and
-/// start where that is the experiment.
+/// If the server cannot be reached or refuses what the experiment depends on, or there is no [`Server`] to stop
+/// and start where that is the experiment.
 pub(crate) async fn run(settings: &Settings, server: Option<&mut Server>) -> Result<Report, Error> {
     match (settings.workload, server) {
         (Workload::WatchCatchUp, _) => catch_up::run(settings).await,
         (Workload::LeaseExpiry, _) => lease_expiry::run(settings).await,
         (Workload::Compaction, _) => compaction::run(settings).await,
+        (Workload::Keys, _) => key_count::run(settings).await,
         (Workload::IdleConnections, _) => idle::connections(settings).await,
         (Workload::IdleWatchers, _) => idle::watchers(settings).await,
+        (Workload::Overwrite, Some(server)) => overwrite::run(settings, server).await,
         (Workload::Restart, Some(server)) => restart::run(settings, server).await,
         (workload, _) => {
             Err(Error::Usage(format!("{} needs a server that `bench compare` has started", workload.name())))

@@ -1,8 +1,8 @@
 //! Measures an etcd server: throughput, latency, and CPU an operation, of one or of two side by side.
 //!
-//! `bench WORKLOAD` puts load on a server that runs; `bench compare` starts ours and a peer in turn; `bench check`
-//! holds a few of those numbers against thresholds. The result goes to standard output, progress and errors to standard error. The method stands in
-//! `docs/performance.md`.
+//! `bench WORKLOAD` puts load on a server that runs; `bench compare` starts ours and a peer in turn; `bench
+//! check` holds a few of those numbers against thresholds. The result goes to standard output, progress and
+//! errors to standard error. The method stands in `docs/performance.md`.
 
 mod args;
 mod cases;

@@ -1,6 +1,7 @@
 //! What one run came to: named numbers, what failed, and whether the generator was its limit.
 //!
-//! Every workload reports in this one form, so that a table, a chart, JSON and a check need to know none of them.
+//! Every workload reports in this one form, so that a table, a chart, JSON and a check need to know none of
+//! them.
 
 use serde_json::{Value, json};
 
@@ -65,7 +66,15 @@ pub(crate) struct Report {
 impl Report {
     /// A report without numbers yet, that knows what failed of the operations in `tally`.
     pub(crate) fn after(tally: &Tally) -> Self {
-        Self { failed: tally.errors, first_error: tally.first_error.clone(), ..Self::default() }
+        let mut report = Self::default();
+        report.add_failures(tally);
+        report
+    }
+
+    /// Counts what failed of the operations in `tally` on top.
+    pub(crate) fn add_failures(&mut self, tally: &Tally) {
+        self.failed += tally.errors;
+        self.first_error = self.first_error.take().or_else(|| tally.first_error.clone());
     }
 
     /// Adds a number, unless it is unknown.
@@ -87,7 +96,7 @@ impl Report {
     pub(crate) fn text(&self, title: &str) -> String {
         let mut lines = vec![title.to_owned()];
         lines.extend(
-            self.figures.iter().map(|(measure, value)| format!("  {:<26} {}", measure.name, figure(*value))),
+            self.figures.iter().map(|(measure, value)| format!("  {:<29} {}", measure.name, figure(*value))),
         );
         if self.generator_bound {
             lines.push("  the generator was the bottleneck: the server could do more".to_owned());
@@ -156,7 +165,7 @@ mod tests {
     #[test]
     fn text_has_a_line_a_number_and_says_what_limits_them() {
         let mut report = report();
-        assert_eq!(report.text("put").lines().nth(1), Some("  server CPU µs/op           9.70"));
+        assert_eq!(report.text("put").lines().nth(1), Some("  server CPU µs/op              9.70"));
         report.generator_bound = true;
         let text = report.text("put");
         assert!(text.contains("the generator was the bottleneck"), "{text}");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// The kinds of load: those up to [`Workload::LeaseKeepalive`] repeat an operation for a measured time, the others
-/// are experiments that take their course once.
+/// The kinds of load: those up to [`Workload::LeaseKeepaliveOnce`] repeat an operation for a measured time, the
+/// others are experiments that take their course once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Workload {
     /// Write one key.
@@ -28,14 +28,20 @@ pub(crate) enum Workload {
     WatchPrefixes,
     /// Grant a lease.
     LeaseGrant,
-    /// Renew a lease.
+    /// Renew a lease over one stream.
     LeaseKeepalive,
+    /// Renew a lease, each time over a new stream.
+    LeaseKeepaliveOnce,
     /// Watch from the first of many revisions.
     WatchCatchUp,
     /// Let many leases run out at once.
     LeaseExpiry,
     /// Compact many revisions while keys are written at a fixed rate.
     Compaction,
+    /// Write and read among more and more keys.
+    Keys,
+    /// Write the same keys over and over, compacting in between.
+    Overwrite,
     /// Open connections that do nothing.
     IdleConnections,
     /// Create watchers that see nothing.
@@ -46,7 +52,7 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// All of them, with the name and meaning given on the command line.
-    pub(crate) const ALL: [(Self, &str, &str); 17] = [
+    pub(crate) const ALL: [(Self, &str, &str); 20] = [
         (Self::Put, "put", "write one key"),
         (Self::TxnPut, "txn-put", "write one key inside a transaction"),
         (Self::TxnUpdate, "txn-update", "create a key, or update it if its revision is the one last seen"),
@@ -57,10 +63,17 @@ impl Workload {
         (Self::Watch, "watch", "write one key that many watch; an operation is one event delivered"),
         (Self::WatchPrefixes, "watch-prefixes", "the same with a prefix for each watcher"),
         (Self::LeaseGrant, "lease-grant", "grant a lease"),
-        (Self::LeaseKeepalive, "lease-keepalive", "renew a lease over a stream"),
+        (Self::LeaseKeepalive, "lease-keepalive", "renew a lease over one stream"),
+        (Self::LeaseKeepaliveOnce, "lease-keepalive-once", "renew a lease, each time over a new stream"),
         (Self::WatchCatchUp, "watch-catch-up", "--watchers that start at the first of --revisions"),
-        (Self::LeaseExpiry, "lease-expiry", "--leases that run out within the same second"),
+        (Self::LeaseExpiry, "lease-expiry", "--leases with a key each that run out within the same second"),
         (Self::Compaction, "compaction", "the longest put while --revisions are compacted and hashed"),
+        (Self::Keys, "keys", "the cost of a put and of a get as keys grow to --keys"),
+        (
+            Self::Overwrite,
+            "overwrite",
+            "space on disk as --keys are overwritten and compacted (`compare` only)",
+        ),
         (Self::IdleConnections, "idle-connections", "memory of each of --connections"),
         (Self::IdleWatchers, "idle-watchers", "memory of each of --watchers"),
         (Self::Restart, "restart", "kill -9 over --keys, and the time until it serves (`compare` only)"),
@@ -87,6 +100,8 @@ impl Workload {
             Self::WatchCatchUp
                 | Self::LeaseExpiry
                 | Self::Compaction
+                | Self::Keys
+                | Self::Overwrite
                 | Self::IdleConnections
                 | Self::IdleWatchers
                 | Self::Restart
@@ -176,7 +191,7 @@ impl Settings {
         let (connections, streams) = match workload {
             Workload::Range => (2, 2),
             Workload::Watch | Workload::WatchPrefixes => (8, 1),
-            Workload::Kubernetes | Workload::Compaction => (8, 8),
+            Workload::Kubernetes | Workload::Compaction | Workload::LeaseExpiry => (8, 8),
             Workload::WatchCatchUp => (4, 1),
             Workload::IdleConnections => (2000, 1),
             Workload::IdleWatchers => (10, 1),
@@ -188,15 +203,16 @@ impl Settings {
             connections,
             streams,
             threads: 1,
-            rate: (workload == Workload::Compaction).then_some(1000.0),
+            rate: matches!(workload, Workload::Compaction | Workload::LeaseExpiry).then_some(1000.0),
             keys: match workload {
                 Workload::Range | Workload::Kubernetes => 10_000,
-                Workload::Restart => 1_000_000,
+                Workload::Restart | Workload::Keys | Workload::Overwrite => 1_000_000,
                 _ => 100_000,
             },
             key_order: KeyOrder::Random,
             value_bytes: match workload {
-                Workload::Kubernetes | Workload::Restart => 1024,
+                Workload::Kubernetes | Workload::Restart | Workload::Overwrite => 1024,
+                Workload::Keys => 64,
                 _ => 256,
             },
             serializable: false,

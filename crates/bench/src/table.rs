@@ -105,6 +105,7 @@ fn row_json(row: &Row) -> Value {
     let runs = |runs: &[Report]| runs.iter().map(Report::json).collect::<Value>();
     json!({
         "workload": row.case,
+        "headline": row.measures().first().map(|measure| measure.name),
         "measures": measures.collect::<serde_json::Map<_, _>>(),
         "runs": {"ours": runs(ours), "peer": runs(peer)},
         "failure": row.failure,
@@ -113,7 +114,7 @@ fn row_json(row: &Row) -> Value {
 }
 
 fn line(case: &str, measure: &str, [ours, peer, ratio, spread]: [String; 4]) -> String {
-    format!("{case:<17} {measure:<27} {ours:>9} {peer:>9} {ratio:>8}  {spread}").trim_end().to_owned()
+    format!("{case:<20} {measure:<29} {ours:>9} {peer:>9} {ratio:>8}  {spread}").trim_end().to_owned()
 }
 
 /// What a reader must know before quoting a row.
@@ -197,6 +198,7 @@ mod tests {
     fn json_holds_medians_ratios_and_each_run() {
         let json = json(&[row()]);
         assert_eq!(json[0]["workload"], "put");
+        assert_eq!(json[0]["headline"], "server CPU µs/op");
         assert_eq!(json[0]["measures"]["ops/s"]["ratio"]["median"], 4.0);
         assert_eq!(json[0]["runs"]["peer"].as_array().unwrap().len(), 3);
     }

@@ -69,7 +69,9 @@ pub(crate) async fn start(shared: &Arc<Shared>, thread: usize, meter: &Meter) ->
                     let of_all = (stream, settings.connections * settings.streams);
                     watch::spawn(shared, of_all, &connection, meter, &mut workers).await?;
                 }
-                Workload::LeaseKeepalive => lease::spawn(&connection, meter, &mut workers).await?,
+                Workload::LeaseKeepalive | Workload::LeaseKeepaliveOnce => {
+                    lease::spawn(settings.workload, &connection, meter, &mut workers).await?;
+                }
                 _ => unary::spawn(shared, stream, &connection, meter, &mut workers),
             }
         }

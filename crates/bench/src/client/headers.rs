@@ -1,8 +1,9 @@
-//! The header blocks of calls: those sent, which repeat themselves, and those received, of which the status counts.
+//! The header blocks of calls: those sent, which repeat themselves, and those received, of which the status
+//! counts.
 //!
-//! The fields of a request go into the server's table the first time, as gRPC's own clients do it; from then on a call
-//! is a few indexes, the same for each call of a method. What is received is decoded only if it differs from what
-//! said "all is well" the last time.
+//! The fields of a request go into the server's table the first time, as gRPC's own clients do it; from then on
+//! a call is a few indexes, the same for each call of a method. What is received is decoded only if it differs
+//! from what said "all is well" the last time.
 
 use http2::hpack::{self, Corrupt, Decoder, Field, TABLE_LEN_MAX};
 
@@ -96,8 +97,8 @@ impl Requests {
 pub(super) struct Answers {
     decoder: Decoder,
     fields: Vec<Field>,
-    /// The last good block, of those that begin an answer and of those that end it, and the state of the decoder's
-    /// table in which it is good.
+    /// The last good block, of those that begin an answer and of those that end it, and the state of the
+    /// decoder's table in which it is good.
     good: [Option<(u64, Vec<u8>)>; 2],
 }
 

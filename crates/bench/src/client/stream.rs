@@ -69,7 +69,8 @@ impl Stream {
         self.sending = Sending::Ending;
     }
 
-    /// Takes up to `len_max` bytes to be sent, and whether they are the last; `None` if there is nothing to send now.
+    /// Takes up to `len_max` bytes to be sent, and whether they are the last; `None` if there is nothing to
+    /// send now.
     pub(super) fn take_unsent(&mut self, len_max: usize) -> Option<(BytesMut, bool)> {
         let len = self.unsent.len().min(len_max).min(self.send_window.room());
         let data = split(&mut self.unsent, len);
@@ -86,7 +87,8 @@ impl Stream {
         self.sending == Sending::Ended && !matches!(self.end, End::Expected)
     }
 
-    /// Takes in a part of the answer that had `frame_len` bytes with its padding. False if that is more than allowed.
+    /// Takes in a part of the answer that had `frame_len` bytes with its padding. False if that is more than
+    /// allowed.
     pub(super) fn receive(&mut self, data: &[u8], frame_len: u32) -> bool {
         if self.body.is_empty() {
             self.body.reserve(message_len(data).unwrap_or(data.len()).min(RESERVE_MAX));
@@ -132,8 +134,8 @@ impl Stream {
         }
     }
 
-    /// What the server is to be allowed on top, if it is worth a frame: all that has come, but for whole messages
-    /// that nobody has taken.
+    /// What the server is to be allowed on top, if it is worth a frame: all that has come, but for whole
+    /// messages that nobody has taken.
     pub(super) fn grant(&mut self) -> Option<u32> {
         if message_len(&self.body).is_some_and(|len| len <= self.body.len()) {
             return None;

@@ -1,10 +1,10 @@
 //! The client's side of an HTTP/2 connection (RFC 9113) as a state machine without sockets.
 //!
-//! Bytes that have come go in by [`Wire::receive`]; messages and ends of calls come out by [`Wire::poll_next`], which
-//! is woken for them; bytes to be written gather in [`Wire::output`]. How the bytes are cut makes no difference.
-//! Flow control holds in both directions: what the server's windows have no room for waits, and a call whose answers
-//! nobody takes stops being sent more.
-//! A server that limits the streams of a connection refuses calls beyond that; nothing is held back here.
+//! Bytes that have come go in by [`Wire::receive`]; messages and ends of calls come out by [`Wire::poll_next`],
+//! which is woken for them; bytes to be written gather in [`Wire::output`]. How the bytes are cut makes no
+//! difference. Flow control holds in both directions: what the server's windows have no room for waits, and a
+//! call whose answers nobody takes stops being sent more. A server that limits the streams of a connection
+//! refuses calls beyond that; nothing is held back here.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll};
@@ -143,8 +143,8 @@ impl Wire {
         }
     }
 
-    /// Takes in the whole frames that `input` begins with and returns their length; the rest is to come again, with
-    /// more behind it.
+    /// Takes in the whole frames that `input` begins with and returns their length; the rest is to come again,
+    /// with more behind it.
     ///
     /// # Errors
     /// If the server breaks the protocol: the connection is of no more use.

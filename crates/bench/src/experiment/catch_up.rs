@@ -24,7 +24,8 @@ static LEFT: Measure = Measure::cost("events missing after 60 s").detail();
 /// How long watchers are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes the revisions, then lets watchers on connections of their own read all of them, or as many as they come to.
+/// Writes the revisions, then lets watchers on connections of their own read all of them, or as many as they
+/// come to.
 pub(super) async fn run(settings: &Settings) -> Result<Report, Error> {
     preload::revisions(settings).await?;
     let reading = || settings.server_pid.map(Reading::of).transpose();

@@ -1,163 +1,111 @@
-//! Whole runs against a server of a few lines, and the arithmetic around them.
+//! Whole runs against a server of ours, and the arithmetic around them.
 
-use std::sync::mpsc as std_mpsc;
-
-use bytes::Bytes;
-use h2::SendStream;
-use h2::server::SendResponse;
-use http::{HeaderMap, Response};
-use prost::Message;
-use proto::etcdserverpb::{
-    LeaseKeepAliveRequest, LeaseKeepAliveResponse, PutRequest, RangeRequest, RangeResponse, WatchResponse,
-};
-use proto::mvccpb::{Event, KeyValue};
+use std::env::{current_exe, temp_dir, var};
 
 use super::*;
-use crate::client::tests::framed;
 use crate::settings::Workload;
 
-/// The open watch streams of the fake server.
-type Watches = Arc<Mutex<Vec<SendStream<Bytes>>>>;
+/// Holds the flags of the server that this test program, started again, is to be.
+const FLAGS: &str = "BENCH_TEST_SERVER";
 
-/// Serves the methods that the workloads call, on a thread of its own until the test program ends.
-fn fake_server() -> String {
-    let (tell, told) = std_mpsc::channel();
-    std::thread::spawn(move || {
-        runtime().unwrap().block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(listener.local_addr().unwrap().to_string()).unwrap();
-            let watches = Watches::default();
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, watches.clone()));
-            }
-        });
-    });
-    told.recv().unwrap()
-}
-
-async fn serve(stream: tokio::net::TcpStream, watches: Watches) {
-    let mut connection = h2::server::handshake(stream).await.unwrap();
-    while let Some(Ok((request, respond))) = connection.accept().await {
-        let watches = watches.clone();
-        tokio::spawn(async move {
-            match request.uri().path() {
-                "/etcdserverpb.Watch/Watch" => open_watch(respond, &watches),
-                "/etcdserverpb.KV/Put" => put(request.into_body(), respond, &watches).await,
-                "/etcdserverpb.KV/Range" => range(request.into_body(), respond).await,
-                "/etcdserverpb.Lease/LeaseKeepAlive" => keep_alive(request.into_body(), respond).await,
-                // Transactions and grants: an answer without any field will do.
-                _ => finish(respond, &RangeResponse::default()),
-            }
-        });
+#[test]
+#[ignore = "it is the server of the other tests, which start it"]
+fn serve() {
+    if let Ok(flags) = var(FLAGS) {
+        let _ = ::server::run_with(flags.split_whitespace().map(str::to_owned), []);
     }
 }
 
-/// Creates one watcher, which is what these tests ask of each stream.
-fn open_watch(mut respond: SendResponse<Bytes>, watches: &Watches) {
-    let mut answers = respond.send_response(Response::new(()), false).unwrap();
-    answers.send_data(framed(&WatchResponse { created: true, ..Default::default() }), false).unwrap();
-    watches.lock().unwrap().push(answers);
+/// A server with a coordinator for runs against it.
+struct Bench {
+    coordinator: Coordinator,
+    server: Server,
 }
 
-/// Answers a put after telling all watchers.
-async fn put(mut body: h2::RecvStream, respond: SendResponse<Bytes>, watches: &Watches) {
-    let PutRequest { key, value, .. } = receive(&mut body).await.unwrap();
-    let kv = Some(KeyValue { key, value, ..Default::default() });
-    let events = vec![Event { kv, ..Default::default() }];
-    let told = framed(&WatchResponse { events, ..Default::default() });
-    for watch in watches.lock().unwrap().iter_mut() {
-        // A stream of a run that has ended takes nothing more.
-        drop(watch.send_data(told.clone(), false));
+impl Bench {
+    fn start() -> Self {
+        let mut coordinator = Coordinator::new().unwrap();
+        let script = format!(
+            "{FLAGS}='--data-dir={{data}} --listen-client-urls={{client}} --advertise-client-urls={{client}} \
+             --listen-peer-urls={{peer}} --initial-advertise-peer-urls={{peer}} --initial-cluster=default={{peer}}' \
+             exec '{}' --ignored --exact load::tests::serve --nocapture",
+            current_exe().unwrap().display()
+        );
+        let command = ["sh".to_owned(), "-c".to_owned(), script];
+        let server = coordinator.block_on(Server::start(&command, &temp_dir(), &[])).unwrap();
+        Self { coordinator, server }
     }
-    finish(respond, &RangeResponse::default());
-}
 
-/// As many values of 256 bytes as the request is limited to, or one.
-async fn range(mut body: h2::RecvStream, respond: SendResponse<Bytes>) {
-    let limit = receive::<RangeRequest>(&mut body).await.unwrap().limit.max(1);
-    let kv = KeyValue { value: vec![7; 256].into(), ..Default::default() };
-    finish(respond, &RangeResponse { kvs: vec![kv; limit as usize], ..Default::default() });
-}
-
-/// Answers each renewal on the stream.
-async fn keep_alive(mut body: h2::RecvStream, mut respond: SendResponse<Bytes>) {
-    let mut answers = respond.send_response(Response::new(()), false).unwrap();
-    while let Some(LeaseKeepAliveRequest { id }) = receive(&mut body).await {
-        // A stream of a run that has ended takes nothing more.
-        drop(answers.send_data(framed(&LeaseKeepAliveResponse { id, ttl: 1, ..Default::default() }), false));
+    /// A short run of `workload`, two threads of it.
+    fn settings(&self, workload: Workload) -> Settings {
+        Settings {
+            endpoint: self.server.endpoint().to_owned(),
+            connections: 3,
+            threads: 2,
+            streams: 2,
+            keys: if workload == Workload::Keys { 10_000 } else { 1000 },
+            watchers: 6,
+            revisions: 100,
+            leases: 100,
+            warmup: Duration::ZERO,
+            duration: Duration::from_millis(150),
+            server_pid: Some(self.server.pid()),
+            ..Settings::of(workload)
+        }
     }
-}
 
-/// The next message of a body; each comes in a frame of its own.
-async fn receive<M: Message + Default>(body: &mut h2::RecvStream) -> Option<M> {
-    let frame = body.data().await?.ok()?;
-    body.flow_control().release_capacity(frame.len()).unwrap();
-    Some(M::decode(frame.slice(5..)).unwrap())
-}
-
-fn finish(mut respond: SendResponse<Bytes>, answer: &impl Message) {
-    let mut body = respond.send_response(Response::new(()), false).unwrap();
-    body.send_data(framed(answer), false).unwrap();
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-    body.send_trailers(trailers).unwrap();
-}
-
-/// A short run of `workload`, two threads of it.
-fn settings(workload: Workload) -> Settings {
-    Settings {
-        endpoint: fake_server(),
-        connections: 3,
-        threads: 2,
-        streams: 2,
-        keys: 1,
-        value_bytes: 256,
-        watchers: if workload == Workload::Kubernetes { 3 } else { 6 },
-        warmup: Duration::ZERO,
-        duration: Duration::from_millis(150),
-        server_pid: Some(std::process::id()),
-        ..Settings::of(workload)
+    fn run(&mut self, settings: &Settings) -> Report {
+        self.coordinator.run(settings, Some(&mut self.server)).unwrap()
     }
 }
 
 #[test]
 fn each_steady_workload_runs_without_a_failure() {
-    for (workload, name, _) in Workload::ALL {
-        if !workload.is_steady() {
-            continue;
-        }
-        let report = run(&settings(workload)).unwrap();
-        assert_eq!(report.first_error, None, "{name}");
+    let mut bench = Bench::start();
+    for (workload, name, _) in Workload::ALL.into_iter().filter(|(workload, ..)| workload.is_steady()) {
+        let report = bench.run(&bench.settings(workload));
+        assert_eq!((report.first_error.as_deref(), report.interrupted), (None, false), "{name}");
         assert!(report.value("ops/s").unwrap() > 0.0, "{name}");
-        assert!(report.value("server CPU µs/op").is_some() && !report.interrupted, "{name}");
+        assert!(report.value("generator CPU µs/op").is_some(), "{name}");
     }
 }
 
 #[test]
-fn experiments_run_to_their_end() {
-    for workload in [Workload::IdleConnections, Workload::IdleWatchers, Workload::Compaction] {
-        let settings = Settings { revisions: 10, rate: Some(200.0), ..settings(workload) };
-        let report = run(&settings).unwrap();
-        assert_eq!((report.failed, report.measures().count() > 0), (0, true), "{}", workload.name());
+fn each_experiment_runs_without_a_failure() {
+    for (workload, name, _) in Workload::ALL.into_iter().filter(|(workload, ..)| !workload.is_steady()) {
+        let mut bench = Bench::start();
+        let report = bench.run(&bench.settings(workload));
+        assert_eq!((report.first_error.as_deref(), report.measures().count() > 0), (None, true), "{name}");
     }
+}
+
+#[test]
+fn an_answer_of_megabytes_arrives_whole() {
+    let mut bench = Bench::start();
+    let settings = Settings { keys: 10_000, value_bytes: 300, ..bench.settings(Workload::Range) };
+    let report = bench.run(&settings);
+    assert_eq!(report.first_error, None);
+    assert!(report.value("ops/s").unwrap() > 0.0);
 }
 
 #[test]
 fn an_experiment_on_memory_needs_a_process() {
-    let settings = Settings { server_pid: None, ..settings(Workload::IdleConnections) };
+    let settings = Settings::of(Workload::IdleConnections);
     assert!(run(&settings).unwrap_err().to_string().starts_with("idle-connections needs --server-pid"));
 }
 
 #[test]
 fn a_restart_needs_a_server_that_was_started_here() {
-    let error = run(&settings(Workload::Restart)).unwrap_err();
+    let error = run(&Settings::of(Workload::Restart)).unwrap_err();
     assert!(error.to_string().starts_with("restart needs a server"), "{error}");
 }
 
 #[test]
 fn an_open_loop_does_not_exceed_its_rate() {
-    let settings = Settings { rate: Some(200.0), ..settings(Workload::Get) };
+    let mut bench = Bench::start();
+    let settings = Settings { rate: Some(200.0), ..bench.settings(Workload::Get) };
     let start = Instant::now();
-    let ops_per_s = run(&settings).unwrap().value("ops/s").unwrap();
+    let ops_per_s = bench.run(&settings).value("ops/s").unwrap();
     // The first operation of each thread is due at once.
     let ops = ops_per_s * settings.duration.as_secs_f64();
     let most = 200.0 * start.elapsed().as_secs_f64() + 2.0;
@@ -165,11 +113,15 @@ fn an_open_loop_does_not_exceed_its_rate() {
 }
 
 #[test]
-fn an_answer_without_the_value_is_a_failure() {
-    let report = run(&Settings { value_bytes: 10_000, ..settings(Workload::Get) }).unwrap();
-    assert_eq!(report.value("ops/s"), Some(0.0));
-    assert_eq!(report.value("server CPU µs/op"), None);
-    assert!(report.first_error.unwrap().starts_with("wrong answer: "));
+fn what_the_server_refuses_is_a_failure() {
+    let mut bench = Bench::start();
+    let settings = Settings { value_bytes: 1_700_000, ..bench.settings(Workload::Put) };
+    let report = bench.run(&settings);
+    assert_eq!((report.value("ops/s"), report.value("server CPU µs/op")), (Some(0.0), None));
+    assert_eq!(
+        report.first_error.as_deref(),
+        Some("the server refused with gRPC code 3: etcdserver: request is too large")
+    );
 }
 
 #[test]

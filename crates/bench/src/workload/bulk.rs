@@ -28,8 +28,8 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    /// Sends `message(0)`, `message(1)` and so on, and gives each answer to `answered` with its number. Answers come
-    /// in any order. The first failure ends it.
+    /// Sends `message(0)`, `message(1)` and so on, and gives each answer to `answered` with its number. Answers
+    /// come in any order. The first failure ends it.
     pub(crate) async fn run<M: Message + 'static>(
         self,
         settings: &Settings,

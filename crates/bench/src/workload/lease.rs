@@ -1,4 +1,5 @@
-//! Leases that are renewed: each worker holds one and renews it over a stream of its own, as clients do.
+//! Leases that are renewed: each worker holds one and renews it over one stream, as clients' `KeepAlive` does,
+//! or each time over a new one, as `KeepAliveOnce`.
 
 use prost::Message;
 use proto::etcdserverpb::{
@@ -6,9 +7,10 @@ use proto::etcdserverpb::{
 };
 use tokio::task::JoinSet;
 
-use crate::client::{Call, Connection};
+use crate::client::{Call, Connection, Head};
 use crate::error::Error;
 use crate::meter::{Meter, Phase};
+use crate::settings::Workload;
 
 /// The method that grants a lease.
 pub(crate) const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
@@ -17,23 +19,29 @@ const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 /// Time to live of leases that are not to run out during a run, in seconds.
 pub(crate) const TTL_S: i64 = 3600;
 
-/// Grants a lease, opens its stream and starts the worker that renews it.
+/// Grants a lease and starts the worker that renews it as `workload` says.
 pub(super) async fn spawn(
+    workload: Workload,
     connection: &Connection,
     meter: &Meter,
     workers: &mut JoinSet<()>,
 ) -> Result<(), Error> {
     let LeaseGrantResponse { id, .. } =
         connection.call(GRANT, LeaseGrantRequest { ttl: TTL_S, id: 0 }).await?;
-    let call = connection.stream(connection.head(KEEP_ALIVE))?;
-    workers.spawn(Holder { id, call }.run(meter.clone()));
+    let head = connection.head(KEEP_ALIVE);
+    let lasting = workload == Workload::LeaseKeepalive;
+    let call = lasting.then(|| connection.stream(head)).transpose()?;
+    workers.spawn(Holder { id, connection: connection.clone(), head, call }.run(meter.clone()));
     Ok(())
 }
 
-/// One lease and the stream that keeps it.
+/// One lease and how to keep it.
 struct Holder {
     id: i64,
-    call: Call,
+    connection: Connection,
+    head: Head,
+    /// The stream of all renewals, unless each has its own.
+    call: Option<Call>,
 }
 
 impl Holder {
@@ -49,12 +57,22 @@ impl Holder {
     }
 
     async fn renew(&mut self) -> Result<(), Error> {
-        self.call.send(&LeaseKeepAliveRequest { id: self.id });
-        let answer = self.call.next().await?.ok_or_else(|| Error::Answer("the stream ended".to_owned()))?;
-        match LeaseKeepAliveResponse::decode(answer)?.ttl {
-            0 => Err(Error::Answer("the lease is gone".to_owned())),
-            _ => Ok(()),
+        if let Some(call) = &mut self.call {
+            return renew_over(call, self.id).await;
         }
+        let mut call = self.connection.stream(self.head)?;
+        renew_over(&mut call, self.id).await?;
+        call.finish();
+        Ok(())
+    }
+}
+
+async fn renew_over(call: &mut Call, id: i64) -> Result<(), Error> {
+    call.send(&LeaseKeepAliveRequest { id });
+    let answer = call.next().await?.ok_or_else(|| Error::Answer("the stream ended".to_owned()))?;
+    match LeaseKeepAliveResponse::decode(answer)?.ttl {
+        0 => Err(Error::Answer("the lease is gone".to_owned())),
+        _ => Ok(()),
     }
 }
 

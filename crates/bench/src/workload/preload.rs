@@ -15,16 +15,42 @@ const TXN_BYTES_MAX: u64 = 1 << 20;
 
 /// Writes keys `0..settings.keys`; what is there already is overwritten.
 pub(crate) async fn keys(settings: &Settings) -> Result<(), Error> {
-    let by_size = TXN_BYTES_MAX / settings.value_bytes.max(1) as u64;
-    let (keys, step) = (settings.keys, by_size.clamp(1, PUTS_PER_TXN));
-    let value = request::value(settings.value_bytes);
-    let txn = move |idx| {
-        let numbers = idx * step..keys.min((idx + 1) * step);
-        request::txn(numbers.map(|number| request::put(keys::scattered(number, keys), &value)))
+    let (keys, step) = (settings.keys, puts_per_txn(settings));
+    let numbers = move |idx| {
+        let places = idx * step..keys.min((idx + 1) * step);
+        places.map(move |place| keys::scattered(place, keys))
     };
-    let count = keys.div_ceil(step);
-    let bulk = Bulk { what: "transactions to preload", path: unary::TXN, count, in_flight: 2 };
+    txns(settings, "transactions to preload", keys.div_ceil(step), numbers).await
+}
+
+/// Overwrites some `count` of the keys, drawn at random; another `round` draws others.
+pub(crate) async fn overwrite(settings: &Settings, count: u64, round: u64) -> Result<(), Error> {
+    let step = puts_per_txn(settings).min(settings.keys);
+    // A transaction must not write a key twice: each of its draws is from a part of the keys of its own.
+    let (txns_len, part) = (count.div_ceil(step), settings.keys / step);
+    let numbers = move |idx| {
+        let mut random = keys::Random::new((round * txns_len + idx) as usize);
+        (0..step).map(move |place| place * part + random.below(part))
+    };
+    txns(settings, "transactions to overwrite", txns_len, numbers).await
+}
+
+/// Writes the keys with the numbers `numbers(0)` in a transaction, those with `numbers(1)` and so on, `count`
+/// times.
+async fn txns<N: Iterator<Item = u64>>(
+    settings: &Settings,
+    what: &'static str,
+    count: u64,
+    numbers: impl Fn(u64) -> N + Send + Sync + 'static,
+) -> Result<(), Error> {
+    let value = request::value(settings.value_bytes);
+    let txn = move |idx| request::txn(numbers(idx).map(|number| request::put(number, &value)));
+    let bulk = Bulk { what, path: unary::TXN, count, in_flight: 2 };
     bulk.run(settings, txn, |_, _| Ok(())).await
+}
+
+fn puts_per_txn(settings: &Settings) -> u64 {
+    (TXN_BYTES_MAX / settings.value_bytes.max(1) as u64).clamp(1, PUTS_PER_TXN)
 }
 
 /// Writes `settings.revisions` times, each a revision of its own, over keys `0..settings.keys`.

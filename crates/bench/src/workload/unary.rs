@@ -1,8 +1,8 @@
 //! The workloads of one request and one answer.
 //!
-//! A worker keeps one call in flight; which call comes next is up to the workload. Answers are decoded only where
-//! the next request depends on them. Else they are checked to be long enough for the values that they must
-//! carry, which catches missing keys at no cost to the generator.
+//! A worker keeps one call in flight; which call comes next is up to the workload. Answers are decoded only
+//! where the next request depends on them. Else they are checked to be long enough for the values that they
+//! must carry, which catches missing keys at no cost to the generator.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Watchers, and the writers of what they watch.
 //!
-//! In the fan-out loads a value carries the moment of its put, so that each delivery has a latency of its own. The
-//! writers keep a bounded number of puts ahead of their deliveries: without that bound a server may gather many
-//! events into one answer, and a fast writer would measure how well it falls behind.
+//! In the fan-out loads a value carries the moment of its put, so that each delivery has a latency of its own.
+//! The writers keep a bounded number of puts ahead of their deliveries: without that bound a server may gather
+//! many events into one answer, and a fast writer would measure how well it falls behind.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
