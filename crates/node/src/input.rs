@@ -140,8 +140,6 @@ pub enum Note {
         /// For so many seconds.
         ttl_s: i64,
     },
-    /// A lease was renewed.
-    LeaseRenewed,
     /// A lease was revoked.
     LeaseRevoked {
         /// Whether its time had passed.

@@ -1,10 +1,12 @@
 //! The lease clock: when each lease runs out, as the leader counts it.
 //!
-//! Time is given with each call, counted from whatever moment the driver chose, and never goes back. A lease is
-//! *handed out* once when its time has passed; it stays in the clock until it is removed, so that nothing is
-//! forgotten if its revocation fails.
+//! Time is given with each call, counted from whatever moment the driver chose. Calls may come from several threads,
+//! so that one may bring an earlier time than the one before: the clock never goes back. A lease is *handed out* once
+//! when its time has passed; it stays in the clock until it is removed, so that nothing is forgotten if its revocation
+//! fails.
 //!
-//! Invariant: `queue` holds each deadline of `deadlines`, earliest first; those up to `handed_to` are handed out.
+//! Invariants: `queue` holds each deadline of `leases`, earliest first; those up to `handed_to` are handed out, and
+//! have passed, so that no renewal can reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -16,32 +18,79 @@ pub(crate) type Place = (Duration, i64);
 /// The deadlines of all leases.
 #[derive(Debug, Default)]
 pub(crate) struct LeaseClock {
-    deadlines: BTreeMap<i64, Duration>,
+    leases: BTreeMap<i64, Timed>,
     queue: BTreeSet<Place>,
     handed_to: Option<Place>,
     n_handed: usize,
+    /// The latest time that any call brought.
+    now: Duration,
+}
+
+/// A lease as the clock knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timed {
+    /// When it runs out.
+    pub(crate) deadline: Duration,
+    /// The seconds that a renewal gives; none while a shorter time is written down for it.
+    pub(crate) renewable_s: Option<i64>,
+}
+
+/// What comes of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// The lease has so many seconds from now on.
+    Renewed(i64),
+    /// There is no such lease.
+    Unknown,
+    /// Its time has passed.
+    RunOut,
+    /// A shorter time is written down for it, which must be undone first.
+    Bound,
 }
 
 impl LeaseClock {
     /// A clock of these leases.
-    pub(crate) fn new(deadlines: impl IntoIterator<Item = (i64, Duration)>) -> LeaseClock {
+    pub(crate) fn new(leases: impl IntoIterator<Item = (i64, Timed)>) -> LeaseClock {
         // Sets made whole are built in linear time once sorted, which counts with a million leases.
-        let deadlines: BTreeMap<_, _> = deadlines.into_iter().collect();
-        let queue = deadlines.iter().map(|(id, deadline)| (*deadline, *id)).collect();
-        LeaseClock { deadlines, queue, ..LeaseClock::default() }
+        let leases: BTreeMap<_, _> = leases.into_iter().collect();
+        let queue = leases.iter().map(|(id, lease)| (lease.deadline, *id)).collect();
+        LeaseClock { leases, queue, ..LeaseClock::default() }
     }
 
-    /// Sets the deadline of a lease, known or not. It must lie in the future.
-    pub(crate) fn set(&mut self, id: i64, deadline: Duration) {
+    /// Sets a lease, known or not. Its deadline must lie in the future.
+    pub(crate) fn set(&mut self, id: i64, lease: Timed) {
         self.remove(id);
-        self.deadlines.insert(id, deadline);
-        self.queue.insert((deadline, id));
+        self.leases.insert(id, lease);
+        self.queue.insert((lease.deadline, id));
+    }
+
+    /// Gives a lease its whole time again, if it can be done by the clock alone.
+    pub(crate) fn renew(&mut self, id: i64, now: Duration) -> Renewal {
+        self.now = self.now.max(now);
+        let Some(lease) = self.leases.get_mut(&id) else { return Renewal::Unknown };
+        if lease.deadline <= self.now {
+            return Renewal::RunOut;
+        }
+        let Some(ttl_s) = lease.renewable_s else { return Renewal::Bound };
+        if !disk::seeded_bug!("lease-not-renewed") {
+            self.queue.remove(&(lease.deadline, id));
+            lease.deadline = self.now + seconds(ttl_s);
+            self.queue.insert((lease.deadline, id));
+        }
+        Renewal::Renewed(ttl_s)
+    }
+
+    /// Sets what a renewal gives to a lease that is known.
+    pub(crate) fn set_renewable(&mut self, id: i64, renewable_s: Option<i64>) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.renewable_s = renewable_s;
+        }
     }
 
     /// Forgets a lease; true if it was handed out.
     pub(crate) fn remove(&mut self, id: i64) -> bool {
-        let Some(deadline) = self.deadlines.remove(&id) else { return false };
-        let place = (deadline, id);
+        let Some(lease) = self.leases.remove(&id) else { return false };
+        let place = (lease.deadline, id);
         self.queue.remove(&place);
         let was_handed = Some(place) <= self.handed_to;
         self.n_handed -= usize::from(was_handed);
@@ -50,13 +99,14 @@ impl LeaseClock {
 
     /// When a lease runs out.
     pub(crate) fn deadline(&self, id: i64) -> Option<Duration> {
-        self.deadlines.get(&id).copied()
+        self.leases.get(&id).map(|lease| lease.deadline)
     }
 
     /// The lease that runs out first of those whose time has passed and that are not handed out.
-    pub(crate) fn expired(&self, now: Duration) -> Option<i64> {
+    pub(crate) fn expired(&mut self, now: Duration) -> Option<i64> {
+        self.now = self.now.max(now);
         let (deadline, id) = *self.after(self.handed_to).next()?;
-        (deadline <= now).then_some(id)
+        (deadline <= self.now).then_some(id)
     }
 
     /// Hands out what [`LeaseClock::expired`] named.
@@ -86,12 +136,26 @@ impl LeaseClock {
     }
 }
 
+/// A time to live. A negative one can only come from a foreign log, and is none.
+pub(crate) fn seconds(ttl_s: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn s(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    /// Granted for ten seconds, some of which are over.
+    fn until(deadline: Duration) -> Timed {
+        Timed { deadline, renewable_s: Some(10) }
+    }
+
+    fn clock(leases: impl IntoIterator<Item = (i64, Duration)>) -> LeaseClock {
+        LeaseClock::new(leases.into_iter().map(|(id, deadline)| (id, until(deadline))))
     }
 
     /// Hands out all that have expired.
@@ -106,7 +170,7 @@ mod tests {
 
     #[test]
     fn leases_expire_at_their_time_and_in_its_order() {
-        let mut clock = LeaseClock::new([(1, s(5)), (2, s(3)), (3, s(5))]);
+        let mut clock = clock([(1, s(5)), (2, s(3)), (3, s(5))]);
         assert!(take(&mut clock, s(3) - Duration::from_nanos(1)).is_empty());
         assert_eq!(take(&mut clock, s(3)), [2]);
         assert_eq!(take(&mut clock, s(9)), [1, 3]);
@@ -115,15 +179,30 @@ mod tests {
 
     #[test]
     fn a_renewed_lease_expires_at_its_new_time_only() {
-        let mut clock = LeaseClock::new([(1, s(3)), (2, s(4))]);
-        clock.set(1, s(7));
-        assert_eq!(take(&mut clock, s(6)), [2]);
-        assert_eq!(take(&mut clock, s(7)), [1]);
+        let mut clock = clock([(1, s(3)), (2, s(4))]);
+        assert_eq!(clock.renew(1, s(1)), Renewal::Renewed(10));
+        assert_eq!(take(&mut clock, s(11) - Duration::from_nanos(1)), [2]);
+        assert_eq!(take(&mut clock, s(11)), [1]);
+    }
+
+    #[test]
+    fn the_clock_does_not_go_back_for_a_renewal_that_was_held_up() {
+        let mut clock = clock([(1, s(3)), (2, s(8))]);
+        assert_eq!(take(&mut clock, s(3)), [1]);
+        assert_eq!(clock.renew(1, s(2)), Renewal::RunOut);
+        assert_eq!((clock.renew(2, s(2)), clock.deadline(2)), (Renewal::Renewed(10), Some(s(13))));
+    }
+
+    #[test]
+    fn what_the_clock_alone_cannot_renew_is_left_as_it_is() {
+        let mut clock = LeaseClock::new([(1, Timed { deadline: s(3), renewable_s: None })]);
+        assert_eq!((clock.renew(1, s(1)), clock.renew(2, s(1))), (Renewal::Bound, Renewal::Unknown));
+        assert_eq!(take(&mut clock, s(3)), [1]);
     }
 
     #[test]
     fn an_expired_lease_is_handed_out_once_until_it_is_taken_back() {
-        let mut clock = LeaseClock::new([(1, s(3)), (2, s(3))]);
+        let mut clock = clock([(1, s(3)), (2, s(3))]);
         assert_eq!(take(&mut clock, s(3)), [1, 2]);
         assert!(take(&mut clock, s(4)).is_empty());
         assert!(clock.remove(1) && !clock.remove(1));
@@ -134,16 +213,16 @@ mod tests {
 
     #[test]
     fn a_lease_granted_again_under_an_id_handed_out_is_another_one() {
-        let mut clock = LeaseClock::new([(1, s(3))]);
+        let mut clock = clock([(1, s(3))]);
         take(&mut clock, s(3));
-        clock.set(1, s(5));
+        clock.set(1, until(s(5)));
         assert_eq!((clock.n_handed(), clock.deadline(1)), (0, Some(s(5))));
         assert_eq!(take(&mut clock, s(5)), [1]);
     }
 
     #[test]
     fn pages_list_each_lease_once_in_the_order_of_deadlines() {
-        let clock = LeaseClock::new((0..10_i64).map(|id| (id, s(20 - id.unsigned_abs() % 3))));
+        let clock = clock((0..10_i64).map(|id| (id, s(20 - id.unsigned_abs() % 3))));
         let mut listed = clock.page(None, 4);
         while let Some(last) = listed.last().copied()
             && listed.len() < 10

@@ -13,8 +13,9 @@ use proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
 use store::{LeaseTable, LeaseTerm, Request};
 
 use crate::error::Unserved;
-use crate::input::{Answer, Note, Output};
-use crate::lease_clock::{LeaseClock, Place};
+use crate::input::{Answer, Output};
+use crate::lease_clock::{LeaseClock, Place, Renewal, Timed, seconds};
+use crate::lease_renewer::LeaseRenewer;
 
 /// Revocations of expired leases under way at a time.
 const REVOKES_MAX: usize = 10_000;
@@ -85,8 +86,8 @@ pub struct LeaseState {
 /// The leases of a member as its leader sees them.
 #[derive(Debug)]
 pub(crate) struct Lessor<W> {
-    /// None while this member does not lead.
-    clock: Option<LeaseClock>,
+    /// Its clock runs while this member leads.
+    renewer: LeaseRenewer,
     /// Renewals that wait until something about their lease is applied: its end, or that it has its whole time.
     renewals: BTreeMap<i64, Vec<W>>,
     /// How many revocations of a lease are under way, this member's own and its clients'.
@@ -96,22 +97,29 @@ pub(crate) struct Lessor<W> {
 
 impl<W> Lessor<W> {
     pub(crate) fn new(election_timeout: Duration) -> Lessor<W> {
-        Lessor { clock: None, renewals: BTreeMap::new(), revokes: BTreeMap::new(), election_timeout }
+        Lessor {
+            renewer: LeaseRenewer::default(),
+            renewals: BTreeMap::new(),
+            revokes: BTreeMap::new(),
+            election_timeout,
+        }
     }
 
     /// Begins to count the time of all leases.
     pub(crate) fn lead(&mut self, now: Duration, table: &LeaseTable) {
         let start = now + self.election_timeout;
-        let ttl = |term: LeaseTerm| match term.remaining_ttl_s {
-            0 => term.granted_ttl_s,
-            remaining => remaining,
-        };
-        self.clock = Some(LeaseClock::new(table.iter().map(|(id, term)| (id, start + seconds(ttl(term))))));
+        let clock = LeaseClock::new(table.iter().map(|(id, term)| (id, timed(term, start))));
+        *self.renewer.clock() = Some(clock);
+    }
+
+    /// Renews leases from other threads.
+    pub(crate) fn renewer(&self) -> LeaseRenewer {
+        self.renewer.clone()
     }
 
     /// Another member may lead from now on.
     pub(crate) fn step_down(&mut self, output: &mut Output<W>) {
-        self.clock = None;
+        *self.renewer.clock() = None;
         self.revokes.clear();
         let waiters = self.take_waiters();
         output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
@@ -131,12 +139,27 @@ impl<W> Lessor<W> {
         table: &LeaseTable,
         output: &mut Output<W>,
     ) -> Option<Request> {
-        let Some(clock) = &self.clock else {
+        let mut clock = self.renewer.clock();
+        let Some(clock) = clock.as_mut() else {
             output.answers.push((waiter, Answer::Unserved(Unserved::NotLeader)));
             return None;
         };
         let answer = match query {
-            LeaseQuery::Renew { id } => return self.renew(id, waiter, now, table, output),
+            LeaseQuery::Renew { id } => match clock.renew(id, now) {
+                Renewal::Renewed(ttl_s) => LeaseAnswer::Renewed(ttl_s),
+                Renewal::Unknown => LeaseAnswer::Renewed(0),
+                // As good as revoked: the answer waits for that.
+                Renewal::RunOut => {
+                    self.renewals.entry(id).or_default().push(waiter);
+                    return None;
+                }
+                // What was written down must be undone first, or the next leader would end it early.
+                Renewal::Bound => {
+                    self.renewals.entry(id).or_default().push(waiter);
+                    let checkpoints = vec![LeaseCheckpoint { id, remaining_ttl: 0 }];
+                    return Some(Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }));
+                }
+            },
             LeaseQuery::State { id } => LeaseAnswer::State(state(clock, table, id, now)),
             LeaseQuery::Keys { id, after } => {
                 LeaseAnswer::Keys(table.keys(id, after.as_deref(), PAGE_LEN_MAX))
@@ -150,38 +173,10 @@ impl<W> Lessor<W> {
         None
     }
 
-    /// Renews a lease. One that has run out is as good as revoked: the answer waits for that. One whose remaining
-    /// time was written down must have that undone first, or the next leader would end it early.
-    fn renew(
-        &mut self,
-        id: i64,
-        waiter: W,
-        now: Duration,
-        table: &LeaseTable,
-        output: &mut Output<W>,
-    ) -> Option<Request> {
-        let clock = self.clock.as_mut()?;
-        let (Some(deadline), Some(term)) = (clock.deadline(id), table.term(id)) else {
-            output.answers.push((waiter, Answer::Lease(LeaseAnswer::Renewed(0))));
-            return None;
-        };
-        if deadline > now && term.remaining_ttl_s == 0 {
-            if !disk::seeded_bug!("lease-not-renewed") {
-                clock.set(id, now + seconds(term.granted_ttl_s));
-            }
-            output.notes.push(Note::LeaseRenewed);
-            output.answers.push((waiter, Answer::Lease(LeaseAnswer::Renewed(term.granted_ttl_s))));
-            return None;
-        }
-        self.renewals.entry(id).or_default().push(waiter);
-        let checkpoints = vec![LeaseCheckpoint { id, remaining_ttl: 0 }];
-        (deadline > now).then_some(Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }))
-    }
-
     /// A lease was granted.
     pub(crate) fn granted(&mut self, id: i64, ttl_s: i64, now: Duration) {
-        if let Some(clock) = &mut self.clock {
-            clock.set(id, now + seconds(ttl_s));
+        if let Some(clock) = self.renewer.clock().as_mut() {
+            clock.set(id, Timed { deadline: now + seconds(ttl_s), renewable_s: Some(ttl_s) });
         }
     }
 
@@ -189,7 +184,7 @@ impl<W> Lessor<W> {
     pub(crate) fn revoked(&mut self, id: i64, output: &mut Output<W>) -> bool {
         let waiters = self.renewals.remove(&id).into_iter().flatten();
         output.answers.extend(waiters.map(|w| (w, Answer::Lease(LeaseAnswer::Renewed(0)))));
-        self.clock.as_mut().is_some_and(|clock| clock.remove(id))
+        self.renewer.clock().as_mut().is_some_and(|clock| clock.remove(id))
     }
 
     /// The revocation of a lease is proposed, on this member's account or on a client's.
@@ -215,15 +210,19 @@ impl<W> Lessor<W> {
         table: &LeaseTable,
         output: &mut Output<W>,
     ) {
+        if let Some(clock) = self.renewer.clock().as_mut() {
+            clock.set_renewable(id, table.term(id).and_then(renewable_s));
+        }
         for waiter in self.renewals.remove(&id).into_iter().flatten() {
-            self.renew(id, waiter, now, table, output);
+            self.query(LeaseQuery::Renew { id }, waiter, now, table, output);
         }
     }
 
     /// A lease to be revoked, as far as there may be more of that under way. One that is being revoked already is
     /// left to that: behind it the log may hold a grant of the same id, which must not be revoked at once.
     pub(crate) fn expired(&mut self, now: Duration) -> Option<i64> {
-        let clock = self.clock.as_mut()?;
+        let mut clock = self.renewer.clock();
+        let clock = clock.as_mut()?;
         let now = now + seconds(i64::from(disk::seeded_bug!("lease-expires-early")));
         while clock.n_handed() < REVOKES_MAX {
             let id = clock.expired(now)?;
@@ -238,7 +237,7 @@ impl<W> Lessor<W> {
     /// Revocations may have been refused for an alarm that is raised no more: what has run out and is not being
     /// revoked is to be revoked again.
     pub(crate) fn alarms_changed(&mut self) {
-        if let Some(clock) = &mut self.clock {
+        if let Some(clock) = self.renewer.clock().as_mut() {
             clock.take_back();
         }
     }
@@ -256,20 +255,28 @@ fn state(clock: &LeaseClock, table: &LeaseTable, id: i64, now: Duration) -> Opti
     Some(LeaseState { granted_ttl_s: term.granted_ttl_s, remaining_ttl_s })
 }
 
-/// A time to live. A negative one can only come from a foreign log, and is none.
-fn seconds(ttl_s: i64) -> Duration {
-    Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0))
+/// A lease that has its time from `start` on.
+fn timed(term: LeaseTerm, start: Duration) -> Timed {
+    let ttl_s = if term.remaining_ttl_s == 0 { term.granted_ttl_s } else { term.remaining_ttl_s };
+    Timed { deadline: start + seconds(ttl_s), renewable_s: renewable_s(term) }
+}
+
+/// What a renewal gives to a lease for which no shorter time is written down.
+fn renewable_s(term: LeaseTerm) -> Option<i64> {
+    (term.remaining_ttl_s == 0).then_some(term.granted_ttl_s)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HAS_RUN_OUT: Timed = Timed { deadline: Duration::ZERO, renewable_s: None };
+
     #[test]
     fn no_more_revocations_are_under_way_than_allowed() {
         let mut lessor = Lessor::<()>::new(Duration::ZERO);
-        let leases = LeaseClock::new((1..=REVOKES_MAX as i64 + 1).map(|id| (id, Duration::ZERO)));
-        lessor.clock = Some(leases);
+        let leases = (1..=REVOKES_MAX as i64 + 1).map(|id| (id, HAS_RUN_OUT));
+        *lessor.renewer.clock() = Some(LeaseClock::new(leases));
         let mut under_way = Vec::new();
         while let Some(id) = lessor.expired(Duration::ZERO) {
             lessor.revoking(id);
@@ -284,7 +291,7 @@ mod tests {
     #[test]
     fn revocations_that_were_lost_are_made_again() {
         let mut lessor = Lessor::<()>::new(Duration::ZERO);
-        lessor.clock = Some(LeaseClock::new([(1, Duration::ZERO)]));
+        *lessor.renewer.clock() = Some(LeaseClock::new([(1, HAS_RUN_OUT)]));
         lessor.revoking(1);
         assert_eq!(lessor.expired(Duration::ZERO), None);
         lessor.revokes_lost();

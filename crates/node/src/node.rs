@@ -18,6 +18,7 @@ use crate::chores::{Chores, Position};
 use crate::config::Config;
 use crate::error::{Fatal, Unserved};
 use crate::input::{Answer, Input, Note, Output, Proposal};
+use crate::lease_renewer::LeaseRenewer;
 use crate::lessor::Lessor;
 use crate::log_writer::{LogReport, LogTask};
 use crate::published::Published;
@@ -105,6 +106,11 @@ impl<W> Node<W> {
     /// The leases, as far as they are replicated.
     pub fn leases(&self) -> &LeaseTable {
         self.store.leases()
+    }
+
+    /// Renews leases without asking the node.
+    pub fn lease_renewer(&self) -> LeaseRenewer {
+        self.lessor.renewer()
     }
 
     /// The hub that watches are opened on.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output, Published};
+use node::{Fatal, Input, Job, LeaseRenewer, LogTask, LogWriter, Node, Note, Output, Published};
 use store::{Kind, ReadView, WatchHub};
 
 pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
@@ -42,12 +42,20 @@ pub(crate) struct NodeHandle {
     published: Arc<Published>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
+    lease_renewer: LeaseRenewer,
+    /// The moment from which the node counts time.
+    epoch: Instant,
 }
 
 impl NodeHandle {
     /// Tells the node of something. Its answer, if any, goes to the ticket in it.
     pub(crate) fn send(&self, input: Input<Ticket>) {
         self.inbox.push(Message::Input(input));
+    }
+
+    /// Renews a lease if the node need not be asked for that; the seconds that it has now.
+    pub(crate) fn renew_lease(&self, id: i64) -> Option<i64> {
+        self.lease_renewer.renew(id, self.epoch.elapsed())
     }
 
     /// Stops the member: a reader has met damaged data.
@@ -103,6 +111,8 @@ impl Driver {
             published: node.published(),
             view: node.view(),
             watch_hub: node.watch_hub(),
+            lease_renewer: node.lease_renewer(),
+            epoch: Instant::now(),
         };
         let threads = Threads {
             log: start_log(log_writer, &inbox, Arc::clone(&metrics))?,
@@ -110,7 +120,8 @@ impl Driver {
             maintenance: start_jobs("maintenance", &inbox, metrics)?,
         };
         let letters = mailboxes.iter().map(|_| Vec::new()).collect();
-        let mut run = Run { node, inbox, threads, mailboxes, letters, tick, observer };
+        let epoch = handle.epoch;
+        let mut run = Run { node, inbox, threads, mailboxes, letters, epoch, tick, observer };
         let node = thread::Builder::new().name("node".into()).spawn(move || {
             let result = run.run();
             run.threads.stop();
@@ -235,6 +246,7 @@ struct Run<O> {
     mailboxes: Vec<Arc<Mailbox>>,
     /// Scratch: answers by worker.
     letters: Vec<Vec<(Ticket, Mail)>>,
+    epoch: Instant,
     tick: Duration,
     observer: O,
 }
@@ -242,8 +254,7 @@ struct Run<O> {
 impl<O: Observer> Run<O> {
     fn run(&mut self) -> Result<(), Fatal> {
         let (mut messages, mut inputs, mut output) = (Vec::new(), Vec::new(), Output::default());
-        let start = Instant::now();
-        let mut next_tick = start + self.tick;
+        let mut next_tick = self.epoch + self.tick;
         loop {
             let deadline = if output.is_busy { Instant::now() } else { next_tick };
             self.inbox.take(&mut messages, Some(deadline));
@@ -265,7 +276,7 @@ impl<O: Observer> Run<O> {
                 next_tick = (next_tick + self.tick).max(now);
             }
             let is_upkeep = output.is_busy && inputs.is_empty();
-            self.node.handle(now - start, inputs.drain(..), &mut output)?;
+            self.node.handle(now - self.epoch, inputs.drain(..), &mut output)?;
             if is_upkeep {
                 self.observer.paused(now.elapsed());
             } else if !output.applied.is_empty() {

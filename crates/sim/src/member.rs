@@ -116,6 +116,11 @@ impl Member {
         self.inbox.push_back(input);
     }
 
+    /// Renews a lease without the node's turn, if that can be.
+    pub(crate) fn renew_lease(&self, id: i64) -> Option<i64> {
+        self.node.lease_renewer().renew(id, self.now)
+    }
+
     /// An id for a proposal.
     pub(crate) fn request_id(&self) -> u64 {
         self.node.published().next_request_id()

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk::{Disk as _, SimDisk};
-use node::{Answer, Fatal, Input, Note, Proposal};
+use node::{Answer, Fatal, Input, LeaseAnswer, LeaseQuery, Note, Proposal};
 use store::Request;
 
 use crate::checks;
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             20..25 => member.tick(),
             25 => member.now += Duration::from_millis(self.random.below(PAUSE_MAX_MS)),
             26..28 => self.send_read(member),
-            28..30 => self.send_lease_query(member),
+            28..30 => self.send_lease_query(member)?,
             30..36 => self.read(member)?,
             36..50 => {
                 let line = self.watchers.turn(&mut self.random, member, &self.model);
@@ -242,11 +242,19 @@ impl<'a> Run<'a> {
         member.send(Input::ReadIndex(ticket));
     }
 
-    fn send_lease_query(&mut self, member: &mut Member) {
+    fn send_lease_query(&mut self, member: &mut Member) -> Result<(), String> {
         let ticket = self.ticket();
         let query = self.leases.ask(&mut self.random, ticket);
         self.note(format_args!("{ticket}: {query:?} at {:?}", member.now));
+        // A renewal may pass by the node, as any thread's.
+        if let LeaseQuery::Renew { id } = query
+            && ticket.is_multiple_of(2)
+            && let Some(ttl_s) = member.renew_lease(id)
+        {
+            return self.leases.answered(ticket, &LeaseAnswer::Renewed(ttl_s), member.now, &self.model);
+        }
         member.send(Input::Lease(query, ticket));
+        Ok(())
     }
 
     /// Reads past the node, as any thread may.

@@ -137,6 +137,29 @@ fn a_renewal_gives_the_whole_time_again() {
 }
 
 #[test]
+fn a_renewal_past_the_node_counts_as_much() {
+    let mut member = Member::lead(&SimDisk::new(1), config());
+    let renewer = member.node.lease_renewer();
+    member.apply_all([grant(1, 5), put("a".into(), 1)]);
+    member.wait(s(4));
+    assert_eq!(renewer.renew(1, member.now), Some(5));
+    member.wait(s(5) - Duration::from_nanos(1));
+    assert_eq!((member.keys(), member.ttl(1)), (1, Some((0, 5))));
+    member.wait(Duration::from_nanos(1));
+    assert_eq!((member.keys(), renewer.renew(1, member.now)), (0, None));
+}
+
+#[test]
+fn a_renewal_past_the_node_that_was_held_up_finds_the_lease_ended() {
+    let mut member = Member::lead(&SimDisk::new(1), config());
+    let (renewer, start) = (member.node.lease_renewer(), member.now);
+    member.apply_all([grant(1, 5)]);
+    member.now += s(5);
+    member.handle(vec![]).unwrap();
+    assert_eq!(renewer.renew(1, start), None, "its revocation is under way");
+}
+
+#[test]
 fn the_renewal_of_a_lease_that_has_run_out_waits_for_its_end() {
     let mut member = Member::lead(&SimDisk::new(1), config());
     member.apply_all([grant(1, 5)]);
@@ -192,6 +215,7 @@ fn time_that_was_written_down_as_left_counts_after_a_restart_until_a_renewal() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
     member.apply_all([grant(1, 100), grant(2, 100), write_down(1, 10), write_down(2, 10)]);
+    assert_eq!(member.node.lease_renewer().renew(2, member.now), None, "that is more than the clock knows");
     member.send(LeaseQuery::Renew { id: 2 });
     assert!(member.answers.is_empty(), "a crash now would forget the renewal");
     member.write_log().unwrap();
@@ -257,6 +281,7 @@ fn a_lease_granted_again_behind_its_revocation_has_its_whole_time() {
 fn leases_are_the_leaders_affair() {
     let initial_members = vec![info(3), info(ID), info(9)];
     let mut member = Member::start(&SimDisk::new(1), Config { initial_members, ..config() }).unwrap();
+    assert_eq!(member.node.lease_renewer().renew(1, member.now), None);
     member.send(LeaseQuery::Renew { id: 1 });
     assert!(matches!(member.answer(WHO), Some(Answer::Unserved(Unserved::NotLeader))));
 }

@@ -1,7 +1,7 @@
 //! One connection as a task: reads, runs calls, writes.
 //!
-//! Each time it is woken it goes round: poll the calls that can go on, read once, start the calls that came with
-//! that, write all that has been answered. It sleeps when a round has read nothing and no call is due. Calls that
+//! Each time it is woken it goes round: read once, start the calls that came with that, poll those that can go on,
+//! write all that has been answered. It sleeps when a round has read nothing and no call is due. Calls that
 //! arrive while too many answers wait for the client are started later, and refused if there are too many.
 
 use std::collections::VecDeque;
@@ -141,10 +141,10 @@ where
 
     /// Does all that can be done at once. False if nothing more can.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        self.tasks.poll_woken();
         let was_full = !self.link.connection().wants_input();
         let has_read = !was_full && self.read(cx)?;
         self.start_calls();
+        self.tasks.poll_woken();
         self.write(cx)?;
         self.look_at_clock(cx)?;
         // What came while the client had to read first has woken this task already, and will not do so again.

@@ -10,7 +10,7 @@ use super::{exponential, histogram, register};
 pub(crate) struct LeaseMetrics {
     granted: IntCounter,
     revoked: IntCounter,
-    renewed: IntCounter,
+    pub(crate) renewed: IntCounter,
     expired: IntCounter,
     ttl: Histogram,
 }
@@ -47,7 +47,6 @@ impl LeaseMetrics {
                 self.granted.inc();
                 self.ttl.observe(*ttl_s as f64);
             }
-            Note::LeaseRenewed => self.renewed.inc(),
             Note::LeaseRevoked { has_expired } => {
                 self.revoked.inc();
                 self.expired.inc_by(u64::from(*has_expired));

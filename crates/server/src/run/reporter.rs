@@ -53,7 +53,7 @@ impl Observer for Reporter {
                 self.metrics.upkeep.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
-            Note::LeaseGranted { .. } | Note::LeaseRenewed | Note::LeaseRevoked { .. } => {
+            Note::LeaseGranted { .. } | Note::LeaseRevoked { .. } => {
                 self.metrics.leases.count(note);
             }
             Note::Space { is_left: false } => {
