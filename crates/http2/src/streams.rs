@@ -1,7 +1,7 @@
 //! All streams of a connection, found by number.
 //!
-//! Numbers only grow, so new streams go to the end of a list that stays sorted: finding one is a binary search,
-//! and mostly it is the last. A stream that ends leaves a gap, and gaps are closed when they are the majority;
+//! Numbers only grow, so new streams go to the end of a list that stays sorted. Most are consecutive: counted from the
+//! beginning of the list or from its end, a number tells its place; if not, that is found by a binary search. A stream that ends leaves a gap, and gaps are closed when they are the majority;
 //! a stream open for days costs the short ones behind it nothing.
 
 use std::collections::VecDeque;
@@ -123,10 +123,13 @@ impl<T> Streams<T> {
     }
 
     fn place(&self, id: StreamId) -> Option<usize> {
-        match self.index.back() {
-            Some((last, _)) if *last == id => Some(self.index.len() - 1),
-            _ => self.index.binary_search_by_key(&id, |(id, _)| *id).ok(),
-        }
+        let ((first, _), (last, _)) = (self.index.front()?, self.index.back()?);
+        let after_first = (id.checked_sub(*first)? / 2) as usize;
+        let before_last = (last.checked_sub(id)? / 2) as usize;
+        let guesses = [Some(after_first), (self.index.len() - 1).checked_sub(before_last)];
+        let is_there = |place: &usize| self.index.get(*place).is_some_and(|(other, _)| *other == id);
+        let found = guesses.into_iter().flatten().find(is_there);
+        found.or_else(|| self.index.binary_search_by_key(&id, |(id, _)| *id).ok())
     }
 
     fn close_gaps(&mut self) {

@@ -108,7 +108,7 @@ impl<T: Default> Connection<T> {
         loop {
             let outcome = match self.next_frame(input) {
                 Ok(None) => return Ok(None),
-                Ok(Some((head, payload))) => self.take_frame(head, &payload, now),
+                Ok(Some((head, payload))) => self.take_frame(head, payload, now),
                 Err(fault) => Err(fault),
             };
             let event = match outcome {
@@ -135,15 +135,15 @@ impl<T: Default> Connection<T> {
         Ok(Some((head, input.split_to(head.len))))
     }
 
-    fn take_frame(&mut self, head: Head, payload: &Bytes, now: Instant) -> Outcome<T> {
+    fn take_frame(&mut self, head: Head, payload: Bytes, now: Instant) -> Outcome<T> {
         match head.kind {
             frame::DATA => self.data(head, payload, now),
-            frame::HEADERS => self.headers(head, payload, now),
-            frame::CONTINUATION => self.continuation(head, payload, now),
-            frame::RST_STREAM => self.rst_stream(head, payload, now),
-            frame::WINDOW_UPDATE => self.window_update(head, payload).map(|()| None),
-            frame::SETTINGS => self.settings(head, payload, now).map(|()| None),
-            frame::PING => self.ping(head, payload, now).map(|()| None),
+            frame::HEADERS => self.headers(head, &payload, now),
+            frame::CONTINUATION => self.continuation(head, &payload, now),
+            frame::RST_STREAM => self.rst_stream(head, &payload, now),
+            frame::WINDOW_UPDATE => self.window_update(head, &payload).map(|()| None),
+            frame::SETTINGS => self.settings(head, &payload, now).map(|()| None),
+            frame::PING => self.ping(head, &payload, now).map(|()| None),
             frame::PRIORITY => self.priority(head).map(|()| None),
             frame::GOAWAY => check_goaway(head).map(|()| None),
             frame::PUSH_PROMISE => Err(Fault::protocol("PUSH_PROMISE from a client")),
@@ -152,9 +152,11 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    fn data(&mut self, head: Head, payload: &Bytes, now: Instant) -> Outcome<T> {
+    fn data(&mut self, head: Head, mut data: Bytes, now: Instant) -> Outcome<T> {
         let id = self.used_stream(head)?;
-        let (start, end) = head.content(payload)?;
+        let (start, end) = head.content(&data)?;
+        data.truncate(end);
+        data.advance(start);
         let whole_len = head.len as u32;
         if self.receiving.window.take(whole_len).is_err() {
             return Err(Fault::connection(Code::FlowControlError, "more DATA than the connection's window"));
@@ -171,7 +173,6 @@ impl<T: Default> Connection<T> {
             return Err(Fault::Stream(id, Code::FlowControlError));
         }
         let is_end = head.has(frame::END_STREAM);
-        let data = payload.slice(start..end);
         stream.receive(data.len(), is_end).map_err(|code| Fault::Stream(id, code))?;
         self.release(id, head.len - data.len());
         if data.is_empty() && !is_end {
