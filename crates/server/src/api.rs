@@ -113,7 +113,7 @@ impl Api {
 
     async fn ask(&self, input: impl FnOnce(Ticket) -> Input<Ticket>) -> Result<Answer, Error> {
         let slot = self.desk.open(self.settings.request_timeout);
-        self.node.send(input(slot.ticket()));
+        self.desk.send(input(slot.ticket()));
         match slot.mail().await {
             Mail::Answer(answer) => Ok(answer),
             Mail::TimedOut => Err(Error::TimedOut),

@@ -48,9 +48,9 @@ pub(crate) struct NodeHandle {
 }
 
 impl NodeHandle {
-    /// Tells the node of something. Its answer, if any, goes to the ticket in it.
-    pub(crate) fn send(&self, input: Input<Ticket>) {
-        self.inbox.push(Message::Input(input));
+    /// Tells the node of some things, together.
+    pub(crate) fn send(&self, inputs: impl IntoIterator<Item = Input<Ticket>>) {
+        self.inbox.extend(inputs.into_iter().map(Message::Input));
     }
 
     /// Renews a lease if the node need not be asked for that; the seconds that it has now.

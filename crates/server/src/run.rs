@@ -208,7 +208,8 @@ fn serve(config: &Config) -> Result<End, Error> {
     let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
-        spawn_local(own_desk.pump());
+        let node = driver.handle();
+        spawn_local(own_desk.pump(move |inputs| node.send(inputs)));
         if let Some(mode) = config.auto_compaction {
             spawn_local(compactor::run(mode, Rc::new(own_api)));
         }
@@ -340,9 +341,10 @@ fn start_workers(
     let handle = driver.handle();
     Workers::start(count, move |worker| {
         let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
-        spawn_local(desk.clone().pump());
-        let metrics = Arc::clone(&context.metrics);
-        context.endpoint(Api::new(context.settings.clone(), handle.clone(), desk, metrics))
+        let (node, metrics) = (handle.clone(), Arc::clone(&context.metrics));
+        let api = Api::new(context.settings.clone(), handle.clone(), desk.clone(), metrics);
+        spawn_local(desk.pump(move |inputs| node.send(inputs)));
+        context.endpoint(api)
     })
 }
 

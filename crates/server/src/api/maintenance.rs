@@ -54,7 +54,7 @@ impl Api {
     /// it, since nothing stands still meanwhile.
     pub(crate) fn defragment(&self) -> Encoded {
         let started_at = Instant::now();
-        self.node.send(Input::Defragment);
+        self.desk.send(Input::Defragment);
         self.metrics.upkeep.defragment.observe(started_at.elapsed());
         Encoded::message(&DefragmentResponse::default())
     }

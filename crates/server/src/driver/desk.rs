@@ -1,8 +1,9 @@
-//! Where the tasks of a worker thread wait for mail from the node's thread.
+//! Where the tasks of a worker thread write to the node's thread, and wait for its mail.
 //!
-//! Waking a task of another thread's runtime costs a system call. So the node's thread posts into one mailbox a
-//! worker and rings its bell; a pump on the worker's own thread hands the letters to the tasks, which is cheap.
-//! Many answers, one wake-up.
+//! Waking another thread costs a system call. So what the tasks ask collects on the desk until its pump, a task of the
+//! same thread, has its turn: behind all tasks that could run by then. The node's thread in turn posts its answers into one
+//! mailbox a worker and rings its bell, and the pump hands the letters to the tasks. Many questions or answers, one
+//! wake-up.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -10,8 +11,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
+use std::vec::Drain;
 
-use node::Answer;
+use node::{Answer, Input};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -64,6 +66,8 @@ pub(crate) struct Desk {
     worker: usize,
     mailbox: Arc<Mailbox>,
     slots: Rc<RefCell<Slots>>,
+    /// Bounded by the calls that a worker has open: each asks one thing at a time.
+    outbox: Rc<RefCell<Vec<Input<Ticket>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +90,7 @@ struct SlotState {
 impl Desk {
     /// The desk of `worker`, whose mailbox this is. [`Desk::pump`] must run on the same thread.
     pub(crate) fn new(worker: usize, mailbox: Arc<Mailbox>) -> Desk {
-        Desk { worker, mailbox, slots: Rc::default() }
+        Desk { worker, mailbox, slots: Rc::default(), outbox: Rc::default() }
     }
 
     /// A place to wait for one letter, for up to `limit`.
@@ -102,14 +106,24 @@ impl Desk {
         self.slot(&mut self.slots.borrow_mut(), None)
     }
 
-    /// Hands out letters for as long as the thread runs.
-    pub(crate) async fn pump(self) {
+    /// Tells the node of something. Its answer, if any, goes to the ticket in it.
+    pub(crate) fn send(&self, input: Input<Ticket>) {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.push(input);
+        if outbox.len() == 1 {
+            self.mailbox.bell.notify_one();
+        }
+    }
+
+    /// Carries letters to the node, by `send`, and from it for as long as the thread runs.
+    pub(crate) async fn pump(self, mut send: impl FnMut(Drain<'_, Input<Ticket>>)) {
         let mut letters = Vec::new();
         let mut sweep = interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.mailbox.bell.notified() => {
+                    send(self.outbox.borrow_mut().drain(..));
                     self.mailbox.take(&mut letters);
                     let mut slots = self.slots.borrow_mut();
                     for (ticket, mail) in letters.drain(..) {
@@ -227,8 +241,26 @@ mod tests {
         LocalSet::new().block_on(&runtime, async {
             let mailbox = Arc::new(Mailbox::default());
             let desk = Desk::new(0, Arc::clone(&mailbox));
-            tokio::task::spawn_local(desk.clone().pump());
+            tokio::task::spawn_local(desk.clone().pump(|inputs| drop(inputs)));
             test(desk, mailbox).await;
+        });
+    }
+
+    #[test]
+    fn what_tasks_send_before_the_pump_has_its_turn_goes_together() {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let desk = Desk::new(0, Arc::default());
+            let sent = Rc::new(RefCell::new(Vec::new()));
+            let seen = Rc::clone(&sent);
+            tokio::task::spawn_local(desk.clone().pump(move |inputs| seen.borrow_mut().push(inputs.len())));
+            for batch in [2, 1] {
+                (0..batch).for_each(|_| desk.send(Input::Defragment));
+                while !desk.outbox.borrow().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            assert_eq!(*sent.borrow(), [2, 1]);
         });
     }
 
