@@ -16,6 +16,8 @@ const HEADER_RAFT_TERM: u8 = 0x20;
 const RANGE_MORE: u8 = 0x18;
 const RANGE_COUNT: u8 = 0x20;
 const STREAM_RANGE: u8 = 0x0a;
+const KEEP_ALIVE_ID: u8 = 0x10;
+const KEEP_ALIVE_TTL: u8 = 0x18;
 const PUT_PREV_KV: u8 = 0x12;
 const DELETE_DELETED: u8 = 0x10;
 const DELETE_PREV_KVS: u8 = 0x1a;
@@ -68,12 +70,14 @@ pub(crate) struct Header {
 impl Header {
     /// Appends the header as field 1 of a response.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
-        let mut header = Vec::with_capacity(44);
-        put_uint(&mut header, HEADER_CLUSTER_ID, self.cluster_id);
-        put_uint(&mut header, HEADER_MEMBER_ID, self.member_id);
-        put_int(&mut header, HEADER_REVISION, self.revision);
-        put_uint(&mut header, HEADER_RAFT_TERM, self.raft_term);
-        put_message(out, HEADER, &header);
+        // At most 44 bytes, so that the length is one.
+        out.extend([HEADER, 0]);
+        let start = out.len();
+        put_uint(out, HEADER_CLUSTER_ID, self.cluster_id);
+        put_uint(out, HEADER_MEMBER_ID, self.member_id);
+        put_int(out, HEADER_REVISION, self.revision);
+        put_uint(out, HEADER_RAFT_TERM, self.raft_term);
+        out[start - 1] = (out.len() - start) as u8;
     }
 
     fn start(&self, capacity: usize) -> Vec<u8> {
@@ -121,6 +125,14 @@ impl Header {
     pub(super) fn txn_response(&self, outcome: &TxnOutcome) -> Encoded {
         let mut out = self.start(64);
         txn_body(&mut out, outcome);
+        Encoded::one(out)
+    }
+
+    /// A `LeaseKeepAliveResponse`.
+    pub(super) fn keep_alive_response(&self, id: i64, ttl_s: i64) -> Encoded {
+        let mut out = self.start(0);
+        put_int(&mut out, KEEP_ALIVE_ID, id);
+        put_int(&mut out, KEEP_ALIVE_TTL, ttl_s);
         Encoded::one(out)
     }
 
@@ -197,8 +209,8 @@ fn put_revision(out: &mut Vec<u8>, revision: i64) {
 #[cfg(test)]
 mod tests {
     use proto::etcdserverpb::{
-        DeleteRangeResponse, PutResponse, RangeResponse, RangeStreamResponse, ResponseHeader, ResponseOp,
-        TxnResponse, response_op::Response,
+        DeleteRangeResponse, LeaseKeepAliveResponse, PutResponse, RangeResponse, RangeStreamResponse,
+        ResponseHeader, ResponseOp, TxnResponse, response_op::Response,
     };
     use proto::mvccpb::KeyValue;
 
@@ -245,6 +257,9 @@ mod tests {
 
         let expected = RangeResponse { header: header(), kvs: vec![kv("a"), kv("b")], more: true, count: 7 };
         assert_eq!(bytes(&HEADER.range_response(range())), expected.encode_to_vec());
+
+        let expected = LeaseKeepAliveResponse { header: header(), id: i64::MIN, ttl: 300 };
+        assert_eq!(bytes(&HEADER.keep_alive_response(i64::MIN, 300)), expected.encode_to_vec());
     }
 
     #[test]

@@ -8,9 +8,8 @@ use std::collections::HashSet;
 use node::{Answer, Input, LeaseAnswer, LeaseQuery, LeaseState};
 use prost::Message;
 use proto::etcdserverpb::{
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseLeasesResponse, LeaseRevokeRequest,
+    LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use store::{Outcome, Request};
 
@@ -50,7 +49,7 @@ impl Api {
     /// Renews a lease once. The time to live answered is 0 if there is no such lease.
     pub(crate) async fn lease_keep_alive(&self, request: LeaseKeepAliveRequest) -> Result<Encoded, Error> {
         // etcd takes the header before it renews, so its revision may be older than the renewal.
-        let header = Some(self.response_header_now());
+        let header = self.header(self.view.revision());
         let id = request.id;
         let ttl = match self.node.renew_lease(id) {
             Some(ttl) => ttl,
@@ -62,7 +61,7 @@ impl Api {
         if ttl > 0 {
             self.metrics.leases.renewed.inc();
         }
-        Ok(Encoded::message(&LeaseKeepAliveResponse { header, id, ttl }))
+        Ok(header.keep_alive_response(id, ttl))
     }
 
     /// What is left of a lease, and its keys if asked for. The time to live is -1 if there is no such lease.
