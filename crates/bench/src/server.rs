@@ -76,6 +76,11 @@ impl Server {
         process::disk_bytes(self.dir.path()).map_err(file_error(self.dir.path()))
     }
 
+    /// What the device under its data has written, see [`process::written_bytes`].
+    pub(crate) fn written_bytes(&self) -> Result<Option<u64>, Error> {
+        process::written_bytes(self.dir.path()).map_err(file_error(self.dir.path()))
+    }
+
     /// Kills the process without warning, starts it again on its data, and returns how long it took from there
     /// until it answered a linearizable read.
     pub(crate) async fn crash_and_restart(&mut self) -> Result<Duration, Error> {

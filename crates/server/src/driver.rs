@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Four threads: one owns the node, one the log, and two run jobs, so that making a spare file never waits
-//! behind a long rewrite. Each takes everything that has collected as one batch. If any of them meets an error,
-//! the node's thread ends with it and nothing more is answered.
+//! behind a long rewrite, whose thread has a lower priority than all others. Each takes everything that has
+//! collected as one batch. If any of them meets an error, the node's thread ends with it and nothing more is
+//! answered.
 
 mod desk;
 mod inbox;
@@ -25,6 +26,7 @@ use store::{Kind, ReadView, WatchHub};
 pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
 
 use self::inbox::Inbox;
+use crate::background::lower_priority;
 use crate::metrics::Metrics;
 
 /// What the node's thread is told.
@@ -116,8 +118,8 @@ impl Driver {
         };
         let threads = Threads {
             log: start_log(log_writer, &inbox, Arc::clone(&metrics))?,
-            spare_files: start_jobs("spare-files", &inbox, Arc::clone(&metrics))?,
-            maintenance: start_jobs("maintenance", &inbox, metrics)?,
+            spare_files: start_jobs("spare-files", || (), &inbox, Arc::clone(&metrics))?,
+            maintenance: start_jobs("maintenance", lower_priority, &inbox, metrics)?,
         };
         let letters = mailboxes.iter().map(|_| Vec::new()).collect();
         let epoch = handle.epoch;
@@ -219,10 +221,16 @@ fn write_log(
     Ok(report)
 }
 
-fn start_jobs(name: &str, node: &Arc<Inbox<Message>>, metrics: Arc<Metrics>) -> io::Result<Thread<Job>> {
+fn start_jobs(
+    name: &str,
+    prepare: fn(),
+    node: &Arc<Inbox<Message>>,
+    metrics: Arc<Metrics>,
+) -> io::Result<Thread<Job>> {
     let inbox = Arc::<Inbox<Job>>::default();
     let (jobs_in, node) = (Arc::clone(&inbox), Arc::clone(node));
     let thread = thread::Builder::new().name(name.into()).spawn(move || {
+        prepare();
         let mut jobs = Vec::new();
         while jobs_in.take(&mut jobs, None) {
             for job in jobs.drain(..) {

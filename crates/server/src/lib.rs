@@ -1,6 +1,7 @@
 //! The async shell around a member: sockets, gRPC, HTTP, logging, settings. It takes no decisions of its own.
 
 mod api;
+mod background;
 mod codes;
 mod compactor;
 pub mod config;

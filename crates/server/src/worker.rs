@@ -18,7 +18,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, timeout_at};
 
+use crate::background::lower_priority;
 use crate::listen::Accepted;
+
+/// Threads beside each worker that take over what would keep its connections waiting.
+const BACKGROUND_THREADS: usize = 1;
 
 /// What a worker does with a connection; one instance a thread.
 pub trait Serve: 'static {
@@ -100,7 +104,13 @@ impl Worker {
         init: impl FnOnce() -> C + Send + 'static,
         stop: Stop,
     ) -> io::Result<Worker> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name(format!("background-{index}"))
+            .max_blocking_threads(BACKGROUND_THREADS)
+            .on_thread_start(lower_priority)
+            .build()?;
         let (inbox, connections) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
