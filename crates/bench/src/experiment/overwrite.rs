@@ -3,7 +3,6 @@
 use super::compaction::{compact, newest};
 use crate::client::Connection;
 use crate::error::Error;
-use crate::process;
 use crate::report::{Measure, Report};
 use crate::server::Server;
 use crate::settings::Settings;
@@ -25,7 +24,7 @@ pub(super) async fn run(settings: &Settings, server: &mut Server) -> Result<Repo
     let entry = (keys::LEN + settings.value_bytes) as f64;
     let live = settings.keys as f64 * entry;
     let puts = (settings.keys as f64 * SHARE) as u64;
-    let written_before = process::written_bytes(server.pid())?;
+    let written_before = server.written_bytes()?;
     let (mut largest, mut last) = (0, 0);
     for round in 0..ROUNDS {
         preload::overwrite(settings, puts, round).await?;
@@ -35,10 +34,10 @@ pub(super) async fn run(settings: &Settings, server: &mut Server) -> Result<Repo
         last = server.disk_bytes()?;
         largest = last.max(largest);
     }
-    let written = process::written_bytes(server.pid())? - written_before;
+    let written = written_before.zip(server.written_bytes()?).map(|(before, after)| (after - before) as f64);
     let mut report = Report::default();
     report.add(&LARGEST, largest as f64 / live);
     report.add(&AT_END, last as f64 / live);
-    report.add(&WRITTEN, written as f64 / ((ROUNDS * puts) as f64 * entry));
+    report.add(&WRITTEN, written.map(|written| written / ((ROUNDS * puts) as f64 * entry)));
     Ok(report)
 }
