@@ -28,8 +28,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"8\" y=\"20\" font-size=\"14\">How many times better than the peer (logarithmic)</text>\n\
-         <text x=\"{VALUE_LEFT}\" y=\"{}\" fill=\"#666\">ours / peer</text>\n",
-        TOP - 6
+         <text x=\"{VALUE_LEFT}\" y=\"20\" fill=\"#666\">ours / peer</text>\n"
     );
     for ratio in scale.marks() {
         let x = scale.x(ratio);

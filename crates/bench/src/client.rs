@@ -173,21 +173,19 @@ impl Carrier {
             let mut shared = link.lock();
             let moved = self.poll_move(&mut shared.wire, cx);
             shared.carrier = Some(cx.waker().clone());
-            let Poll::Ready(error) = moved else { return Poll::Pending };
-            shared.wire.fail(&error.to_string());
-            Poll::Ready(())
+            moved.map(|reason| shared.wire.fail(&reason))
         })
         .await;
     }
 
     /// Moves what can be moved now; ready with the reason when nothing ever can again.
-    fn poll_move(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Error> {
+    fn poll_move(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<String> {
         loop {
             if let Poll::Ready(Err(error)) = self.poll_write(wire, cx) {
-                return Poll::Ready(error);
+                return Poll::Ready(error.to_string());
             }
-            if let Err(error) = ready!(self.poll_read(wire, cx)) {
-                return Poll::Ready(error);
+            if let Err(reason) = ready!(self.poll_read(wire, cx)) {
+                return Poll::Ready(reason);
             }
         }
     }
@@ -200,15 +198,15 @@ impl Carrier {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
         let mut room = ReadBuf::new(&mut self.input[self.filled..]);
-        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room))?;
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut room)).map_err(|error| error.to_string())?;
         let read = room.filled().len();
         if read == 0 {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the server")));
+            return Poll::Ready(Err("closed by the server".to_owned()));
         }
         let end = self.filled + read;
-        let taken = wire.receive(&self.input[..end]).map_err(io::Error::other)?;
+        let taken = wire.receive(&self.input[..end])?;
         self.input.copy_within(taken..end, 0);
         self.filled = end - taken;
         Poll::Ready(Ok(()))

@@ -115,7 +115,7 @@ impl Answers {
         }
         self.fields.clear();
         let complete = self.decoder.decode(block, LIST_LEN_MAX, &mut self.fields);
-        if !complete.map_err(|Corrupt| Error::Http2("a corrupt header block".to_owned()))? {
+        if !complete.map_err(|Corrupt| Error::Http2("the server sent a corrupt header block".to_owned()))? {
             return Err(Error::Answer(format!("more than {LIST_LEN_MAX} bytes of headers")));
         }
         self.check(is_end)?;

@@ -121,6 +121,17 @@ async fn a_broken_stream_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_gone_ends_its_calls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connection = Connection::open(&listener.local_addr().unwrap().to_string()).await.unwrap();
+    drop(listener.accept().await.unwrap());
+    let head = connection.head("/etcdserverpb.KV/Range");
+    for _ in 0..2 {
+        assert!(connection.unary(head, &RangeRequest::default()).await.unwrap_err().ends_connection());
+    }
+}
+
+#[tokio::test]
 async fn a_stream_yields_its_messages_in_order_and_then_ends() {
     let endpoint = serve(|call| respond(call, &[counted(1), counted(2)], "0")).await;
     let connection = Connection::open(&endpoint).await.unwrap();

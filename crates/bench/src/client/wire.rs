@@ -147,8 +147,8 @@ impl Wire {
     /// with more behind it.
     ///
     /// # Errors
-    /// If the server breaks the protocol: the connection is of no more use.
-    pub(super) fn receive(&mut self, input: &[u8]) -> Result<usize, Error> {
+    /// If the server breaks the protocol: in what way. The connection is of no more use.
+    pub(super) fn receive(&mut self, input: &[u8]) -> Result<usize, String> {
         let mut taken = 0;
         while let Some(head) = frame::Head::read(&input[taken..]) {
             if head.len > FRAME_LEN_MAX {
@@ -190,7 +190,7 @@ impl Wire {
         ids.into_iter().for_each(|id| self.flush(id));
     }
 
-    fn frame(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), Error> {
+    fn frame(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), String> {
         let continues = self.block.as_ref().map(|(id, ..)| *id);
         if continues != (head.kind == frame::CONTINUATION).then_some(head.stream) {
             return Err(broken("a header block interrupted, or continued without a start"));
@@ -220,7 +220,7 @@ impl Wire {
         }
     }
 
-    fn data(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), Error> {
+    fn data(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), String> {
         let (start, end) = head.content(payload).map_err(|error| broken(error.reason))?;
         let excess = || broken("more data than the window allows");
         self.receive_window.take(head.len as u32).map_err(|_| excess())?;
@@ -248,7 +248,7 @@ impl Wire {
     }
 
     /// Takes in a part of a header block, and the block once it is complete.
-    fn block(&mut self, part: &[u8], is_whole: bool) -> Result<(), Error> {
+    fn block(&mut self, part: &[u8], is_whole: bool) -> Result<(), String> {
         let (id, is_end, mut block) = self.block.take().expect("a frame of the block is being read");
         if block.len() + part.len() > BLOCK_LEN_MAX {
             return Err(broken("a header block longer than allowed"));
@@ -265,7 +265,7 @@ impl Wire {
             &block
         };
         match self.answers.read(whole, is_end) {
-            Err(error) if error.ends_connection() => return Err(error),
+            Err(Error::Http2(reason)) => return Err(reason),
             Ok(()) if !is_end => {}
             result => {
                 if let Some(stream) = self.streams.get_mut(&id) {
@@ -276,7 +276,7 @@ impl Wire {
         Ok(())
     }
 
-    fn settings(&mut self, payload: &[u8]) -> Result<(), Error> {
+    fn settings(&mut self, payload: &[u8]) -> Result<(), String> {
         let settings = payload.chunks(6).map(|setting| setting.first_chunk::<6>());
         for setting in settings {
             let &[a, b, value @ ..] = setting.ok_or_else(|| broken(SHORT))?;
@@ -293,14 +293,14 @@ impl Wire {
         Ok(())
     }
 
-    fn resize_streams(&mut self, len: u32) -> Result<(), Error> {
+    fn resize_streams(&mut self, len: u32) -> Result<(), String> {
         let change = i64::from(len) - i64::from(self.stream_send_window);
         self.stream_send_window = len;
         let grown = self.streams.values_mut().try_for_each(|stream| stream.send_window.grow(change));
         grown.map_err(|_| broken(TOO_LARGE))
     }
 
-    fn ping(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), Error> {
+    fn ping(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), String> {
         let data = payload.try_into().map_err(|_| broken(SHORT))?;
         if !head.has(frame::ACK) {
             put_ping(frame::ACK, data, &mut self.output);
@@ -309,11 +309,11 @@ impl Wire {
     }
 
     /// Ends the calls that the server has not looked at, and all that would come.
-    fn goaway(&mut self, payload: &[u8]) -> Result<(), Error> {
+    fn goaway(&mut self, payload: &[u8]) -> Result<(), String> {
         let (&[a, b, c, d, code @ ..], text) =
             payload.split_first_chunk::<8>().ok_or_else(|| broken(SHORT))?;
         let (last, code) = (u32::from_be_bytes([a, b, c, d]) & WINDOW_MAX, u32::from_be_bytes(code));
-        let reason = format!("the server goes away with code {code} {}", String::from_utf8_lossy(text));
+        let reason = format!("the server goes away with code {code}: {}", String::from_utf8_lossy(text));
         for (_, stream) in self.streams.range_mut(last.saturating_add(1)..) {
             stream.break_off(Error::Http2(reason.clone()));
         }
@@ -321,8 +321,8 @@ impl Wire {
         Ok(())
     }
 
-    fn window_update(&mut self, id: StreamId, by: u32) -> Result<(), Error> {
-        let by = i64::from(by);
+    fn window_update(&mut self, id: StreamId, by: u32) -> Result<(), String> {
+        let by = i64::from(by & WINDOW_MAX);
         if id == 0 {
             self.send_window.grow(by).map_err(|_| broken(TOO_LARGE))?;
             self.flush_all();
@@ -339,11 +339,11 @@ const OPEN: &str = "a call is in the table until its handle closes it";
 const SHORT: &str = "a frame of a wrong length";
 const TOO_LARGE: &str = "a window larger than allowed";
 
-fn broken(what: &str) -> Error {
-    Error::Http2(format!("the server sent {what}"))
+fn broken(what: &str) -> String {
+    format!("the server sent {what}")
 }
 
-fn number(payload: &[u8]) -> Result<u32, Error> {
+fn number(payload: &[u8]) -> Result<u32, String> {
     payload.try_into().map(u32::from_be_bytes).map_err(|_| broken(SHORT))
 }
 
