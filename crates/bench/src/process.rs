@@ -40,11 +40,11 @@ impl Reading {
     }
 }
 
-/// Bytes that the device under `dir` has written since the system started, all that was written to its files until
-/// now among them. Nothing if no block device lies under it.
+/// Bytes that the device under `dir` has written since the system started, all that was written to its files
+/// until now among them. Nothing if no block device lies under it.
 ///
-/// The account that the system keeps of a process is of no use for this: it charges a write of a few bytes with the
-/// whole folio in the page cache, which may be a megabyte.
+/// The account that the system keeps of a process is of no use for this: it charges a write of a few bytes with
+/// the whole folio in the page cache, which may be a megabyte.
 pub(crate) fn written_bytes(dir: &Path) -> io::Result<Option<u64>> {
     let dir = fs::File::open(dir)?;
     rustix::fs::syncfs(&dir)?;

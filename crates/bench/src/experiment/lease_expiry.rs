@@ -4,6 +4,8 @@
 //! The time to live of each lease is what is left until one common moment, in whole seconds rounded up. A
 //! watcher sees when the keys are deleted. A lease that is gone before its time is a failure. Others write at a
 //! fixed rate, while the leases go and before there were any.
+//! They share a thread with the watcher, so that a burst of deletions adds a few milliseconds to a put, and
+//! their cost to the server is part of what an expired lease is said to cost.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
