@@ -86,6 +86,11 @@ impl Model {
         self.compacted
     }
 
+    /// Whether history was ever compacted just there. What is looked up then may be told after a later compaction.
+    pub(crate) fn was_compacted_at(&self, revision: i64) -> bool {
+        self.compactions.iter().any(|(at, _)| *at == revision)
+    }
+
     /// What the command must be answered with.
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Outcome, Refusal> {
         self.admit(request)?;

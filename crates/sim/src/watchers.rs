@@ -183,13 +183,12 @@ impl Client {
 impl Watched {
     /// Nothing is left to be told.
     fn check_silence(&mut self, model: &Model) -> Result<(), String> {
-        let mut due = model.changes_from(self.due_from());
-        let found = due.find(|(_, told)| told.iter().any(|t| self.wants(t)));
-        match found {
-            // What a compaction left of its own revision may be nothing.
-            Some((main, told)) if main == model.compacted() && self.wanted(&survivors(told)).is_empty() => {
-                Ok(())
-            }
+        // What a compaction left of its own revision may be nothing.
+        let is_due = |main: i64, told: &[Told]| {
+            let left = if model.was_compacted_at(main) { survivors(told) } else { told.iter().collect() };
+            !self.wanted(&left).is_empty()
+        };
+        match model.changes_from(self.due_from()).find(|(main, told)| is_due(*main, told)) {
             Some((main, _)) => {
                 Err(format!("silent though revision {main} is due, the store being at {}", model.revision()))
             }
@@ -218,7 +217,7 @@ impl Watched {
             let kept = self.wanted(&survivors(told));
             let taken = if begins_with(rest, &all) {
                 all
-            } else if main == model.compacted() && begins_with(rest, &kept) {
+            } else if model.was_compacted_at(main) && begins_with(rest, &kept) {
                 kept
             } else {
                 return Err(format!("revision {main} has events {all:?}, but told are {rest:?}"));
