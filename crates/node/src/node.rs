@@ -140,14 +140,17 @@ impl<W> Node<W> {
             self.take(input, output)?;
         }
         self.admit_parked(output);
-        self.revoke_expired();
-        self.propose_collected(output);
-        self.read_collected();
         loop {
+            // What is applied makes room for more revocations.
+            self.revoke_expired();
+            self.propose_collected(output);
+            self.read_collected();
+            let mut is_idle = true;
             while let Some(ready) = self.raft.ready() {
                 self.carry_out(ready, output)?;
+                is_idle = false;
             }
-            if !self.lead() {
+            if !self.lead() && is_idle {
                 break;
             }
         }

@@ -8,6 +8,7 @@
 mod codec;
 mod log;
 mod member;
+mod pauses;
 mod runner;
 mod store;
 mod wal;
@@ -28,4 +29,5 @@ fn main() {
     store::run(&runner);
     watch::run(&runner);
     member::run(&runner);
+    pauses::run(&runner);
 }

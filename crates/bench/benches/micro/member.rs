@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use disk::{Disk, RealDisk, SimDisk};
 use node::{Config, Input, LogWriter, Node, Output, Proposal};
@@ -29,18 +29,23 @@ pub(crate) fn run(runner: &Runner) {
 }
 
 /// A lone member that has become the leader.
-struct Member {
-    node: Node<()>,
+pub(crate) struct Member {
+    pub(crate) node: Node<()>,
     log: LogWriter,
     next: u64,
+    /// The time that leases are counted by.
+    pub(crate) now: Duration,
+    /// The longest that the node took for one call.
+    pub(crate) longest_step: Duration,
 }
 
 impl Member {
-    fn start(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
+    pub(crate) fn start(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
         let started =
             node::start(disk, &dir.join("wal"), &dir.join("data"), disk::wal::SEGMENT_BYTES, config());
         let started = started.unwrap();
-        let mut member = Self { node: started.node, log: started.log_writer, next: 0 };
+        let (now, longest_step) = (Duration::ZERO, Duration::ZERO);
+        let mut member = Self { node: started.node, log: started.log_writer, next: 0, now, longest_step };
         while member.node.published().leader() == 0 {
             member.settle(vec![Input::Tick]);
         }
@@ -49,13 +54,25 @@ impl Member {
 
     /// Proposes `count` puts together and returns when all are answered.
     fn put(&mut self, count: u64) {
-        let propose = |number: u64| {
-            let request = Request::Put(codec::put(number % 100_000));
-            Input::Propose(Proposal::new(self.node.published().next_request_id(), request), ())
-        };
-        let inputs = (self.next..self.next + count).map(propose).collect();
+        let puts = (self.next..self.next + count).map(|number| Request::Put(codec::put(number % 100_000)));
         self.next += count;
-        assert_eq!(self.settle(inputs), count as usize);
+        self.apply(puts.collect());
+    }
+
+    /// Proposes requests together and returns when all are answered.
+    pub(crate) fn apply(&mut self, requests: Vec<Request>) {
+        let count = requests.len();
+        let propose =
+            |request| Input::Propose(Proposal::new(self.node.published().next_request_id(), request), ());
+        let inputs = requests.into_iter().map(propose).collect();
+        assert_eq!(self.settle(inputs), count);
+    }
+
+    /// Lets enough time pass for a checkpoint, so that a restart has nothing to apply again.
+    pub(crate) fn checkpoint(&mut self) {
+        for _ in 0..=config().checkpoint_ticks {
+            self.settle(vec![Input::Tick]);
+        }
     }
 
     /// Carries out whatever comes of `inputs`; returns how many of them were answered.
@@ -63,7 +80,9 @@ impl Member {
         let mut answers = 0;
         loop {
             let mut output = Output::default();
-            self.node.handle(Duration::ZERO, inputs, &mut output).unwrap();
+            let started_at = Instant::now();
+            self.node.handle(self.now, inputs, &mut output).unwrap();
+            self.longest_step = self.longest_step.max(started_at.elapsed());
             answers += output.answers.len();
             if output.log.is_empty() && output.jobs.is_empty() && !output.is_busy {
                 return answers;

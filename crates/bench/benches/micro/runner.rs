@@ -18,6 +18,11 @@ impl Runner {
         Self { filter }
     }
 
+    /// Whether the filter is just this.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.filter.as_deref() == Some(name)
+    }
+
     /// Times `batch`, each call of which carries out `ops` operations.
     pub(crate) fn run(&self, name: &str, ops: u32, mut batch: impl FnMut()) {
         if self.filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
