@@ -5,7 +5,7 @@ use std::future::Future;
 use bytes::Bytes;
 use http2::Head;
 
-use crate::grpc::{Body, Call, Gone, Requests, Responses, Status};
+use crate::grpc::{Batch, Body, Call, Gone, Requests, Responses, Status};
 use crate::metrics::MethodMetrics;
 
 /// A call, and the counters of its method if that is known.
@@ -42,7 +42,7 @@ impl<'a> CountedCall<'a> {
     /// See [`Call::reply`].
     pub(crate) fn reply(self, answer: Result<Body, Status>) {
         if let Ok(body) = &answer {
-            count(self.metrics, |metrics| metrics.sent(body.message_len()));
+            count(self.metrics, |metrics| metrics.sent(1, body.message_len()));
         }
         self.call.reply(answer);
     }
@@ -83,8 +83,14 @@ pub(crate) struct CountedResponses<'a> {
 impl CountedResponses<'_> {
     /// See [`Responses::send`].
     pub(crate) async fn send(&mut self, body: Body) -> Result<(), Gone> {
-        count(self.metrics, |metrics| metrics.sent(body.message_len()));
+        count(self.metrics, |metrics| metrics.sent(1, body.message_len()));
         self.responses.send(body).await
+    }
+
+    /// See [`Responses::send_all`].
+    pub(crate) async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Gone> {
+        count(self.metrics, |metrics| metrics.sent(batch.len(), batch.messages_len()));
+        self.responses.send_all(batch).await
     }
 
     /// See [`Responses::gone`].

@@ -8,6 +8,7 @@
 //! A connection and all its calls are one task on one thread: nothing here is `Send`. The task reads what has
 //! come, polls the calls that have something to do, and writes all that they answered with one system call.
 
+mod batch;
 mod body;
 mod call;
 mod connection;
@@ -24,6 +25,7 @@ mod tasks;
 use std::future::Future;
 use std::rc::Rc;
 
+pub use batch::Batch;
 pub use body::Body;
 pub use call::Call;
 pub use connection::serve;

@@ -22,7 +22,7 @@ use tracing::warn;
 use crate::api::{Api, Encoded, Error, WatchSession};
 use crate::codes::status;
 use crate::counted::{CountedCall, CountedRequests, CountedResponses};
-use crate::grpc::{Body, Call, Code, Service, Status};
+use crate::grpc::{Batch, Body, Call, Code, Service, Status};
 use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 
 /// Every service a client may find here.
@@ -287,17 +287,25 @@ async fn exchange(
     responses: &mut CountedResponses<'_>,
 ) -> Result<(), Status> {
     let mut is_half_closed = false;
+    let mut batch = Batch::default();
     loop {
-        // One response at a time, and requests in between: a cancel must not wait behind a long history.
-        if let Some(response) = session.next().await.map_err(|e| status(&e))? {
-            responses.send(Body::from_chunks(response.chunks)).await.map_err(Status::from)?;
+        let has_more = session.fill(&mut batch).map_err(|e| status(&e))?;
+        let has_answers = !batch.is_empty();
+        if has_answers {
+            responses.send_all(&mut batch).await?;
+        }
+        if has_more {
+            // One batch at a time, and requests in between: a cancel must not wait behind a long history.
             tokio::select! {
                 biased;
                 request = requests.next(), if !is_half_closed => is_half_closed = take_request(session, request?)?,
-                () = std::future::ready(()) => {}
+                () = tokio::task::yield_now(), if !has_answers => {}
+                () = std::future::ready(()), if has_answers => {}
             }
             continue;
         }
+        // Whoever waits holds nothing.
+        batch = Batch::default();
         tokio::select! {
             biased;
             request = requests.next(), if !is_half_closed => is_half_closed = take_request(session, request?)?,

@@ -59,7 +59,7 @@ impl RangeTail {
 }
 
 /// What a response says of the member that made it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) cluster_id: u64,
     pub(crate) member_id: u64,

@@ -1,7 +1,8 @@
 //! One client's stream of watches.
 //!
-//! Takes the client's requests, gives back encoded `WatchResponse`s. Nothing is read ahead: the next event is
-//! looked up when the client has taken the last one, so that a slow client costs its cursors alone.
+//! Takes the client's requests, gives back encoded `WatchResponse`s, as many at a time as fit into a batch. Nothing
+//! is read ahead: the next batch is looked up when the client has taken the last one, so that a slow client costs
+//! its cursors and a batch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,13 +11,14 @@ use bytes::Bytes;
 use proto::etcdserverpb::watch_create_request::FilterType;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
-use proto::wire::{message_field_len, put_bytes, put_int, put_message, put_message_head, put_uint};
+use proto::wire::{message_field_len, put_bytes, put_int, put_message_head, put_uint};
 use store::{Delivery, Event, KeyRange, Progress, Refusal, Watch, WatchStream};
 use tokio::time::Instant;
 
-use super::encode::{Encoded, Header};
+use super::encode::Header;
 use super::{Api, Error};
 use crate::driver::{Mail, Slot};
+use crate::grpc::Batch;
 
 const WATCH_ID: u8 = 0x10;
 const CREATED: u8 = 0x18;
@@ -39,7 +41,8 @@ pub(crate) struct WatchSession<'a> {
     stream: WatchStream,
     slot: Slot,
     /// Answers due before anything else.
-    answers: VecDeque<Encoded>,
+    answers: VecDeque<Vec<u8>>,
+    heading: Heading,
     /// Of the watches for which something was chosen: most watches cost nothing here.
     options: BTreeMap<i64, Options>,
     is_progress_asked: bool,
@@ -54,6 +57,15 @@ struct Options {
     had_events: bool,
 }
 
+/// How the answers of one revision begin, encoded once for all watchers.
+#[derive(Default)]
+struct Heading {
+    header: Option<Header>,
+    /// The header, and behind it what is an answer's own.
+    bytes: Vec<u8>,
+    header_len: usize,
+}
+
 impl Api {
     /// Begins a stream of watches.
     pub(crate) fn watch(&self) -> WatchSession<'_> {
@@ -64,6 +76,7 @@ impl Api {
             stream,
             slot,
             answers: VecDeque::new(),
+            heading: Heading::default(),
             options: BTreeMap::new(),
             is_progress_asked: false,
             next_progress: Instant::now() + self.settings.progress_interval,
@@ -82,27 +95,31 @@ impl WatchSession<'_> {
         }
     }
 
-    /// The next response to send; nothing if there is none until [`WatchSession::news`]. May do a good deal of
-    /// work in pieces, yielding between.
-    pub(crate) async fn next(&mut self) -> Result<Option<Encoded>, Error> {
+    /// Adds the next responses to an empty batch. False if there are no more until [`WatchSession::news`]; else it
+    /// is to be called again, even if it has found nothing: it does a bounded amount of work.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         loop {
-            if let Some(answer) = self.answers.pop_front() {
-                return Ok(Some(answer));
+            while let Some(answer) = self.answers.pop_front() {
+                batch.begin(answer.len());
+                batch.buffer().extend_from_slice(&answer);
+            }
+            if !batch.has_room() {
+                return Ok(true);
             }
             match self.stream.advance().map_err(|e| self.api.store_error(e))? {
-                Progress::Deliver(delivery) => self.deliver(delivery),
-                Progress::Working => tokio::task::yield_now().await,
+                Progress::Deliver(delivery) => self.deliver(delivery, batch),
+                Progress::Working => return Ok(true),
                 Progress::Idle => {
                     self.answer_progress();
                     if self.answers.is_empty() {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
             }
         }
     }
 
-    /// Waits until [`WatchSession::next`] may have something. Safe to drop and call again.
+    /// Waits until [`WatchSession::fill`] may have something. Safe to drop and call again.
     pub(crate) async fn news(&self) {
         let progress = tokio::time::sleep_until(self.next_progress);
         let wants_progress = self.options.values().any(|o| o.progress_notify);
@@ -161,9 +178,9 @@ impl WatchSession<'_> {
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    fn deliver(&mut self, delivery: Delivery, batch: &mut Batch) {
         match delivery {
-            Delivery::Events { watch_id, revision, events } => self.tell(watch_id, revision, &events),
+            Delivery::Events { watch_id, revision, events } => self.tell(watch_id, revision, &events, batch),
             Delivery::Compacted { watch_id, compact_revision } => {
                 // As in etcd, the header of this answer has no revision.
                 let mut out = self.start(0, watch_id);
@@ -175,7 +192,7 @@ impl WatchSession<'_> {
     }
 
     /// Answers with events: in one response, or in several if the watch asked for fragments and they are long.
-    fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)]) {
+    fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)], batch: &mut Batch) {
         let options = self.options.get_mut(&watch_id);
         let is_fragmented = options.is_some_and(|options| {
             options.had_events = true;
@@ -186,13 +203,13 @@ impl WatchSession<'_> {
         let mut rest = events;
         loop {
             let (part, left) = rest.split_at(fitting(rest, len_max));
-            let mut out = self.start(revision, watch_id);
-            put_uint(&mut out, FRAGMENT, (!left.is_empty()).into());
-            out.reserve(part.iter().map(event_field_len).sum());
+            let heading = self.heading.of(self.api.header(revision), watch_id);
+            put_uint(heading, FRAGMENT, (!left.is_empty()).into());
+            batch.begin(heading.len() + part.iter().map(event_field_len).sum::<usize>());
+            batch.buffer().extend_from_slice(heading);
             for event in part {
-                put_event(&mut out, event);
+                put_event(batch, event);
             }
-            self.answer(out);
             if left.is_empty() {
                 return;
             }
@@ -242,7 +259,21 @@ impl WatchSession<'_> {
     }
 
     fn answer(&mut self, response: Vec<u8>) {
-        self.answers.push_back(Encoded { chunks: vec![response.into()] });
+        self.answers.push_back(response);
+    }
+}
+
+impl Heading {
+    /// Header and watch id of an answer, where the rest of its beginning may be appended.
+    fn of(&mut self, header: Header, watch_id: i64) -> &mut Vec<u8> {
+        if self.header != Some(header) {
+            self.bytes.clear();
+            header.put(&mut self.bytes);
+            (self.header, self.header_len) = (Some(header), self.bytes.len());
+        }
+        self.bytes.truncate(self.header_len);
+        put_int(&mut self.bytes, WATCH_ID, watch_id);
+        &mut self.bytes
     }
 }
 
@@ -272,10 +303,11 @@ fn event_len((event, prev): &(Event, Option<Bytes>)) -> usize {
     event.encoded.len() + prev.as_ref().map_or(0, |prev| message_field_len(prev.len()))
 }
 
-fn put_event(out: &mut Vec<u8>, event: &(Event, Option<Bytes>)) {
-    put_message_head(out, EVENTS, event_len(event));
-    out.extend_from_slice(&event.0.encoded);
+fn put_event(batch: &mut Batch, event: &(Event, Option<Bytes>)) {
+    put_message_head(batch.buffer(), EVENTS, event_len(event));
+    batch.push(&event.0.encoded);
     if let Some(prev) = &event.1 {
-        put_message(out, EVENT_PREV_KV, prev);
+        put_message_head(batch.buffer(), EVENT_PREV_KV, prev.len());
+        batch.push(prev);
     }
 }

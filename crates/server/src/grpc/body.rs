@@ -34,9 +34,8 @@ impl Body {
     }
 
     fn new(is_compressed: bool, chunks: Vec<Bytes>) -> Body {
-        let len: usize = chunks.iter().map(Bytes::len).sum();
-        let [a, b, c, d] = u32::try_from(len).expect("no answer reaches 4 GiB").to_be_bytes();
-        Body { prefix: [u8::from(is_compressed), a, b, c, d], chunks }
+        let len = chunks.iter().map(Bytes::len).sum();
+        Body { prefix: prefix(is_compressed, len), chunks }
     }
 
     /// Bytes of the message, without the prefix.
@@ -53,6 +52,12 @@ impl Body {
     pub(super) fn payload(&self) -> Payload<'_> {
         Payload { head: &self.prefix, chunks: &self.chunks }
     }
+}
+
+/// What stands before a message of `len` bytes. Panics if that is 4 GiB or more.
+pub(super) fn prefix(is_compressed: bool, len: usize) -> [u8; PREFIX_LEN] {
+    let [a, b, c, d] = u32::try_from(len).expect("no answer reaches 4 GiB").to_be_bytes();
+    [u8::from(is_compressed), a, b, c, d]
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http2::{StreamId, hpack};
+use http2::{Payload, StreamId, hpack};
 
+use super::batch::Batch;
 use super::body::Body;
 use super::deadline::Deadline;
 use super::frame::{Decoder, Encoding};
@@ -115,10 +116,17 @@ impl Responses {
     /// Not safe to drop half way: the stream must then be ended without another message.
     pub async fn send(&mut self, body: Body) -> Result<(), Gone> {
         let body = encode(body, self.encoding);
-        if self.send_now(&body) {
-            return Ok(());
-        }
-        poll_fn(|cx| self.poll_sent(cx)).await
+        self.send_payload(body.payload()).await
+    }
+
+    /// Sends the messages of a batch, which is empty then; otherwise as [`Responses::send`].
+    pub async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Gone> {
+        let sent = match self.encoding {
+            Encoding::Identity => self.send_payload(batch.payload()).await,
+            Encoding::Gzip => self.send_payload(batch.compressed().payload()).await,
+        };
+        batch.clear();
+        sent
     }
 
     /// Resolves when the client has cancelled the call, its connection has broken, or the deadline has passed.
@@ -159,14 +167,21 @@ impl Responses {
         self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
     }
 
-    /// Sends a message, or queues it. True if nothing is queued, or nobody is there.
-    fn send_now(&mut self, body: &Body) -> bool {
+    async fn send_payload(&mut self, payload: Payload<'_>) -> Result<(), Gone> {
+        if self.send_now(payload) {
+            return Ok(());
+        }
+        poll_fn(|cx| self.poll_sent(cx)).await
+    }
+
+    /// Sends messages, or queues them. True if nothing is queued, or nobody is there.
+    fn send_now(&mut self, payload: Payload<'_>) -> bool {
         let mut connection = self.link.connection();
         if self.stage == Stage::Unopened {
             self.stage = Stage::Open;
             connection.send_headers(self.id, headers(self.encoding));
         }
-        let is_sent = connection.send_data(self.id, body.payload());
+        let is_sent = connection.send_data(self.id, payload);
         match connection.owner(self.id) {
             Some(traffic) if !is_sent => traffic.begin_sending(),
             Some(_) => {}

@@ -140,9 +140,9 @@ impl MethodMetrics {
         self.bytes_received.inc_by(len as u64);
     }
 
-    /// Counts a message to a client.
-    pub(crate) fn sent(&self, len: usize) {
-        self.sent.inc();
+    /// Counts messages to a client, and their bytes.
+    pub(crate) fn sent(&self, n: usize, len: usize) {
+        self.sent.inc_by(n as u64);
         self.bytes_sent.inc_by(len as u64);
     }
 }

@@ -194,13 +194,6 @@ impl WatchHub {
         woken
     }
 
-    /// Up to `max` changes of the main revisions `from` to `to`; nothing if the ring has forgotten some of them.
-    pub(super) fn recent(&self, from: i64, to: i64, max: usize) -> Option<Vec<Arc<Change>>> {
-        let ring = self.ring();
-        let changes = || ring.since(from).take_while(|c| c.revision <= to).take(max).cloned().collect();
-        (from >= ring.base()).then(changes)
-    }
-
     pub(super) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use disk::Revision;
 
 use super::hub::{CatchingUp, Joined, Ready, StreamKey, WatchHub, WatcherKey};
-use super::{Change, Event, EventKind};
+use super::ring::Stretch;
+use super::{Event, EventKind};
 use crate::Error;
 use crate::key_range::KeyRange;
 use crate::mvcc::ReadView;
@@ -22,8 +23,8 @@ const CATCH_UP_REVISIONS: usize = 1000;
 const CATCH_UP_BYTES: usize = 1 << 20;
 /// Records looked at in one step of catching up.
 const CATCH_UP_RECORDS: usize = 10_000;
-/// Changes of the ring looked at under one hold of its lock.
-const RING_CHANGES: usize = 256;
+/// Watchers that may look into the ring in vain in one step.
+const VAIN_LOOKS_MAX: usize = 16;
 
 /// What a client wants to watch.
 #[derive(Debug, Clone)]
@@ -135,12 +136,14 @@ pub struct WatchStream {
     /// Revision published when the queue was last filled.
     seen: i64,
     ready: Vec<Ready>,
+    /// Out of the ring, for one watcher after the other; nothing while there is nothing to look at.
+    recent: Option<Stretch>,
 }
 
 impl WatchStream {
     pub(super) fn new(hub: Arc<WatchHub>, key: StreamKey, view: ReadView) -> WatchStream {
         let (watchers, queue, ready) = (BTreeMap::new(), VecDeque::new(), Vec::new());
-        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, ready }
+        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, ready, recent: None }
     }
 
     /// Begins a watch.
@@ -199,35 +202,49 @@ impl WatchStream {
 
     /// The next thing to tell the client, after a bounded amount of work.
     pub fn advance(&mut self) -> Result<Progress, Error> {
+        for _ in 0..VAIN_LOOKS_MAX {
+            if let Some(progress) = self.look()? {
+                return Ok(progress);
+            }
+        }
+        Ok(Progress::Working)
+    }
+
+    /// Lets the watcher whose turn it is look for something; nothing if there was nothing in the ring for it.
+    fn look(&mut self) -> Result<Option<Progress>, Error> {
         if self.queue.is_empty() {
             self.refill();
         }
-        let Some(&id) = self.queue.front() else { return Ok(Progress::Idle) };
+        let Some(&id) = self.queue.front() else {
+            self.recent = None;
+            return Ok(Some(Progress::Idle));
+        };
         let Some(Some(watcher)) = self.watchers.get_mut(&id) else {
             self.queue.pop_front();
-            return Ok(Progress::Working);
+            return Ok(None);
         };
-        let recent = match watcher.catching_up {
-            None => self.hub.recent(watcher.next, self.seen, RING_CHANGES),
-            Some(_) => None,
-        };
-        let compact_revision = self.view.compact_revision();
-        if recent.is_none() && watcher.next < compact_revision {
-            return Ok(Progress::Deliver(self.cut_off(id, compact_revision)));
-        }
-        if recent.is_none() {
+        let found = if watcher.next > self.seen {
+            None
+        } else if watcher.catching_up.is_none() && cover(&mut self.recent, &self.hub, watcher.next, self.seen)
+        {
+            let recent = self.recent.as_ref().expect("it covers what is next");
+            watcher.follow(recent, &self.view)?
+        } else {
+            let compact_revision = self.view.compact_revision();
+            if watcher.next < compact_revision {
+                return Ok(Some(Progress::Deliver(self.cut_off(id, compact_revision))));
+            }
             watcher.catching_up.get_or_insert_with(|| CatchingUp::new(&self.hub));
-        }
-        let found = match recent {
-            _ if watcher.next > self.seen => None,
-            Some(changes) => watcher.follow(&changes, self.seen),
-            None => watcher.catch_up(&self.view, self.seen)?,
+            watcher.catch_up(&self.view, self.seen)?
         };
+        let is_costly = watcher.catching_up.is_some();
         if watcher.next > self.seen {
             (watcher.is_queued, watcher.catching_up) = (false, None);
             self.queue.pop_front();
         }
-        self.deliver(id, found)
+        let told =
+            found.map(|Found { revision, events }| Delivery::Events { watch_id: id, revision, events });
+        Ok(told.map(Progress::Deliver).or(is_costly.then_some(Progress::Working)))
     }
 
     /// Queues the watchers that have become ready; one that was up to date need not look at the revisions before.
@@ -251,24 +268,6 @@ impl WatchStream {
         self.queue.retain(|queued| *queued != id);
         Delivery::Compacted { watch_id: id, compact_revision }
     }
-
-    fn deliver(&self, watch_id: i64, found: Option<Found>) -> Result<Progress, Error> {
-        let Some(found) = found else {
-            return Ok(Progress::Working);
-        };
-        let wants_prev = self.watchers.get(&watch_id).and_then(Option::as_ref).is_some_and(|w| w.prev_kv);
-        let mut events = Vec::with_capacity(found.events.len());
-        for (revision, event) in found.events {
-            let prev = match event.kind {
-                EventKind::Update | EventKind::Delete if wants_prev => self
-                    .view
-                    .key_at(&event.key, revision - 1 - i64::from(disk::seeded_bug!("prev-kv-too-old")))?,
-                _ => None,
-            };
-            events.push((event, prev));
-        }
-        Ok(Progress::Deliver(Delivery::Events { watch_id, revision: found.revision, events }))
-    }
 }
 
 impl Drop for WatchStream {
@@ -280,10 +279,18 @@ impl Drop for WatchStream {
     }
 }
 
-/// Events found for one watcher, each with its main revision.
+/// Lets `recent` cover main revision `next`, unless the ring has forgotten it: false then.
+fn cover(recent: &mut Option<Stretch>, hub: &WatchHub, next: i64, seen: i64) -> bool {
+    if !recent.as_ref().is_some_and(|stretch| stretch.covers(next)) {
+        *recent = hub.ring().stretch(next, seen);
+    }
+    recent.is_some()
+}
+
+/// What a watcher is to be told, and the revision for the answer's header.
 struct Found {
     revision: i64,
-    events: Vec<(i64, Event)>,
+    events: Vec<(Event, Option<Bytes>)>,
 }
 
 impl Watcher {
@@ -292,30 +299,41 @@ impl Watcher {
         !is_filtered && self.range.contains(key)
     }
 
-    /// Looks into changes out of the ring for the next revision that concerns this watcher, up to `seen`.
-    fn follow(&mut self, changes: &[Arc<Change>], seen: i64) -> Option<Found> {
-        let is_all = changes.len() < RING_CHANGES;
-        for change in changes {
+    /// The key as it was before an event of main revision `revision`, if that is to be told.
+    fn prev(&self, event: &Event, revision: i64, view: &ReadView) -> Result<Option<Bytes>, Error> {
+        match event.kind {
+            EventKind::Update | EventKind::Delete if self.prev_kv => {
+                view.key_at(&event.key, revision - 1 - i64::from(disk::seeded_bug!("prev-kv-too-old")))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Looks into a stretch of the ring for the next revision that concerns this watcher.
+    fn follow(&mut self, recent: &Stretch, view: &ReadView) -> Result<Option<Found>, Error> {
+        for change in recent.since(self.next) {
             self.next = change.revision + 1;
-            let wanted = change.events.iter().filter(|e| self.wants(&e.key, e.kind == EventKind::Delete));
-            let mut events: Vec<_> = wanted.map(|e| (change.revision, e.clone())).collect();
+            let mut events = Vec::new();
+            for event in &change.events {
+                if self.wants(&event.key, event.kind == EventKind::Delete) {
+                    events.push((event.clone(), self.prev(event, change.revision, view)?));
+                }
+            }
             if disk::seeded_bug!("half-a-revision-told") {
                 events.truncate(1);
             }
             if !events.is_empty() {
-                return Some(Found { revision: change.revision, events });
+                return Ok(Some(Found { revision: change.revision, events }));
             }
         }
-        if is_all {
-            self.next = seen + 1;
-        }
-        None
+        self.next = recent.to() + 1;
+        Ok(None)
     }
 
     /// Looks into the log for the next revisions that concern this watcher, up to `seen`.
     fn catch_up(&mut self, view: &ReadView, seen: i64) -> Result<Option<Found>, Error> {
-        let mut events: Vec<(i64, Event)> = Vec::new();
-        let (mut looked_at, mut revisions, mut bytes, mut last) = (0, 0, 0, 0);
+        let mut events: Vec<(Event, Option<Bytes>)> = Vec::new();
+        let (mut looked_at, mut revisions, mut bytes, mut last, mut told) = (0, 0, 0, 0, 0);
         let mut end = seen;
         let compacted = view.compact_revision();
         for record in view.scan(Revision { main: self.next, sub: 0 }) {
@@ -336,9 +354,12 @@ impl Watcher {
             // replaced.
             let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
-                revisions += usize::from(events.last().is_none_or(|(revision, _)| *revision != main));
+                revisions += usize::from(told != main);
                 bytes += record.key_value().len();
-                events.push((main, Event::new(record.key(), &record.meta, &record.key_value())));
+                let event = Event::new(record.key(), &record.meta, &record.key_value());
+                let prev = self.prev(&event, main, view)?;
+                events.push((event, prev));
+                told = main;
             }
         }
         if self.next < view.compact_revision() {

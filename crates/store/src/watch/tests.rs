@@ -110,8 +110,18 @@ fn changes_are_recent_only_if_none_is_missing() {
     let change = |revision| Change::new(revision, Vec::new());
     hub.publish(7, vec![change(7)], false);
     hub.publish(9, vec![change(8), change(9)], true);
-    let recent = |from, to| hub.recent(from, to, 10).map(|changes| changes.len());
+    let recent = |from, to| hub.ring().stretch(from, to).map(|stretch| stretch.since(from).len());
     assert_eq!((recent(7, 9), recent(8, 9), recent(8, 8), recent(10, 9)), (None, Some(2), Some(1), Some(0)));
+}
+
+#[test]
+fn an_event_keeps_nothing_alive_but_its_own_bytes() {
+    let meta =
+        RecordMeta { revision: disk::Revision { main: 2, sub: 0 }, tombstone: true, ..RecordMeta::default() };
+    let stored = [&[0x0a, 200, 1][..], &[b'k'; 200]].concat();
+    let event = Event::new(&stored[3..], &meta, &stored);
+    assert_eq!(event.key, stored[3..]);
+    assert!(event.encoded.as_ptr_range().contains(&event.key.as_ptr()));
 }
 
 #[test]

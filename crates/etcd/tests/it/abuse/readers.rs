@@ -83,7 +83,7 @@ async fn watchers_who_never_read_cost_bounded_memory() {
     };
     let watches = trial.endure(abuse).await;
     drop(watches);
-    trial.end(600);
+    trial.end(200);
 }
 
 #[tokio::test]
