@@ -309,6 +309,8 @@ impl<O: Observer> Run<O> {
         for signal in output.signals.drain(..) {
             signal.signal();
         }
+        // Answers and signals of a batch together wake a worker once.
+        self.mailboxes.iter().for_each(|mailbox| mailbox.ring());
         for job in output.jobs.drain(..) {
             let thread = if job.is_urgent() { &self.threads.spare_files } else { &self.threads.maintenance };
             thread.inbox.push(job);

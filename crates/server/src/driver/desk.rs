@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use std::vec::Drain;
@@ -49,14 +49,24 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Posts letters together. Any thread.
+    /// Posts letters, which lie there until the bell rings. Any thread.
     pub(super) fn post(&self, letters: impl IntoIterator<Item = (Ticket, Mail)>) {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).extend(letters);
-        self.bell.notify_one();
+        self.letters().extend(letters);
+    }
+
+    /// Wakes the worker if there are letters.
+    pub(super) fn ring(&self) {
+        if !self.letters().is_empty() {
+            self.bell.notify_one();
+        }
     }
 
     fn take(&self, letters: &mut Vec<(Ticket, Mail)>) {
-        std::mem::swap(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner), letters);
+        std::mem::swap(&mut *self.letters(), letters);
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Vec<(Ticket, Mail)>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,7 +196,7 @@ impl Slot {
         self.ticket
     }
 
-    /// Something that wakes this place from any thread.
+    /// Something that wakes this place from any thread, once the bell of the mailbox rings.
     pub(crate) fn signal(&self) -> StreamSignal {
         StreamSignal { ticket: self.ticket, mailbox: Arc::clone(&self.mailbox) }
     }
@@ -215,7 +225,7 @@ impl Drop for Slot {
     }
 }
 
-/// Wakes the task that serves a watch stream.
+/// Addresses the task that serves a watch stream; who signals many rings once.
 #[derive(Debug)]
 pub(crate) struct StreamSignal {
     ticket: Ticket,
@@ -269,6 +279,7 @@ mod tests {
         with_desk(|desk, mailbox| async move {
             let (first, second) = (desk.open(Duration::from_secs(5)), desk.open(Duration::from_secs(5)));
             mailbox.post([(second.ticket(), Mail::Signal), (first.ticket(), Mail::Answer(Answer::Readable))]);
+            mailbox.ring();
             assert!(matches!(first.mail().await, Mail::Answer(Answer::Readable)));
             assert!(matches!(second.mail().await, Mail::Signal));
         });
@@ -282,6 +293,7 @@ mod tests {
             drop(abandoned);
             let next = desk.open(Duration::from_millis(500));
             mailbox.post([(ticket, Mail::Signal)]);
+            mailbox.ring();
             assert!(matches!(next.mail().await, Mail::TimedOut));
         });
     }
@@ -298,10 +310,11 @@ mod tests {
 
     #[test]
     fn signals_come_again_and_again() {
-        with_desk(|desk, _| async move {
+        with_desk(|desk, mailbox| async move {
             let slot = desk.open_signal();
             for _ in 0..3 {
                 store::Signal::signal(&slot.signal());
+                mailbox.ring();
                 assert!(matches!(slot.mail().await, Mail::Signal));
             }
         });
