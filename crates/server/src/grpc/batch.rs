@@ -43,6 +43,11 @@ impl Batch {
     /// Appends a piece of the message, by copy if it is small.
     pub fn push(&mut self, piece: &Bytes) {
         if piece.len() < SHARE_LEN_MIN {
+            // A long message is many pieces of moderate length, which need not grow by being copied.
+            if self.tail.len() + piece.len() > LEN_MAX {
+                self.close_tail();
+                self.tail.reserve(LEN_MAX);
+            }
             return self.tail.extend_from_slice(piece);
         }
         self.close_tail();
@@ -78,7 +83,7 @@ impl Batch {
     /// What goes on the wire.
     pub(super) fn payload(&mut self) -> Payload<'_> {
         assert_eq!(self.bytes(), self.end, "the last message is complete");
-        if !self.pieces.is_empty() || self.tail.len() > LEN_MAX {
+        if !self.pieces.is_empty() {
             self.close_tail();
         }
         Payload { head: &self.tail, chunks: &self.pieces }
@@ -162,6 +167,16 @@ mod tests {
         batch.begin(long.len());
         batch.push(&long);
         assert_eq!(batch.payload().chunks[1].as_ptr(), long.as_ptr());
+    }
+
+    #[test]
+    fn long_message_of_small_pieces_is_cut_into_moderate_ones() {
+        let mut batch = Batch::default();
+        let piece = Bytes::from(vec![7; 1000]);
+        batch.begin(100 * piece.len());
+        (0..100).for_each(|_| batch.push(&piece));
+        assert!(batch.payload().chunks.iter().all(|chunk| chunk.len() <= LEN_MAX));
+        assert_eq!(wire(&mut batch)[PREFIX_LEN..], [7; 100_000]);
     }
 
     #[test]
