@@ -168,7 +168,7 @@ impl<T: Default> Connection<T> {
 
     /// Whether so many answers wait for the client that new requests should wait too.
     pub fn is_congested(&self) -> bool {
-        self.sending.queued_len + self.sending.output.len() >= QUEUED_LEN_MAX
+        self.sending.held + self.sending.output.len() >= QUEUED_LEN_MAX
     }
 
     /// Tells the client to open no more streams. Those that are open, or on their way, are served.
@@ -218,7 +218,7 @@ impl<T: Default> Connection<T> {
     /// Takes a stream away, with all that it held.
     fn remove(&mut self, id: StreamId, ended: Ended) -> Option<T> {
         let stream = self.streams.remove(id, ended)?;
-        self.sending.queued_len -= stream.queued_len;
+        self.sending.held -= stream.held();
         self.release_connection(stream.receive_window.held());
         Some(stream.owner)
     }

@@ -28,9 +28,15 @@ pub const CONTINUATIONS_MAX: u32 = 32;
 /// nothing more is read from that client (CVE-2019-9512 and its like). What is answered already comes on top.
 pub const OUTPUT_LEN_MAX: usize = 256 << 10;
 
-/// Answers that wait for the client's windows and output together, in bytes, beyond which its new requests are
-/// to wait.
+/// Memory of the answers that wait for the client's windows, and of the output, in bytes, beyond which its new
+/// requests are to wait.
 pub const QUEUED_LEN_MAX: usize = 16 << 20;
+
+/// What a stream whose answer waits is counted for beside the answer, in bytes: its state and its trailers.
+pub(crate) const WAITING_STREAM_COST: usize = 1024;
+
+/// The same for each piece of an answer: a reference, and what the allocator rounds up.
+pub(crate) const WAITING_PIECE_COST: usize = 128;
 
 /// Streams that a client may open and reset within a second, in one second, our own resets for its errors
 /// included (CVE-2023-44487, CVE-2025-8671). Streams that it has had an answer on do not count: clients renew a

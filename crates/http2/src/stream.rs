@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::error::Code;
 use crate::flow::{ReceiveWindow, SendWindow};
-use crate::limits::STREAM_WINDOW;
+use crate::limits::{STREAM_WINDOW, WAITING_PIECE_COST, WAITING_STREAM_COST};
 
 /// What goes into DATA: a few bytes that are copied, then pieces that are shared if they are big.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +86,17 @@ impl<T> Stream<T> {
 
     pub(crate) fn enqueue(&mut self, payload: Payload<'_>) {
         let head = (!payload.head.is_empty()).then(|| Bytes::copy_from_slice(payload.head));
-        self.queue.extend(head.into_iter().chain(payload.chunks.iter().cloned()));
+        let chunks = payload.chunks.iter().filter(|chunk| !chunk.is_empty()).cloned();
+        self.queue.extend(head.into_iter().chain(chunks));
         self.queued_len += payload.len();
+    }
+
+    /// Memory that the queue takes, in bytes: many tiny answers are more than their content.
+    pub(crate) fn held(&self) -> usize {
+        if self.queue.is_empty() {
+            return 0;
+        }
+        WAITING_STREAM_COST + WAITING_PIECE_COST * self.queue.len() + self.queued_len
     }
 
     /// The next piece of the queue, of at most `len` bytes.

@@ -24,8 +24,8 @@ pub(super) struct Sending {
     pub(super) peer: PeerSettings,
     /// Streams with something queued and room to send.
     line: VecDeque<StreamId>,
-    /// Bytes queued by all streams.
-    pub(super) queued_len: usize,
+    /// Memory of what all streams have queued, in bytes.
+    pub(super) held: usize,
     /// Whether the client knows that its header table stays empty.
     has_disowned_table: bool,
     /// Whether HEADERS or DATA have been written since this was last taken.
@@ -39,7 +39,7 @@ impl Default for Sending {
             window: SendWindow::new(WINDOW_DEFAULT),
             peer: PeerSettings::default(),
             line: VecDeque::new(),
-            queued_len: 0,
+            held: 0,
             has_disowned_table: false,
             has_spoken: false,
         }
@@ -90,8 +90,9 @@ impl Sending {
             payload.chunks.iter().for_each(|chunk| self.output.push(chunk));
             return true;
         }
+        self.held -= stream.held();
         stream.enqueue(payload);
-        self.queued_len += len;
+        self.held += stream.held();
         self.stand_in_line(id, stream);
         false
     }
@@ -130,13 +131,14 @@ impl Sending {
         }
         self.window.take(len);
         stream.send_window.take(len);
-        self.queued_len -= len;
+        self.held -= stream.held();
         self.data_head(id, len);
         while len > 0 {
             let piece = stream.dequeue(len);
             len -= piece.len();
             self.output.push(&piece);
         }
+        self.held += stream.held();
     }
 
     fn data_head(&mut self, id: StreamId, len: usize) {

@@ -184,6 +184,27 @@ fn reset_stream_takes_its_queue_along() {
 }
 
 #[test]
+fn tiny_answers_that_wait_count_for_what_they_hold() {
+    let mut wire = Wire::open_for(u32::MAX);
+    wire.setting(4, 0);
+    let mut n_waiting = 0;
+    while !wire.connection.is_congested() {
+        let id = 2 * n_waiting + 1;
+        wire.frame(HEADERS, END_HEADERS | END_STREAM, id, REQUEST);
+        wire.events().unwrap();
+        wire.connection.respond(id, HEAD, payload(&[Bytes::from_static(b"x")]), HEAD);
+        wire.frames();
+        n_waiting += 1;
+    }
+    assert!((n_waiting as usize) < QUEUED_LEN_MAX / 1024, "{n_waiting} streams");
+    // Each that is taken makes room.
+    wire.frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes());
+    wire.events().unwrap();
+    assert_eq!(data(&wire.frames()), b"x");
+    assert!(!wire.connection.is_congested());
+}
+
+#[test]
 fn output_for_a_client_that_does_not_read_is_bounded() {
     let mut wire = Wire::open();
     wire.setting(4, 0x7fff_ffff);

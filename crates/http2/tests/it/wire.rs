@@ -46,7 +46,12 @@ pub(crate) struct Wire {
 impl Wire {
     /// A connection past the exchange of settings.
     pub(crate) fn open() -> Wire {
-        let mut wire = Wire::unopened();
+        Wire::open_for(100)
+    }
+
+    /// The same with room for so many streams.
+    pub(crate) fn open_for(concurrent_streams_max: u32) -> Wire {
+        let mut wire = Wire::unopened_for(concurrent_streams_max);
         wire.write(PREFACE);
         wire.frame(SETTINGS, 0, 0, b"");
         wire.events().unwrap();
@@ -56,13 +61,17 @@ impl Wire {
 
     /// A connection that has received nothing.
     pub(crate) fn unopened() -> Wire {
+        Wire::unopened_for(100)
+    }
+
+    fn unopened_for(concurrent_streams_max: u32) -> Wire {
         let keepalive = Policy {
             min_interval: Duration::from_secs(5),
             ping_after: Duration::from_secs(7200),
             ping_timeout: Duration::from_secs(20),
         };
         let now = Instant::now();
-        let connection = Connection::new(Config { concurrent_streams_max: 100, keepalive }, now);
+        let connection = Connection::new(Config { concurrent_streams_max, keepalive }, now);
         Wire { connection, now, input: BytesMut::new() }
     }
 
