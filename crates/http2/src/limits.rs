@@ -38,10 +38,14 @@ pub(crate) const WAITING_STREAM_COST: usize = 1024;
 /// The same for each piece of an answer: a reference, and what the allocator rounds up.
 pub(crate) const WAITING_PIECE_COST: usize = 128;
 
-/// Streams that a client may open and reset within a second, in one second, our own resets for its errors
-/// included (CVE-2023-44487, CVE-2025-8671). Streams that it has had an answer on do not count: clients renew a
-/// lease once by giving the stream up when the answer has come.
-pub const RAPID_RESETS_MAX: u32 = 500;
+/// Streams that a client may give up within a second of opening them, in [`RAPID_RESETS_SPAN`]; our own resets for
+/// its errors are included (CVE-2023-44487, CVE-2025-8671). A client that cancels all it has under way, thousands of
+/// calls, is no attack; what never ends is. Streams that it has had an answer on do not count: clients renew a lease
+/// once by giving the stream up when the answer has come.
+pub const RAPID_RESETS_MAX: u32 = 10_000;
+
+/// See [`RAPID_RESETS_MAX`].
+pub const RAPID_RESETS_SPAN: Duration = Duration::from_secs(10);
 
 /// SETTINGS in a second (CVE-2019-9515).
 pub const SETTINGS_MAX: u32 = 100;
@@ -49,29 +53,29 @@ pub const SETTINGS_MAX: u32 = 100;
 /// DATA without content and without end in a second (CVE-2019-9518).
 pub const EMPTY_FRAMES_MAX: u32 = 1000;
 
-/// The span of the rates.
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Streams that we ended first and remember, so that what the client had sent meanwhile is no error.
 pub(crate) const REMEMBERED_MAX: usize = 128;
 
-/// Counts events of the current second.
+/// Counts events of the current span of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rate {
     since: Instant,
     count: u32,
     max: u32,
+    span: Duration,
 }
 
 impl Rate {
-    pub(crate) fn new(max: u32, now: Instant) -> Rate {
-        Rate { since: now, count: 0, max }
+    pub(crate) fn new(max: u32, span: Duration, now: Instant) -> Rate {
+        Rate { since: now, count: 0, max, span }
     }
 
     /// Counts one; false if that is more than allowed.
     pub(crate) fn allows(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.since) >= SECOND {
-            *self = Rate::new(self.max, now);
+        if now.saturating_duration_since(self.since) >= self.span {
+            *self = Rate::new(self.max, self.span, now);
         }
         self.count += 1;
         self.count <= self.max
@@ -83,9 +87,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rate_starts_anew_each_second() {
+    fn rate_starts_anew_with_each_span() {
         let now = Instant::now();
-        let mut rate = Rate::new(2, now);
+        let mut rate = Rate::new(2, SECOND, now);
         assert!(rate.allows(now) && rate.allows(now) && !rate.allows(now));
         assert!(!rate.allows(now + SECOND / 2));
         assert!(rate.allows(now + SECOND));

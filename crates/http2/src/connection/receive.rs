@@ -16,7 +16,7 @@ use crate::heads::{Heads, Section};
 use crate::hpack;
 use crate::limits::{
     CONNECTION_WINDOW, CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, FRAME_LEN_MAX, HEADER_BLOCK_LEN_MAX,
-    RAPID_RESETS_MAX, Rate, SECOND, SETTINGS_MAX,
+    RAPID_RESETS_MAX, RAPID_RESETS_SPAN, Rate, SECOND, SETTINGS_MAX,
 };
 use crate::stream::Stream;
 use crate::streams::Ended;
@@ -59,9 +59,9 @@ impl Receiving {
             window: ReceiveWindow::new(CONNECTION_WINDOW),
             heads: Heads::default(),
             open_block: None,
-            resets: Rate::new(RAPID_RESETS_MAX, now),
-            settings: Rate::new(SETTINGS_MAX, now),
-            empty_frames: Rate::new(EMPTY_FRAMES_MAX, now),
+            resets: Rate::new(RAPID_RESETS_MAX, RAPID_RESETS_SPAN, now),
+            settings: Rate::new(SETTINGS_MAX, SECOND, now),
+            empty_frames: Rate::new(EMPTY_FRAMES_MAX, SECOND, now),
         }
     }
 
