@@ -24,6 +24,7 @@ mod job;
 mod lease_clock;
 mod lease_renewer;
 mod lessor;
+mod line;
 mod log_writer;
 mod node;
 mod published;

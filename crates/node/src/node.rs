@@ -20,15 +20,20 @@ use crate::error::{Fatal, Unserved};
 use crate::input::{Answer, Input, Note, Output, Proposal};
 use crate::lease_renewer::LeaseRenewer;
 use crate::lessor::Lessor;
+use crate::line::Line;
 use crate::log_writer::{LogReport, LogTask};
 use crate::published::Published;
-use crate::waiters::Waiters;
+use crate::waiters::{LONG_LEN_MIN, Waiters};
 
 /// Proposals that may be under way at a time.
 const PROPOSALS_MAX: usize = 100_000;
 
 /// The same in bytes of their log entries; each is held about twice more on its way into the log.
 const PROPOSALS_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of long proposals that are being logged and applied before the next has to wait, so that short ones never
+/// wait for many. The one that passes the limit is let through.
+const LONG_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 const ENTRY_BYTES: usize = 64;
@@ -51,9 +56,9 @@ pub struct Node<W> {
     now: Duration,
     published: Arc<Published>,
     /// Proposals that wait for a leader to be known, or for a spare file that is late.
-    parked: Vec<(Proposal, W)>,
-    /// Bytes of their log entries.
-    parked_bytes: usize,
+    parked: Line<W>,
+    /// Long proposals that wait for those before them. Empty unless as many are under way as may be.
+    long: Line<W>,
     /// Batches that need no sync by themselves; they travel with the next that does, or with the next tick.
     held: Vec<LogTask>,
     /// Scratch: proposals and reads of the batch being handled.
@@ -87,8 +92,8 @@ impl<W> Node<W> {
             applied,
             now: Duration::ZERO,
             published,
-            parked: Vec::new(),
-            parked_bytes: 0,
+            parked: Line::default(),
+            long: Line::default(),
             held: Vec::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
@@ -141,8 +146,9 @@ impl<W> Node<W> {
         }
         self.admit_parked(output);
         loop {
-            // What is applied makes room for more revocations.
+            // What is applied makes room for more revocations, and for long proposals.
             self.revoke_expired();
+            self.admit_long(output);
             self.propose_collected(output);
             self.read_collected();
             let mut is_idle = true;
@@ -159,15 +165,15 @@ impl<W> Node<W> {
         }
         // What is parked for want of room gets its turn at once when there is some again.
         let fits = |p: &Proposal| self.chores.fits(p.len() + ENTRY_BYTES, p.takes_space);
-        output.is_busy |= self.leader != 0 && self.parked.first().is_some_and(|(proposal, _)| fits(proposal));
+        output.is_busy |= self.leader != 0 && self.parked.first().is_some_and(fits);
         self.publish_numbers();
         Ok(())
     }
 
     /// Answers everyone still waiting: the member is stopping.
     pub fn stop(&mut self, output: &mut Output<W>) {
-        let parked = self.parked.drain(..).map(|(_, waiter)| waiter);
-        let waiting = parked.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
+        let waiting = self.parked.take_waiters().chain(self.long.take_waiters());
+        let waiting = waiting.chain(self.waiters.take_proposals()).chain(self.waiters.take_reads());
         let waiting = waiting.chain(self.waiters.take_all_alarmed());
         let waiting = waiting.chain(self.lessor.take_waiters());
         let waiting = waiting.chain(self.waiters.take_compacted(i64::MAX).collect::<Vec<_>>());
@@ -196,15 +202,17 @@ impl<W> Node<W> {
         Ok(())
     }
 
-    /// Takes a proposal into the batch being collected, parks it, or refuses it.
+    /// Takes a proposal into the batch being collected, lets it wait, or refuses it.
     fn admit(&mut self, proposal: Proposal, waiter: W, output: &mut Output<W>) {
-        let is_full = self.waiters.proposals_len() + self.parked.len() >= PROPOSALS_MAX
-            || self.waiters.proposals_bytes() + self.parked_bytes + proposal.len() > PROPOSALS_BYTES_MAX;
-        if is_full {
+        let bytes = self.waiters.proposals_bytes() + self.parked.bytes() + self.long.bytes();
+        let n_proposals = self.waiters.proposals_len() + self.parked.len() + self.long.len();
+        if n_proposals >= PROPOSALS_MAX || bytes + proposal.len() > PROPOSALS_BYTES_MAX {
             output.answers.push((waiter, Answer::Unserved(Unserved::TooManyRequests)));
         } else if self.raft.status().leader == 0 || !self.parked.is_empty() {
             // Nobody overtakes who is parked.
-            self.park(proposal, waiter);
+            self.parked.push(proposal, waiter);
+        } else if proposal.len() >= LONG_LEN_MIN && self.waiters.long_bytes() >= LONG_BYTES_MAX {
+            self.long.push(proposal, waiter);
         } else if self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
             self.chores.admit(proposal.len() + ENTRY_BYTES);
             self.waiters.add_proposal(proposal.id, proposal.len(), waiter);
@@ -215,21 +223,24 @@ impl<W> Node<W> {
             }
             self.proposals.push(proposal);
         } else if self.chores.expects_room() {
-            self.park(proposal, waiter);
+            self.parked.push(proposal, waiter);
         } else {
             output.answers.push((waiter, Answer::Applied(Err(Refusal::NoSpace))));
         }
     }
 
-    fn park(&mut self, proposal: Proposal, waiter: W) {
-        self.parked_bytes += proposal.len();
-        self.parked.push((proposal, waiter));
-    }
-
     /// Tries again what was parked.
     fn admit_parked(&mut self, output: &mut Output<W>) {
-        self.parked_bytes = 0;
         for (proposal, waiter) in std::mem::take(&mut self.parked) {
+            self.admit(proposal, waiter, output);
+        }
+    }
+
+    /// Admits the long ones whose turn has come.
+    fn admit_long(&mut self, output: &mut Output<W>) {
+        while self.waiters.long_bytes() < LONG_BYTES_MAX
+            && let Some((proposal, waiter)) = self.long.pop()
+        {
             self.admit(proposal, waiter, output);
         }
     }

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// From so many bytes on a proposal is long: it costs log and store as much time as many others.
+pub(crate) const LONG_LEN_MIN: usize = 64 << 10;
+
 /// Reads that wait together for one read index.
 #[derive(Debug)]
 struct ReadRound<W> {
@@ -18,6 +21,8 @@ pub(crate) struct Waiters<W> {
     proposals: BTreeMap<u64, (W, usize)>,
     /// Bytes of the log entries of all proposals.
     proposals_bytes: usize,
+    /// Bytes of those that are long.
+    long_bytes: usize,
     rounds: VecDeque<ReadRound<W>>,
     next_context: u64,
     /// Waiting for a compaction to have finished; by its revision.
@@ -31,6 +36,7 @@ impl<W> Default for Waiters<W> {
         Waiters {
             proposals: BTreeMap::new(),
             proposals_bytes: 0,
+            long_bytes: 0,
             rounds: VecDeque::new(),
             next_context: 1,
             compactions: Vec::new(),
@@ -48,20 +54,26 @@ impl<W> Waiters<W> {
         self.proposals_bytes
     }
 
+    pub(crate) fn long_bytes(&self) -> usize {
+        self.long_bytes
+    }
+
     pub(crate) fn add_proposal(&mut self, id: u64, bytes: usize, waiter: W) {
         self.proposals_bytes += bytes;
+        self.long_bytes += long(bytes);
         self.proposals.insert(id, (waiter, bytes));
     }
 
     pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {
         let (waiter, bytes) = self.proposals.remove(&id)?;
         self.proposals_bytes -= bytes;
+        self.long_bytes -= long(bytes);
         Some(waiter)
     }
 
     /// Everyone who waits for a proposal.
     pub(crate) fn take_proposals(&mut self) -> impl Iterator<Item = W> + use<W> {
-        self.proposals_bytes = 0;
+        (self.proposals_bytes, self.long_bytes) = (0, 0);
         std::mem::take(&mut self.proposals).into_values().map(|(waiter, _)| waiter)
     }
 
@@ -114,6 +126,11 @@ impl<W> Waiters<W> {
     pub(crate) fn take_all_alarmed(&mut self) -> impl Iterator<Item = W> + use<W> {
         std::mem::take(&mut self.alarmed).into_values().flatten()
     }
+}
+
+/// What a proposal of so many bytes adds to the long ones.
+fn long(bytes: usize) -> usize {
+    if bytes >= LONG_LEN_MIN { bytes } else { 0 }
 }
 
 #[cfg(test)]

@@ -71,7 +71,8 @@ impl Member {
     /// Starts a member; it has not done anything yet.
     pub(crate) fn start(disk: &SimDisk, config: Config) -> Result<Member, Fatal> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let started = node::start(&disk, Path::new(WAL_DIR), Path::new(DATA_DIR), FILE_BYTES, config)?;
+        let file_bytes = config.segment_bytes;
+        let started = node::start(&disk, Path::new(WAL_DIR), Path::new(DATA_DIR), file_bytes, config)?;
         Ok(Member {
             node: started.node,
             writer: started.log_writer,

@@ -123,6 +123,37 @@ fn long_proposals_are_refused_before_there_are_many() {
 }
 
 #[test]
+fn short_proposals_do_not_wait_for_many_long_ones() {
+    let roomy = Config { segment_bytes: 64 << 20, ..config() };
+    let mut member = Member::lead(&SimDisk::new(1), roomy);
+    let long = Bytes::from(vec![b'v'; 1 << 20]);
+    let inputs: Vec<_> = (0..9).map(|_| member.proposal(put("long", long.clone())).1).collect();
+    member.handle(inputs).unwrap();
+    let short = member.propose(put("short", "v"));
+    let mut rounds = Vec::new();
+    while !member.tasks.is_empty() {
+        let n_before = member.answers.len();
+        member.write_log().unwrap();
+        rounds.push(member.answers[n_before..].iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>());
+    }
+    // The two that are over the limit together, and whoever is short; then the next ones in their order.
+    assert_eq!(rounds, [vec![1, 2, short], vec![3, 4], vec![5, 6], vec![7, 8], vec![9]]);
+}
+
+#[test]
+fn a_member_that_stops_answers_those_who_stand_in_line() {
+    let roomy = Config { segment_bytes: 64 << 20, ..config() };
+    let mut member = Member::lead(&SimDisk::new(1), roomy);
+    let long = Bytes::from(vec![b'v'; 1 << 20]);
+    let inputs = (0..5).map(|_| member.proposal(put("long", long.clone())).1).collect();
+    member.handle(inputs).unwrap();
+    let mut output = Output::default();
+    member.node.stop(&mut output);
+    assert!(output.answers.iter().all(is_stopped));
+    assert_eq!(output.answers.len(), 5);
+}
+
+#[test]
 fn a_member_that_stops_answers_everyone() {
     let mut member = Member::lead(&SimDisk::new(1), config());
     member.apply(put("k", "v")).unwrap();
