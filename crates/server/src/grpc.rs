@@ -21,6 +21,7 @@ mod preamble;
 mod status;
 mod stream;
 mod tasks;
+mod unfinished;
 
 use std::future::Future;
 use std::rc::Rc;

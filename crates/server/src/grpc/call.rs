@@ -41,7 +41,7 @@ impl Call {
     ) -> Option<Call> {
         match Preamble::read(&head) {
             Ok(Preamble { deadline, encoding }) => {
-                let decoder = Decoder::new(encoding, message_len_max);
+                let decoder = Decoder::new(encoding, message_len_max, link.unfinished());
                 let requests = Requests::new(Rc::clone(link), id, decoder, Deadline::new(deadline));
                 let responses = Responses::new(Rc::clone(link), id, encoding, Deadline::new(deadline));
                 Some(Call { head, peer, requests, responses })

@@ -5,20 +5,14 @@
 //! once into a buffer that grows with what has arrived, never with what the prefix promises.
 //! Error texts are those of grpc-go, since users search for them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::rc::Rc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 
 use super::body::PREFIX_LEN;
 use super::gzip;
 use super::status::{Code, Status};
-
-/// Bytes of messages that have not come to their end, all clients together; more are refused. Only messages that
-/// span DATA frames count.
-const UNFINISHED_BYTES_MAX: usize = 256 << 20;
-
-/// The bytes that all decoders hold.
-static UNFINISHED: AtomicUsize = AtomicUsize::new(0);
+use super::unfinished::Unfinished;
 
 /// How a peer compresses its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +30,14 @@ pub(super) struct Decoder {
     /// Received and not looked at.
     chunk: Bytes,
     /// The beginning of a message that spans chunks.
-    partial: BytesMut,
+    partial: Vec<u8>,
+    /// Where the bytes of `partial` are counted.
+    unfinished: Rc<Unfinished>,
 }
 
 impl Decoder {
-    pub(super) fn new(encoding: Encoding, len_max: usize) -> Decoder {
-        Decoder { len_max, encoding, chunk: Bytes::new(), partial: BytesMut::new() }
+    pub(super) fn new(encoding: Encoding, len_max: usize, unfinished: Rc<Unfinished>) -> Decoder {
+        Decoder { len_max, encoding, chunk: Bytes::new(), partial: Vec::new(), unfinished }
     }
 
     /// Takes the next bytes of the stream. Call [`Decoder::next`] until it yields `None` first.
@@ -63,23 +59,33 @@ impl Decoder {
         }
         loop {
             let known_len = self.frame_len(&self.partial)?;
-            let wanted_len = known_len.unwrap_or(PREFIX_LEN) - self.partial.len();
-            if known_len.is_some() && wanted_len == 0 {
-                let frame = std::mem::take(&mut self.partial).freeze();
-                UNFINISHED.fetch_sub(frame.len(), Ordering::Relaxed);
+            let frame_len = known_len.unwrap_or(PREFIX_LEN);
+            if known_len.is_some() && self.partial.len() == frame_len {
+                self.unfinished.give_back(frame_len);
+                let frame = std::mem::take(&mut self.partial).into();
                 return self.open(frame).map(Some);
             }
             if self.chunk.is_empty() {
                 return Ok(None);
             }
-            let taken = self.chunk.split_to(wanted_len.min(self.chunk.len()));
-            if UNFINISHED.fetch_add(taken.len(), Ordering::Relaxed) + taken.len() > UNFINISHED_BYTES_MAX {
-                UNFINISHED.fetch_sub(taken.len(), Ordering::Relaxed);
-                let text = "grpc: too many bytes of unfinished messages";
-                return Err(Status::new(Code::ResourceExhausted, text));
-            }
-            self.partial.put_slice(&taken);
+            self.extend_partial(frame_len)?;
         }
+    }
+
+    /// Copies what has come of a frame, doubling the memory each time, but to no more than the whole.
+    fn extend_partial(&mut self, frame_len: usize) -> Result<(), Status> {
+        let len = self.chunk.len().min(frame_len - self.partial.len());
+        if !self.unfinished.take(len) {
+            let text = "grpc: too many bytes of unfinished messages";
+            return Err(Status::new(Code::ResourceExhausted, text));
+        }
+        let needed_len = self.partial.len() + len;
+        if needed_len > self.partial.capacity() {
+            let capacity = (2 * self.partial.capacity()).clamp(needed_len, frame_len);
+            self.partial.reserve_exact(capacity - self.partial.len());
+        }
+        self.partial.extend_from_slice(&self.chunk.split_to(len));
+        Ok(())
     }
 
     /// Whether the stream may end here.
@@ -118,7 +124,7 @@ impl Decoder {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        UNFINISHED.fetch_sub(self.partial.len(), Ordering::Relaxed);
+        self.unfinished.give_back(self.partial.len());
     }
 }
 
@@ -127,12 +133,12 @@ mod tests {
     use super::*;
 
     fn decoder() -> Decoder {
-        Decoder::new(Encoding::Identity, 100)
+        Decoder::new(Encoding::Identity, 100, Rc::default())
     }
 
     fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
         let mut bytes = vec![flag];
-        bytes.put_u32(u32::try_from(message.len()).unwrap());
+        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
         bytes.extend_from_slice(message);
         bytes
     }
@@ -163,6 +169,19 @@ mod tests {
             assert_eq!(messages, [&b"first"[..], b"", b"third"], "in steps of {step}");
             assert!(decoder.is_between_messages());
         }
+    }
+
+    #[test]
+    fn memory_grows_with_what_has_come_and_not_beyond_the_message() {
+        let mut decoder = Decoder::new(Encoding::Identity, 1 << 20, Rc::default());
+        let bytes = frame(0, &[7; 100_000]);
+        for chunk in bytes.chunks(16_384) {
+            decoder.push(Bytes::copy_from_slice(chunk));
+            let message = decoder.next().unwrap();
+            assert!(message.is_some() || decoder.partial.capacity() <= 2 * decoder.partial.len());
+            assert!(decoder.partial.capacity() <= bytes.len());
+        }
+        assert!(decoder.is_between_messages());
     }
 
     #[test]
@@ -197,7 +216,7 @@ mod tests {
 
     #[test]
     fn gzip_message_is_opened() {
-        let mut decoder = Decoder::new(Encoding::Gzip, 100);
+        let mut decoder = Decoder::new(Encoding::Gzip, 100, Rc::default());
         let packed = gzip::compress([&b"hello"[..]].into_iter());
         decoder.push(Bytes::from([frame(1, &packed), frame(0, b"plain")].concat()));
         assert_eq!(decoder.next().unwrap().unwrap(), b"hello"[..]);

@@ -8,9 +8,15 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http2::{Connection, StreamId};
 
+use super::unfinished::Unfinished;
+
 /// The connection of which a call is a stream.
 #[derive(Debug)]
-pub(super) struct Link(RefCell<Connection<Traffic>>);
+pub(super) struct Link {
+    connection: RefCell<Connection<Traffic>>,
+    /// What messages that have begun to arrive take.
+    unfinished: Rc<Unfinished>,
+}
 
 /// What has arrived for a call and what the call waits for.
 #[derive(Debug, Default)]
@@ -27,12 +33,16 @@ pub(super) struct Traffic {
 
 impl Link {
     pub(super) fn new(connection: Connection<Traffic>) -> Rc<Link> {
-        Rc::new(Link(RefCell::new(connection)))
+        Rc::new(Link { connection: RefCell::new(connection), unfinished: Rc::default() })
     }
 
     /// The connection; never held while a call is polled.
     pub(super) fn connection(&self) -> RefMut<'_, Connection<Traffic>> {
-        self.0.borrow_mut()
+        self.connection.borrow_mut()
+    }
+
+    pub(super) fn unfinished(&self) -> Rc<Unfinished> {
+        Rc::clone(&self.unfinished)
     }
 
     /// The next chunk of a request, `None` at its end; an error if the stream is gone. Its room in the window is
