@@ -18,6 +18,7 @@ mod pages;
 mod run;
 mod service;
 mod sniff;
+mod turn;
 pub mod worker;
 
 pub use run::{run, run_with};

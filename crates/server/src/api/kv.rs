@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
 use store::{Outcome, RangeQuery, Request, TxnOutcome};
-use tokio::task::yield_now;
 use tracing::warn;
 
 use super::encode::{Encoded, Header};
 use super::{Api, Error, check};
+use crate::turn;
 
 impl Api {
     /// Reads a range: linearizable, unless the request says `serializable`.
@@ -31,7 +31,7 @@ impl Api {
         }
         let mut reading = self.view.range(query).map_err(|e| self.store_error(e))?;
         while !reading.step().map_err(|e| self.store_error(e))? {
-            yield_now().await;
+            turn::pass().await;
         }
         let outcome = reading.finish();
         Ok(self.header(outcome.revision).range_response(outcome))

@@ -2,10 +2,10 @@
 
 use proto::etcdserverpb::RangeRequest;
 use store::{RangeQuery, RangeStream};
-use tokio::task::yield_now;
 
 use super::encode::{Encoded, RangeTail};
 use super::{Api, Error};
+use crate::turn;
 
 /// Keys in the first chunk, as in etcd; from then on their bytes decide.
 const FIRST_CHUNK_KEYS: usize = 10;
@@ -51,7 +51,7 @@ impl RangeChunks<'_> {
             let bytes_left = len_max - self.stream.chunk_len();
             let added = self.stream.step(keys_left, bytes_left);
             keys_left -= added.map_err(|e| self.api.store_error(e))?;
-            yield_now().await;
+            turn::pass().await;
         }
         self.adapt(len_max);
         self.is_done = self.stream.keys_left() == 0;

@@ -1,8 +1,9 @@
 //! One connection as a task: reads, runs calls, writes.
 //!
 //! Each time it is woken it goes round: read once, start the calls that came with that, poll those that can go on,
-//! write all that has been answered. It sleeps when a round has read nothing and no call is due. Calls that
-//! arrive while too many answers wait for the client are started later, and refused if there are too many.
+//! write all that has been answered. It sleeps when a round has read nothing and no call is due, and lets others go
+//! first when it has done as much as a [`turn`] may. Calls that arrive while too many answers wait for the client are
+//! started later, and refused if there are too many.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use http2::{Config, Connection, Event, Output};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::call::Call;
@@ -22,9 +24,10 @@ use super::input::Input;
 use super::link::{Link, Traffic};
 use super::tasks::Tasks;
 use super::{Limits, Service};
+use crate::turn;
 
-/// Rounds before other connections get their turn.
-const ROUNDS_MAX: usize = 4;
+/// What a round costs of a turn beside what it does: there are no more than four.
+const ROUND: usize = 64 << 10;
 
 /// Pieces of output that one system call takes.
 const SLICES_MAX: usize = 64;
@@ -125,7 +128,8 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..ROUNDS_MAX {
+        turn::begin();
+        while !turn::is_over() {
             match self.round(cx) {
                 Ok(true) => {}
                 Ok(false) if self.link.connection().is_done() && self.tasks.is_empty() => {
@@ -135,27 +139,35 @@ where
                 Err(end) => return Poll::Ready(end),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        // Woken after the sockets of the others have been looked at: among many that are busy, a wake-up at once would
+        // come before them.
+        pin!(yield_now()).poll(cx).map(|()| unreachable!("it yields"))
     }
 
     /// Does all that can be done at once. False if nothing more can.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let was_full = !self.link.connection().wants_input();
-        let has_read = !was_full && self.read(cx)?;
+        let was_behind = self.is_behind();
+        let has_read = !was_full && !was_behind && self.read(cx)?;
         self.start_calls();
-        self.tasks.poll_woken();
+        self.tasks.poll_woken(|| !turn::is_over());
         self.write(cx)?;
         self.look_at_clock(cx)?;
         // What came while the client had to read first has woken this task already, and will not do so again.
-        let is_unread = was_full && self.link.connection().wants_input();
-        Ok(has_read || is_unread || !self.tasks.sleep(cx))
+        let is_unread = was_behind || was_full && self.link.connection().wants_input();
+        Ok(has_read || is_unread || turn::is_over() || !self.tasks.sleep(cx))
+    }
+
+    /// Whether the last turn has left calls that can go on: they come before new ones.
+    fn is_behind(&self) -> bool {
+        self.tasks.is_behind() || !self.waiting.is_empty() && !self.link.connection().is_congested()
     }
 
     /// Reads once. False if there was nothing.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
         let mut bytes = read?;
+        turn::charge(ROUND + bytes.len());
         let now = Instant::now().into_std();
         loop {
             let event = self.link.connection().next_event(&mut bytes, now).map_err(End::Broken)?;
@@ -189,7 +201,8 @@ where
 
     /// Starts calls when all that was read with them is in place, so that most need not wait for it.
     fn start_calls(&mut self) {
-        while !self.link.connection().is_congested()
+        while !turn::is_over()
+            && !self.link.connection().is_congested()
             && let Some(call) = self.waiting.pop_front()
         {
             if !call.is_gone() {
@@ -208,8 +221,15 @@ where
                 return Ok(());
             }
             match poll_write(&mut self.io, output, cx) {
-                Poll::Ready(written) => output.advance(written?),
+                Poll::Ready(written) => {
+                    let len = written?;
+                    output.advance(len);
+                    turn::charge(len);
+                }
                 Poll::Pending => return Ok(()),
+            }
+            if turn::is_over() {
+                return Ok(());
             }
         }
     }
@@ -236,7 +256,7 @@ where
     async fn close(mut self, end: End) -> io::Result<()> {
         let owners: Vec<Traffic> = self.link.connection().abandon().collect();
         owners.into_iter().for_each(Traffic::leave);
-        self.tasks.poll_woken();
+        self.tasks.poll_woken(|| true);
         drop((self.tasks, self.waiting));
         match end {
             End::Lost(error) => Err(error),
@@ -273,3 +293,6 @@ async fn farewell(mut io: impl AsyncRead + AsyncWrite + Unpin, mut output: Outpu
     io.shutdown().await?;
     tokio::io::copy(&mut io.take(u64::MAX), &mut tokio::io::sink()).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

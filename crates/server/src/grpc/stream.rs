@@ -18,6 +18,7 @@ use super::frame::{Decoder, Encoding};
 use super::gzip;
 use super::link::Link;
 use super::status::{self, Status};
+use crate::turn;
 
 /// The header block that begins an answer with messages.
 static HEADERS: LazyLock<Vec<u8>> =
@@ -70,6 +71,7 @@ impl Requests {
     pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             if let Some(message) = self.decoder.next()? {
+                turn::charge(message.len());
                 return Ok(Some(message));
             }
             match poll_fn(|cx| self.poll_chunk(cx)).await? {
@@ -164,6 +166,7 @@ impl Responses {
     pub(super) fn reply(mut self, body: Body) {
         self.stage = Stage::Finished;
         let body = encode(body, self.encoding);
+        turn::charge(body.message_len());
         self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
     }
 
@@ -181,6 +184,7 @@ impl Responses {
             self.stage = Stage::Open;
             connection.send_headers(self.id, headers(self.encoding));
         }
+        turn::charge(payload.chunks.iter().map(Bytes::len).sum());
         let is_sent = connection.send_data(self.id, payload);
         match connection.owner(self.id) {
             Some(traffic) if !is_sent => traffic.begin_sending(),

@@ -4,19 +4,22 @@
 //! places that were woken are polled together when the connection's task runs, so that their answers share a
 //! write. Places are used again: a call costs no allocation while others of its connection are open.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
+use crate::turn;
+
 /// The futures of one connection.
 pub(super) struct Tasks<F> {
     places: Vec<Place<F>>,
     free: Vec<usize>,
     bell: Arc<Bell>,
-    /// Scratch: the places that are due.
-    due: Vec<usize>,
+    /// The places that are to be polled next.
+    due: VecDeque<usize>,
 }
 
 struct Place<F> {
@@ -46,7 +49,7 @@ struct Ringing {
 
 impl<F: Future<Output = ()>> Tasks<F> {
     pub(super) fn new() -> Tasks<F> {
-        Tasks { places: Vec::new(), free: Vec::new(), bell: Arc::default(), due: Vec::new() }
+        Tasks { places: Vec::new(), free: Vec::new(), bell: Arc::default(), due: VecDeque::new() }
     }
 
     /// Starts a call.
@@ -56,18 +59,23 @@ impl<F: Future<Output = ()>> Tasks<F> {
         self.poll(place);
     }
 
-    /// Polls the calls that have been woken since the last time.
-    pub(super) fn poll_woken(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        std::mem::swap(&mut self.bell.ring().woken, &mut due);
-        for place in due.drain(..) {
+    /// Polls the calls that have been woken, as long as `may_go_on`; the others come first the next time.
+    pub(super) fn poll_woken(&mut self, may_go_on: impl Fn() -> bool) {
+        self.due.extend(self.bell.ring().woken.drain(..));
+        while may_go_on()
+            && let Some(place) = self.due.pop_front()
+        {
             // A wake-up may be later than the end of its call, and of all calls.
             if let Some(woken) = self.places.get(place) {
                 woken.is_woken.is_pulled.store(false, Ordering::Release);
                 self.poll(place);
             }
         }
-        self.due = due;
+    }
+
+    /// Whether [`Tasks::poll_woken`] has left some to be polled.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// Lets `cx` be woken for the calls. False if some already wait to be polled.
@@ -77,7 +85,7 @@ impl<F: Future<Output = ()>> Tasks<F> {
             self.free.clear();
         }
         let mut ringing = self.bell.ring();
-        let may_sleep = ringing.woken.is_empty();
+        let may_sleep = ringing.woken.is_empty() && self.due.is_empty();
         if may_sleep && !ringing.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
             ringing.sleeper = Some(cx.waker().clone());
         }
@@ -101,6 +109,7 @@ impl<F: Future<Output = ()>> Tasks<F> {
     fn poll(&mut self, index: usize) {
         let place = &mut self.places[index];
         let Some(future) = place.future.as_mut().as_pin_mut() else { return };
+        turn::charge(turn::CALL);
         if future.poll(&mut Context::from_waker(&place.waker)).is_ready() {
             place.future.as_mut().set(None);
             self.free.push(index);
@@ -186,11 +195,25 @@ mod tests {
         tasks.start(wait_for(Rc::clone(&second)));
         turn_on(&second);
         turn_on(&second);
-        tasks.poll_woken();
+        tasks.poll_woken(|| true);
         assert_eq!((first.n_polls.get(), second.n_polls.get()), (1, 2));
         assert!(!tasks.is_empty());
         turn_on(&first);
-        tasks.poll_woken();
+        tasks.poll_woken(|| true);
+        assert!(tasks.is_empty());
+    }
+
+    #[test]
+    fn calls_left_over_are_polled_first_the_next_time() {
+        let mut tasks = Tasks::new();
+        let calls = [(); 3].map(|()| switch(false));
+        calls.iter().for_each(|call| tasks.start(wait_for(Rc::clone(call))));
+        let n_polls = || calls.iter().map(|call| call.n_polls.get() - 1).sum::<u32>();
+        calls.iter().for_each(|call| turn_on(call));
+        tasks.poll_woken(|| n_polls() < 2);
+        assert_eq!(n_polls(), 2);
+        assert!(!tasks.sleep(&Context::from_waker(Waker::noop())));
+        tasks.poll_woken(|| true);
         assert!(tasks.is_empty());
     }
 
@@ -211,11 +234,11 @@ mod tests {
         tasks.start(wait_for(Rc::clone(&call)));
         assert!(tasks.sleep(&Context::from_waker(Waker::noop())));
         turn_on(&call);
-        tasks.poll_woken();
+        tasks.poll_woken(|| true);
         let next = switch(false);
         tasks.start(wait_for(Rc::clone(&next)));
         turn_on(&call);
-        tasks.poll_woken();
+        tasks.poll_woken(|| true);
         assert!(!tasks.is_empty());
     }
 }

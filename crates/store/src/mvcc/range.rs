@@ -27,6 +27,8 @@ use crate::{Error, Refusal};
 const KVS: u8 = 0x12;
 /// Keys looked at under one hold of the index lock: about 30 µs.
 pub(super) const CHUNK_KEYS: usize = 1000;
+/// Bytes of records copied in one step, or passed by the last of them: some 100 µs.
+pub(super) const CHUNK_BYTES: u64 = 512 << 10;
 
 /// Where the bytes of a record come from.
 pub(crate) trait Records {

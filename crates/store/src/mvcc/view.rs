@@ -12,7 +12,7 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{RangeRequest, TxnRequest};
 
 use super::hash::HashRead;
-use super::range::{CHUNK_KEYS, RangeQuery, RangeRead, Records};
+use super::range::{CHUNK_BYTES, CHUNK_KEYS, RangeQuery, RangeRead, Records};
 use super::txn::{all_hold, branch, check_op_revision};
 use super::{KeyValueHash, Operations, Pin, Shared};
 use crate::buckets;
@@ -80,7 +80,7 @@ impl ReadView {
             RangeRead::new(query, at, state.revision, &state.index)
         };
         if !read.is_collected() {
-            read.collect(&state.index, CHUNK_KEYS);
+            read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
         }
         // Taken under the lock: every location collected lies in these segments.
         let segments = self.shared.log.snapshot();
@@ -207,7 +207,7 @@ impl RangeReading {
         }
         let segments = {
             let state = self.view.shared.read();
-            self.read.collect(&state.index, CHUNK_KEYS);
+            self.read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
             self.view.shared.log.snapshot()
         };
         self.read.fetch(&segments)?;
