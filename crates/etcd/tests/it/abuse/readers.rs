@@ -18,99 +18,129 @@ const WATCHER_BYTES_MAX: usize = 1024;
 /// What the server may take for other reasons, in bytes.
 const SLACK_BYTES: usize = 32 << 20;
 
-#[tokio::test]
-async fn answers_that_are_never_read_cost_bounded_memory() {
-    let mut trial = Trial::begin("unread answers").await;
-    trial.prepare(async |client| put_long_values(client, 1).await).await;
-    let (address, range) =
-        (trial.address(), RangeRequest { key: "long/0".into(), ..RangeRequest::default() });
-    let mut sockets = Vec::new();
-    let abuse = async {
-        for _ in 0..2 {
-            let calls = (0..400).map(|n| wire::unary(2 * n + 1, RANGE, &range.encode_to_vec()));
-            let bytes = [wire::hello(), calls.collect::<Vec<_>>().concat()].concat();
-            sockets.push(wire::send(address, &bytes).await);
-        }
-    };
-    trial.endure(abuse).await;
-    trial.endure(std::future::ready(())).await;
-    drop(sockets);
-    trial.end(128);
+#[test]
+fn answers_that_are_never_read_cost_bounded_memory() {
+    Trial::run("unread answers", async |mut trial| {
+        trial.prepare(async |client| put_long_values(client, 1).await).await;
+        let (address, range) =
+            (trial.address(), RangeRequest { key: "long/0".into(), ..RangeRequest::default() });
+        let mut sockets = Vec::new();
+        let abuse = async {
+            for _ in 0..2 {
+                let calls = (0..400).map(|n| wire::unary(2 * n + 1, RANGE, &range.encode_to_vec()));
+                let bytes = [wire::hello(), calls.collect::<Vec<_>>().concat()].concat();
+                sockets.push(wire::send(address, &bytes).await);
+            }
+        };
+        trial.endure(abuse).await;
+        trial.endure(std::future::ready(())).await;
+        drop(sockets);
+        trial.end(128);
+    });
 }
 
-#[tokio::test]
-async fn a_client_that_never_reads_is_not_read_from() {
-    let trial = Trial::begin("a client that never reads").await;
-    let address = trial.address();
-    let range = RangeRequest { key: "bystander".into(), ..RangeRequest::default() }.encode_to_vec();
-    let mut sockets = Vec::new();
-    let abuse = async {
-        let mut socket = wire::send(address, &wire::hello()).await;
-        // More than the sockets hold: at some time the server takes no more, and the write waits for ever.
-        let asking = async {
-            for n in 0.. {
-                if socket.write_all(&wire::unary(2 * n + 1, RANGE, &range)).await.is_err() {
-                    break;
+#[test]
+fn tiny_answers_that_may_not_be_sent_cost_bounded_memory() {
+    Trial::run("a client without a window", async |trial| {
+        let range = RangeRequest { key: "bystander".into(), ..RangeRequest::default() }.encode_to_vec();
+        let calls = (0..100_000).map(|n| wire::unary(2 * n + 1, RANGE, &range)).collect::<Vec<_>>().concat();
+        let abuse = async {
+            let (mut answers, mut socket) =
+                wire::send(trial.address(), &wire::hello_without_window()).await.into_split();
+            let mut sink = tokio::io::sink();
+            tokio::select! {
+                sent = socket.write_all(&calls) => sent.unwrap(),
+                _ = tokio::io::copy(&mut answers, &mut sink) => panic!("it is disconnected"),
+            }
+            (answers, socket)
+        };
+        let open = trial.endure(abuse).await;
+        trial.endure(std::future::ready(())).await;
+        drop(open);
+        trial.end(64);
+    });
+}
+
+#[test]
+fn a_client_that_never_reads_is_not_read_from() {
+    Trial::run("a client that never reads", async |trial| {
+        let address = trial.address();
+        let range = RangeRequest { key: "bystander".into(), ..RangeRequest::default() }.encode_to_vec();
+        let mut sockets = Vec::new();
+        let abuse = async {
+            let mut socket = wire::send(address, &wire::hello()).await;
+            // More than the sockets hold: at some time the server takes no more, and the write waits for ever.
+            let asking = async {
+                for n in 0.. {
+                    if socket.write_all(&wire::unary(2 * n + 1, RANGE, &range)).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let bystander = async {
+                for _ in 0..200 {
+                    Client::connect(address)
+                        .await
+                        .unary("/etcdserverpb.Maintenance/Status", &[])
+                        .await
+                        .unwrap();
+                }
+            };
+            tokio::select! { () = asking => {}, () = bystander => {} }
+            sockets.push(socket);
+        };
+        trial.endure(abuse).await;
+        trial.end(192);
+    });
+}
+
+#[test]
+fn watchers_who_never_read_cost_bounded_memory() {
+    Trial::run("watchers who never read", async |trial| {
+        let address = trial.address();
+        let abuse = async {
+            let mut watches = Vec::new();
+            for _ in 0..10 {
+                let client = Client::connect_narrow(address).await;
+                for _ in 0..20 {
+                    watches.push(watch(&client, "long/").await);
                 }
             }
+            put_long_values(&Client::connect(address).await, 100).await;
+            watches
         };
-        let bystander = async {
-            for _ in 0..200 {
-                Client::connect(address).await.unary("/etcdserverpb.Maintenance/Status", &[]).await.unwrap();
-            }
-        };
-        tokio::select! { () = asking => {}, () = bystander => {} }
-        sockets.push(socket);
-    };
-    trial.endure(abuse).await;
-    trial.end(192);
+        let watches = trial.endure(abuse).await;
+        drop(watches);
+        trial.end(200);
+    });
 }
 
-#[tokio::test]
-async fn watchers_who_never_read_cost_bounded_memory() {
-    let trial = Trial::begin("watchers who never read").await;
-    let address = trial.address();
-    let abuse = async {
-        let mut watches = Vec::new();
-        for _ in 0..10 {
-            let client = Client::connect_narrow(address).await;
-            for _ in 0..20 {
-                watches.push(watch(&client, "long/").await);
+#[test]
+fn idle_watchers_cost_little() {
+    Trial::run("idle watchers", async |trial| {
+        let address = trial.address();
+        let n = 20 * setting("ABUSE_CONNECTIONS", 1000);
+        let abuse = async {
+            let client = Client::connect(address).await;
+            let mut stream = client.open(WATCH).await.unwrap();
+            let filler = RangeRequest { key: vec![7; 8 << 10].into(), ..RangeRequest::default() };
+            for number in 0..n {
+                stream.send(&create(&format!("/registry/pods/{number:09}")).encode_to_vec(), false).unwrap();
+                assert!(stream.next().await.unwrap().is_some());
+                // What was read together must not stay together.
+                if number % 10 == 0 {
+                    client.range(&filler).await.unwrap();
+                }
             }
-        }
-        put_long_values(&Client::connect(address).await, 100).await;
-        watches
-    };
-    let watches = trial.endure(abuse).await;
-    drop(watches);
-    trial.end(200);
-}
-
-#[tokio::test]
-async fn idle_watchers_cost_little() {
-    let trial = Trial::begin("idle watchers").await;
-    let address = trial.address();
-    let n = 20 * setting("ABUSE_CONNECTIONS", 1000);
-    let abuse = async {
-        let client = Client::connect(address).await;
-        let mut stream = client.open(WATCH).await.unwrap();
-        let filler = RangeRequest { key: vec![7; 8 << 10].into(), ..RangeRequest::default() };
-        for number in 0..n {
-            stream.send(&create(&format!("/registry/pods/{number:09}")).encode_to_vec(), false).unwrap();
-            assert!(stream.next().await.unwrap().is_some());
-            // What was read together must not stay together.
-            if number % 10 == 0 {
-                client.range(&filler).await.unwrap();
-            }
-        }
-        (client, stream)
-    };
-    let open = trial.endure(abuse).await;
-    let growth = trial.growth();
-    println!("{} bytes for each of {n} watchers", growth / n);
-    assert!(growth <= n * WATCHER_BYTES_MAX + SLACK_BYTES, "{growth} bytes for {n} watchers");
-    drop(open);
-    trial.end((n * WATCHER_BYTES_MAX + 2 * SLACK_BYTES) >> 20);
+            (client, stream)
+        };
+        let open = trial.endure(abuse).await;
+        let growth = trial.growth();
+        println!("{} bytes for each of {n} watchers", growth / n);
+        assert!(growth <= n * WATCHER_BYTES_MAX + SLACK_BYTES, "{growth} bytes for {n} watchers");
+        drop(open);
+        trial.end((n * WATCHER_BYTES_MAX + 2 * SLACK_BYTES) >> 20);
+    });
 }
 
 /// A stream with one watch, which was created.

@@ -22,6 +22,12 @@ pub(super) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
+/// The same of a client to whom nothing may be sent.
+pub(super) fn hello_without_window() -> Vec<u8> {
+    // SETTINGS_INITIAL_WINDOW_SIZE
+    [PREFACE, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
+}
+
 /// The headers of a gRPC call.
 pub(super) fn call(stream: u32, path: &str) -> Vec<u8> {
     // Indexes of HPACK's static table: POST, http, the name `:path`; then a field without index.
