@@ -6,14 +6,15 @@
 //! 0000000000000000-0000000000000000.wal     sequence number - index of the next entry when the file was begun
 //! 0000000000000001-00000000000003e9.wal
 //!   crc | metadata | state | entry entry .. state | snapshot | entry ..  zeros to 64,000,000 bytes
-//!   `-- head of each file -'                                             (of the last file alone)
+//!   `-- head of each file -'                                             (of the last file alone; in one that is
+//!                                                                         used again fewer, then old records)
 //!
 //! frame:  length word (8, little-endian: length, padding) | walpb.Record { type, crc, data } | 0 to 7 zeros
 //! crc:    CRC-32C over the data of all records since the first file, carried from file to file
 //! ```
 //!
-//! Invariants: a file is durable to its end before the next one has its name; bytes behind the last record are zero;
-//! a log that failed to write or sync is never written again. Does not decide what is durable when: [`Wal::append`]
+//! Invariants: a file is durable to its end before the next one has its name; zeros follow the last record; a log that
+//! failed to write or sync is never written again. Does not decide what is durable when: [`Wal::append`]
 //! writes, [`Wal::sync`] makes durable, and the node keeps promises back in between. See `docs/wal.md`.
 
 mod decode;
@@ -22,6 +23,7 @@ mod file_name;
 mod recover;
 mod replay;
 mod segment;
+mod tail;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,14 +36,17 @@ use crate::error::Error;
 use crate::files::Disk;
 use encode::{Kind, push_entry, push_record};
 use file_name::FileName;
-use recover::Tail;
 use replay::Replay;
+use tail::Tail;
 
 pub use recover::Repair;
 pub use segment::{PrepareNext, Prepared};
 
 /// Length of a log file in bytes: etcd's.
 pub const SEGMENT_BYTES: u64 = 64_000_000;
+
+/// Released files that are kept for use again: what a checkpoint releases at a time.
+const SPARES_MAX: usize = 2;
 
 /// Memory that the write buffer keeps for the next batch. A single large one must not hold on to its own for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -86,9 +91,9 @@ pub struct Wal {
     chain: u32,
     hard_state: HardState,
     last_index: u64,
-    prepared: Option<Prepared>,
+    /// The next files.
+    spares: Vec<Prepared>,
     buffer: Vec<u8>,
-    unsynced: bool,
     written_bytes: u64,
     failed: bool,
 }
@@ -139,6 +144,7 @@ impl Wal {
         let mut replay = Replay::new(from_index);
         let (tail, chain, repaired) = recover::read(&*disk, dir, &files[start..], &mut replay)?;
         let metadata = replay.metadata.expect("each file read has begun with metadata");
+        let spares = open_spares(&*disk, dir, segment_bytes)?;
         let wal = Wal {
             disk,
             dir: dir.to_path_buf(),
@@ -149,9 +155,8 @@ impl Wal {
             chain,
             hard_state: replay.hard_state,
             last_index: replay.last_index(),
-            prepared: None,
+            spares,
             buffer: Vec::new(),
-            unsynced: false,
             written_bytes: 0,
             failed: false,
         };
@@ -181,12 +186,8 @@ impl Wal {
     /// Makes everything written so far durable. An error is final.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check()?;
-        if self.unsynced {
-            let synced = self.tail.file.sync().map_err(Error::fatal("sync", &self.tail.path));
-            self.settle(synced)?;
-            self.unsynced = false;
-        }
-        Ok(())
+        let synced = self.tail.sync();
+        self.settle(synced)
     }
 
     /// Records that a checkpoint at `snapshot` is durable, and makes the record durable. A checkpoint beyond the
@@ -203,7 +204,7 @@ impl Wal {
 
     /// Whether it is time to prepare the next file: the current one is half full and none is ready.
     pub fn needs_next(&self) -> bool {
-        self.prepared.is_none() && self.tail.offset >= self.segment_bytes / 2
+        self.spares.is_empty() && self.tail.offset >= self.segment_bytes / 2
     }
 
     /// The job that prepares the next file; run it on another thread, one at a time, and hand the result to
@@ -214,7 +215,7 @@ impl Wal {
 
     /// Takes a prepared file for later use.
     pub fn adopt(&mut self, prepared: Prepared) {
-        self.prepared = Some(prepared);
+        self.spares.push(prepared);
     }
 
     /// Bytes of records written since the log was opened.
@@ -222,29 +223,39 @@ impl Wal {
         self.written_bytes
     }
 
-    /// Bytes that can be written without allocating: the rest of the current file and the prepared one. A frame takes
+    /// Bytes that can be written without allocating: the rest of the current file and the spare ones. A frame takes
     /// up to 64 bytes more than an entry's data; a batch is never split, so up to one batch less may fit.
     pub fn room(&self) -> u64 {
-        let prepared = self.prepared.as_ref().map_or(0, |prepared| prepared.len);
-        self.tail.allocated.saturating_sub(self.tail.offset) + prepared
+        let spare: u64 = self.spares.iter().map(|spare| spare.len).sum();
+        self.tail.allocated.saturating_sub(self.tail.offset) + spare
     }
 
-    /// Removes the files that hold no entry above `index`, never the one that begins at or before it last; returns
-    /// them from the oldest on. A member may then open the log from `index` or above.
+    /// Takes the files that hold no entry above `index` out of the log, never the one that begins at or before it last;
+    /// returns them from the oldest on. Some are kept for use again, the others removed. A member may then open the log
+    /// from `index` or above.
     pub fn release(&mut self, index: u64) -> Result<Vec<PathBuf>, Error> {
         self.check()?;
         let keep_from = self.files.iter().rposition(|file| file.first_index <= index).unwrap_or(0);
-        let mut removed = Vec::new();
-        for name in &self.files[..keep_from] {
+        let released: Vec<FileName> = self.files.drain(..keep_from).collect();
+        let mut spares = Vec::new();
+        for name in &released {
             let path = self.dir.join(name.to_string());
-            self.disk.remove(&path).map_err(Error::io("remove", &path))?;
-            removed.push(path);
+            if self.spares.len() + spares.len() < SPARES_MAX {
+                let spare = self.dir.join(name.of_spare());
+                self.disk.rename(&path, &spare).map_err(Error::io("rename", &path))?;
+                spares.push(spare);
+            } else {
+                self.disk.remove(&path).map_err(Error::io("remove", &path))?;
+            }
         }
-        self.files.drain(..keep_from);
-        if !removed.is_empty() {
+        if !released.is_empty() {
             self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
         }
-        Ok(removed)
+        // Not before its new name is durable: a crash must not find new content under the old one.
+        for spare in spares {
+            self.spares.push(segment::reopen(&*self.disk, spare)?);
+        }
+        Ok(released.iter().map(|name| self.dir.join(name.to_string())).collect())
     }
 
     fn assert_history(&self, entries: &[Entry], hard_state: Option<&HardState>) {
@@ -262,14 +273,14 @@ impl Wal {
 
     /// Writes the records that `push` appends to the buffer; it may be called twice. A full file is ended before, not
     /// after, so that a full disk changes nothing. A batch that does not fit overshoots, as in etcd, unless the disk
-    /// has no room for that: then a prepared file takes it.
+    /// has no room for that: then a spare file takes it.
     fn write(&mut self, push: impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
         self.check()?;
         if self.tail.offset >= self.segment_bytes {
             self.cut()?;
         }
         match self.write_to_tail(&push) {
-            Err(Error::NoSpace { .. }) if self.prepared.is_some() => {
+            Err(Error::NoSpace { .. }) if !self.spares.is_empty() => {
                 self.cut()?;
                 self.write_to_tail(&push)
             }
@@ -278,30 +289,22 @@ impl Wal {
     }
 
     fn write_to_tail(&mut self, push: &impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
-        let mut chain = self.chain;
+        let (mut chain, start) = (self.chain, self.tail.offset);
         self.buffer.clear();
         push(&mut self.buffer, &mut chain);
-        let end = self.tail.offset + self.buffer.len() as u64;
-        if end > self.tail.allocated {
-            let reserved = self.tail.file.reserve(end).map_err(Error::io("extend", &self.tail.path));
-            self.settle(reserved)?;
-            self.tail.allocated = end;
-        }
-        let written = self.tail.file.write_at(self.tail.offset, &self.buffer);
+        let written = self.tail.write(&mut self.buffer);
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-        self.settle(written.map_err(Error::fatal("write", &self.tail.path)))?;
-        self.written_bytes += end - self.tail.offset;
-        self.tail.offset = end;
+        self.settle(written)?;
+        self.written_bytes += self.tail.offset - start;
         self.chain = chain;
-        self.unsynced = true;
         Ok(())
     }
 
     /// Ends the current file and begins the next. The old file is cut to its records and durable before the new one
     /// has its name, so that a log always reads without a gap.
     fn cut(&mut self) -> Result<(), Error> {
-        let next = match self.prepared.take() {
+        let next = match self.spares.pop() {
             Some(next) => next,
             None => PrepareNext::hurried(Arc::clone(&self.disk), &self.dir, self.segment_bytes).run()?,
         };
@@ -316,13 +319,11 @@ impl Wal {
         if self.hard_state != HardState::default() {
             push_record(&mut self.buffer, &mut chain, Kind::State, [&self.hard_state.encode_to_vec(), &[]]);
         }
-        next.file.write_at(0, &self.buffer).map_err(Error::io("write", &next.path))?;
-        next.file.sync().map_err(Error::io("sync", &next.path))?;
+        let mut next = Tail::start(next);
+        next.write(&mut self.buffer)?;
+        next.sync()?;
 
-        let old = &mut self.tail;
-        old.file.set_len(old.offset).map_err(Error::io("cut", &old.path))?;
-        old.allocated = old.offset;
-        old.file.sync().map_err(Error::fatal("sync", &old.path))?;
+        self.tail.seal()?;
 
         let last = self.files.last().expect("a log has a file");
         let name = FileName { seq: last.seq + 1, first_index: self.last_index + 1 };
@@ -330,10 +331,10 @@ impl Wal {
         self.disk.rename(&next.path, &path).map_err(Error::io("rename", &next.path))?;
         self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
 
-        self.tail = Tail { path, file: next.file, offset: self.buffer.len() as u64, allocated: next.len };
+        next.path = path;
+        self.tail = next;
         self.files.push(name);
         self.chain = chain;
-        self.unsynced = false;
         Ok(())
     }
 
@@ -371,6 +372,20 @@ fn stage(disk: &dyn Disk, staging: &Path, metadata: Metadata, segment_bytes: u64
     file.write_at(0, &buffer).map_err(Error::io("write", &path))?;
     file.sync().map_err(Error::io("sync", &path))?;
     disk.sync_dir(staging).map_err(Error::io("sync", staging))
+}
+
+/// Opens the files that an earlier life of the log released and did not use; those it cannot use are removed.
+fn open_spares(disk: &dyn Disk, dir: &Path, segment_bytes: u64) -> Result<Vec<Prepared>, Error> {
+    let mut spares = Vec::new();
+    for name in file_name::list_spares(disk, dir)? {
+        let spare = segment::reopen(disk, dir.join(name))?;
+        if spare.len >= segment_bytes && spares.len() < SPARES_MAX {
+            spares.push(spare);
+        } else {
+            disk.remove(&spare.path).map_err(Error::io("remove", &spare.path))?;
+        }
+    }
+    Ok(spares)
 }
 
 /// The records that begin each file: the chain so far, and whose log it is.

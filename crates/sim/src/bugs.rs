@@ -16,9 +16,10 @@ const fn bug(name: &'static str, what: &'static str) -> Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 25] = [
+pub const BUGS: [Bug; 26] = [
     bug("ack-before-sync", "answers before the log is synced"),
     bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
+    bug("written-over-old-records", "writes long batches at once in a log file that is used again"),
     bug("log-released-early", "removes log files before the checkpoint that replaces them is durable"),
     bug("one-name-for-two-log-files", "makes a log file in a hurry under the name of the one being prepared"),
     bug("log-file-asked-twice", "prepares a log file while another is being prepared"),

@@ -1,7 +1,7 @@
 //! Records from bytes: the reading half of the log's format, which tells a torn end from damage.
 //!
-//! A write that was cut short by a loss of power leaves at least one 512-byte sector of the record zero, since files are
-//! zero-filled before use and a disk writes sectors whole. Everything else that does not decode is damage: bytes that
+//! A write that was cut short by a loss of power leaves at least one 512-byte sector of the record zero, since records are
+//! written over durable zeros and a disk writes sectors whole. Everything else that does not decode is damage: bytes that
 //! were once durable have changed. Two rules are stricter than etcd's, which takes these for a torn end and drops what
 //! follows: an intact record behind a wrong length is damage, and so is an end of the log in the middle of a written
 //! sector.
@@ -13,7 +13,7 @@ use prost::encoding::decode_varint;
 use super::encode::{Kind, LENGTH_BYTES, RECORD_CRC, RECORD_DATA, RECORD_TYPE, length_word, padding};
 
 /// What a disk writes all or nothing, in bytes.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 /// One record, borrowed from the file's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,11 @@ pub(super) struct FileName {
 }
 
 impl FileName {
+    /// Name of the same file once it was released and waits for its next use.
+    pub(super) fn of_spare(self) -> String {
+        self.to_string().replace(".wal", ".tmp")
+    }
+
     fn parse(name: &str) -> Option<FileName> {
         let (seq, first_index) = name.strip_suffix(".wal")?.split_once('-')?;
         let parsed = FileName {
@@ -37,6 +42,15 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<FileName>, Error> 
     let mut files: Vec<FileName> = names.iter().filter_map(|name| FileName::parse(name)).collect();
     files.sort_unstable();
     Ok(files)
+}
+
+/// Names of released files in `dir`; see [`FileName::of_spare`].
+pub(super) fn list_spares(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, Error> {
+    let mut names = disk.list(dir).map_err(Error::io("list", dir))?;
+    names.retain(|name| {
+        FileName::parse(&name.replace(".tmp", ".wal")).is_some_and(|file| file.of_spare() == *name)
+    });
+    Ok(names)
 }
 
 /// Position of the file where reading for entries above `from_index` starts: the last one whose first index is at
@@ -79,8 +93,10 @@ mod tests {
         let name = "000000000000000a-00000000000003e8.wal";
         assert_eq!(FileName::parse(name), Some(FileName { seq: 10, first_index: 1000 }));
         assert_eq!(FileName { seq: 10, first_index: 1000 }.to_string(), name);
+        let spare = FileName { seq: 10, first_index: 1000 }.of_spare();
+        assert_eq!(spare, "000000000000000a-00000000000003e8.tmp");
         for other in
-            ["a-3e8.wal", "000000000000000A-00000000000003e8.wal", "0.tmp", &format!("{name}.broken")]
+            [&spare, "a-3e8.wal", "000000000000000A-00000000000003e8.wal", "0.tmp", &format!("{name}.broken")]
         {
             assert_eq!(FileName::parse(other), None, "{other}");
         }

@@ -5,14 +5,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::decode::{Flaw, Reader};
+use super::decode::{Flaw, Reader, SECTOR_BYTES};
 use super::file_name::FileName;
 use super::replay::Replay;
 use super::segment;
+use super::tail::Tail;
 use crate::error::Error;
 use crate::files::{Disk, File};
 
@@ -29,18 +29,7 @@ pub struct Repair {
     pub copy: Option<PathBuf>,
 }
 
-/// The file that records are appended to.
-#[derive(Debug)]
-pub(super) struct Tail {
-    pub(super) path: PathBuf,
-    pub(super) file: Arc<dyn File>,
-    /// Where the next record goes.
-    pub(super) offset: u64,
-    /// Up to here the file has space on the disk.
-    pub(super) allocated: u64,
-}
-
-/// Reads `files` in order into `replay`. Returns the last one, its end zero, and the checksum there.
+/// Reads `files` in order into `replay`. Returns the last one, ready for appending, and the checksum there.
 pub(super) fn read(
     disk: &dyn Disk,
     dir: &Path,
@@ -53,16 +42,23 @@ pub(super) fn read(
     for (i, name) in files.iter().enumerate() {
         let path = dir.join(name.to_string());
         let bytes = load(disk, &path)?;
-        let (end, new_chain) = read_file(&path, &bytes, chain, i + 1 == files.len(), replay)?;
+        let (end, new_chain, is_torn) = read_file(&path, &bytes, chain, i + 1 == files.len(), replay)?;
         chain = Some(new_chain);
-        last = Some((path, bytes, end));
+        last = Some((path, bytes, end, is_torn));
     }
-    let (path, bytes, end) = last.expect("a log is read from at least one file");
+    let (path, bytes, end, is_torn) = last.expect("a log is read from at least one file");
     replay.finish().map_err(|expected| Error::corrupt(&path, end as u64, expected))?;
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let allocated = bytes.len() as u64;
-    let repair = mend(disk, dir, &path, &*file, bytes, end)?;
-    let tail = Tail { path, file, offset: end as u64, allocated };
+    let clean_to = if is_torn { allocated } else { clean_to(&bytes, end) };
+    let repair = if is_torn && !crate::seeded_bug!("torn-tail-kept") {
+        Some(mend(disk, dir, &path, &*file, bytes, end)?)
+    } else {
+        // What a killed process wrote last reads as if it were durable.
+        file.sync().map_err(Error::fatal("sync", &path))?;
+        None
+    };
+    let tail = Tail::new(path, file, end as u64, clean_to, allocated);
     Ok((tail, chain.expect("set with each file"), repair))
 }
 
@@ -74,14 +70,14 @@ fn load(disk: &dyn Disk, path: &Path) -> Result<Bytes, Error> {
     file.view(0, len).map_err(Error::io("read", path))
 }
 
-/// Reads one file to its end. Returns where that is, and the checksum there.
+/// Reads one file to its end. Returns where that is, the checksum there, and whether the end is torn.
 fn read_file(
     path: &Path,
     bytes: &[u8],
     chain: Option<u32>,
     is_last: bool,
     replay: &mut Replay,
-) -> Result<(usize, u32), Error> {
+) -> Result<(usize, u32, bool), Error> {
     let corrupt = |offset: usize, expected| Error::corrupt(path, offset as u64, expected);
     let damage = |flaw| match flaw {
         Flaw::Damaged(expected) => expected,
@@ -91,17 +87,23 @@ fn read_file(
     let offset = reader.offset();
     let head = reader.next().map_err(|flaw| corrupt(offset, damage(flaw)))?;
     replay.head(head).map_err(|refusal| corrupt(offset, refusal))?;
-    loop {
+    let is_torn = loop {
         let offset = reader.offset();
         match reader.next() {
             Ok(Some(record)) => replay.record(record).map_err(|refusal| corrupt(offset, refusal))?,
-            Err(Flaw::Torn) if is_last => break,
+            Err(Flaw::Torn) if is_last => break true,
             Err(flaw) => return Err(corrupt(offset, damage(flaw))),
-            Ok(None) if is_last || bytes[offset..].iter().all(|&byte| byte == 0) => break,
+            Ok(None) if is_last || bytes[offset..].iter().all(|&byte| byte == 0) => break false,
             Ok(None) => return Err(corrupt(offset, damage(Flaw::Torn))),
         }
-    }
-    Ok((reader.offset(), reader.chain()))
+    };
+    Ok((reader.offset(), reader.chain(), is_torn))
+}
+
+/// Where the zeros behind `end` end: at a sector, or with the file.
+fn clean_to(bytes: &[u8], end: usize) -> u64 {
+    let dirty = bytes[end..].iter().position(|&byte| byte != 0);
+    dirty.map_or(bytes.len(), |at| (end + at) / SECTOR_BYTES * SECTOR_BYTES) as u64
 }
 
 /// Makes everything behind `end` zero and durable. The view `bytes` must not outlive what it shows.
@@ -112,19 +114,14 @@ fn mend(
     file: &dyn File,
     bytes: Bytes,
     end: usize,
-) -> Result<Option<Repair>, Error> {
-    let Some(last) = bytes[end..].iter().rposition(|&byte| byte != 0) else {
-        return Ok(None);
-    };
-    if crate::seeded_bug!("torn-tail-kept") {
-        return Ok(None);
-    }
-    let dirty_end = end + last + 1;
+) -> Result<Repair, Error> {
+    let dirty_end = bytes.iter().rposition(|&byte| byte != 0).map_or(end, |last| end.max(last + 1));
     let copy = keep_copy(disk, dir, path, &bytes[..dirty_end])?;
     drop(bytes);
     segment::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::io("zero", path))?;
     file.sync().map_err(Error::io("sync", path))?;
-    Ok(Some(Repair { path: path.to_path_buf(), offset: end as u64, cut_bytes: last as u64 + 1, copy }))
+    let (offset, cut_bytes) = (end as u64, (dirty_end - end) as u64);
+    Ok(Repair { path: path.to_path_buf(), offset, cut_bytes, copy })
 }
 
 /// Copies a torn file for the operator, as etcd does; a full disk must not keep the member from starting.

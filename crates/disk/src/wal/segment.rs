@@ -1,7 +1,8 @@
-//! Files of the log before they are part of it: zero-filled ahead of use, off the thread that writes.
+//! Files of the log before they are part of it: used again, or zero-filled ahead of use, off the thread that writes.
 //!
 //! Zeros are written, not only allocated, so that a later sync of records writes no metadata, and so that a sector
-//! no record reached reads as zero, by which a torn end is known.
+//! no record reached reads as zero, by which a torn end is known. A file that the log has released has been written
+//! from end to end: it is kept for use again, which costs nothing; [`super::tail`] sees to the zeros.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,12 +26,14 @@ pub struct PrepareNext {
     len: u64,
 }
 
-/// A zero-filled file, ready to become the log's next.
+/// A file that is ready to become the log's next.
 #[derive(Debug)]
 pub struct Prepared {
     pub(super) file: Arc<dyn File>,
     pub(super) path: PathBuf,
     pub(super) len: u64,
+    /// Whether it holds zeros; otherwise anything.
+    pub(super) is_zero: bool,
 }
 
 impl PrepareNext {
@@ -52,8 +55,15 @@ impl PrepareNext {
             // The error that matters is the one that led here; a rest of the file is replaced by the next job.
             let _ = self.disk.remove(&self.path);
         })?;
-        Ok(Prepared { file, path: self.path.clone(), len: self.len })
+        Ok(Prepared { file, path: self.path.clone(), len: self.len, is_zero: true })
     }
+}
+
+/// Opens a file that the log has released for use again.
+pub(super) fn reopen(disk: &dyn Disk, path: PathBuf) -> Result<Prepared, Error> {
+    let file = disk.open(&path).map_err(Error::io("open", &path))?;
+    let len = file.len().map_err(Error::io("measure", &path))?;
+    Ok(Prepared { file, path, len, is_zero: false })
 }
 
 /// Creates `path` holding `len` durable zeros, in place of any file of that name.

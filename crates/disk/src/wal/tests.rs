@@ -281,3 +281,43 @@ fn a_full_disk_does_not_keep_a_torn_log_from_opening() {
     assert_eq!(recovered.repaired.unwrap().copy, None);
     assert_eq!(names(&disk).len(), 1);
 }
+
+#[test]
+fn a_released_file_is_used_again() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    for index in 1..=19 {
+        wal.append(&[entry(1, index, 900)], Some(&state(index))).unwrap();
+    }
+    wal.release(19).unwrap();
+    assert_eq!(names(&disk).iter().filter(|name| name.ends_with(".tmp")).count(), 2);
+    assert!(!wal.needs_next() && wal.room() > 2 * SEGMENT);
+    let before = disk.ops().written_bytes;
+    for index in 20..=36 {
+        wal.append(&[entry(1, index, 900)], Some(&state(index))).unwrap();
+        wal.sync().unwrap();
+    }
+    assert!(disk.ops().written_bytes - before < 2 * 17 * 960, "no file was filled with zeros");
+    assert_eq!(names(&disk).len(), 3, "two in use, one still waits");
+    let (mut wal, recovered) = open(&disk, 19).unwrap();
+    assert_eq!((recovered.entries.len(), recovered.repaired), (17, None));
+    wal.append(&[entry(1, 37, 3000)], None).unwrap();
+    wal.append(&[entry(1, 38, 10)], None).unwrap();
+    assert_eq!(open(&disk, 19).unwrap().1.entries.len(), 19);
+}
+
+#[test]
+fn a_file_that_waits_for_its_next_use_is_found_when_the_log_is_opened() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    for index in 1..=19 {
+        wal.append(&[entry(1, index, 900)], None).unwrap();
+    }
+    wal.release(19).unwrap();
+    drop(wal);
+    let (wal, _) = open(&disk, 19).unwrap();
+    assert_eq!(wal.spares.len(), 2);
+    drop(wal);
+    let longer = Wal::open_sized(Arc::new(disk.clone()), Path::new(DIR), 19, 2 * SEGMENT).unwrap().0;
+    assert!(longer.spares.is_empty() && names(&disk).len() == 1, "what is too short is removed");
+}

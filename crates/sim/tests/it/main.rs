@@ -47,7 +47,7 @@ fn equal_plans_give_equal_traces() {
 
 #[test]
 fn a_full_disk_refuses_writes_until_there_is_room() {
-    let sum = run_all((0..60).map(|seed| Plan::with_fault(seed, Fault::FullDisk)));
+    let sum = run_all((0..200).map(|seed| Plan::with_fault(seed, Fault::FullDisk)));
     assert!(sum.refused > 100, "{sum:?}");
 }
 
