@@ -29,6 +29,8 @@ const KVS: u8 = 0x12;
 pub(super) const CHUNK_KEYS: usize = 1000;
 /// Bytes of records copied in one step, or passed by the last of them: some 100 µs.
 pub(super) const CHUNK_BYTES: u64 = 512 << 10;
+/// Memory that a read takes for its answer before it has any of it, at most.
+const RESERVED_BYTES_MAX: u64 = 16 << 20;
 
 /// Where the bytes of a record come from.
 pub(crate) trait Records {
@@ -286,6 +288,15 @@ impl RangeRead {
             self.outcome.len += 1;
         }
         self.pending.push(found.location);
+    }
+
+    /// Makes room for the whole answer, guessed from its first chunk: growing bit by bit would copy it once more.
+    pub(super) fn reserve_out(&mut self) {
+        if !self.pending.is_empty() && self.query.is_streamed() && !self.query.keys_only {
+            let chunk_bytes: u64 = self.pending.iter().map(|location| location.record_len()).sum();
+            let bytes = chunk_bytes.saturating_mul(self.keys_wanted() as u64) / self.pending.len() as u64;
+            self.out.reserve(bytes.min(RESERVED_BYTES_MAX) as usize);
+        }
     }
 
     /// Copies the records of the chunk collected last.

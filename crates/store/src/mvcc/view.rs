@@ -81,6 +81,7 @@ impl ReadView {
         };
         if !read.is_collected() {
             read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
+            read.reserve_out();
         }
         // Taken under the lock: every location collected lies in these segments.
         let segments = self.shared.log.snapshot();
