@@ -1,8 +1,9 @@
 //! All streams of a connection, found by number.
 //!
-//! Numbers only grow, so new streams go to the end of a list that stays sorted. Most are consecutive: counted from the
-//! beginning of the list or from its end, a number tells its place; if not, that is found by a binary search. A stream that ends leaves a gap, and gaps are closed when they are the majority;
-//! a stream open for days costs the short ones behind it nothing.
+//! Numbers only grow, so new streams go to the end of a list that stays sorted. Most are consecutive: counted
+//! from the beginning of the list or from its end, a number tells its place; if not, that is found by a binary
+//! search. A stream that ends leaves a gap, and gaps are closed when they are the majority; a stream open for
+//! days costs the short ones behind it nothing.
 
 use std::collections::VecDeque;
 

@@ -1,12 +1,12 @@
 //! The lease clock: when each lease runs out, as the leader counts it.
 //!
-//! Time is given with each call, counted from whatever moment the driver chose. Calls may come from several threads,
-//! so that one may bring an earlier time than the one before: the clock never goes back. A lease is *handed out* once
-//! when its time has passed; it stays in the clock until it is removed, so that nothing is forgotten if its revocation
-//! fails.
+//! Time is given with each call, counted from whatever moment the driver chose. Calls may come from several
+//! threads, so that one may bring an earlier time than the one before: the clock never goes back. A lease is
+//! *handed out* once when its time has passed; it stays in the clock until it is removed, so that nothing is
+//! forgotten if its revocation fails.
 //!
-//! Invariants: `queue` holds each deadline of `leases`, earliest first; those up to `handed_to` are handed out, and
-//! have passed, so that no renewal can reach them.
+//! Invariants: `queue` holds each deadline of `leases`, earliest first; those up to `handed_to` are handed out,
+//! and have passed, so that no renewal can reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

@@ -1,8 +1,8 @@
 //! The lease clock, shared between the node, which owns it, and whoever renews leases.
 //!
-//! A renewal changes nothing that is replicated: a look at the clock of the leader answers it. So it need not wait for
-//! the node's turn. What the clock alone cannot answer (a lease that is unknown or has run out, a member that does
-//! not lead) is for the node.
+//! A renewal changes nothing that is replicated: a look at the clock of the leader answers it. So it need not
+//! wait for the node's turn. What the clock alone cannot answer (a lease that is unknown or has run out, a
+//! member that does not lead) is for the node.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +17,8 @@ pub struct LeaseRenewer {
 }
 
 impl LeaseRenewer {
-    /// Gives a lease its whole time again; returns the seconds that it has from now on. Without an answer nothing has
-    /// happened: the node must be asked ([`crate::LeaseQuery::Renew`]).
+    /// Gives a lease its whole time again; returns the seconds that it has from now on. Without an answer
+    /// nothing has happened: the node must be asked ([`crate::LeaseQuery::Renew`]).
     ///
     /// `now` counts from the same moment as in [`crate::Node::handle`].
     pub fn renew(&self, id: i64, now: Duration) -> Option<i64> {

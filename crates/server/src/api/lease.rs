@@ -1,7 +1,8 @@
 //! Leases: grant, revoke, keep alive, time to live, list.
 //!
-//! What is replicated goes through the log; what only the leader's clock knows is asked of the node, but for a renewal,
-//! which mostly needs no more than that clock. Long lists come from the node page by page, so that they hold up nobody.
+//! What is replicated goes through the log; what only the leader's clock knows is asked of the node, but for a
+//! renewal, which mostly needs no more than that clock. Long lists come from the node page by page, so that
+//! they hold up nobody.
 
 use std::collections::HashSet;
 

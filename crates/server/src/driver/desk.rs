@@ -1,9 +1,9 @@
 //! Where the tasks of a worker thread write to the node's thread, and wait for its mail.
 //!
-//! Waking another thread costs a system call. So what the tasks ask collects on the desk until its pump, a task of the
-//! same thread, has its turn: behind all tasks that could run by then. The node's thread in turn posts its answers into one
-//! mailbox a worker and rings its bell, and the pump hands the letters to the tasks. Many questions or answers, one
-//! wake-up.
+//! Waking another thread costs a system call. So what the tasks ask collects on the desk until its pump, a task
+//! of the same thread, has its turn: behind all tasks that could run by then. The node's thread in turn posts
+//! its answers into one mailbox a worker and rings its bell, and the pump hands the letters to the tasks. Many
+//! questions or answers, one wake-up.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
