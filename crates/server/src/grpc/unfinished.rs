@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that all connections hold together, at most.
-const TOTAL_MAX: usize = 256 << 20;
+const TOTAL_MAX: usize = 512 << 20;
 
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
