@@ -301,9 +301,11 @@ impl Chores {
         let has_entries = applied - self.checkpointed >= self.checkpoint_entries;
         // What it releases may be the only way to have room again, and without room there may never be more entries.
         let is_short = !self.has_space && self.ticks_since_checkpoint >= self.retry_ticks;
-        let is_defragmented = self.is_defragmenting && self.has_retired && !self.is_reclaiming;
-        let has_news = applied > self.checkpointed || (is_short && self.has_retired) || is_defragmented;
-        let is_due = is_long || is_short || is_defragmented || (has_entries && is_old);
+        // Files that a rewriting has retired go with a checkpoint soon after it, though nothing more may be written.
+        let is_soon = self.is_defragmenting || self.ticks_since_checkpoint >= self.retry_ticks;
+        let has_retired = self.has_retired && !self.is_reclaiming && is_soon;
+        let has_news = applied > self.checkpointed || (is_short && self.has_retired) || has_retired;
+        let is_due = is_long || is_short || has_retired || (has_entries && is_old);
         !self.is_checkpointing && has_news && is_due
     }
 

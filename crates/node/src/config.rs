@@ -27,11 +27,11 @@ pub struct Config {
     pub checkpoint_entries: u64,
     /// Bytes of log after which a checkpoint is due whatever else: they bound what a restart has to replay.
     pub checkpoint_bytes: u64,
-    /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner.
+    /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner or there are files to be given back.
     pub checkpoint_ticks: u32,
     /// Log entries kept for slow followers: in memory behind the last applied one, on disk behind a checkpoint.
     pub catchup_entries: u64,
-    /// Ticks between attempts at what failed for want of space.
+    /// Ticks between attempts at what failed for want of space, and between checkpoints that give back files.
     pub retry_ticks: u32,
     /// Bytes of data at which writes are refused; nothing is no limit.
     pub quota_bytes: Option<u64>,

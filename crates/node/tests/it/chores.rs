@@ -80,6 +80,20 @@ fn what_compaction_frees_is_given_back() {
 }
 
 #[test]
+fn files_leave_soon_after_a_compaction_though_nothing_more_is_written() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for _ in 0..300 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    let before = segments(&disk);
+    member.apply(compact(300, true)).unwrap();
+    member.tick(10).unwrap();
+    let after = segments(&disk);
+    assert!(after * 3 < before, "{before} segments before, {after} after");
+}
+
+#[test]
 fn a_member_that_was_never_checkpointed_keeps_its_whole_log() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
@@ -92,6 +106,13 @@ fn a_member_that_was_never_checkpointed_keeps_its_whole_log() {
 }
 
 fn log_files(disk: &SimDisk) -> usize {
-    let names = disk.list(Path::new(WAL_DIR)).unwrap();
-    names.iter().filter(|name| name.ends_with(".wal")).count()
+    count(disk, Path::new(WAL_DIR), ".wal")
+}
+
+fn segments(disk: &SimDisk) -> usize {
+    count(disk, Path::new(DATA_DIR), ".seg")
+}
+
+fn count(disk: &SimDisk, dir: &Path, ending: &str) -> usize {
+    disk.list(dir).unwrap().iter().filter(|name| name.ends_with(ending)).count()
 }
