@@ -178,6 +178,9 @@ const TABLE_FLAGS: &[Flag<Comparison>] = &[
     flag("--chart", "FILE", "write a picture of the ratios as SVG", |c, v| {
         store(&mut c.chart, Some(Some(v.into())))
     }),
+    flag("--markdown", "FILE", "write the table as a document has it", |c, v| {
+        store(&mut c.markdown, Some(Some(v.into())))
+    }),
 ];
 
 const COMPARE_FLAGS: &[&[Flag<Comparison>]] = &[SERVER_FLAGS, TABLE_FLAGS];

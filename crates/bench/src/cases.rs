@@ -10,51 +10,71 @@ use crate::settings::{KeyOrder, Settings, Workload};
 pub(crate) struct Case {
     /// The name, as `--only` takes it.
     pub(crate) name: &'static str,
+    /// What it does, in a few words.
+    pub(crate) title: &'static str,
     workload: Workload,
     change: fn(&mut Settings),
 }
 
 const CASES: &[Case] = &[
-    case("put", Workload::Put, |_| {}),
-    case("put-1k", Workload::Put, |s| s.value_bytes = 1024),
-    case("put-4k", Workload::Put, |s| s.value_bytes = 4096),
-    case("put-sequential", Workload::Put, |s| s.key_order = KeyOrder::Sequential),
-    case("put-one-key", Workload::Put, |s| s.key_order = KeyOrder::One),
-    case("put-one-client", Workload::Put, one_client),
-    case("put-2000-a-second", Workload::Put, |s| s.rate = Some(2000.0)),
-    case("txn-put", Workload::TxnPut, |_| {}),
-    case("txn-update", Workload::TxnUpdate, |_| {}),
-    case("get", Workload::Get, |_| {}),
-    case("get-serializable", Workload::Get, |s| s.serializable = true),
-    case("get-one-client", Workload::Get, one_client),
-    case("list-10k", Workload::Range, |_| {}),
-    case("page-of-100k", Workload::Range, |s| (s.keys, s.limit) = (100_000, 500)),
-    case("page-of-500k", Workload::Range, |s| (s.keys, s.limit) = (500_000, 500)),
-    case("count-100k", Workload::Range, |s| (s.keys, s.count_only) = (100_000, true)),
-    case("mixed-90-10", Workload::Mixed, |_| {}),
-    case("mixed-50-50", Workload::Mixed, |s| s.read_percent = 50),
-    case("kubernetes", Workload::Kubernetes, |_| {}),
-    case("watch-one-key", Workload::Watch, |_| {}),
-    case("watch-prefixes", Workload::WatchPrefixes, |_| {}),
-    case("lease-grant", Workload::LeaseGrant, |_| {}),
-    case("lease-keepalive", Workload::LeaseKeepalive, |_| {}),
-    case("lease-keepalive-once", Workload::LeaseKeepaliveOnce, |_| {}),
-    case("watch-catch-up", Workload::WatchCatchUp, |_| {}),
-    case("lease-expiry", Workload::LeaseExpiry, |_| {}),
-    case("compaction", Workload::Compaction, |s| s.duration = s.duration.max(Duration::from_secs(5))),
-    case("keys", Workload::Keys, |_| {}),
-    case("overwrite", Workload::Overwrite, |_| {}),
-    case("idle-connections", Workload::IdleConnections, |_| {}),
-    case("idle-watchers", Workload::IdleWatchers, |_| {}),
-    case("restart", Workload::Restart, |_| {}),
+    case("put", "put, 256 B, saturated", Workload::Put, |_| {}),
+    case("put-1k", "put, 1 KiB, saturated", Workload::Put, |s| s.value_bytes = 1024),
+    case("put-4k", "put, 4 KiB, saturated", Workload::Put, |s| s.value_bytes = 4096),
+    case("put-sequential", "put, keys in order", Workload::Put, |s| s.key_order = KeyOrder::Sequential),
+    case("put-one-key", "put, all to one key", Workload::Put, |s| s.key_order = KeyOrder::One),
+    case("put-one-client", "put, one client", Workload::Put, one_client),
+    case("put-2000-a-second", "put, 2,000 a second", Workload::Put, |s| s.rate = Some(2000.0)),
+    case("txn-put", "one put in a transaction", Workload::TxnPut, |_| {}),
+    case("txn-update", "create, or update if unchanged", Workload::TxnUpdate, |_| {}),
+    case("get", "get, linearizable", Workload::Get, |_| {}),
+    case("get-serializable", "get, serializable", Workload::Get, |s| s.serializable = true),
+    case("get-one-client", "get, one client", Workload::Get, one_client),
+    case("list-10k", "list of 10,000 keys", Workload::Range, |_| {}),
+    case("page-of-100k", "page of 500 out of 100,000, with count", Workload::Range, |s| page_of(s, 100_000)),
+    case("page-of-500k", "page of 500 out of 500,000, with count", Workload::Range, |s| page_of(s, 500_000)),
+    case("count-100k", "count of 100,000 keys", Workload::Range, count_100k),
+    case("mixed-90-10", "nine gets and one put", Workload::Mixed, |_| {}),
+    case("mixed-50-50", "gets and puts in equal parts", Workload::Mixed, |s| s.read_percent = 50),
+    case("kubernetes", "as Kubernetes does", Workload::Kubernetes, |_| {}),
+    case("watch-one-key", "event to each of 1,000 watchers of one key", Workload::Watch, |_| {}),
+    case("watch-prefixes", "event to the watcher of one of 1,000 prefixes", Workload::WatchPrefixes, |_| {}),
+    case("lease-grant", "lease grant", Workload::LeaseGrant, |_| {}),
+    case("lease-keepalive", "lease keepalive, one stream for all", Workload::LeaseKeepalive, |_| {}),
+    case("lease-keepalive-once", "lease keepalive, a stream each", Workload::LeaseKeepaliveOnce, |_| {}),
+    case("watch-catch-up", "four watchers of a million past events", Workload::WatchCatchUp, |_| {}),
+    case("lease-expiry", "a million leases run out", Workload::LeaseExpiry, |_| {}),
+    case("compaction", "compaction of a million revisions", Workload::Compaction, five_seconds),
+    case("keys", "puts and gets as keys grow", Workload::Keys, |_| {}),
+    case("overwrite", "a third overwritten and compacted, five times", Workload::Overwrite, |_| {}),
+    case("idle-connections", "idle connections", Workload::IdleConnections, |_| {}),
+    case("idle-watchers", "idle watchers", Workload::IdleWatchers, |_| {}),
+    case("restart", "a million keys of 1 KiB, kill -9", Workload::Restart, |_| {}),
 ];
 
-const fn case(name: &'static str, workload: Workload, change: fn(&mut Settings)) -> Case {
-    Case { name, workload, change }
+const fn case(
+    name: &'static str,
+    title: &'static str,
+    workload: Workload,
+    change: fn(&mut Settings),
+) -> Case {
+    Case { name, title, workload, change }
 }
 
 fn one_client(settings: &mut Settings) {
     (settings.connections, settings.streams) = (1, 1);
+}
+
+fn page_of(settings: &mut Settings, keys: u64) {
+    (settings.keys, settings.limit) = (keys, 500);
+}
+
+fn count_100k(settings: &mut Settings) {
+    (settings.keys, settings.count_only) = (100_000, true);
+}
+
+/// So that an idle server is seen for long enough, too.
+fn five_seconds(settings: &mut Settings) {
+    settings.duration = settings.duration.max(Duration::from_secs(5));
 }
 
 impl Case {

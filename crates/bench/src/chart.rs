@@ -11,7 +11,7 @@ use crate::table::Row;
 
 const BAR_HEIGHT: usize = 18;
 const BAR_GAP: usize = 8;
-const LABEL_WIDTH: f64 = 170.0;
+const LABEL_WIDTH: f64 = 300.0;
 const PLOT_WIDTH: f64 = 520.0;
 const VALUE_WIDTH: f64 = 300.0;
 const VALUE_LEFT: f64 = LABEL_WIDTH + PLOT_WIDTH + 12.0;
@@ -50,7 +50,7 @@ pub(crate) fn svg(rows: &[Row]) -> String {
 }
 
 struct Bar {
-    case: &'static str,
+    title: &'static str,
     ratio: Spread,
     /// The measure and the medians behind the ratio.
     value: String,
@@ -63,7 +63,7 @@ impl Bar {
         let ratio = cell.ratio?;
         let times = format!("<tspan font-weight=\"bold\">{}x</tspan>", figure(ratio.median));
         let value = format!("{times}  {ours} / {peer} {}", measure.name);
-        Some(Self { case: row.case, ratio, value })
+        Some(Self { title: row.title, ratio, value })
     }
 
     fn draw(&self, svg: &mut String, scale: &Scale, top: usize) {
@@ -79,7 +79,7 @@ impl Bar {
              <rect x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{BAR_HEIGHT}\" fill=\"{color}\"/>\n\
              <line x1=\"{low:.1}\" y1=\"{middle}\" x2=\"{high:.1}\" y2=\"{middle}\" stroke=\"black\"/>\n\
              <text x=\"{:.1}\" y=\"{text}\">{}</text>",
-                self.case, VALUE_LEFT, self.value
+                self.title, VALUE_LEFT, self.value
             ),
         );
     }
@@ -124,15 +124,15 @@ mod tests {
             report.add(&SERVER_CPU, cpu);
             vec![report]
         };
-        Row { sides: [run(ours), run(peer)], ..Row::new(case) }
+        Row { sides: [run(ours), run(peer)], ..Row::new(case, case) }
     }
 
     #[test]
     fn each_case_has_a_bar_from_one_to_its_ratio() {
-        let svg = svg(&[row("put", 10.0, 100.0), row("get", 10.0, 1000.0), Row::new("restart")]);
-        // 1 to 100 are two powers of ten over 520 pixels, from 170 on.
-        assert!(svg.contains("<rect x=\"170.0\" y=\"52\" width=\"260.0\""), "{svg}");
-        assert!(svg.contains("<rect x=\"170.0\" y=\"78\" width=\"520.0\""), "{svg}");
+        let svg = svg(&[row("put", 10.0, 100.0), row("get", 10.0, 1000.0), Row::new("restart", "restart")]);
+        // 1 to 100 are two powers of ten over 520 pixels, from 300 on.
+        assert!(svg.contains("<rect x=\"300.0\" y=\"52\" width=\"260.0\""), "{svg}");
+        assert!(svg.contains("<rect x=\"300.0\" y=\"78\" width=\"520.0\""), "{svg}");
         assert!(svg.contains("10.0x</tspan>  10.0 / 100 server CPU µs/op"), "{svg}");
         assert!(!svg.contains("restart"));
     }

@@ -111,7 +111,7 @@ mod tests {
             report.add(&SERVER_CPU, cpu);
             cpu.map(|_| report).into_iter().collect()
         });
-        Row { sides: runs, ..Row::new(case) }
+        Row { sides: runs, ..Row::new(case, "") }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::cases::{self, Case};
 use crate::chart;
 use crate::error::Error;
 use crate::load::Coordinator;
+use crate::markdown;
 use crate::process;
 use crate::report::Report;
 use crate::server::Server;
@@ -46,6 +47,8 @@ pub(crate) struct Comparison {
     pub(crate) json: Option<PathBuf>,
     /// A file for a picture of the ratios.
     pub(crate) chart: Option<PathBuf>,
+    /// A file for the table as a document has it.
+    pub(crate) markdown: Option<PathBuf>,
 }
 
 impl Default for Comparison {
@@ -63,6 +66,7 @@ impl Default for Comparison {
             pinned: true,
             json: None,
             chart: None,
+            markdown: None,
         }
     }
 }
@@ -111,6 +115,9 @@ pub(crate) fn run(comparison: &Comparison) -> Result<String, Error> {
     if let Some(path) = &comparison.chart {
         write(path, chart::svg(&rows))?;
     }
+    if let Some(path) = &comparison.markdown {
+        write(path, markdown::text(&rows))?;
+    }
     Ok(table::text(&rows))
 }
 
@@ -127,7 +134,7 @@ pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Row>, Error> {
     let cores = Cores::split(&process::allowed_cores()?, comparison.pinned);
     cores.keep_generator()?;
     let mut coordinator = Coordinator::new()?;
-    let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name)).collect();
+    let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name, case.title)).collect();
     'cases: for (case, row) in cases.iter().zip(&mut rows) {
         let repeats = if case.is_steady() { comparison.repeats } else { comparison.repeats.div_ceil(2) };
         for (repeat, side) in turns(repeats, !comparison.peer.is_empty()) {

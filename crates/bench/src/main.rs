@@ -14,6 +14,7 @@ mod error;
 mod experiment;
 mod interrupt;
 mod load;
+mod markdown;
 mod meter;
 mod pace;
 mod process;

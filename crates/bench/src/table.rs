@@ -15,6 +15,8 @@ pub(crate) const SIDES: [&str; 2] = ["ours", "peer"];
 pub(crate) struct Row {
     /// The name of the case.
     pub(crate) case: &'static str,
+    /// What the case does, in a few words.
+    pub(crate) title: &'static str,
     /// The results of each side, in the order of the repeats.
     pub(crate) sides: [Vec<Report>; 2],
     /// Which side could not be run at all, and why.
@@ -23,8 +25,8 @@ pub(crate) struct Row {
 
 impl Row {
     /// A row without results yet.
-    pub(crate) fn new(case: &'static str) -> Self {
-        Self { case, sides: [Vec::new(), Vec::new()], failure: None }
+    pub(crate) fn new(case: &'static str, title: &'static str) -> Self {
+        Self { case, title, sides: [Vec::new(), Vec::new()], failure: None }
     }
 
     /// What its runs measured, the headline first.
@@ -33,9 +35,31 @@ impl Row {
         longest.map_or_else(Vec::new, |report| report.measures().collect())
     }
 
+    /// Those that a table shows.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &'static Measure> {
+        self.measures().into_iter().filter(|measure| measure.in_table)
+    }
+
     /// The headline, if there was a run.
     pub(crate) fn headline(&self) -> Option<Cell> {
-        Some(Cell::of(self, self.measures().first()?))
+        Some(self.cell(self.measures().first()?))
+    }
+
+    /// What all runs have of a measure.
+    pub(crate) fn cell(&self, measure: &Measure) -> Cell {
+        let [ours, peer] = &self.sides;
+        let value = |report: &Report| report.value(measure.name);
+        let ratio = |(ours, peer): (&Report, &Report)| {
+            let (dividend, divisor) = match measure.better {
+                Better::Higher => (value(ours)?, value(peer)?),
+                Better::Lower => (value(peer)?, value(ours)?),
+            };
+            (divisor > 0.0 && dividend > 0.0).then(|| dividend / divisor)
+        };
+        Cell {
+            sides: [ours, peer].map(|runs| Spread::of(runs.iter().filter_map(value))),
+            ratio: Spread::of(ours.iter().zip(peer).filter_map(ratio)),
+        }
     }
 
     /// Which sides the generator held back.
@@ -53,31 +77,12 @@ pub(crate) struct Cell {
     pub(crate) ratio: Option<Spread>,
 }
 
-impl Cell {
-    fn of(row: &Row, measure: &Measure) -> Self {
-        let [ours, peer] = &row.sides;
-        let value = |report: &Report| report.value(measure.name);
-        let ratio = |(ours, peer): (&Report, &Report)| {
-            let (dividend, divisor) = match measure.better {
-                Better::Higher => (value(ours)?, value(peer)?),
-                Better::Lower => (value(peer)?, value(ours)?),
-            };
-            (divisor > 0.0 && dividend > 0.0).then(|| dividend / divisor)
-        };
-        Self {
-            sides: [ours, peer].map(|runs| Spread::of(runs.iter().filter_map(value))),
-            ratio: Spread::of(ours.iter().zip(peer).filter_map(ratio)),
-        }
-    }
-}
-
 /// The table for a reader, with a line for each case that had failures or was held back by the generator.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut lines = vec![line("workload", "measure", ["ours", "peer", "ratio", "spread"].map(str::to_owned))];
     for row in rows {
-        let shown = row.measures().into_iter().filter(|measure| measure.in_table);
-        for (idx, measure) in shown.enumerate() {
-            let cell = Cell::of(row, measure);
+        for (idx, measure) in row.shown().enumerate() {
+            let cell = row.cell(measure);
             let [ours, peer] = cell.sides.map(|side| or_dash(side, |side| figure(side.median)));
             let ratio = or_dash(cell.ratio, |ratio| format!("{}x", figure(ratio.median)));
             let spread = or_dash(cell.ratio, |ratio| format!("{}-{}", figure(ratio.min), figure(ratio.max)));
@@ -97,7 +102,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
 fn row_json(row: &Row) -> Value {
     let spread = |spread: Spread| json!({"min": spread.min, "median": spread.median, "max": spread.max});
     let measures = row.measures().into_iter().map(|measure| {
-        let Cell { sides: [ours, peer], ratio } = Cell::of(row, measure);
+        let Cell { sides: [ours, peer], ratio } = row.cell(measure);
         let cell = json!({"ours": ours.map(spread), "peer": peer.map(spread), "ratio": ratio.map(spread)});
         (measure.name.to_owned(), cell)
     });
@@ -118,7 +123,7 @@ fn line(case: &str, measure: &str, [ours, peer, ratio, spread]: [String; 4]) -> 
 }
 
 /// What a reader must know before quoting a row.
-fn notes(row: &Row) -> impl Iterator<Item = String> {
+pub(crate) fn notes(row: &Row) -> impl Iterator<Item = String> {
     let refused = row.failure.iter().map(|failure| format!("{} of {failure}", row.case));
     let failed = row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
         let error = runs.iter().find_map(|run| run.first_error.as_ref())?;
@@ -154,7 +159,7 @@ mod tests {
     fn row() -> Row {
         let ours = vec![run(100.0, 10.0), run(200.0, 20.0), run(300.0, 30.0)];
         let peer = vec![run(50.0, 40.0), run(50.0, 40.0), run(50.0, 40.0)];
-        Row { case: "put", sides: [ours, peer], failure: None }
+        Row { case: "put", title: "", sides: [ours, peer], failure: None }
     }
 
     fn words(text: &str) -> Vec<Vec<&str>> {
@@ -174,7 +179,7 @@ mod tests {
     fn what_was_not_measured_is_a_dash() {
         let mut row = row();
         row.sides[1].clear();
-        let text = text(&[Row::new("get"), row]);
+        let text = text(&[Row::new("get", ""), row]);
         assert_eq!(words(&text)[1], ["put", "server", "CPU", "µs/op", "20.0", "-", "-", "-"]);
     }
 
@@ -189,7 +194,7 @@ mod tests {
         assert!(last[0].starts_with("put of ours: the generator was the bottleneck"), "{text}");
         assert_eq!(last[1], "put of peer: 7 operations failed, first: refused");
 
-        let refused = Row { failure: Some("ours: no such method".to_owned()), ..Row::new("get") };
+        let refused = Row { failure: Some("ours: no such method".to_owned()), ..Row::new("get", "") };
         let text = super::text(&[refused]);
         assert_eq!(text.lines().last(), Some("get of ours: no such method"));
     }
