@@ -62,6 +62,12 @@ pub trait File: Debug + Send + Sync {
     /// Cuts or extends (with zeros) to `len`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Cuts to `len`, for the sole user of a file, unless it has a view of it; tells whether it did.
+    fn cut_unviewed(&mut self, len: u64) -> io::Result<bool> {
+        self.set_len(len)?;
+        Ok(true)
+    }
+
     /// Allocates blocks up to `len` and extends the file to it (reads as zeros), so that later writes below `len` do
     /// not fail for want of space.
     fn reserve(&self, len: u64) -> io::Result<()>;

@@ -67,17 +67,30 @@ impl Disk for RealDisk {
 /// An open file and, once something was viewed, its mapping.
 #[derive(Debug)]
 struct RealFile {
-    file: fs::File,
+    /// Shared with the mappings, so that it is known whether any of them is left.
+    file: Arc<fs::File>,
     /// The first mapping that was made: read without so much as an atomic count, which readers on several
     /// processors would fight over. Segments are mapped at their full length, so it mostly stays the only one.
     first: OnceLock<Bytes>,
     mapping: RwLock<Bytes>,
 }
 
+/// A mapping of a file, for as long as something is viewed through it.
+struct Mapping {
+    bytes: Mmap,
+    _file: Arc<fs::File>,
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl RealFile {
     fn open(path: &Path, options: &fs::OpenOptions) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(RealFile {
-            file: options.open(path)?,
+            file: Arc::new(options.open(path)?),
             first: OnceLock::new(),
             mapping: RwLock::default(),
         }))
@@ -95,7 +108,8 @@ impl RealFile {
         // SAFETY: `File::view` makes its caller promise that viewed bytes are never overwritten, and the data
         // directory's lock keeps other processes away. A file that shrinks below a view would end the process with
         // a signal, not give a wrong answer; no caller cuts a file below what it has views of.
-        let mapping = Bytes::from_owner(unsafe { Mmap::map(&self.file)? });
+        let bytes = unsafe { Mmap::map(&*self.file)? };
+        let mapping = Bytes::from_owner(Mapping { bytes, _file: Arc::clone(&self.file) });
         *self.mapping.write().unwrap_or_else(PoisonError::into_inner) = mapping.clone();
         let _ = self.first.set(mapping.clone());
         Ok(mapping)
@@ -123,6 +137,14 @@ impl File for RealFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         *self.mapping.write().unwrap_or_else(PoisonError::into_inner) = Bytes::new();
         self.file.set_len(len)
+    }
+
+    fn cut_unviewed(&mut self, len: u64) -> io::Result<bool> {
+        (self.first, self.mapping) = Default::default();
+        match Arc::get_mut(&mut self.file) {
+            Some(file) => file.set_len(len).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
@@ -236,6 +258,22 @@ mod tests {
         RealDisk.remove(&path).unwrap();
         drop(file);
         assert_eq!((&first[..], &second[..]), (&b"first"[..], &b"second"[..]));
+    }
+
+    #[test]
+    fn a_file_is_cut_only_while_nothing_is_viewed() {
+        let root = tempfile::tempdir().unwrap();
+        let mut file = RealDisk.create(&root.path().join("f")).unwrap();
+        file.write_at(0, b"first").unwrap();
+        let first = file.view(0, 5).unwrap();
+        file.write_at(100_000, b"second").unwrap();
+        file.view(100_000, 6).unwrap();
+        let file = Arc::get_mut(&mut file).unwrap();
+        assert!(!file.cut_unviewed(0).unwrap(), "a view through an older mapping counts");
+        assert_eq!(&first[..], b"first");
+        drop(first);
+        assert!(file.cut_unviewed(7).unwrap());
+        assert_eq!((file.len().unwrap(), &file.view(0, 5).unwrap()[..]), (7, &b"first"[..]));
     }
 
     #[test]

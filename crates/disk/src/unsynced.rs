@@ -74,6 +74,10 @@ impl File for UnsyncedFile {
         self.0.set_len(len)
     }
 
+    fn cut_unviewed(&mut self, len: u64) -> io::Result<bool> {
+        Arc::get_mut(&mut self.0).map_or(Ok(false), |file| file.cut_unviewed(len))
+    }
+
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.0.reserve(len)
     }

@@ -160,13 +160,16 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Removes the files. Views of them stay valid; the space is free when the last is dropped. What an error
-    /// leaves behind goes at the next start.
+    /// Removes the files, large ones piece by piece. Views of them stay valid, and so do the segments that a reader
+    /// holds; their space is free when the last is dropped. What an error leaves behind goes at the next start.
     pub fn run(self) -> Result<(), Error> {
-        for segment in &self.segments {
-            let sidecar = super::sidecar::path(segment);
+        for mut segment in self.segments {
+            let sidecar = super::sidecar::path(&segment);
             if segment.has_sidecar() {
                 self.disk.remove(&sidecar).map_err(Error::io("remove", &sidecar))?;
+            }
+            if let Some(segment) = Arc::get_mut(&mut segment) {
+                segment.give_back()?;
             }
             self.disk.remove(segment.path()).map_err(Error::io("remove", segment.path()))?;
         }

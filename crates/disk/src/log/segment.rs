@@ -22,6 +22,10 @@ use crate::{Disk, Error, File};
 /// Distance between two landmarks, bytes: what a scan reads in vain at most.
 const LANDMARK_BYTES: u64 = 64 << 10;
 
+/// Bytes of a removed file given back at a time. A device may be busy for some milliseconds with discarding them, for
+/// which the syncs of the write-ahead log wait.
+const GIVEN_BACK_BYTES_MAX: u64 = 16 << 20;
+
 /// A segment of the revision log.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -166,6 +170,21 @@ impl Segment {
         Ok(())
     }
 
+    /// Gives back most of the space of a file that is about to be removed, piece by piece, each synced by itself, so
+    /// that no journal gathers them. As long as somebody has a view, the file stays as it is.
+    pub(super) fn give_back(&mut self) -> Result<(), Error> {
+        let Some(file) = Arc::get_mut(&mut self.file) else { return Ok(()) };
+        let mut len = file.len().map_err(Error::io("measure", &self.path))?;
+        while len > GIVEN_BACK_BYTES_MAX {
+            len -= GIVEN_BACK_BYTES_MAX;
+            if !file.cut_unviewed(len).map_err(Error::io("cut", &self.path))? {
+                break;
+            }
+            file.sync().map_err(Error::io("sync", &self.path))?;
+        }
+        Ok(())
+    }
+
     /// Makes the first `length` bytes durable; they must be flushed. Never an [`Error::NoSpace`], since a failed sync
     /// is final.
     pub(super) fn sync(&self, length: u64) -> Result<(), Error> {
@@ -279,4 +298,25 @@ fn missing(path: &Path) -> Error {
 /// Whether `record` is what a record at `at` must be.
 fn is_record(record: &[u8], at: Location) -> bool {
     Header::decode(record).is_some_and(|header| header.len == at.len && header.is_intact(record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+
+    #[test]
+    fn a_large_file_is_given_back_piece_by_piece() {
+        let disk = SimDisk::new(1);
+        let path = Path::new("/f");
+        let file = disk.create(path).unwrap();
+        file.reserve(2 * GIVEN_BACK_BYTES_MAX + 5).unwrap();
+        let head = Head { id: 1, first: Revision { main: 2, sub: 0 } };
+        let mut segment = Segment::new(path.to_path_buf(), file, head);
+        let before = disk.ops();
+        segment.give_back().unwrap();
+        let after = disk.ops();
+        assert_eq!((after.resizes - before.resizes, after.syncs - before.syncs), (2, 2));
+        assert_eq!(disk.used(), 5);
+    }
 }
