@@ -47,7 +47,6 @@ pub(crate) struct Chores {
     checkpoint_entries: u64,
     checkpoint_bytes: u64,
     checkpoint_ticks: u32,
-    catchup_entries: u64,
     retry_ticks: u32,
     reserve_bytes: u64,
     /// Index of the newest durable checkpoint.
@@ -96,7 +95,6 @@ impl Chores {
             checkpoint_entries: config.checkpoint_entries,
             checkpoint_bytes: config.checkpoint_bytes,
             checkpoint_ticks: config.checkpoint_ticks,
-            catchup_entries: config.catchup_entries,
             retry_ticks: config.retry_ticks,
             reserve_bytes: RESERVE_BYTES_MAX.min(config.segment_bytes / 4),
             checkpointed,
@@ -220,10 +218,11 @@ impl Chores {
         compacted
     }
 
-    /// Takes the result of a job.
+    /// Takes the result of a job. `first_kept` is the first log entry that slow followers may still be sent.
     pub(crate) fn finished<W>(
         &mut self,
         finished: Finished,
+        first_kept: u64,
         store: &mut Store,
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
@@ -248,7 +247,7 @@ impl Chores {
             Finished::Checkpoint(result) => {
                 self.is_checkpointing = false;
                 match self.unless_full(result)? {
-                    Some(body) => self.checkpointed(&body, store, output),
+                    Some(body) => self.checkpointed(&body, first_kept, store, output),
                     None => self.has_retired = true,
                 }
             }
@@ -326,8 +325,15 @@ impl Chores {
         output.jobs.push(Job::Checkpoint(Box::new(job)));
     }
 
-    /// A checkpoint is durable: the log before it and segments it does not list are no longer needed.
-    fn checkpointed<W>(&mut self, body: &Checkpoint, store: &mut Store, output: &mut Output<W>) {
+    /// A checkpoint is durable: the log before it that no follower is sent, and segments it does not list, are no
+    /// longer needed.
+    fn checkpointed<W>(
+        &mut self,
+        body: &Checkpoint,
+        first_kept: u64,
+        store: &mut Store,
+        output: &mut Output<W>,
+    ) {
         let (index, term) = (body.applied_index, body.applied_term);
         self.checkpointed = index;
         output.log.push(LogTask::MarkCheckpoint(walpb::Snapshot {
@@ -335,7 +341,7 @@ impl Chores {
             term,
             conf_state: body.conf_state.clone(),
         }));
-        output.log.push(LogTask::Release(index.saturating_sub(self.catchup_entries)));
+        output.log.push(LogTask::Release(index.min(first_kept - 1)));
         output.jobs.push(Job::Remove(store.log().release(&body.segments)));
         output.notes.push(Note::Checkpoint { index });
         self.is_reclaim_due = true;

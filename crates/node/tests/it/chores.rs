@@ -94,6 +94,18 @@ fn files_leave_soon_after_a_compaction_though_nothing_more_is_written() {
 }
 
 #[test]
+fn long_entries_are_kept_for_slow_followers_up_to_so_many_bytes() {
+    let disk = SimDisk::new(1);
+    let mut member =
+        Member::lead(&disk, Config { catchup_entries: 1000, segment_bytes: 8 << 20, ..config() });
+    for _ in 0..80 {
+        member.apply(put("k", vec![0; 1 << 20])).unwrap();
+    }
+    let files = log_files(&disk);
+    assert!((5..=6).contains(&files), "{files} files of 8 MiB are kept");
+}
+
+#[test]
 fn a_member_that_was_never_checkpointed_keeps_its_whole_log() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
