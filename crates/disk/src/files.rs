@@ -72,11 +72,10 @@ pub trait File: Debug + Send + Sync {
     /// not fail for want of space.
     fn reserve(&self, len: u64) -> io::Result<()>;
 
-    /// Shows `len` bytes at `offset` to `visit`, under the promise of [`File::view`]; cheaper where the bytes are
-    /// looked at once and not kept.
-    fn visit(&self, offset: u64, len: usize, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        visit(&self.view(offset, len)?);
-        Ok(())
+    /// The `len` bytes at `offset` where they lie, under the promise of [`File::view`]; `None` where only a view can show
+    /// them. Cheaper for bytes that are looked at once and not kept.
+    fn mapped(&self, _offset: u64, _len: usize) -> Option<&[u8]> {
+        None
     }
 
     /// A view of `len` bytes at `offset`, without a copy where the platform allows. The caller promises that these

@@ -154,14 +154,9 @@ impl File for RealFile {
         }
     }
 
-    fn visit(&self, offset: u64, len: usize, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        let span = usize::try_from(offset).ok().and_then(|start| Some(start..start.checked_add(len)?));
-        let first = self.first.get().zip(span).and_then(|(mapping, span)| mapping.get(span));
-        match first {
-            Some(bytes) => visit(bytes),
-            None => visit(&self.view(offset, len)?),
-        }
-        Ok(())
+    fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset).ok()?;
+        self.first.get()?.get(start..start.checked_add(len)?)
     }
 
     fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {
@@ -277,20 +272,19 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_sees_what_was_written_after_the_mapping_was_made() {
+    fn a_mapping_shows_what_was_written_after_it_was_made() {
         let root = tempfile::tempdir().unwrap();
         let file = RealDisk.create(&root.path().join("f")).unwrap();
         file.reserve(8192).unwrap();
-        let seen = |offset, len| {
-            let mut seen = Vec::new();
-            file.visit(offset, len, &mut |bytes| seen.extend_from_slice(bytes)).map(|()| seen)
-        };
-        assert_eq!(seen(0, 4).unwrap(), [0; 4]);
+        assert_eq!(file.mapped(0, 4), None, "no view was asked for");
+        file.view(0, 4).unwrap();
+        assert_eq!(file.mapped(0, 4).unwrap(), [0; 4]);
         file.write_at(4096, b"later").unwrap();
-        assert_eq!(seen(4096, 5).unwrap(), b"later");
+        assert_eq!(file.mapped(4096, 5).unwrap(), b"later");
         file.write_at(8192, b"beyond").unwrap();
-        assert_eq!(seen(8192, 6).unwrap(), b"beyond");
-        assert_eq!(seen(8192, 7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(file.mapped(8192, 6), None);
+        assert_eq!(file.view(8192, 6).unwrap(), "beyond");
+        assert_eq!(file.view(8192, 7).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

@@ -82,8 +82,8 @@ impl File for UnsyncedFile {
         self.0.reserve(len)
     }
 
-    fn visit(&self, offset: u64, len: usize, visit: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        self.0.visit(offset, len, visit)
+    fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        self.0.mapped(offset, len)
     }
 
     fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {

@@ -123,6 +123,12 @@ impl Header {
     }
 }
 
+/// The `KeyValue` of a record; `None` if `record` is not what was written at `at`.
+pub(super) fn key_value(record: &[u8], at: Location) -> Option<&[u8]> {
+    let header = Header::decode(record)?;
+    (header.len == at.len && header.is_intact(record)).then(|| &record[HEADER_LEN..])
+}
+
 /// Appends the record of `key_value` to `out`.
 ///
 /// # Panics

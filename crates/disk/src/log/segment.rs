@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Buf, Bytes};
 
 use super::head::{HEAD_LEN, Head};
-use super::record::{HEADER_LEN, Header};
+use super::record::{self, HEADER_LEN};
 use super::walk::Walk;
 use super::window::Window;
 use super::{Location, Revision};
@@ -207,22 +207,13 @@ impl Segment {
         self.check_flushed(at)?;
         let len = HEADER_LEN + at.len as usize;
         let record = window.show(self, at.offset.into(), len, self.flushed())?;
-        if is_record(record, at) { Ok(record) } else { Err(self.not_a_record(at)) }
+        if record::key_value(record, at).is_some() { Ok(record) } else { Err(self.not_a_record(at)) }
     }
 
-    /// Shows the `KeyValue` of the record at `at` to `visit`, its checksum verified.
-    pub(super) fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        self.check_flushed(at)?;
-        let mut is_intact = false;
-        let mut check = |record: &[u8]| {
-            is_intact = is_record(record, at);
-            if is_intact {
-                visit(&record[HEADER_LEN..]);
-            }
-        };
-        let read = self.file.visit(at.offset.into(), HEADER_LEN + at.len as usize, &mut check);
-        read.map_err(|source| Error::io("read", &self.path)(source))?;
-        if is_intact { Ok(()) } else { Err(self.not_a_record(at)) }
+    /// The bytes of the record at `at`, unverified, if they can be had without a view.
+    pub(super) fn mapped(&self, at: Location) -> Option<&[u8]> {
+        let is_flushed = at.end() <= self.flushed();
+        is_flushed.then(|| self.file.mapped(at.offset.into(), HEADER_LEN + at.len as usize)).flatten()
     }
 
     fn check_flushed(&self, at: Location) -> Result<(), Error> {
@@ -242,7 +233,7 @@ impl Segment {
         self.check_flushed(at)?;
         let record = self.file.view(at.offset.into(), HEADER_LEN + at.len as usize);
         let mut record = record.map_err(Error::io("read", &self.path))?;
-        if !is_record(&record, at) {
+        if record::key_value(&record, at).is_none() {
             return Err(self.not_a_record(at));
         }
         record.advance(HEADER_LEN);
@@ -293,11 +284,6 @@ fn missing(path: &Path) -> Error {
     let name = path.file_name().unwrap_or_default().display();
     let dir = path.parent().unwrap_or(path).to_path_buf();
     Error::Missing { dir, expected: format!("segment {name}, which the checkpoint lists") }
-}
-
-/// Whether `record` is what a record at `at` must be.
-fn is_record(record: &[u8], at: Location) -> bool {
-    Header::decode(record).is_some_and(|header| header.len == at.len && header.is_intact(record))
 }
 
 #[cfg(test)]

@@ -37,9 +37,11 @@ pub(crate) trait Records {
     /// The `mvccpb.KeyValue` bytes of a record.
     fn read(&self, at: Location) -> Result<Bytes, disk::Error>;
 
-    /// The same for bytes that are copied at once.
-    fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
-        visit(&self.read(at)?);
+    /// The same of many records, in the order of `places`, for bytes that are copied at once.
+    fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
+        for &at in places {
+            visit(&self.read(at)?);
+        }
         Ok(())
     }
 }
@@ -301,12 +303,12 @@ impl RangeRead {
 
     /// Copies the records of the chunk collected last.
     pub(crate) fn fetch(&mut self, records: &impl Records) -> Result<(), disk::Error> {
-        let pending = std::mem::take(&mut self.pending);
-        for &location in &pending {
-            if self.query.is_streamed() && !self.query.keys_only {
-                records.visit(location, &mut |stored| put_message(&mut self.out, KVS, stored))?;
-                continue;
-            }
+        if self.query.is_streamed() && !self.query.keys_only {
+            records.visit_all(&self.pending, &mut |stored| put_message(&mut self.out, KVS, stored))?;
+            self.pending.clear();
+            return Ok(());
+        }
+        for location in std::mem::take(&mut self.pending) {
             let stored = records.read(location)?;
             let kv = key_value::decode(&stored);
             if self.query.is_streamed() {
@@ -316,8 +318,6 @@ impl RangeRead {
                 self.unsorted.push((kv, stored));
             }
         }
-        self.pending = pending;
-        self.pending.clear();
         Ok(())
     }
 

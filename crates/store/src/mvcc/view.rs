@@ -24,8 +24,8 @@ impl Records for Segments {
         Segments::read(self, at)
     }
 
-    fn visit(&self, at: Location, visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
-        Segments::visit(self, at, visit)
+    fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
+        Segments::visit_all(self, places, visit)
     }
 }
 
