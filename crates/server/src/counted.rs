@@ -1,9 +1,10 @@
 //! A gRPC call whose messages are counted, in both directions, as they come and go.
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
 
 use bytes::Bytes;
-use http2::Head;
 
 use crate::grpc::{Batch, Body, Call, Gone, Requests, Responses, Status};
 use crate::metrics::MethodMetrics;
@@ -15,13 +16,10 @@ pub(crate) struct CountedCall<'a> {
     pub(crate) metrics: Option<&'a MethodMetrics>,
 }
 
-impl<'a> CountedCall<'a> {
-    pub(crate) fn path(&self) -> &str {
-        self.call.path()
-    }
-
-    pub(crate) fn metadata(&self) -> &Head {
-        self.call.metadata()
+impl CountedCall<'_> {
+    /// See [`Call::peer`].
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.call.peer()
     }
 
     /// See [`Call::unary`].
@@ -32,15 +30,15 @@ impl<'a> CountedCall<'a> {
     }
 
     /// See [`Call::bound`].
-    pub(crate) async fn bound<T>(
+    pub(crate) fn bound<F: Future>(
         &mut self,
-        work: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        self.call.bound(work).await
+        work: Pin<&mut F>,
+    ) -> impl Future<Output = Result<F::Output, Gone>> {
+        self.call.bound(work)
     }
 
     /// See [`Call::reply`].
-    pub(crate) fn reply(self, answer: Result<Body, Status>) {
+    pub(crate) fn reply(&mut self, answer: Result<Body, Status>) {
         if let Ok(body) = &answer {
             count(self.metrics, |metrics| metrics.sent(1, body.message_len()));
         }
@@ -48,7 +46,7 @@ impl<'a> CountedCall<'a> {
     }
 
     /// See [`Call::split`].
-    pub(crate) fn split(self) -> (CountedRequests<'a>, CountedResponses<'a>) {
+    pub(crate) fn split(&mut self) -> (CountedRequests<'_>, CountedResponses<'_>) {
         let (requests, responses) = self.call.split();
         let metrics = self.metrics;
         (CountedRequests { requests, metrics }, CountedResponses { responses, metrics })
@@ -58,7 +56,7 @@ impl<'a> CountedCall<'a> {
 /// The requests of a stream.
 #[derive(Debug)]
 pub(crate) struct CountedRequests<'a> {
-    requests: Requests,
+    requests: &'a mut Requests,
     metrics: Option<&'a MethodMetrics>,
 }
 
@@ -76,7 +74,7 @@ impl CountedRequests<'_> {
 /// The responses of a stream.
 #[derive(Debug)]
 pub(crate) struct CountedResponses<'a> {
-    responses: Responses,
+    responses: &'a mut Responses,
     metrics: Option<&'a MethodMetrics>,
 }
 
@@ -99,7 +97,7 @@ impl CountedResponses<'_> {
     }
 
     /// See [`Responses::finish`].
-    pub(crate) fn finish(self, outcome: Result<(), Status>) {
+    pub(crate) fn finish(&mut self, outcome: Result<(), Status>) {
         self.responses.finish(outcome);
     }
 }

@@ -1,7 +1,7 @@
 //! gRPC over HTTP/2, server side: from a connection to [`Call`]s, and from answers back to frames.
 //!
 //! Owns the socket of a connection, its calls, message framing, compression, deadlines and status trailers;
-//! frames and flow control are the `http2` crate's. A [`Service`] gets each call with its path and decides
+//! frames and flow control are the `http2` crate's. A [`Service`] reads the headers of each call and decides
 //! everything else, unknown methods included. Follows "gRPC over HTTP2" and, where that leaves room, what
 //! grpc-go does, since clients of etcd know nothing else.
 //!
@@ -18,6 +18,7 @@ mod gzip;
 mod input;
 mod link;
 mod preamble;
+mod routes;
 mod status;
 mod stream;
 mod tasks;
@@ -30,7 +31,7 @@ pub use batch::Batch;
 pub use body::Body;
 pub use call::Call;
 pub use connection::serve;
-pub use http2::Policy as Keepalive;
+pub use http2::{Head, Policy as Keepalive};
 pub use status::{Code, Status};
 pub use stream::{Gone, Requests, Responses};
 
@@ -47,6 +48,12 @@ pub struct Limits {
 
 /// The receiver of calls, one instance for each worker thread.
 pub trait Service: 'static {
+    /// What the headers of a call ask for.
+    type Route: 'static;
+
+    /// Reads the headers of a call. Calls of a connection whose headers are the same mostly share the outcome.
+    fn route(&self, head: &Head) -> Self::Route;
+
     /// Handles a call to its end. Polled with the other calls of its connection; dropping the call resets it.
-    fn call(self: &Rc<Self>, call: Call) -> impl Future<Output = ()>;
+    fn call(self: &Rc<Self>, route: Rc<Self::Route>, call: Call) -> impl Future<Output = ()>;
 }

@@ -15,6 +15,7 @@ pub mod listen;
 mod logging;
 mod metrics;
 mod pages;
+mod route;
 mod run;
 mod service;
 mod sniff;

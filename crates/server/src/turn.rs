@@ -2,8 +2,11 @@
 //!
 //! Time would be the measure, but a clock costs more than most steps; so each step is charged by the bytes that it
 //! moves, and a call by what a small one takes. Of the thread, like the connection that has its turn on it.
+//!
+//! The same charges say when the time that was last read is too old to be told again.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use tokio::task::yield_now;
 
@@ -13,13 +16,41 @@ const TURN_MAX: usize = 256 << 10;
 /// What polling a call costs beside the bytes that it moves: as much as copying so many.
 pub(crate) const CALL: usize = 2 << 10;
 
+/// What may be done before the clock is read again: some 20 µs.
+const CLOCK_SPAN: usize = 16 << 10;
+
 thread_local! {
+    /// Nothing between turns.
     static LEFT: Cell<usize> = const { Cell::new(0) };
+    /// The time as it was last read in this turn, and what was left of the turn then.
+    static CLOCK: Cell<Option<(Instant, usize)>> = const { Cell::new(None) };
 }
 
 /// The next connection has its turn.
 pub(crate) fn begin() {
     LEFT.set(TURN_MAX);
+    CLOCK.set(None);
+}
+
+/// No connection has its turn: what runs now is charged to nobody.
+pub(crate) fn end() {
+    LEFT.set(0);
+}
+
+/// The time, for what is measured in more than [`CLOCK_SPAN`]: late by no more than that, and never going back.
+pub(crate) fn now() -> Instant {
+    let left = LEFT.get();
+    match CLOCK.get() {
+        Some((now, left_then)) if left > 0 && left_then - left < CLOCK_SPAN => now,
+        _ => read_clock(),
+    }
+}
+
+/// The time to the nanosecond, which [`now`] tells from then on.
+pub(crate) fn read_clock() -> Instant {
+    let now = Instant::now();
+    CLOCK.set(Some((now, LEFT.get())));
+    now
 }
 
 /// Notes that as much has been done as copying `bytes` takes.
@@ -37,4 +68,31 @@ pub(crate) async fn pass() {
 /// step, the longest of which is a message of the maximum length.
 pub(crate) fn is_over() -> bool {
     LEFT.get() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_is_read_again_once_enough_has_been_done() {
+        begin();
+        let start = now();
+        charge(CLOCK_SPAN - 1);
+        assert_eq!(now(), start);
+        charge(1);
+        assert_ne!(now(), start);
+    }
+
+    #[test]
+    fn time_of_one_turn_is_not_told_in_the_next_or_between() {
+        begin();
+        let first = now();
+        begin();
+        let second = now();
+        assert_ne!(second, first);
+        end();
+        assert_ne!(now(), second);
+        assert_ne!(now(), now());
+    }
 }

@@ -1,6 +1,6 @@
 //! Keys: range, put, delete, transaction, compaction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
@@ -14,9 +14,9 @@ use crate::turn;
 impl Api {
     /// Reads a range: linearizable, unless the request says `serializable`.
     pub(crate) async fn range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
-        let started_at = Instant::now();
+        let started_at = turn::now();
         let result = self.read_range(request).await;
-        let time = started_at.elapsed();
+        let time = turn::read_clock() - started_at;
         self.metrics.requests.range(result.is_ok(), time);
         if time > self.settings.slow_read {
             self.warn_of_slow("read-only range ", &range_text(request), time);
@@ -83,9 +83,9 @@ impl Api {
     }
 
     async fn timed_txn(&self, txn: &TxnRequest) -> Result<TxnOutcome, Error> {
-        let started_at = Instant::now();
+        let started_at = turn::now();
         let result = self.read_txn(txn).await;
-        let time = started_at.elapsed();
+        let time = turn::read_clock() - started_at;
         self.metrics.requests.readonly_txns.observe(result.is_ok(), time);
         if time > self.settings.slow_read {
             let ops = txn.compare.len() + txn.success.len() + txn.failure.len();

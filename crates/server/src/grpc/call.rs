@@ -5,12 +5,12 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http2::{Head, StreamId};
+use http2::StreamId;
 use tokio::time::Instant;
 
 use super::body::Body;
@@ -19,58 +19,35 @@ use super::frame::Decoder;
 use super::link::Link;
 use super::preamble::Preamble;
 use super::status::Status;
-use super::stream::{Requests, Responses};
+use super::stream::{Gone, Requests, Responses};
 
 /// A call that waits for its answer.
 #[derive(Debug)]
 pub struct Call {
-    head: Rc<Head>,
-    peer: SocketAddr,
     requests: Requests,
     responses: Responses,
 }
 
 impl Call {
-    /// Makes a call of a request, or answers it here if it is no gRPC.
-    pub(super) fn accept(
+    /// Makes a call of a request that came `at` this time.
+    pub(super) fn new(
         link: &Rc<Link>,
         id: StreamId,
-        head: Rc<Head>,
-        peer: SocketAddr,
+        Preamble { timeout, encoding }: Preamble,
+        at: Instant,
         message_len_max: usize,
-    ) -> Option<Call> {
-        match Preamble::read(&head) {
-            Ok(Preamble { deadline, encoding }) => {
-                let decoder = Decoder::new(encoding, message_len_max, link.unfinished());
-                let requests = Requests::new(Rc::clone(link), id, decoder, Deadline::new(deadline));
-                let responses = Responses::new(Rc::clone(link), id, encoding, Deadline::new(deadline));
-                Some(Call { head, peer, requests, responses })
-            }
-            Err(refusal) => {
-                refusal.send(&mut link.connection(), id);
-                None
-            }
+    ) -> Call {
+        let deadline = timeout.map(|timeout| at + timeout);
+        let decoder = Decoder::new(encoding, message_len_max, link.unfinished());
+        Call {
+            requests: Requests::new(Rc::clone(link), id, decoder, Deadline::new(deadline)),
+            responses: Responses::new(Rc::clone(link), id, encoding, Deadline::new(deadline)),
         }
-    }
-
-    /// `/package.Service/Method`, as the client wrote it; empty if that is no text.
-    pub fn path(&self) -> &str {
-        std::str::from_utf8(&self.head.path).unwrap_or_default()
-    }
-
-    /// All request headers, those of gRPC itself included.
-    pub fn metadata(&self) -> &Head {
-        &self.head
-    }
-
-    /// When the client stops waiting.
-    pub fn deadline(&self) -> Option<Instant> {
-        self.responses.deadline().at()
     }
 
     /// The address of the client, or of a proxy before it.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.responses.peer()
     }
 
     /// Whether the client is gone already.
@@ -86,20 +63,19 @@ impl Call {
         self.requests.next().await?.ok_or_else(|| Status::internal(missing))
     }
 
-    /// Runs `work` until it is done, the deadline passes or the client goes away; then drops it and returns
-    /// `DeadlineExceeded` or `Canceled`. What the work has already set in motion goes on.
-    pub async fn bound<T>(&mut self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-        let mut work = pin!(work);
+    /// Runs `work` until it is done, the deadline passes or the client goes away; nobody should go on with it then.
+    /// What it has already set in motion goes on.
+    pub async fn bound<F: Future>(&mut self, mut work: Pin<&mut F>) -> Result<F::Output, Gone> {
         poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => self.responses.poll_gone(cx).map(|gone| Err(gone.into())),
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+            Poll::Pending => self.responses.poll_gone(cx).map(Err),
         })
         .await
     }
 
-    /// Answers a unary call. Never waits: headers, message and trailers go to the connection together, which
+    /// Answers a unary call, once. Never waits: headers, message and trailers go to the connection together, which
     /// writes them as the client's window allows.
-    pub fn reply(self, answer: Result<Body, Status>) {
+    pub fn reply(&mut self, answer: Result<Body, Status>) {
         match answer {
             Ok(body) => self.responses.reply(body),
             Err(status) => self.responses.finish(Err(status)),
@@ -107,7 +83,7 @@ impl Call {
     }
 
     /// The two directions of a streaming call.
-    pub fn split(self) -> (Requests, Responses) {
-        (self.requests, self.responses)
+    pub fn split(&mut self) -> (&mut Requests, &mut Responses) {
+        (&mut self.requests, &mut self.responses)
     }
 }

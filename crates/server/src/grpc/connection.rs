@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use super::call::Call;
 use super::input::Input;
 use super::link::{Link, Traffic};
+use super::routes::Routes;
 use super::tasks::Tasks;
 use super::{Limits, Service};
 use crate::turn;
@@ -49,11 +50,8 @@ pub async fn serve<S: Service>(
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let handle = |call| {
-        let service = Rc::clone(&service);
-        async move { service.call(call).await }
-    };
-    let mut session = Session::new(io, peer, limits, handle);
+    let handle = |service: Rc<S>, route, call| async move { service.call(route, call).await };
+    let mut session = Session::new(io, peer, limits, service, handle);
     let mut stop = pin!(stop);
     let mut is_stopping = false;
     let end = poll_fn(|cx| {
@@ -88,37 +86,40 @@ impl From<io::Error> for End {
 }
 
 /// A connection and its calls, which `handle` makes futures of.
-struct Session<T, H, F> {
+struct Session<T, S: Service, H, F> {
     io: T,
-    peer: SocketAddr,
     limits: Limits,
+    service: Rc<S>,
     handle: H,
+    routes: Routes<S::Route>,
     link: Rc<Link>,
     input: Input,
     /// Calls not yet started.
-    waiting: VecDeque<Call>,
+    waiting: VecDeque<(Rc<S::Route>, Call)>,
     tasks: Tasks<F>,
     /// When the connection wants to look at the clock.
     timer: Pin<Box<Sleep>>,
 }
 
-impl<T, H, F> Session<T, H, F>
+impl<T, S, H, F> Session<T, S, H, F>
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    H: Fn(Call) -> F,
+    S: Service,
+    H: Fn(Rc<S>, Rc<S::Route>, Call) -> F,
     F: Future<Output = ()>,
 {
-    fn new(io: T, peer: SocketAddr, limits: Limits, handle: H) -> Session<T, H, F> {
+    fn new(io: T, peer: SocketAddr, limits: Limits, service: Rc<S>, handle: H) -> Session<T, S, H, F> {
         let Limits { concurrent_streams_max, keepalive, .. } = limits;
         let config = Config { concurrent_streams_max, keepalive };
         let connection = Connection::new(config, Instant::now().into_std());
         let timer = Box::pin(sleep_until(connection.deadline().into()));
-        let (link, waiting) = (Link::new(connection), VecDeque::new());
+        let (link, waiting) = (Link::new(connection, peer), VecDeque::new());
         Session {
             io,
-            peer,
             limits,
+            service,
             handle,
+            routes: Routes::default(),
             link,
             input: Input::default(),
             waiting,
@@ -129,6 +130,12 @@ where
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         turn::begin();
+        let end = self.go_round(cx);
+        turn::end();
+        end
+    }
+
+    fn go_round(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while !turn::is_over() {
             match self.round(cx) {
                 Ok(true) => {}
@@ -168,17 +175,17 @@ where
         let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
         let mut bytes = read?;
         turn::charge(ROUND + bytes.len());
-        let now = Instant::now().into_std();
+        let now = Instant::now();
         loop {
-            let event = self.link.connection().next_event(&mut bytes, now).map_err(End::Broken)?;
+            let event = self.link.connection().next_event(&mut bytes, now.into_std()).map_err(End::Broken)?;
             let Some(event) = event else { break };
-            self.take(event);
+            self.take(event, now);
         }
         self.input.keep(&bytes);
         Ok(true)
     }
 
-    fn take(&mut self, event: Event<Traffic>) {
+    fn take(&mut self, event: Event<Traffic>, now: Instant) {
         match event {
             Event::Request { id, head, is_end } => {
                 if is_end && let Some(traffic) = self.link.connection().owner(id) {
@@ -187,8 +194,13 @@ where
                 if self.waiting.len() >= WAITING_MAX && self.link.connection().is_congested() {
                     return self.link.connection().reset(id, http2::Code::RefusedStream);
                 }
-                let call = Call::accept(&self.link, id, head, self.peer, self.limits.message_len_max);
-                self.waiting.extend(call);
+                match self.routes.find(head, |head| self.service.route(head)) {
+                    Ok((preamble, route)) => {
+                        let call = Call::new(&self.link, id, preamble, now, self.limits.message_len_max);
+                        self.waiting.push_back((route, call));
+                    }
+                    Err(refusal) => refusal.send(&mut self.link.connection(), id),
+                }
             }
             Event::Data { id, data, is_end } => {
                 if let Some(traffic) = self.link.connection().owner(id) {
@@ -203,10 +215,10 @@ where
     fn start_calls(&mut self) {
         while !turn::is_over()
             && !self.link.connection().is_congested()
-            && let Some(call) = self.waiting.pop_front()
+            && let Some((route, call)) = self.waiting.pop_front()
         {
             if !call.is_gone() {
-                self.tasks.start((self.handle)(call));
+                self.tasks.start((self.handle)(Rc::clone(&self.service), route, call));
             }
         }
     }

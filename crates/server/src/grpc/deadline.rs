@@ -20,10 +20,6 @@ impl Deadline {
         Deadline { at, timer: None }
     }
 
-    pub(super) fn at(&self) -> Option<Instant> {
-        self.at
-    }
-
     /// Ready once the time has come; never, if there is none.
     pub(super) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };

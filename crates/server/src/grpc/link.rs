@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +15,7 @@ use super::unfinished::Unfinished;
 #[derive(Debug)]
 pub(super) struct Link {
     connection: RefCell<Connection<Traffic>>,
+    peer: SocketAddr,
     /// What messages that have begun to arrive take.
     unfinished: Rc<Unfinished>,
 }
@@ -32,13 +34,18 @@ pub(super) struct Traffic {
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection<Traffic>) -> Rc<Link> {
-        Rc::new(Link { connection: RefCell::new(connection), unfinished: Rc::default() })
+    pub(super) fn new(connection: Connection<Traffic>, peer: SocketAddr) -> Rc<Link> {
+        Rc::new(Link { connection: RefCell::new(connection), peer, unfinished: Rc::default() })
     }
 
     /// The connection; never held while a call is polled.
     pub(super) fn connection(&self) -> RefMut<'_, Connection<Traffic>> {
         self.connection.borrow_mut()
+    }
+
+    /// The address of the client.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     pub(super) fn unfinished(&self) -> Rc<Unfinished> {

@@ -1,10 +1,11 @@
-//! What the headers of a request say about the call, or why they are refused.
+//! What the headers of a request say to the call layer, or why they are refused.
 //!
 //! A refusal is an answer without a message. Where the headers are no gRPC at all its HTTP status says so too,
 //! for proxies and browsers; codes and texts are those of grpc-go.
 
+use std::time::Duration;
+
 use http2::{Connection, Head, StreamId, hpack};
-use tokio::time::Instant;
 
 use super::deadline::parse_timeout;
 use super::frame::Encoding;
@@ -15,9 +16,10 @@ use super::status::{self, Code, Status};
 const GRPC_CONTENT_TYPE: &[u8] = b"application/grpc";
 
 /// The part of the headers that the call layer itself acts on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Preamble {
-    pub(super) deadline: Option<Instant>,
+    /// How long the client waits for the end of the call.
+    pub(super) timeout: Option<Duration>,
     pub(super) encoding: Encoding,
 }
 
@@ -46,7 +48,7 @@ impl Preamble {
             let message = format!("Received a HEADERS frame with :method {method:?} which should be POST");
             return Err(Refusal { http: 405, status: Status::internal(message) });
         }
-        Ok(Preamble { deadline: deadline(head)?, encoding: encoding(head)? })
+        Ok(Preamble { timeout: timeout(head)?, encoding: encoding(head)? })
     }
 }
 
@@ -63,10 +65,10 @@ fn check_content_type(head: &Head) -> Result<(), Refusal> {
     Err(Refusal { http: 415, status: Status::new(Code::InvalidArgument, message) })
 }
 
-fn deadline(head: &Head) -> Result<Option<Instant>, Refusal> {
+fn timeout(head: &Head) -> Result<Option<Duration>, Refusal> {
     let Some(value) = head.get("grpc-timeout") else { return Ok(None) };
     match parse_timeout(&String::from_utf8_lossy(value)) {
-        Ok(timeout) => Ok(Some(Instant::now() + timeout)),
+        Ok(timeout) => Ok(Some(timeout)),
         Err(error) => {
             let status = Status::internal(format!("malformed grpc-timeout: {error}"));
             Err(Refusal { http: 400, status })
@@ -130,7 +132,7 @@ mod tests {
         let content_type = ("content-type", "application/grpc");
         let preamble = read("POST", &[content_type, ("grpc-timeout", "1S"), ("grpc-encoding", "gzip")]);
         let preamble = preamble.unwrap();
-        assert!(preamble.deadline.is_some());
+        assert_eq!(preamble.timeout, Some(Duration::from_secs(1)));
         assert_eq!(preamble.encoding, Encoding::Gzip);
 
         let refusal = read("POST", &[content_type, ("grpc-timeout", "1x")]).unwrap_err();

@@ -4,6 +4,7 @@
 //! the way out, however slow the client is. Both end at the call's deadline and when the client goes away.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
@@ -136,12 +137,12 @@ impl Responses {
         poll_fn(|cx| self.poll_gone(cx)).await
     }
 
-    /// Ends the call. After [`Gone::Client`] nothing is sent.
+    /// Ends the call: nothing may be sent afterwards. After [`Gone::Client`] nothing is.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "the outcome is the call's last, nobody needs it afterwards"
     )]
-    pub fn finish(mut self, outcome: Result<(), Status>) {
+    pub fn finish(&mut self, outcome: Result<(), Status>) {
         let is_open = std::mem::replace(&mut self.stage, Stage::Finished) == Stage::Open;
         let block = if is_open { status::trailers(&outcome) } else { status::whole_answer(200, &outcome) };
         self.link.connection().send_end(self.id, &block);
@@ -158,12 +159,12 @@ impl Responses {
         }
     }
 
-    pub(super) fn deadline(&self) -> &Deadline {
-        &self.deadline
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.link.peer()
     }
 
     /// Sends the whole answer of a unary call at once; the connection holds what the window does not take.
-    pub(super) fn reply(mut self, body: Body) {
+    pub(super) fn reply(&mut self, body: Body) {
         self.stage = Stage::Finished;
         let body = encode(body, self.encoding);
         turn::charge(body.message_len());

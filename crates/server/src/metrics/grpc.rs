@@ -29,6 +29,7 @@ pub(super) struct GrpcMetrics {
 /// The counters of one method.
 #[derive(Debug)]
 pub(crate) struct MethodMetrics {
+    pub(crate) path: &'static str,
     pub(crate) is_stream: bool,
     pub(crate) started: IntCounter,
     by_code: [IntCounter; 17],
@@ -102,6 +103,7 @@ impl GrpcMetrics {
         };
         let labels = [kind, service.name, method.name];
         MethodMetrics {
+            path: method.path,
             is_stream: method.client_streaming || method.server_streaming,
             started: self.started.with_label_values(&labels),
             by_code: std::array::from_fn(|code| {

@@ -9,6 +9,7 @@ use store::{Kind, Outcome};
 use super::times::{TimesBySuccess, TimesFamily};
 use super::{counters, exponential, gauge, register};
 use crate::api::Error;
+use crate::turn;
 
 /// Versions of clients that are told apart, so that no client can fill the memory with its inventions.
 const CLIENT_VERSIONS_MAX: usize = 64;
@@ -114,7 +115,7 @@ impl RequestMetrics {
     /// Counts a proposal as waiting until it is answered or given up.
     pub(crate) fn propose(&self, kind: Kind) -> Pending<'_> {
         self.pending.inc();
-        Pending { metrics: self, kind, started_at: Instant::now(), is_answered: false }
+        Pending { metrics: self, kind, started_at: turn::now(), is_answered: false }
     }
 
     /// The counters by version of clients, for one worker thread.
@@ -136,7 +137,8 @@ impl Pending<'_> {
     /// Counts what it came to; a refusal of the store is a result as well.
     pub(crate) fn answered(mut self, outcome: &Result<Outcome, Error>) {
         self.is_answered = matches!(outcome, Ok(_) | Err(Error::Refused(_)));
-        self.metrics.proposals[self.kind as usize].observe(outcome.is_ok(), self.started_at.elapsed());
+        let time = turn::now() - self.started_at;
+        self.metrics.proposals[self.kind as usize].observe(outcome.is_ok(), time);
     }
 }
 
@@ -149,7 +151,7 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// Counts calls by the version that the client says it has; looks each version up once.
+/// Counters of calls by the version that the client says it has; each version is looked up once.
 #[derive(Debug)]
 pub(crate) struct ClientVersions {
     counters: IntCounterVec,
@@ -158,8 +160,8 @@ pub(crate) struct ClientVersions {
 }
 
 impl ClientVersions {
-    /// Counts a call.
-    pub(crate) fn count(&self, is_stream: bool, version: &str) {
+    /// The counter of calls by clients of this version.
+    pub(crate) fn counter(&self, is_stream: bool, version: &str) -> IntCounter {
         let mut known = self.known.borrow_mut();
         let position = |version: &str| known.iter().position(|(known, _)| **known == *version);
         let is_full = known.len() >= CLIENT_VERSIONS_MAX;
@@ -169,7 +171,7 @@ impl ClientVersions {
             let of_kind = |kind| self.counters.with_label_values(&[kind, version]);
             known.push((version.into(), ["unary", "stream"].map(of_kind)));
         }
-        known[found].1[usize::from(is_stream)].inc();
+        known[found].1[usize::from(is_stream)].clone()
     }
 }
 
@@ -182,9 +184,9 @@ mod tests {
         let metrics = RequestMetrics::new(&Registry::new());
         let clients = metrics.clients();
         for version in 0..2 * CLIENT_VERSIONS_MAX {
-            clients.count(false, &format!("9.{version}"));
+            clients.counter(false, &format!("9.{version}")).inc();
         }
-        clients.count(true, "9.1");
+        clients.counter(true, "9.1").inc();
         assert!(clients.known.borrow().len() <= CLIENT_VERSIONS_MAX + 1);
         assert_eq!(metrics.clients.with_label_values(&["unary", "other"]).get(), CLIENT_VERSIONS_MAX as u64);
         assert_eq!(metrics.clients.with_label_values(&["stream", "9.1"]).get(), 1);

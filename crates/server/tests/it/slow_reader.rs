@@ -24,7 +24,11 @@ const ANSWER_LEN: usize = 2 * WINDOW;
 struct Verbose;
 
 impl Service for Verbose {
-    async fn call(self: &Rc<Self>, call: Call) {
+    type Route = ();
+
+    fn route(&self, _: &http2::Head) {}
+
+    async fn call(self: &Rc<Self>, _: Rc<()>, mut call: Call) {
         call.reply(Ok(Body::from_chunks([Bytes::from(vec![b'x'; ANSWER_LEN])])));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use bytes::Bytes;
 use server::config::Url;
-use server::grpc::{Body, Call, Code, Gone, Keepalive, Limits, Service, Status};
+use server::grpc::{Body, Call, Code, Gone, Head, Keepalive, Limits, Service, Status};
 use server::http::{Answer, Asked, Routes};
 use server::listen::{Endpoint, Listeners, Reuse, Traffic};
 use server::worker::Workers;
@@ -79,8 +80,14 @@ struct Obedient {
 }
 
 impl Service for Obedient {
-    async fn call(self: &Rc<Self>, call: Call) {
-        match call.path() {
+    type Route = String;
+
+    fn route(&self, head: &Head) -> String {
+        String::from_utf8(head.path.to_vec()).unwrap()
+    }
+
+    async fn call(self: &Rc<Self>, route: Rc<String>, mut call: Call) {
+        match route.as_str() {
             "/t/Echo" => echo(call).await,
             "/t/Stream" => stream(call).await,
             "/t/Flood" => self.flood(call).await,
@@ -106,16 +113,16 @@ impl Obedient {
     /// Never has an answer.
     async fn hang(&self, mut call: Call) {
         self.waiting.notify_one();
-        let answer: Result<Body, Status> = call.bound(pending()).await;
-        if answer.as_ref().is_err_and(|status| *status == Status::canceled()) {
-            let _ = self.endings.send(Gone::Client);
+        let gone = call.bound(pin!(pending::<()>())).await.unwrap_err();
+        if gone == Gone::Client {
+            let _ = self.endings.send(gone);
         }
-        call.reply(answer);
+        call.reply(Err(gone.into()));
     }
 
     /// Sends until the client is gone.
-    async fn flood(&self, call: Call) {
-        let (_requests, mut responses) = call.split();
+    async fn flood(&self, mut call: Call) {
+        let (_requests, responses) = call.split();
         let message = Body::from_chunks([Bytes::from(vec![b'x'; FLOOD_LEN])]);
         let gone = loop {
             match responses.send(message.clone()).await {
@@ -127,8 +134,8 @@ impl Obedient {
     }
 
     /// Waits for the client to go, as a watch without events does.
-    async fn watch(&self, call: Call) {
-        let (_requests, mut responses) = call.split();
+    async fn watch(&self, mut call: Call) {
+        let (_requests, responses) = call.split();
         responses.send(Body::from_chunks([])).await.unwrap();
         let _ = self.endings.send(responses.gone().await);
     }
@@ -140,8 +147,8 @@ async fn echo(mut call: Call) {
 }
 
 /// Echoes each message until the client half-closes, then refuses an empty last one.
-async fn stream(call: Call) {
-    let (mut requests, mut responses) = call.split();
+async fn stream(mut call: Call) {
+    let (requests, responses) = call.split();
     let outcome = async {
         while let Some(message) = requests.next().await? {
             if message.is_empty() {

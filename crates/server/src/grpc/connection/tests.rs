@@ -9,7 +9,7 @@ use bytes::BufMut;
 use tokio::io::{DuplexStream, duplex};
 
 use super::*;
-use crate::grpc::{Body, Keepalive};
+use crate::grpc::{Body, Head, Keepalive};
 
 /// The numbers of RFC 9113.
 const HEADERS: u8 = 1;
@@ -27,7 +27,11 @@ struct Answering {
 }
 
 impl Service for Answering {
-    fn call(self: &Rc<Self>, call: Call) -> impl Future<Output = ()> {
+    type Route = ();
+
+    fn route(&self, _: &Head) {}
+
+    fn call(self: &Rc<Self>, _: Rc<()>, mut call: Call) -> impl Future<Output = ()> {
         self.n_calls.set(self.n_calls.get() + 1);
         call.reply(Ok(Body::from_chunks([vec![7; self.len].into()])));
         ready(())
