@@ -84,6 +84,8 @@ pub struct RevisionLog {
     sealed: Vec<Arc<Segment>>,
     tail: Option<Tail>,
     prepared: Option<PreparedSegment>,
+    /// Whether the tail is to be sealed once the next segment is at hand.
+    is_tail_to_seal: bool,
     /// Segments that a rewrite has replaced but an index may point to.
     replaced: Vec<Arc<Segment>>,
     /// Segments whose files go with the next checkpoint.
@@ -132,6 +134,7 @@ impl RevisionLog {
             sealed,
             tail,
             prepared: None,
+            is_tail_to_seal: false,
             replaced: Vec::new(),
             retired: Vec::new(),
             last: None,
@@ -220,9 +223,11 @@ impl RevisionLog {
         self.tail_room() + prepared
     }
 
-    /// Whether it is time to make the next segment's file: the current one is half full and none was adopted.
+    /// Whether it is time to make the next segment's file: the current one is half full or to be sealed, and none
+    /// was adopted.
     pub fn needs_next(&self) -> bool {
-        self.prepared.is_none() && self.tail_room() < self.options.segment_bytes / 2
+        let is_half_full = self.tail_room() < self.options.segment_bytes / 2;
+        self.prepared.is_none() && (is_half_full || self.is_tail_to_seal)
     }
 
     /// A job that makes the next segment's file. At most one may be under way.
@@ -258,7 +263,7 @@ impl RevisionLog {
     /// number of segments is proportional to them. `thoroughly`, whatever frees anything is worth it. At most one
     /// plan may be under way.
     pub fn reclaim_candidate(&mut self, thoroughly: bool) -> Option<ReclaimPlan> {
-        self.seal_bloated_tail();
+        self.seal_wasteful_tail();
         let (sealed, capacity) = (&self.sealed, self.options.segment_bytes);
         let wasteful = || candidate::choose_wasteful(sealed, capacity, thoroughly);
         let run = candidate::choose(sealed, capacity).or_else(wasteful)?;
@@ -267,15 +272,16 @@ impl RevisionLog {
         Some(ReclaimPlan { disk: self.disk.clone(), earlier, sources, target: self.next_segment() })
     }
 
-    /// Ends the segment being written if there are dead records in it, so that it can be rewritten. After an error
-    /// nothing has changed.
-    pub fn seal_wasteful_tail(&mut self) -> Result<(), Error> {
-        self.flush()?;
-        if let Some(full) = self.tail.take_if(|tail| tail.segment().wasted() > 0) {
-            self.sealed.push(full.segment().clone());
-            self.publish();
-        }
-        Ok(())
+    /// Has the segment being written sealed if there are dead records in it, so that it can be rewritten: by the
+    /// first [`RevisionLog::reclaim_candidate`] that finds the next segment at hand. Its room may be promised, and a
+    /// full disk would give no other.
+    pub fn give_up_wasteful_tail(&mut self) {
+        self.is_tail_to_seal = self.tail.as_ref().is_some_and(|tail| tail.segment().wasted() > 0);
+    }
+
+    /// Whether [`RevisionLog::give_up_wasteful_tail`] still waits for the next segment.
+    pub fn is_tail_to_seal(&self) -> bool {
+        self.is_tail_to_seal
     }
 
     /// Puts a rewritten segment in the place of its sources: checkpoints list it from now on, scans read it, and
@@ -313,17 +319,20 @@ impl RevisionLog {
         Removal { disk: self.disk.clone(), segments }
     }
 
-    /// Ends the segment being written if its dead bytes alone make the log too large, so that it can be rewritten,
-    /// and the next one is at hand.
-    fn seal_bloated_tail(&mut self) {
+    /// Ends the segment being written, if the next one is at hand, so that it can be rewritten: where that was asked
+    /// for, or where its dead bytes alone make the log too large.
+    fn seal_wasteful_tail(&mut self) {
         let (live_bytes, wasted_min) = (self.live_bytes, self.options.segment_bytes / TAIL_WASTE_SHARE);
-        let is_bloated = |tail: &mut Tail| {
+        let is_asked = self.is_tail_to_seal;
+        let is_wasteful = |tail: &mut Tail| {
             let wasted = tail.segment().wasted();
-            tail.is_flushed() && wasted > wasted_min && candidate::is_bloated(wasted, live_bytes)
+            let is_bloated = wasted > wasted_min && candidate::is_bloated(wasted, live_bytes);
+            tail.is_flushed() && (is_asked || is_bloated)
         };
         if self.prepared.is_some()
-            && let Some(full) = self.tail.take_if(is_bloated)
+            && let Some(full) = self.tail.take_if(is_wasteful)
         {
+            self.is_tail_to_seal = false;
             self.sealed.push(full.segment().clone());
             self.publish();
         }
@@ -341,6 +350,7 @@ impl RevisionLog {
             self.prepared = Some(next);
             return Err(error);
         }
+        self.is_tail_to_seal = false;
         if let Some(full) = self.tail.replace(Tail::start(next, first)) {
             self.sealed.push(full.segment().clone());
         }

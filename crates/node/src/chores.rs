@@ -173,10 +173,9 @@ impl Chores {
     }
 
     /// Begins to give back all dead bytes, those of the segment being written too.
-    pub(crate) fn defragment(&mut self, store: &mut Store) -> Result<(), Fatal> {
-        store.log().seal_wasteful_tail()?;
+    pub(crate) fn defragment(&mut self, store: &mut Store) {
+        store.log().give_up_wasteful_tail();
         (self.is_defragmenting, self.is_reclaim_due) = (true, true);
-        Ok(())
     }
 
     /// Hands out what is due, and takes one small step of what is under way.
@@ -211,7 +210,7 @@ impl Chores {
                 output.jobs.push(Job::Reclaim(job));
             } else if !store.can_relocate() {
                 // What is retired goes with the next checkpoint, which is made at once and looks for more.
-                self.is_defragmenting &= self.has_retired;
+                self.is_defragmenting &= self.has_retired || store.log().is_tail_to_seal();
             }
         }
         output.is_busy |= store.can_trim() || store.can_relocate();
@@ -238,6 +237,7 @@ impl Chores {
                 if let Some(prepared) = prepared {
                     store.log().adopt(prepared);
                     self.is_segment_asked = false;
+                    self.is_reclaim_due |= self.is_defragmenting;
                 }
             }
             Finished::SyncSegments(result) => {

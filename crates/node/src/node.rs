@@ -195,7 +195,7 @@ impl<W> Node<W> {
                 let first_kept = self.raft.status().first_index;
                 self.chores.finished(finished, first_kept, &mut self.store, output)?;
             }
-            Input::Defragment => self.chores.defragment(&mut self.store)?,
+            Input::Defragment => self.chores.defragment(&mut self.store),
             Input::Tick => {
                 self.raft.tick();
                 self.chores.tick(output);

@@ -1,7 +1,7 @@
 //! A full disk: what takes space is refused, everything else goes on, and service resumes by itself.
 
 use disk::SimDisk;
-use node::{Job, Note};
+use node::{Input, Job, Note};
 use store::Refusal;
 
 use crate::member::{Member, compact, config, delete, put, refusal, revision};
@@ -100,6 +100,29 @@ fn what_a_compaction_frees_is_room_without_help_from_outside() {
 }
 
 #[test]
+fn defragmenting_on_a_full_disk_waits_for_room_and_takes_none() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for _ in 0..20 {
+        member.apply(put("k", vec![0; 1000])).unwrap();
+    }
+    member.apply(compact(21, true)).unwrap();
+    disk.set_capacity(Some(disk.used()));
+    member.handle(vec![Input::Defragment]).unwrap();
+    member.tick(10).unwrap();
+    assert_eq!(
+        revision(Some(member.apply(delete("k")).unwrap())),
+        Some(22),
+        "what was being written goes on"
+    );
+
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    let bytes = member.node.published().size_bytes();
+    assert!(bytes < 3000, "{bytes} bytes are left of one put and one delete");
+}
+
+#[test]
 fn only_what_failed_is_asked_for_again() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
@@ -114,7 +137,7 @@ fn only_what_failed_is_asked_for_again() {
     member.run_jobs_that(is_segment);
     assert!(!member.jobs.iter().any(is_segment));
     for _ in 0..config().retry_ticks + 2 {
-        member.handle(vec![node::Input::Tick]).unwrap();
+        member.handle(vec![Input::Tick]).unwrap();
         member.write_log().unwrap();
     }
     assert!(member.jobs.iter().any(is_segment), "it failed, and is tried again");
