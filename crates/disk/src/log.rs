@@ -329,9 +329,8 @@ impl RevisionLog {
             let is_bloated = wasted > wasted_min && candidate::is_bloated(wasted, live_bytes);
             tail.is_flushed() && (is_asked || is_bloated)
         };
-        if self.prepared.is_some()
-            && let Some(full) = self.tail.take_if(is_wasteful)
-        {
+        let is_next_at_hand = self.prepared.is_some() || crate::seeded_bug!("tail-sealed-too-soon");
+        if is_next_at_hand && let Some(full) = self.tail.take_if(is_wasteful) {
             self.is_tail_to_seal = false;
             self.sealed.push(full.segment().clone());
             self.publish();

@@ -205,7 +205,8 @@ impl Chores {
         }
         if self.is_reclaim_due && !self.is_reclaiming {
             self.is_reclaim_due = false;
-            if let Some(job) = store.reclaim_job(self.is_defragmenting) {
+            let thoroughly = self.is_defragmenting && !disk::seeded_bug!("defragmentation-not-thorough");
+            if let Some(job) = store.reclaim_job(thoroughly) {
                 self.is_reclaiming = true;
                 output.jobs.push(Job::Reclaim(job));
             } else if !store.can_relocate() {

@@ -16,12 +16,11 @@ const fn bug(name: &'static str, what: &'static str) -> Bug {
 }
 
 /// All of them.
-pub const BUGS: [Bug; 26] = [
+pub const BUGS: [Bug; 29] = [
     bug("ack-before-sync", "answers before the log is synced"),
     bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
     bug("written-over-old-records", "writes long batches at once in a log file that is used again"),
     bug("log-released-early", "removes log files before the checkpoint that replaces them is durable"),
-    bug("one-name-for-two-log-files", "makes a log file in a hurry under the name of the one being prepared"),
     bug("log-file-asked-twice", "prepares a log file while another is being prepared"),
     bug("checkpoint-of-unsynced-segments", "saves a checkpoint without syncing its segments"),
     bug("checkpoint-name-not-synced", "takes a checkpoint for durable before its directory is synced"),
@@ -30,6 +29,9 @@ pub const BUGS: [Bug; 26] = [
     bug("listed-segment-removed", "removes segments that the durable checkpoint lists"),
     bug("tombstone-lost", "drops a tombstone that covers an older put when it rewrites segments"),
     bug("key-not-relocated", "leaves one key pointing to a segment that is no more"),
+    bug("dead-copy-counted-as-live", "counts as live what died while segments were rewritten"),
+    bug("defragmentation-not-thorough", "leaves dead records that a defragmentation should take"),
+    bug("tail-sealed-too-soon", "ends a segment for its dead records before there is room in another"),
     bug("needed-version-compacted", "drops the version that a read at the compacted revision sees"),
     bug("sub-revision-counted-twice", "leaves gaps between the changes of a transaction"),
     bug("compacted-record-hashed", "hashes records that a compaction has dropped"),
@@ -42,6 +44,7 @@ pub const BUGS: [Bug; 26] = [
     bug("alarms-not-in-checkpoint", "forgets alarms at a restart"),
     bug("revision-not-in-ring", "keeps a revision from those who watch"),
     bug("half-a-revision-told", "tells watchers only the first event of a revision"),
+    bug("progress-before-beginning", "tells of the progress of watches that begin in the future"),
     bug("prev-kv-too-old", "tells watchers the key as it was one revision earlier"),
 ];
 

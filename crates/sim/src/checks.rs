@@ -54,6 +54,11 @@ pub(crate) fn everything(member: &Member, model: &Model) -> Result<(), String> {
     hash(view, model, 0)
 }
 
+/// Once nothing is under way, the bytes in use are those of the records that a compaction leaves.
+pub(crate) fn bytes_in_use(member: &Member, model: &Model) -> Result<(), String> {
+    compare(&|| "the number of bytes in use".into(), &member.size_in_use_bytes(), &model.live_bytes())
+}
+
 /// Reads something and compares it; says what it was.
 pub(crate) fn random_read(
     random: &mut Random,

@@ -1,8 +1,8 @@
 //! The member under test: a node with the queues of what it wants done, carried out one small step at a time.
 //!
 //! Stands for the driver of the server, with one difference: which queue goes on is the caller's choice at
-//! each step. Log tasks stay in order; jobs run in any order and at any time later; whatever has come of them
-//! waits in one inbox until the node takes it.
+//! each step. Log tasks stay in order; jobs run in any order and at any time later, and tell what has come of them
+//! later still; all that is told waits in one inbox until the node takes it.
 //!
 //! After a step has failed the member is dead: nothing of it may be used but what it told before.
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::{Disk, SimDisk};
-use node::{Answer, Config, Fatal, Input, Job, LogTask, LogWriter, Node, Note, Output};
+use node::{Answer, Config, Fatal, Finished, Input, Job, LogTask, LogWriter, Node, Note, Output};
 use proto::etcdserverpb::Member as Identity;
 use proto::raftpb::EntryType;
 use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
@@ -36,7 +36,7 @@ const ELECTION_TICKS: u32 = 10;
 /// How much longer than granted a lease lives after a restart.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 const CHECKPOINT_TICKS: u32 = 4;
-const RETRY_TICKS: u32 = 2;
+pub(crate) const RETRY_TICKS: u32 = 2;
 /// Request ids that one life of a member may use.
 const IDS_OF_A_LIFE: u64 = 1 << 40;
 
@@ -51,10 +51,18 @@ pub(crate) struct Member {
     log: VecDeque<LogTask>,
     /// Whether the log writer has something to report, if only how much room it has.
     is_report_due: bool,
-    jobs: BTreeMap<u64, Job>,
+    jobs: BTreeMap<u64, JobState>,
     next_job: u64,
     is_busy: bool,
     pub(crate) now: Duration,
+}
+
+/// How far a job is.
+#[derive(Debug)]
+enum JobState {
+    Waits(Job),
+    /// It has run, and the node does not know.
+    Ran(Finished),
 }
 
 /// What a step has brought.
@@ -78,7 +86,7 @@ pub(crate) enum Step {
     Write,
     /// The log writer syncs and reports.
     Sync,
-    /// A job runs.
+    /// A job runs, or reports if it has run.
     Job(u64),
 }
 
@@ -146,6 +154,16 @@ impl Member {
         self.node.published().has_space()
     }
 
+    /// Bytes of the data, dead records included.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.node.published().size_bytes()
+    }
+
+    /// Bytes of the records that live.
+    pub(crate) fn size_in_use_bytes(&self) -> u64 {
+        self.node.published().size_in_use_bytes()
+    }
+
     /// A step that there is something to do for, or none.
     pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
@@ -180,10 +198,12 @@ impl Member {
                 self.inbox.push_back(Input::Logged(report));
                 self.is_report_due = false;
             }
-            Step::Job(id) => {
-                let job = self.jobs.remove(&id).expect("a step names a job that waits");
-                self.inbox.push_back(Input::Finished(job.run()));
-            }
+            Step::Job(id) => match self.jobs.remove(&id).expect("a step names a job that is there") {
+                JobState::Waits(job) => {
+                    self.jobs.insert(id, JobState::Ran(job.run()));
+                }
+                JobState::Ran(finished) => self.inbox.push_back(Input::Finished(finished)),
+            },
         }
         Ok(News::default())
     }
@@ -196,7 +216,7 @@ impl Member {
         let logged = commands(&output.log);
         self.log.extend(output.log);
         for job in output.jobs {
-            self.jobs.insert(self.next_job, job);
+            self.jobs.insert(self.next_job, JobState::Waits(job));
             self.next_job += 1;
         }
         output.signals.iter().for_each(|signal| signal.signal());
@@ -205,16 +225,17 @@ impl Member {
         Ok(News { logged, applied, answers: output.answers, notes: output.notes })
     }
 
-    /// Describes the job, for the trace.
+    /// Describes what a job does next, for the trace.
     pub(crate) fn job_name(&self, id: u64) -> &'static str {
         match self.jobs.get(&id) {
-            Some(Job::PrepareLogFile(_)) => "prepare a log file",
-            Some(Job::PrepareSegment(_)) => "prepare a segment",
-            Some(Job::Checkpoint(_)) => "checkpoint",
-            Some(Job::HashCompaction(_)) => "hash a compaction",
-            Some(Job::Reclaim(_)) => "reclaim",
-            Some(Job::Remove(_)) => "remove segments",
-            Some(_) => "something else",
+            Some(JobState::Waits(Job::PrepareLogFile(_))) => "prepare a log file",
+            Some(JobState::Waits(Job::PrepareSegment(_))) => "prepare a segment",
+            Some(JobState::Waits(Job::Checkpoint(_))) => "checkpoint",
+            Some(JobState::Waits(Job::HashCompaction(_))) => "hash a compaction",
+            Some(JobState::Waits(Job::Reclaim(_))) => "reclaim",
+            Some(JobState::Waits(Job::Remove(_))) => "remove segments",
+            Some(JobState::Waits(_)) => "something else",
+            Some(JobState::Ran(_)) => "report",
             None => "nothing",
         }
     }

@@ -37,6 +37,8 @@ pub struct Plan {
     pub commands: u64,
     /// When the member is killed.
     pub kill: Kill,
+    /// In how many turns of a thousand it is killed, if that is at random.
+    pub kills_per_mille: u64,
     /// What is wrong with the disk.
     pub fault: Fault,
     /// Bytes of a segment of the revision log.
@@ -82,13 +84,14 @@ impl Plan {
             seed,
             commands: random.weighted(&[(3, 60), (4, 150), (2, 400), (1, 1000)]),
             kill: if random.percent(95) { Kill::AtRandom } else { Kill::Never },
+            kills_per_mille: random.weighted(&[(1, 30), (4, 10), (3, 3), (2, 1)]),
             fault,
             segment_bytes,
             wal_segment_bytes: segment_bytes << random.below(2),
-            checkpoint_entries: 5 << random.below(4),
-            checkpoint_bytes: 512 << random.below(5),
+            checkpoint_entries: 5 << random.below(6),
+            checkpoint_bytes: 512 << random.below(8),
             catchup_entries: random.weighted(&[(2, 0), (1, 3), (1, 40)]),
-            value_len_max: segment_bytes / random.weighted(&[(4, 128), (2, 64), (1, 32)]),
+            value_len_max: segment_bytes / random.weighted(&[(2, 128), (2, 64), (2, 32), (1, 16)]),
             quota_bytes: random.percent(25).then(|| 2048 << random.below(4)),
             job_pace: random.weighted(&[(1, 1), (1, 3), (2, 8), (1, 24)]),
         }
@@ -97,5 +100,11 @@ impl Plan {
     /// A short run on a sound disk without kills: the one to be repeated with a kill at every effect.
     pub fn short(seed: u64) -> Plan {
         Plan { commands: 40, kill: Kill::Never, ..Plan::with_fault(seed, Fault::None) }
+    }
+
+    /// Bytes of commands in flight at most: less than the member keeps in reserve when it runs out of space, which
+    /// is a quarter of a segment.
+    pub(crate) fn in_flight_bytes_max(&self) -> usize {
+        (self.segment_bytes / 16 * 3) as usize
     }
 }

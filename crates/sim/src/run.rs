@@ -23,7 +23,7 @@ use store::Request;
 
 use crate::checks;
 use crate::leases::Leases;
-use crate::member::{Member, News, Step, Ticket, WAL_DIR};
+use crate::member::{Member, News, RETRY_TICKS, Step, Ticket, WAL_DIR};
 use crate::model::Model;
 use crate::plan::{Kill, Plan};
 use crate::random::Random;
@@ -33,12 +33,12 @@ use crate::watchers::Watchers;
 use crate::workload::{self, Horizon};
 use commands::Applied;
 
-/// Bytes of commands in flight: less than the member keeps in reserve when it runs out of space.
-const IN_FLIGHT_BYTES: usize = 3 << 9;
 /// The longest that everything stands still.
 const PAUSE_MAX_MS: u64 = 6000;
 /// Longer than most leases live.
 const LEASES_END: Duration = Duration::from_secs(60);
+/// Bytes that a defragmentation leaves beside those in use: heads of segments, tombstones that a restart needs.
+const WASTED_BYTES_MAX: u64 = 512;
 /// Steps within which a member must have recovered, or become silent, or found its space again.
 const STEPS_MAX: u32 = 20_000;
 
@@ -152,13 +152,33 @@ impl<'a> Run<'a> {
         member = self.settle(member)?;
         self.leases.none_is_overdue(self.now, &self.model)?;
         self.watchers.drain(&self.model)?;
+        member = self.defragment(member)?;
         if self.plan.kill == Kill::AtRandom {
             drop(member);
             self.bury(Death::Killed)?;
             member = self.boot()?;
+            member = self.settle(member)?;
+            checks::bytes_in_use(&member, &self.model)?;
             self.watchers.drain(&self.model)?;
         }
         checks::everything(&member, &self.model)
+    }
+
+    /// Once a defragmentation is through, hardly a byte is wasted.
+    fn defragment(&mut self, mut member: Member) -> Result<Member, String> {
+        let lives = self.lives;
+        member.send(Input::Defragment);
+        for _ in 0..RETRY_TICKS + 2 {
+            // What failed for want of space is tried again.
+            member.tick();
+            member = self.settle(member)?;
+        }
+        checks::bytes_in_use(&member, &self.model)?;
+        let (bytes, in_use) = (member.size_bytes(), member.size_in_use_bytes());
+        if lives == self.lives && bytes > in_use + WASTED_BYTES_MAX {
+            return Err(format!("{bytes} bytes are left by a defragmentation, {in_use} of them in use"));
+        }
+        Ok(member)
     }
 
     fn make_disk(&mut self) -> Result<(), String> {
@@ -176,6 +196,10 @@ impl<'a> Run<'a> {
         match self.random.below(100) {
             0..20 => self.send_command(member),
             20..25 => member.tick(),
+            25 if self.random.percent(20) => {
+                self.note(format_args!("defragment"));
+                member.send(Input::Defragment);
+            }
             25 => member.now += Duration::from_millis(self.random.below(PAUSE_MAX_MS)),
             26..28 => self.send_read(member),
             28..30 => self.send_lease_query(member)?,
@@ -226,7 +250,7 @@ impl<'a> Run<'a> {
         let proposal = Proposal::new(id, request.clone());
         let len = proposal.len();
         let bytes: usize = self.in_flight.iter().map(|command| command.len).sum();
-        if bytes > 0 && bytes + len > IN_FLIGHT_BYTES {
+        if bytes > 0 && bytes + len > self.plan.in_flight_bytes_max() {
             return;
         }
         let ticket = self.ticket();

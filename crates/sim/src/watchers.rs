@@ -6,7 +6,8 @@
 //!
 //! What is checked of each delivery: it goes on exactly where the last one ended, in order, whole revisions,
 //! nothing twice, nothing left out that the filters admit, the keys before as they were. Of a silent stream:
-//! that there is nothing left to tell. Of a watch cut off by a compaction: that it had missed something.
+//! that there is nothing left to tell, and that its progress says so of what has begun; from there the client goes
+//! on. Of a watch cut off by a compaction: that it had missed something.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ struct Client {
 #[derive(Debug)]
 struct Watched {
     watch: Watch,
+    /// The revision asked for as its first on this stream; 0: the next one.
+    begins_at: i64,
     /// Up to here nothing is due, as was found out in a silence.
     silent_to: i64,
 }
@@ -126,11 +129,12 @@ impl Client {
             Err(refusal) if watch.range.is_empty() => return Ok(format!("watch: {}", refusal.text())),
             Err(refusal) => return Err(format!("{watch:?} is refused: {}", refusal.text())),
         };
-        if watch.start_revision == 0 {
+        let begins_at = watch.start_revision;
+        if begins_at == 0 {
             watch.start_revision = created.revision + 1;
         }
         let line = format!("watch {} of {:?} from {}", created.id, watch.range, watch.start_revision);
-        self.watches.insert(created.id, Watched { watch, silent_to: 0 });
+        self.watches.insert(created.id, Watched { watch, begins_at, silent_to: 0 });
         Ok(line)
     }
 
@@ -152,8 +156,15 @@ impl Client {
         match stream.advance().map_err(|error| format!("a watch cannot be read: {error}"))? {
             Progress::Working => Ok(("watch: working".into(), 0)),
             Progress::Idle => {
+                let (progress, told) = (stream.progress(), |id| stream.told(id));
+                let mut has_all_begun = !self.watches.is_empty();
                 for (id, watched) in &mut self.watches {
-                    watched.check_silence(model).map_err(|e| format!("watch {id}: {e}"))?;
+                    let has_begun = watched.check_silence(told(*id), model);
+                    has_all_begun &= has_begun.map_err(|e| format!("watch {id}: {e}"))?;
+                }
+                let expected = has_all_begun.then_some(model.revision());
+                if progress != expected {
+                    return Err(format!("the progress of a silent stream is {progress:?}, not {expected:?}"));
                 }
                 Ok((IDLE.into(), 0))
             }
@@ -181,22 +192,27 @@ impl Client {
 }
 
 impl Watched {
-    /// Nothing is left to be told.
-    fn check_silence(&mut self, model: &Model) -> Result<(), String> {
+    /// Nothing is left to be told, and `progress` says so if the watch has begun; returns whether it has. The
+    /// client goes on behind it.
+    fn check_silence(&mut self, progress: Option<i64>, model: &Model) -> Result<bool, String> {
         // What a compaction left of its own revision may be nothing.
         let is_due = |main: i64, told: &[Told]| {
             let left = if model.was_compacted_at(main) { survivors(told) } else { told.iter().collect() };
             !self.wanted(&left).is_empty()
         };
-        match model.changes_from(self.due_from()).find(|(main, told)| is_due(*main, told)) {
-            Some((main, _)) => {
-                Err(format!("silent though revision {main} is due, the store being at {}", model.revision()))
-            }
-            None => {
-                self.silent_to = model.revision();
-                Ok(())
-            }
+        let revision = model.revision();
+        if let Some((main, _)) = model.changes_from(self.due_from()).find(|(main, told)| is_due(*main, told))
+        {
+            return Err(format!("silent though revision {main} is due, the store being at {revision}"));
         }
+        let has_begun = self.begins_at <= revision;
+        if progress != has_begun.then_some(revision) {
+            return Err(format!("progress {progress:?}, the store being at {revision}"));
+        }
+        self.silent_to = revision;
+        self.watch.start_revision =
+            self.watch.start_revision.max(progress.map_or(0, |revision| revision + 1));
+        Ok(has_begun)
     }
 
     /// The first revision of which something may be due.
@@ -295,7 +311,7 @@ mod tests {
             no_delete: false,
             prev_kv: false,
         };
-        Watched { watch, silent_to: 0 }
+        Watched { watch, begins_at: 1, silent_to: 0 }
     }
 
     /// The event of the put of revision `main`.
@@ -308,8 +324,11 @@ mod tests {
     #[test]
     fn silence_is_wrong_while_something_is_due() {
         let model = model();
-        assert!(watched("a").check_silence(&model).is_err());
-        assert!(watched("c").check_silence(&model).is_ok());
+        assert!(watched("a").check_silence(Some(4), &model).is_err());
+        assert!(watched("c").check_silence(Some(4), &model).is_ok());
+        assert!(watched("c").check_silence(Some(3), &model).is_err(), "progress is of everything");
+        let future = Watched { begins_at: 5, ..watched("c") };
+        assert!({ future }.check_silence(Some(4), &model).is_err(), "no progress before the beginning");
     }
 
     #[test]
@@ -319,7 +338,7 @@ mod tests {
         watch.check_events(&[event(&model, 2)], &model).unwrap();
         assert!(watch.check_events(&[event(&model, 2)], &model).is_err(), "told twice");
         watch.check_events(&[event(&model, 4)], &model).unwrap();
-        watch.check_silence(&model).unwrap();
+        watch.check_silence(Some(4), &model).unwrap();
     }
 
     #[test]

@@ -43,9 +43,7 @@ impl PrepareNext {
 
     /// The same for a file that cannot wait.
     pub(super) fn hurried(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
-        let name =
-            if crate::seeded_bug!("one-name-for-two-log-files") { PREPARED_NAME } else { HURRIED_NAME };
-        PrepareNext { disk, path: dir.join(name), len }
+        PrepareNext { disk, path: dir.join(HURRIED_NAME), len }
     }
 
     /// Writes and syncs the file, replacing what an earlier job left. On an error nothing is left; after

@@ -12,6 +12,9 @@ use proto::mvccpb::KeyValue;
 
 use super::{Change, Model};
 
+/// Bytes of a record besides those of its key and value, see `docs/revision-log.md`.
+const RECORD_HEADER_BYTES: usize = 52;
+
 /// A revision, main and sub.
 type Position = (i64, i64);
 
@@ -27,6 +30,14 @@ impl Model {
         self.compactions
             .contains(&(at, previous))
             .then(|| self.hash_compacted(at, previous, kept_by_compaction))
+    }
+
+    /// Bytes of the records that a store holds once the last compaction is through.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        let retained = self.keys.iter().flat_map(|(key, changes)| {
+            retained(changes, self.compacted).iter().map(move |change| record_bytes(key, change))
+        });
+        retained.sum::<usize>() as u64
     }
 
     fn hash_compacted(
@@ -81,6 +92,11 @@ fn newest_kept(retained: &[Change], at: i64) -> Option<&Change> {
         last.kv.is_some() || last.main >= at
     })?;
     containing.iter().rev().find(|change| change.main <= at)
+}
+
+fn record_bytes(key: &Bytes, change: &Change) -> usize {
+    let tombstone = || KeyValue { key: key.clone(), ..KeyValue::default() };
+    RECORD_HEADER_BYTES + change.kv.clone().unwrap_or_else(tombstone).encoded_len()
 }
 
 fn add(crc: u32, key: &Bytes, change: &Change) -> u32 {

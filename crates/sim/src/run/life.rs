@@ -146,7 +146,7 @@ impl Run<'_> {
 
     /// Plants or lifts what the plan wants broken.
     pub(super) fn break_something(&mut self) -> Result<(), String> {
-        if self.plan.kill == Kill::AtRandom && self.random.below(1000) < 10 {
+        if self.plan.kill == Kill::AtRandom && self.random.below(1000) < self.plan.kills_per_mille {
             let effects = if self.random.percent(40) { 0 } else { self.random.below(30) };
             self.disk.crash_at_op(effects);
             self.note(format_args!("power fails after {effects} effects"));

@@ -188,16 +188,14 @@ impl WatchStream {
     /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
         let revision = self.seen;
-        let is_told = |w: &Option<Box<Watcher>>| {
-            w.as_ref().is_some_and(|w| !w.is_queued && w.start_revision <= revision)
-        };
+        let is_told = |w: &Option<Box<Watcher>>| w.as_ref().is_some_and(|w| w.is_told(revision));
         (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
     }
 
-    /// The same for one watch.
+    /// The same for one watch, likewise when nothing is left to tell.
     pub fn told(&self, id: i64) -> Option<i64> {
         let watcher = self.watchers.get(&id)?.as_ref()?;
-        (!watcher.is_queued && watcher.start_revision <= self.seen).then_some(self.seen)
+        watcher.is_told(self.seen).then_some(self.seen)
     }
 
     /// The next thing to tell the client, after a bounded amount of work.
@@ -294,6 +292,12 @@ struct Found {
 }
 
 impl Watcher {
+    /// Whether it has been told everything up to `seen`, and has begun by then.
+    fn is_told(&self, seen: i64) -> bool {
+        let has_begun = self.start_revision <= seen || disk::seeded_bug!("progress-before-beginning");
+        !self.is_queued && has_begun
+    }
+
     fn wants(&self, key: &[u8], is_delete: bool) -> bool {
         let is_filtered = if is_delete { self.no_delete } else { self.no_put };
         !is_filtered && self.range.contains(key)
