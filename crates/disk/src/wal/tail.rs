@@ -70,15 +70,16 @@ impl Tail {
         let zeros_end = self.zeros_end(end);
         records.resize((zeros_end - self.offset) as usize, 0);
         self.zeroed_to = self.zeroed_to.max(zeros_end);
-        let is_clean = end < self.clean_to || self.clean_to == self.allocated;
-        let split = if is_clean || crate::seeded_bug!("written-over-old-records") {
-            records.len()
-        } else {
-            (self.clean_to - self.offset) as usize
-        };
+        let is_clean = end < self.clean_to
+            || self.clean_to == self.allocated
+            || crate::seeded_bug!("written-over-old-records");
+        let split = if is_clean { records.len() } else { (self.clean_to - self.offset) as usize };
         let (first, rest) = records.split_at(split);
         if !rest.is_empty() {
             self.write_at(self.offset + split as u64, rest)?;
+        }
+        if !is_clean {
+            // Without a rest the zeros that end the log came with an earlier batch, and that may not be durable.
             self.sync()?;
         }
         if !first.is_empty() {
@@ -131,5 +132,44 @@ impl Tail {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.is_synced = false;
         self.file.write_at(offset, bytes).map_err(Error::fatal("write", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::files::Disk;
+    use crate::sim::SimDisk;
+
+    const OLD: u8 = 7;
+    const NEW: u8 = 9;
+
+    /// A file of old records with one sector of durable zeros in front.
+    fn used(disk: &SimDisk) -> Tail {
+        let (path, len) = (Path::new("/f"), 8192);
+        let file = disk.create(path).unwrap();
+        file.write_at(0, &vec![OLD; len]).unwrap();
+        file.write_at(0, &[0; SECTOR_BYTES]).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        Tail::new(path.into(), file, 0, SECTOR_BYTES as u64, len as u64)
+    }
+
+    #[test]
+    fn records_that_just_fill_the_zeros_wait_for_the_next_ones() {
+        for seed in 0..100 {
+            let disk = SimDisk::new(seed);
+            let mut tail = used(&disk);
+            // The first brings zeros, the second ends where those begin.
+            for len in [300, SECTOR_BYTES - 300] {
+                tail.write(&mut vec![NEW; len]).unwrap();
+            }
+            disk.crash();
+            let bytes = disk.open(Path::new("/f")).unwrap().view(0, 2 * SECTOR_BYTES).unwrap();
+            let (records, behind) = bytes.split_at(SECTOR_BYTES);
+            assert!(records.last() == Some(&0) || behind[0] == 0, "seed {seed}: the log has no end");
+        }
     }
 }
