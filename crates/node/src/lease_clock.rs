@@ -102,18 +102,14 @@ impl LeaseClock {
         self.leases.get(&id).map(|lease| lease.deadline)
     }
 
-    /// The lease that runs out first of those whose time has passed and that are not handed out.
-    pub(crate) fn expired(&mut self, now: Duration) -> Option<i64> {
+    /// Hands out up to `len_max` leases whose time has passed, in the order in which they ran out.
+    pub(crate) fn hand_out(&mut self, now: Duration, len_max: usize) -> Vec<i64> {
         self.now = self.now.max(now);
-        let (deadline, id) = *self.after(self.handed_to).next()?;
-        (deadline <= self.now).then_some(id)
-    }
-
-    /// Hands out what [`LeaseClock::expired`] named.
-    pub(crate) fn hand_out(&mut self) {
-        let next = self.after(self.handed_to).next().copied();
-        self.handed_to = next;
-        self.n_handed += 1;
+        let after = self.after(self.handed_to).take(len_max);
+        let due: Vec<Place> = after.take_while(|(deadline, _)| *deadline <= self.now).copied().collect();
+        self.handed_to = due.last().copied().or(self.handed_to);
+        self.n_handed += due.len();
+        due.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Number of leases handed out and not removed.
@@ -158,22 +154,13 @@ mod tests {
         LeaseClock::new(leases.into_iter().map(|(id, deadline)| (id, until(deadline))))
     }
 
-    /// Hands out all that have expired.
-    fn take(clock: &mut LeaseClock, now: Duration) -> Vec<i64> {
-        let mut taken = Vec::new();
-        while let Some(id) = clock.expired(now) {
-            clock.hand_out();
-            taken.push(id);
-        }
-        taken
-    }
-
     #[test]
     fn leases_expire_at_their_time_and_in_its_order() {
         let mut clock = clock([(1, s(5)), (2, s(3)), (3, s(5))]);
-        assert!(take(&mut clock, s(3) - Duration::from_nanos(1)).is_empty());
-        assert_eq!(take(&mut clock, s(3)), [2]);
-        assert_eq!(take(&mut clock, s(9)), [1, 3]);
+        assert!(clock.hand_out(s(3) - Duration::from_nanos(1), 9).is_empty());
+        assert_eq!(clock.hand_out(s(3), 9), [2]);
+        assert_eq!(clock.hand_out(s(9), 1), [1]);
+        assert_eq!(clock.hand_out(s(9), 9), [3]);
         assert_eq!(clock.n_handed(), 3);
     }
 
@@ -181,14 +168,14 @@ mod tests {
     fn a_renewed_lease_expires_at_its_new_time_only() {
         let mut clock = clock([(1, s(3)), (2, s(4))]);
         assert_eq!(clock.renew(1, s(1)), Renewal::Renewed(10));
-        assert_eq!(take(&mut clock, s(11) - Duration::from_nanos(1)), [2]);
-        assert_eq!(take(&mut clock, s(11)), [1]);
+        assert_eq!(clock.hand_out(s(11) - Duration::from_nanos(1), 9), [2]);
+        assert_eq!(clock.hand_out(s(11), 9), [1]);
     }
 
     #[test]
     fn the_clock_does_not_go_back_for_a_renewal_that_was_held_up() {
         let mut clock = clock([(1, s(3)), (2, s(8))]);
-        assert_eq!(take(&mut clock, s(3)), [1]);
+        assert_eq!(clock.hand_out(s(3), 9), [1]);
         assert_eq!(clock.renew(1, s(2)), Renewal::RunOut);
         assert_eq!((clock.renew(2, s(2)), clock.deadline(2)), (Renewal::Renewed(10), Some(s(13))));
     }
@@ -197,27 +184,27 @@ mod tests {
     fn what_the_clock_alone_cannot_renew_is_left_as_it_is() {
         let mut clock = LeaseClock::new([(1, Timed { deadline: s(3), renewable_s: None })]);
         assert_eq!((clock.renew(1, s(1)), clock.renew(2, s(1))), (Renewal::Bound, Renewal::Unknown));
-        assert_eq!(take(&mut clock, s(3)), [1]);
+        assert_eq!(clock.hand_out(s(3), 9), [1]);
     }
 
     #[test]
     fn an_expired_lease_is_handed_out_once_until_it_is_taken_back() {
         let mut clock = clock([(1, s(3)), (2, s(3))]);
-        assert_eq!(take(&mut clock, s(3)), [1, 2]);
-        assert!(take(&mut clock, s(4)).is_empty());
+        assert_eq!(clock.hand_out(s(3), 9), [1, 2]);
+        assert!(clock.hand_out(s(4), 9).is_empty());
         assert!(clock.remove(1) && !clock.remove(1));
         clock.take_back();
-        assert_eq!(take(&mut clock, s(4)), [2]);
+        assert_eq!(clock.hand_out(s(4), 9), [2]);
         assert_eq!(clock.n_handed(), 1);
     }
 
     #[test]
     fn a_lease_granted_again_under_an_id_handed_out_is_another_one() {
         let mut clock = clock([(1, s(3))]);
-        take(&mut clock, s(3));
+        clock.hand_out(s(3), 9);
         clock.set(1, until(s(5)));
         assert_eq!((clock.n_handed(), clock.deadline(1)), (0, Some(s(5))));
-        assert_eq!(take(&mut clock, s(5)), [1]);
+        assert_eq!(clock.hand_out(s(5), 9), [1]);
     }
 
     #[test]

@@ -219,25 +219,19 @@ impl<W> Lessor<W> {
         }
     }
 
-    /// A lease to be revoked, as far as there may be more of that under way. One that is being revoked already is
+    /// Leases to be revoked, as far as there may be more of that under way. One that is being revoked already is
     /// left to that: behind it the log may hold a grant of the same id, which must not be revoked at once.
-    pub(crate) fn expired(&mut self, now: Duration) -> Option<i64> {
+    pub(crate) fn expired(&mut self, now: Duration) -> Vec<i64> {
         let mut clock = self.renewer.clock();
-        let clock = clock.as_mut()?;
+        let Some(clock) = clock.as_mut() else { return Vec::new() };
         let now = now + seconds(i64::from(disk::seeded_bug!("lease-expires-early")));
-        while clock.n_handed() < REVOKES_MAX {
-            let id = clock.expired(now)?;
-            if !self.revokes.contains_key(&id) {
-                return Some(id);
-            }
-            clock.hand_out();
-        }
-        None
+        let mut expired = clock.hand_out(now, REVOKES_MAX.saturating_sub(clock.n_handed()));
+        expired.retain(|id| !self.revokes.contains_key(id));
+        expired
     }
 
-    /// Revocations may have been refused for an alarm that is raised no more: what has run out and is not being
-    /// revoked is to be revoked again.
-    pub(crate) fn alarms_changed(&mut self) {
+    /// What has run out and is not being revoked is to be revoked again.
+    pub(crate) fn take_back(&mut self) {
         if let Some(clock) = self.renewer.clock().as_mut() {
             clock.take_back();
         }
@@ -246,7 +240,7 @@ impl<W> Lessor<W> {
     /// Revocations under way are lost.
     pub(crate) fn revokes_lost(&mut self) {
         self.revokes.clear();
-        self.alarms_changed();
+        self.take_back();
     }
 }
 
@@ -278,15 +272,13 @@ mod tests {
         let mut lessor = Lessor::<()>::new(Duration::ZERO);
         let leases = (1..=REVOKES_MAX as i64 + 1).map(|id| (id, HAS_RUN_OUT));
         *lessor.renewer.clock() = Some(LeaseClock::new(leases));
-        let mut under_way = Vec::new();
-        while let Some(id) = lessor.expired(Duration::ZERO) {
-            lessor.revoking(id);
-            under_way.push(id);
-        }
+        let under_way = lessor.expired(Duration::ZERO);
+        under_way.iter().for_each(|id| lessor.revoking(*id));
         assert_eq!(under_way.len(), REVOKES_MAX);
+        assert!(lessor.expired(Duration::ZERO).is_empty());
         let mut output = Output::default();
         assert!(lessor.revoked(under_way[5], &mut output), "it had run out");
-        assert_eq!(lessor.expired(Duration::ZERO), Some(REVOKES_MAX as i64 + 1));
+        assert_eq!(lessor.expired(Duration::ZERO), [REVOKES_MAX as i64 + 1]);
     }
 
     #[test]
@@ -294,8 +286,8 @@ mod tests {
         let mut lessor = Lessor::<()>::new(Duration::ZERO);
         *lessor.renewer.clock() = Some(LeaseClock::new([(1, HAS_RUN_OUT)]));
         lessor.revoking(1);
-        assert_eq!(lessor.expired(Duration::ZERO), None);
+        assert!(lessor.expired(Duration::ZERO).is_empty());
         lessor.revokes_lost();
-        assert_eq!(lessor.expired(Duration::ZERO), Some(1));
+        assert_eq!(lessor.expired(Duration::ZERO), [1]);
     }
 }

@@ -259,11 +259,11 @@ impl<W> Node<W> {
     /// Has leases revoked that have run out, as many as may be under way and there is room for. They take no
     /// space: what is deleted with them is worth more than the little they write.
     fn revoke_expired(&mut self) {
-        while let Some(id) = self.lessor.expired(self.now) {
+        for id in self.lessor.expired(self.now) {
             let request = Request::LeaseRevoke(LeaseRevokeRequest { id });
             let proposal = Proposal::new(self.published.next_request_id(), request);
             if !self.chores.fits(proposal.len() + ENTRY_BYTES, proposal.takes_space) {
-                return;
+                return self.lessor.take_back();
             }
             self.chores.admit(proposal.len() + ENTRY_BYTES);
             self.lessor.revoking(id);
@@ -448,8 +448,9 @@ impl<W> Node<W> {
                     output.notes.push(Note::LeaseRevoked { has_expired });
                 }
             }
+            // Revocations may have been refused for an alarm that is raised no more.
             (Request::Alarm(_), _) if !disk::seeded_bug!("forbidden-revocation-forgotten") => {
-                self.lessor.alarms_changed();
+                self.lessor.take_back();
             }
             (Request::LeaseCheckpoint(r), _) => {
                 for lease in &r.checkpoints {

@@ -99,6 +99,7 @@ impl<'a> WriteTxn<'a> {
                 prev.push(self.log.read(*location)?);
             }
             self.append_tombstone(key)?;
+            self.leases.attach(key, 0);
         }
         Ok(DeleteOutcome { revision: self.revision(), deleted: doomed.len() as i64, prev })
     }
@@ -107,7 +108,7 @@ impl<'a> WriteTxn<'a> {
     pub(crate) fn revoke_lease(&mut self, id: i64) -> Result<i64, Error> {
         for key in self.leases.revoke(id)? {
             self.operations.deletes += 1;
-            self.append_tombstone(&Bytes::copy_from_slice(&key))?;
+            self.append_tombstone(&key)?;
         }
         Ok(self.revision())
     }
@@ -160,17 +161,19 @@ impl<'a> WriteTxn<'a> {
             },
         };
         self.append(&request.key, &kv, false, found.map(|(_, place)| place))?;
+        self.leases.attach(&request.key, kv.lease);
         Ok(PutOutcome { revision: self.revision(), prev: prev.filter(|_| request.prev_kv) })
     }
 
-    fn append_tombstone(&mut self, key: &Bytes) -> Result<(), Error> {
+    fn append_tombstone(&mut self, key: &[u8]) -> Result<(), Error> {
         self.append(key, &KeyValue { key, ..KeyValue::default() }, true, None)
     }
 
-    /// Writes one change: record, index, event. `place` is where the index has the key, if that is known.
+    /// Writes one change: record, index, event; the lease is the caller's to see to. `place` is where the index has the
+    /// key, if that is known.
     fn append(
         &mut self,
-        key: &Bytes,
+        key: &[u8],
         kv: &KeyValue<'_>,
         tombstone: bool,
         place: Option<Place>,
@@ -183,7 +186,6 @@ impl<'a> WriteTxn<'a> {
         let location = self.log.append(&meta, self.scratch)?;
         let newest = Newest { revision, tombstone, create_revision, version, location };
         self.index.put_at(place, key, newest);
-        self.leases.attach(key, kv.lease);
         if self.wants_events {
             self.events.push(Event::new(key, &meta, self.scratch));
         }
