@@ -172,7 +172,7 @@ impl Client {
                 let Some(watched) = self.watches.get_mut(&watch_id) else {
                     return Err(format!("watch {watch_id} is told of revision {revision} but was cancelled"));
                 };
-                watched.check_events(&events, model).map_err(|e| format!("watch {watch_id}: {e}"))?;
+                watched.check_events(events, model).map_err(|e| format!("watch {watch_id}: {e}"))?;
                 let n = events.len() as u64;
                 Ok((format!("watch {watch_id}: {n} events up to revision {revision}"), n))
             }
@@ -221,7 +221,7 @@ impl Watched {
     }
 
     /// The events are those of the next revisions, whole.
-    fn check_events(&mut self, events: &[(Event, Option<Bytes>)], model: &Model) -> Result<(), String> {
+    fn check_events(&mut self, events: &[Event], model: &Model) -> Result<(), String> {
         let mut rest = events;
         let mut due = model.changes_from(self.due_from());
         let mut next = self.watch.start_revision;
@@ -239,8 +239,8 @@ impl Watched {
                 return Err(format!("revision {main} has events {all:?}, but told are {rest:?}"));
             };
             let (of_this, others) = rest.split_at(taken.len());
-            for ((_, prev), told) in of_this.iter().zip(&taken) {
-                self.check_prev(prev.as_ref(), told, main, model)?;
+            for (event, told) in of_this.iter().zip(&taken) {
+                self.check_prev(event.prev.as_ref(), told, main, model)?;
             }
             (rest, next) = (others, main + 1);
         }
@@ -274,8 +274,8 @@ fn survivors(told: &[Told]) -> Vec<&Told> {
     told.iter().enumerate().filter(|(i, _)| is_last(*i)).map(|(_, t)| t).collect()
 }
 
-fn begins_with(events: &[(Event, Option<Bytes>)], told: &[&Told]) -> bool {
-    let is_equal = |(event, _): &(Event, Option<Bytes>), told: &Told| {
+fn begins_with(events: &[Event], told: &[&Told]) -> bool {
+    let is_equal = |event: &Event, told: &Told| {
         let kind = match (told.is_delete, told.is_create) {
             (true, _) => EventKind::Delete,
             (false, true) => EventKind::Create,
@@ -315,10 +315,10 @@ mod tests {
     }
 
     /// The event of the put of revision `main`.
-    fn event(model: &Model, main: i64) -> (Event, Option<Bytes>) {
+    fn event(model: &Model, main: i64) -> Event {
         let (_, told) = model.changes_from(main).next().unwrap();
         let kind = if told[0].is_create { EventKind::Create } else { EventKind::Update };
-        (Event { key: told[0].key.clone(), encoded: told[0].encoded.clone().into(), kind }, None)
+        Event { key: told[0].key.clone(), encoded: told[0].encoded.clone().into(), kind, prev: None }
     }
 
     #[test]

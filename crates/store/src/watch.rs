@@ -22,6 +22,7 @@ use proto::wire::{message_field_len, put_int, put_message_head};
 
 mod hub;
 mod interest;
+mod marks;
 mod ring;
 mod stream;
 
@@ -37,6 +38,8 @@ pub struct Event {
     pub encoded: Bytes,
     /// What kind of change.
     pub kind: EventKind,
+    /// The key as it was before (`mvccpb.KeyValue` bytes), if the watcher asked for that and it is still there.
+    pub prev: Option<Bytes>,
 }
 
 /// What kind of change an [`Event`] tells of.
@@ -78,7 +81,7 @@ impl Event {
             false if meta.create_revision == meta.revision.main => EventKind::Create,
             false => EventKind::Update,
         };
-        Event { key: told_key, encoded, kind }
+        Event { key: told_key, encoded, kind, prev: None }
     }
 }
 

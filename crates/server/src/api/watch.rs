@@ -13,7 +13,7 @@ use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
 use proto::wire::{message_field_len, put_bytes, put_int, put_message_head, put_uint};
 use store::{Delivery, Event, KeyRange, Progress, Refusal, Watch, WatchStream};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::encode::Header;
 use super::{Api, Error};
@@ -37,16 +37,23 @@ const RESPONSE_OVERHEAD: usize = 64;
 
 /// The watches of one client stream.
 pub(crate) struct WatchSession<'a> {
-    api: &'a Api,
     stream: WatchStream,
     slot: Slot,
-    /// Answers due before anything else.
-    answers: VecDeque<Vec<u8>>,
+    answers: Answers<'a>,
+    is_progress_asked: bool,
+    next_progress: Instant,
+}
+
+/// What answers are made with.
+struct Answers<'a> {
+    api: &'a Api,
+    /// Those due before anything else.
+    due: VecDeque<Vec<u8>>,
     heading: Heading,
     /// Of the watches for which something was chosen: most watches cost nothing here.
     options: BTreeMap<i64, Options>,
-    is_progress_asked: bool,
-    next_progress: Instant,
+    /// Events told and not yet counted.
+    n_events: usize,
 }
 
 /// What a client chose for one watch, as far as it concerns the answers.
@@ -71,16 +78,10 @@ impl Api {
     pub(crate) fn watch(&self) -> WatchSession<'_> {
         let slot = self.desk.open_signal();
         let stream = self.watch_hub.stream(self.view.clone(), Arc::new(slot.signal()));
-        WatchSession {
-            api: self,
-            stream,
-            slot,
-            answers: VecDeque::new(),
-            heading: Heading::default(),
-            options: BTreeMap::new(),
-            is_progress_asked: false,
-            next_progress: Instant::now() + self.settings.progress_interval,
-        }
+        let (due, heading, options) = (VecDeque::new(), Heading::default(), BTreeMap::new());
+        let answers = Answers { api: self, due, heading, options, n_events: 0 };
+        let next_progress = Instant::now() + self.settings.progress_interval;
+        WatchSession { stream, slot, answers, is_progress_asked: false, next_progress }
     }
 }
 
@@ -98,20 +99,30 @@ impl WatchSession<'_> {
     /// Adds the next responses to an empty batch. False if there are no more until [`WatchSession::news`]; else it
     /// is to be called again, even if it has found nothing: it does a bounded amount of work.
     pub(crate) fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
+        let has_more = self.fill_up(batch);
+        self.answers.count_events();
+        has_more
+    }
+
+    fn fill_up(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         loop {
-            while let Some(answer) = self.answers.pop_front() {
-                batch.begin(answer.len());
-                batch.buffer().extend_from_slice(&answer);
+            while let Some(answer) = self.answers.due.pop_front() {
+                batch.add(|out| out.extend_from_slice(&answer));
             }
             if !batch.has_room() {
                 return Ok(true);
             }
-            match self.stream.advance().map_err(|e| self.api.store_error(e))? {
-                Progress::Deliver(delivery) => self.deliver(delivery, batch),
+            match self.stream.advance().map_err(|e| self.answers.api.store_error(e))? {
+                Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
+                    self.answers.tell(watch_id, revision, events, batch);
+                }
+                Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
+                    self.answers.cut_off(watch_id, compact_revision);
+                }
                 Progress::Working => return Ok(true),
                 Progress::Idle => {
                     self.answer_progress();
-                    if self.answers.is_empty() {
+                    if self.answers.due.is_empty() {
                         return Ok(false);
                     }
                 }
@@ -121,11 +132,11 @@ impl WatchSession<'_> {
 
     /// Waits until [`WatchSession::fill`] may have something. Safe to drop and call again.
     pub(crate) async fn news(&self) {
-        let progress = tokio::time::sleep_until(self.next_progress);
-        let wants_progress = self.options.values().any(|o| o.progress_notify);
+        let wants_progress = self.answers.wants_progress();
         tokio::select! {
             mail = self.slot.mail() => debug_assert!(matches!(mail, Mail::Signal)),
-            () = progress, if wants_progress => {}
+            // Made only where somebody waits for it: a timer costs more than most news.
+            () = async { sleep_until(self.next_progress).await }, if wants_progress => {}
         }
     }
 
@@ -148,12 +159,16 @@ impl WatchSession<'_> {
         match self.stream.create(watch) {
             Ok(created) => {
                 let (fragment, progress_notify) = (request.fragment, request.progress_notify);
-                if fragment || progress_notify {
-                    self.options.insert(created.id, Options { fragment, progress_notify, had_events: false });
+                if progress_notify && !self.answers.wants_progress() {
+                    self.next_progress = Instant::now() + self.answers.api.settings.progress_interval;
                 }
-                let mut out = self.start(created.revision, created.id);
+                if fragment || progress_notify {
+                    let options = Options { fragment, progress_notify, had_events: false };
+                    self.answers.options.insert(created.id, options);
+                }
+                let mut out = self.answers.start(created.revision, created.id);
                 put_uint(&mut out, CREATED, 1);
-                self.answer(out);
+                self.answers.due.push_back(out);
             }
             Err(refusal) => self.refuse(refusal.text()),
         }
@@ -161,44 +176,47 @@ impl WatchSession<'_> {
 
     /// A refused watch is created and cancelled in one answer; the stream lives on.
     fn refuse(&mut self, reason: &str) {
-        let mut out = self.start(self.api.view.revision(), NO_WATCH);
+        let mut out = self.answers.start(self.answers.api.view.revision(), NO_WATCH);
         put_uint(&mut out, CREATED, 1);
         put_uint(&mut out, CANCELED, 1);
         put_bytes(&mut out, CANCEL_REASON, reason.as_bytes());
-        self.answer(out);
+        self.answers.due.push_back(out);
     }
 
     /// Cancelling what does not exist is not answered.
     fn cancel(&mut self, watch_id: i64) {
         if let Some(revision) = self.stream.cancel(watch_id) {
-            self.options.remove(&watch_id);
-            let mut out = self.start(revision, watch_id);
+            self.answers.options.remove(&watch_id);
+            let mut out = self.answers.start(revision, watch_id);
             put_uint(&mut out, CANCELED, 1);
-            self.answer(out);
+            self.answers.due.push_back(out);
         }
     }
 
-    fn deliver(&mut self, delivery: Delivery, batch: &mut Batch) {
-        match delivery {
-            Delivery::Events { watch_id, revision, events } => self.tell(watch_id, revision, &events, batch),
-            Delivery::Compacted { watch_id, compact_revision } => {
-                // As in etcd, the header of this answer has no revision.
-                let mut out = self.start(0, watch_id);
-                put_uint(&mut out, CANCELED, 1);
-                put_int(&mut out, COMPACT_REVISION, compact_revision);
-                self.answer(out);
-            }
+    /// All events up to the revision of a progress answer have been sent before it.
+    fn answer_progress(&mut self) {
+        if std::mem::take(&mut self.is_progress_asked)
+            && let Some(revision) = self.stream.progress()
+        {
+            let out = self.answers.start(revision, NO_WATCH);
+            self.answers.due.push_back(out);
+        }
+        if self.answers.wants_progress() && Instant::now() >= self.next_progress {
+            self.next_progress = Instant::now() + self.answers.api.settings.progress_interval;
+            self.answers.notify_progress(&self.stream);
         }
     }
+}
 
+impl Answers<'_> {
     /// Answers with events: in one response, or in several if the watch asked for fragments and they are long.
-    fn tell(&mut self, watch_id: i64, revision: i64, events: &[(Event, Option<Bytes>)], batch: &mut Batch) {
+    fn tell(&mut self, watch_id: i64, revision: i64, events: &[Event], batch: &mut Batch) {
         let options = self.options.get_mut(&watch_id);
         let is_fragmented = options.is_some_and(|options| {
             options.had_events = true;
             options.fragment
         });
-        self.api.metrics.events.inc_by(events.len() as u64);
+        self.n_events += events.len();
         let len_max = if is_fragmented { self.api.fragment_len_max() } else { usize::MAX };
         let mut rest = events;
         loop {
@@ -217,49 +235,42 @@ impl WatchSession<'_> {
         }
     }
 
-    /// All events up to the revision of a progress answer have been sent before it.
-    fn answer_progress(&mut self) {
-        let is_due = Instant::now() >= self.next_progress;
-        if !self.is_progress_asked && !is_due {
-            return;
-        }
-        let told = self.stream.progress();
-        if std::mem::take(&mut self.is_progress_asked)
-            && let Some(revision) = told
-        {
-            let out = self.start(revision, NO_WATCH);
-            self.answer(out);
-        }
-        if is_due {
-            self.next_progress = Instant::now() + self.api.settings.progress_interval;
-            self.notify_progress();
+    fn count_events(&mut self) {
+        if self.n_events > 0 {
+            self.api.metrics.events.inc_by(std::mem::take(&mut self.n_events) as u64);
         }
     }
 
-    fn notify_progress(&mut self) {
-        let told = |id: i64| self.stream.told(id);
+    /// As in etcd, the header of this answer has no revision.
+    fn cut_off(&mut self, watch_id: i64, compact_revision: i64) {
+        let mut out = self.start(0, watch_id);
+        put_uint(&mut out, CANCELED, 1);
+        put_int(&mut out, COMPACT_REVISION, compact_revision);
+        self.due.push_back(out);
+    }
+
+    fn wants_progress(&self) -> bool {
+        self.options.values().any(|options| options.progress_notify)
+    }
+
+    fn notify_progress(&mut self, stream: &WatchStream) {
         let due = self.options.iter().filter(|(_, o)| o.progress_notify && !o.had_events);
-        let due: Vec<_> = due.filter_map(|(id, _)| Some((*id, told(*id)?))).collect();
+        let due: Vec<_> = due.filter_map(|(id, _)| Some((*id, stream.told(*id)?))).collect();
         for options in self.options.values_mut() {
             options.had_events = false;
         }
         for (watch_id, revision) in due {
             let out = self.start(revision, watch_id);
-            self.answer(out);
+            self.due.push_back(out);
         }
     }
 
     /// A response with its header and watch id.
     fn start(&self, revision: i64, watch_id: i64) -> Vec<u8> {
-        let header: Header = self.api.header(revision);
         let mut out = Vec::with_capacity(RESPONSE_OVERHEAD);
-        header.put(&mut out);
+        self.api.header(revision).put(&mut out);
         put_int(&mut out, WATCH_ID, watch_id);
         out
-    }
-
-    fn answer(&mut self, response: Vec<u8>) {
-        self.answers.push_back(response);
     }
 }
 
@@ -286,27 +297,27 @@ impl Api {
 }
 
 /// How many of `events`, at least one, make a response shorter than `len_max`.
-fn fitting(events: &[(Event, Option<Bytes>)], len_max: usize) -> usize {
+fn fitting(events: &[Event], len_max: usize) -> usize {
     let mut len = RESPONSE_OVERHEAD;
-    let fits = |event: &&(Event, Option<Bytes>)| {
+    let fits = |event: &&Event| {
         len += event_field_len(event);
         len < len_max
     };
     events.iter().take_while(fits).count().max(1).min(events.len())
 }
 
-fn event_field_len(event: &(Event, Option<Bytes>)) -> usize {
+fn event_field_len(event: &Event) -> usize {
     message_field_len(event_len(event))
 }
 
-fn event_len((event, prev): &(Event, Option<Bytes>)) -> usize {
-    event.encoded.len() + prev.as_ref().map_or(0, |prev| message_field_len(prev.len()))
+fn event_len(event: &Event) -> usize {
+    event.encoded.len() + event.prev.as_ref().map_or(0, |prev| message_field_len(prev.len()))
 }
 
-fn put_event(batch: &mut Batch, event: &(Event, Option<Bytes>)) {
+fn put_event(batch: &mut Batch, event: &Event) {
     put_message_head(batch.buffer(), EVENTS, event_len(event));
-    batch.push(&event.0.encoded);
-    if let Some(prev) = &event.1 {
+    batch.push(&event.encoded);
+    if let Some(prev) = &event.prev {
         put_message_head(batch.buffer(), EVENT_PREV_KV, prev.len());
         batch.push(prev);
     }

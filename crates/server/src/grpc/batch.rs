@@ -4,8 +4,11 @@
 //! behind the other they cost a copy each and share a DATA frame. Big pieces are not copied: whoever waits for a
 //! slow client holds them together with all others who do.
 //!
-//! Owned by whoever makes the answers, who fills it, has it sent and goes on filling. Does not compress: a batch
-//! for a client who wants that is made anew by [`Batch::compressed`].
+//! Owned by whoever makes the answers, who fills it, has it sent and goes on filling, and keeps none while there is
+//! nothing to send: the memory is the thread's then. Does not compress: a batch for a client who wants that is made
+//! anew by [`Batch::compressed`].
+
+use std::cell::Cell;
 
 use bytes::Bytes;
 use http2::Payload;
@@ -19,8 +22,13 @@ const LEN_MAX: usize = 16 << 10;
 /// From this length on a piece is shared instead of copied.
 const SHARE_LEN_MIN: usize = 4096;
 
+thread_local! {
+    /// Memory for the tail of the next batch.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Encoded protobuf messages, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// Pieces before the tail.
     pieces: Vec<Bytes>,
@@ -33,7 +41,33 @@ pub struct Batch {
     n_messages: usize,
 }
 
+impl Default for Batch {
+    fn default() -> Batch {
+        let tail = SPARE.take();
+        Batch { pieces: Vec::new(), pieces_len: 0, tail, end: 0, last_message_len: 0, n_messages: 0 }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let mut tail = std::mem::take(&mut self.tail);
+        tail.clear();
+        SPARE.set(tail);
+    }
+}
+
 impl Batch {
+    /// Adds a message that `put` appends.
+    pub fn add(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.tail.len();
+        self.begin_message(false, 0);
+        put(&mut self.tail);
+        let len = self.tail.len() - start - PREFIX_LEN;
+        self.tail[start..start + PREFIX_LEN].copy_from_slice(&prefix(false, len));
+        self.end += len;
+        self.last_message_len = len;
+    }
+
     /// Begins a message of `len` bytes, which are to follow. Panics if those of the last one are not complete, or
     /// `len` is 4 GiB and more.
     pub fn begin(&mut self, len: usize) {
@@ -83,17 +117,17 @@ impl Batch {
     /// What goes on the wire.
     pub(super) fn payload(&mut self) -> Payload<'_> {
         assert_eq!(self.bytes(), self.end, "the last message is complete");
-        if !self.pieces.is_empty() {
+        if !self.pieces.is_empty() || self.tail.len() >= SHARE_LEN_MIN {
             self.close_tail();
         }
         Payload { head: &self.tail, chunks: &self.pieces }
     }
 
-    /// Takes all messages out; memory of a usual batch is kept.
+    /// Takes all messages out.
     pub(super) fn clear(&mut self) {
-        let mut tail = std::mem::take(&mut self.tail);
-        tail.clear();
-        *self = Batch { tail, ..Batch::default() };
+        self.tail.clear();
+        self.pieces.clear();
+        (self.pieces_len, self.end, self.last_message_len, self.n_messages) = (0, 0, 0, 0);
     }
 
     /// The same messages, each compressed by `grpc-encoding`.

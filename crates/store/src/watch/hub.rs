@@ -1,10 +1,12 @@
 //! Where changes meet watchers: the ring, and who wants to know of what.
 
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use super::interest::Interest;
+use super::marks::Marks;
 use super::ring::Ring;
 use super::stream::WatchStream;
 use super::{Change, Event};
@@ -66,8 +68,8 @@ pub(super) struct Joined {
 pub(super) struct Ready {
     /// The watcher's id on its stream.
     pub(super) watch_id: i64,
-    /// The first main revision that concerns it, if it was up to date before.
-    pub(super) revision: i64,
+    /// What concerns it of the revisions since it was last taken.
+    pub(super) marks: Marks,
 }
 
 #[derive(Debug, Default)]
@@ -81,12 +83,14 @@ struct Registry {
 struct Watcher {
     watch_id: i64,
     stream: u32,
-    is_ready: bool,
+    /// Its place in the list of its stream, while it is ready.
+    ready: Option<u32>,
 }
 
 #[derive(Debug)]
 struct Stream {
     signal: Arc<dyn Signal>,
+    /// The watchers that are ready, by their keys.
     ready: Vec<(u32, Ready)>,
 }
 
@@ -180,7 +184,7 @@ impl WatchHub {
             let first = ring.revision() + 1;
             ring.skip_to(revision);
             drop(ring);
-            registry.mark_all(first, &mut woken);
+            registry.mark_all(first, revision, &mut woken);
             return woken;
         }
         for change in changes {
@@ -201,7 +205,7 @@ impl WatchHub {
     /// Adds a watcher.
     pub(super) fn add_watcher(&self, stream: StreamKey, watch_id: i64, range: KeyRange) -> Joined {
         let mut registry = self.registry();
-        let key = registry.watchers.insert(Watcher { watch_id, stream: stream.0, is_ready: false });
+        let key = registry.watchers.insert(Watcher { watch_id, stream: stream.0, ready: None });
         let range = registry.interest.add(range, key);
         self.watchers.fetch_add(1, Ordering::Relaxed);
         Joined { key: WatcherKey(key), range, revision: self.ring().revision() }
@@ -210,8 +214,7 @@ impl WatchHub {
     pub(super) fn remove_watcher(&self, key: WatcherKey, range: &KeyRange) {
         let mut registry = self.registry();
         registry.interest.remove(range, key.0);
-        let stream = registry.watchers.get_mut(key.0).stream;
-        registry.streams.get_mut(stream).ready.retain(|(watcher, _)| *watcher != key.0);
+        registry.unmark(key.0);
         registry.watchers.remove(key.0);
         self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -222,11 +225,11 @@ impl WatchHub {
 
     /// The watchers of a stream that have become ready since the last call; and the revision published so far,
     /// within which their events lie.
-    pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut Vec<Ready>) -> i64 {
+    pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut VecDeque<Ready>) -> i64 {
         let mut registry = self.registry();
         for (watcher, entry) in std::mem::take(&mut registry.streams.get_mut(stream.0).ready) {
-            registry.watchers.get_mut(watcher).is_ready = false;
-            ready.push(entry);
+            registry.watchers.get_mut(watcher).ready = None;
+            ready.push_back(entry);
         }
         self.ring().revision()
     }
@@ -239,35 +242,49 @@ impl WatchHub {
 impl Registry {
     fn mark_interested(&mut self, event: &Event, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
         let Registry { interest, watchers, streams } = self;
-        interest.matching(&event.key, &mut |watcher| mark(watchers, streams, watcher, revision, woken));
+        interest.matching(&event.key, &mut |watcher| {
+            marks(watchers, streams, watcher, revision, woken).add(revision);
+        });
     }
 
-    /// Watchers that arrived after the batch had begun without events must look into the log.
-    fn mark_all(&mut self, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
+    /// Watchers that arrived after the batch of these revisions had begun without events must look into the log.
+    fn mark_all(&mut self, first: i64, last: i64, woken: &mut Vec<Arc<dyn Signal>>) {
         let Registry { watchers, streams, .. } = self;
         for watcher in 0..u32::try_from(watchers.slots.len()).expect("each slot has a number") {
             if watchers.slots[watcher as usize].is_some() {
-                mark(watchers, streams, watcher, revision, woken);
+                marks(watchers, streams, watcher, first, woken).add_all(first, last);
             }
+        }
+    }
+
+    /// Takes a watcher off the list of its stream.
+    fn unmark(&mut self, watcher: u32) {
+        let state = self.watchers.get_mut(watcher);
+        let Some(place) = state.ready.take() else { return };
+        let ready = &mut self.streams.get_mut(state.stream).ready;
+        ready.remove(place as usize);
+        for ((watcher, _), place) in ready.iter().zip(0..).skip(place as usize) {
+            self.watchers.get_mut(*watcher).ready = Some(place);
         }
     }
 }
 
-fn mark(
+/// The marks of a watcher, who is made ready at `revision` if it is not.
+fn marks<'a>(
     watchers: &mut Slots<Watcher>,
-    streams: &mut Slots<Stream>,
+    streams: &'a mut Slots<Stream>,
     watcher: u32,
     revision: i64,
     woken: &mut Vec<Arc<dyn Signal>>,
-) {
+) -> &'a mut Marks {
     let state = watchers.get_mut(watcher);
-    if state.is_ready {
-        return;
-    }
-    state.is_ready = true;
     let stream = streams.get_mut(state.stream);
-    if stream.ready.is_empty() {
-        woken.push(Arc::clone(&stream.signal));
-    }
-    stream.ready.push((watcher, Ready { watch_id: state.watch_id, revision }));
+    let place = *state.ready.get_or_insert_with(|| {
+        if stream.ready.is_empty() {
+            woken.push(Arc::clone(&stream.signal));
+        }
+        stream.ready.push((watcher, Ready { watch_id: state.watch_id, marks: Marks::none(revision) }));
+        u32::try_from(stream.ready.len() - 1).expect("no more are ready than there are watchers")
+    });
+    &mut stream.ready[place as usize].1.marks
 }

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Change;
+use super::marks::Marks;
 
 /// What the ring may hold: enough for a reader some hundred milliseconds late, small beside the data.
 const RING_BYTES_MAX: usize = 16 << 20;
 const RING_CHANGES_MAX: usize = 1 << 16;
 /// Changes that a reader takes out of the ring at once.
-const STRETCH_CHANGES_MAX: usize = 256;
+const PICKED_CHANGES_MAX: usize = 256;
 /// Bytes of changes after which it takes no more: they stay in memory while its client does not read.
-const STRETCH_BYTES_MAX: usize = 64 << 10;
+const PICKED_BYTES_MAX: usize = 64 << 10;
 
 /// A contiguous run of changes up to the newest revision.
 #[derive(Debug)]
@@ -22,31 +23,6 @@ pub(super) struct Ring {
     base: i64,
     /// The newest main revision published.
     revision: i64,
-}
-
-/// Changes that follow each other, taken out of the ring by one reader for all its watchers.
-#[derive(Debug)]
-pub(super) struct Stretch {
-    from: i64,
-    to: i64,
-    changes: Vec<Arc<Change>>,
-}
-
-impl Stretch {
-    /// Whether the change of main revision `revision`, if there is one, is here.
-    pub(super) fn covers(&self, revision: i64) -> bool {
-        (self.from..=self.to).contains(&revision)
-    }
-
-    /// The last main revision covered.
-    pub(super) fn to(&self) -> i64 {
-        self.to
-    }
-
-    /// The changes from main revision `from` on, oldest first.
-    pub(super) fn since(&self, from: i64) -> &[Arc<Change>] {
-        &self.changes[self.changes.partition_point(|c| c.revision < from)..]
-    }
 }
 
 impl Ring {
@@ -77,24 +53,35 @@ impl Ring {
         *self = Ring::new(revision);
     }
 
-    /// The changes of the main revisions `from` to `to`, or the first ones of them if they are many; nothing if the
-    /// ring has forgotten some.
-    pub(super) fn stretch(&self, from: i64, to: i64) -> Option<Stretch> {
+    /// Lets `picked` be the changes of the main revisions marked from `from` on, or the first ones of them if they
+    /// are many. False if the ring has forgotten some.
+    pub(super) fn pick(&self, marks: &Marks, from: i64, picked: &mut Vec<Arc<Change>>) -> bool {
+        picked.clear();
         if from < self.base {
-            return None;
+            return false;
         }
-        let (mut changes, mut bytes) = (Vec::new(), 0);
-        for change in self.changes.range(self.changes.partition_point(|c| c.revision < from)..) {
-            if change.revision > to {
-                break;
+        let (mut bytes, mut next) = (0, marks.next(from));
+        while let Some(revision) = next
+            && picked.len() < PICKED_CHANGES_MAX
+            && bytes <= PICKED_BYTES_MAX
+        {
+            if let Some(change) = self.change(revision) {
+                bytes += change.size();
+                picked.push(Arc::clone(change));
             }
-            if changes.len() == STRETCH_CHANGES_MAX || bytes > STRETCH_BYTES_MAX {
-                return Some(Stretch { from, to: change.revision - 1, changes });
-            }
-            bytes += change.size();
-            changes.push(Arc::clone(change));
+            next = marks.next(revision + 1);
         }
-        Some(Stretch { from, to, changes })
+        true
+    }
+
+    /// The change of a main revision. Mostly each revision has one: then its place tells its number.
+    fn change(&self, revision: i64) -> Option<&Arc<Change>> {
+        let guess = usize::try_from(revision - self.base).ok().and_then(|place| self.changes.get(place));
+        if let Some(change) = guess.filter(|change| change.revision == revision) {
+            return Some(change);
+        }
+        let place = self.changes.binary_search_by_key(&revision, |change| change.revision).ok()?;
+        self.changes.get(place)
     }
 }
 
@@ -109,40 +96,44 @@ mod tests {
         Arc::new(Change::new(revision, Vec::new()))
     }
 
+    /// The revisions picked of those marked, from `from` on.
+    fn picked(ring: &Ring, marks: &Marks, from: i64) -> Option<Vec<i64>> {
+        let mut picked = Vec::new();
+        ring.pick(marks, from, &mut picked).then(|| picked.iter().map(|change| change.revision).collect())
+    }
+
     #[test]
     fn serves_from_any_revision_it_holds() {
         let mut ring = Ring::new(4);
         assert_eq!((ring.base, ring.revision()), (5, 4));
-        for revision in 5..=9 {
+        for revision in [5, 6, 7, 9] {
             ring.push(change(revision));
         }
-        let stretch = ring.stretch(6, 9).unwrap();
-        assert_eq!(stretch.since(7).iter().map(|c| c.revision).collect::<Vec<_>>(), [7, 8, 9]);
-        assert!(stretch.since(10).is_empty() && ring.stretch(10, 9).unwrap().changes.is_empty());
+        let all = Marks::all(1, 9);
+        assert_eq!(picked(&ring, &all, 6).unwrap(), [6, 7, 9]);
+        assert_eq!((picked(&ring, &all, 10), picked(&ring, &all, 4)), (Some(vec![]), None));
+        let mut some = Marks::none(5);
+        [5, 9].into_iter().for_each(|revision| some.add(revision));
+        assert_eq!(picked(&ring, &some, 5).unwrap(), [5, 9]);
     }
 
     #[test]
-    fn a_stretch_ends_before_it_holds_much() {
+    fn no_more_is_picked_than_a_reader_may_hold() {
         let mut ring = Ring::new(0);
         (1..=1000).for_each(|revision| ring.push(change(revision)));
-        let stretch = ring.stretch(11, 1000).unwrap();
-        assert_eq!(
-            (stretch.changes.len(), stretch.to()),
-            (STRETCH_CHANGES_MAX, 10 + STRETCH_CHANGES_MAX as i64)
-        );
-        assert!(stretch.covers(11) && stretch.covers(stretch.to()));
-        assert!(!stretch.covers(10) && !stretch.covers(stretch.to() + 1));
+        let revisions = picked(&ring, &Marks::all(1, 1000), 11).unwrap();
+        assert_eq!((revisions[0], revisions.len()), (11, PICKED_CHANGES_MAX));
     }
 
     #[test]
-    fn a_stretch_holds_one_change_however_long() {
+    fn one_change_is_picked_however_long() {
         let mut ring = Ring::new(0);
         for revision in 1..=3 {
-            let encoded = Bytes::from(vec![0; STRETCH_BYTES_MAX + 1]);
-            let event = Event { key: Bytes::new(), encoded, kind: EventKind::Update };
+            let encoded = Bytes::from(vec![0; PICKED_BYTES_MAX + 1]);
+            let event = Event { key: Bytes::new(), encoded, kind: EventKind::Update, prev: None };
             ring.push(Arc::new(Change::new(revision, vec![event])));
         }
-        assert_eq!(ring.stretch(2, 3).map(|stretch| (stretch.changes.len(), stretch.to())), Some((1, 2)));
+        assert_eq!(picked(&ring, &Marks::all(1, 3), 2).unwrap(), [2]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use disk::Revision;
 
 use super::hub::{CatchingUp, Joined, Ready, StreamKey, WatchHub, WatcherKey};
-use super::ring::Stretch;
-use super::{Event, EventKind};
+use super::marks::Marks;
+use super::{Change, Event, EventKind};
 use crate::Error;
 use crate::key_range::KeyRange;
 use crate::mvcc::ReadView;
@@ -72,8 +72,8 @@ impl WatchRefusal {
 }
 
 /// What a stream has to tell.
-#[derive(Debug, Clone)]
-pub enum Delivery {
+#[derive(Debug, Clone, Copy)]
+pub enum Delivery<'a> {
     /// Events of a watcher, whole revisions only.
     Events {
         /// The watcher.
@@ -81,8 +81,8 @@ pub enum Delivery {
         /// Revision for the answer's header: that of the events, or the newest published if they come out of
         /// the log, even if more are to follow.
         revision: i64,
-        /// In revision order; each with the key before it, if asked for and still there (`mvccpb.KeyValue` bytes).
-        events: Vec<(Event, Option<Bytes>)>,
+        /// In revision order.
+        events: &'a [Event],
     },
     /// History the watcher still needed has been compacted: it is told nothing more.
     Compacted {
@@ -95,9 +95,9 @@ pub enum Delivery {
 
 /// What [`WatchStream::advance`] came to.
 #[derive(Debug)]
-pub enum Progress {
+pub enum Progress<'a> {
     /// Something to tell.
-    Deliver(Delivery),
+    Deliver(Delivery<'a>),
     /// Nothing yet, but there is more to look at: call again after letting others run.
     Working,
     /// Nothing until the signal comes.
@@ -131,19 +131,40 @@ pub struct WatchStream {
     /// None: cut off by a compaction; the id stays taken until the client cancels it.
     watchers: BTreeMap<i64, Option<Box<Watcher>>>,
     next_id: i64,
-    /// Watchers with something to look at, up to `seen`.
-    queue: VecDeque<i64>,
+    /// Watchers with something to look at: what is marked, up to `seen`.
+    queue: VecDeque<Ready>,
     /// Revision published when the queue was last filled.
     seen: i64,
-    ready: Vec<Ready>,
     /// Out of the ring, for one watcher after the other; nothing while there is nothing to look at.
-    recent: Option<Stretch>,
+    recent: Vec<Arc<Change>>,
+    /// Events of a watcher that are not just those of a recent change.
+    collected: Vec<Event>,
+}
+
+/// What a look has come to.
+enum Look {
+    /// A watcher is to be told these events, under this revision.
+    Found {
+        watch_id: i64,
+        revision: i64,
+        events: Found,
+    },
+    Other(Progress<'static>),
+}
+
+/// Where the events for a watcher are.
+enum Found {
+    /// All those of the recent change at this place.
+    Recent(usize),
+    /// Those collected.
+    Collected,
 }
 
 impl WatchStream {
     pub(super) fn new(hub: Arc<WatchHub>, key: StreamKey, view: ReadView) -> WatchStream {
-        let (watchers, queue, ready) = (BTreeMap::new(), VecDeque::new(), Vec::new());
-        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, ready, recent: None }
+        let (watchers, queue) = (BTreeMap::new(), VecDeque::new());
+        let (recent, collected) = (Vec::new(), Vec::new());
+        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, recent, collected }
     }
 
     /// Begins a watch.
@@ -165,7 +186,7 @@ impl WatchStream {
         let next = if start_revision == 0 { revision + 1 } else { start_revision };
         let is_queued = next <= revision;
         if is_queued {
-            self.queue.push_back(id);
+            self.queue.push_back(Ready { watch_id: id, marks: Marks::all(next, revision) });
             self.seen = self.seen.max(revision);
         }
         let catching_up = is_queued.then(|| CatchingUp::new(&self.hub));
@@ -179,7 +200,7 @@ impl WatchStream {
     pub fn cancel(&mut self, id: i64) -> Option<i64> {
         if let Some(watcher) = self.watchers.remove(&id)? {
             self.hub.remove_watcher(watcher.key, &watcher.range);
-            self.queue.retain(|queued| *queued != id);
+            self.queue.retain(|queued| queued.watch_id != id);
         }
         Some(self.hub.ring().revision())
     }
@@ -199,72 +220,76 @@ impl WatchStream {
     }
 
     /// The next thing to tell the client, after a bounded amount of work.
-    pub fn advance(&mut self) -> Result<Progress, Error> {
+    pub fn advance(&mut self) -> Result<Progress<'_>, Error> {
         for _ in 0..VAIN_LOOKS_MAX {
-            if let Some(progress) = self.look()? {
-                return Ok(progress);
+            match self.look()? {
+                None => {}
+                Some(Look::Other(progress)) => return Ok(progress),
+                Some(Look::Found { watch_id, revision, events }) => {
+                    let events = match events {
+                        Found::Recent(place) => &self.recent[place].events,
+                        Found::Collected => &self.collected,
+                    };
+                    return Ok(Progress::Deliver(Delivery::Events { watch_id, revision, events }));
+                }
             }
         }
         Ok(Progress::Working)
     }
 
-    /// Lets the watcher whose turn it is look for something; nothing if there was nothing in the ring for it.
-    fn look(&mut self) -> Result<Option<Progress>, Error> {
+    /// Lets the watcher whose turn it is look for something; nothing if the ring has nothing for it.
+    fn look(&mut self) -> Result<Option<Look>, Error> {
         if self.queue.is_empty() {
             self.refill();
         }
-        let Some(&id) = self.queue.front() else {
-            self.recent = None;
-            return Ok(Some(Progress::Idle));
+        let Some(&Ready { watch_id, marks }) = self.queue.front() else {
+            (self.recent, self.collected) = (Vec::new(), Vec::new());
+            return Ok(Some(Look::Other(Progress::Idle)));
         };
-        let Some(Some(watcher)) = self.watchers.get_mut(&id) else {
+        let Some(Some(watcher)) = self.watchers.get_mut(&watch_id) else {
             self.queue.pop_front();
             return Ok(None);
         };
-        let found = if watcher.next > self.seen {
-            None
-        } else if watcher.catching_up.is_none() && cover(&mut self.recent, &self.hub, watcher.next, self.seen)
-        {
-            let recent = self.recent.as_ref().expect("it covers what is next");
-            watcher.follow(recent, &self.view)?
-        } else {
-            let compact_revision = self.view.compact_revision();
-            if watcher.next < compact_revision {
-                return Ok(Some(Progress::Deliver(self.cut_off(id, compact_revision))));
+        let mut look = None;
+        if let Some(next) = marks.next(watcher.next) {
+            watcher.next = next;
+            if watcher.catching_up.is_none() && cover(&mut self.recent, &self.hub, &marks, next) {
+                let found = watcher.follow(&marks, &self.recent, &mut self.collected, &self.view)?;
+                look = found.map(|(revision, events)| Look::Found { watch_id, revision, events });
+            } else {
+                let compact_revision = self.view.compact_revision();
+                if next < compact_revision {
+                    return Ok(Some(self.cut_off(watch_id, compact_revision)));
+                }
+                watcher.catching_up.get_or_insert_with(|| CatchingUp::new(&self.hub));
+                let has_found = watcher.catch_up(marks.last(), &mut self.collected, &self.view)?;
+                let found = Look::Found { watch_id, revision: self.seen, events: Found::Collected };
+                look = Some(if has_found { found } else { Look::Other(Progress::Working) });
             }
-            watcher.catching_up.get_or_insert_with(|| CatchingUp::new(&self.hub));
-            watcher.catch_up(&self.view, self.seen)?
-        };
-        let is_costly = watcher.catching_up.is_some();
-        if watcher.next > self.seen {
+        }
+        if marks.next(watcher.next).is_none() {
             (watcher.is_queued, watcher.catching_up) = (false, None);
             self.queue.pop_front();
         }
-        let told =
-            found.map(|Found { revision, events }| Delivery::Events { watch_id: id, revision, events });
-        Ok(told.map(Progress::Deliver).or(is_costly.then_some(Progress::Working)))
+        Ok(look)
     }
 
-    /// Queues the watchers that have become ready; one that was up to date need not look at the revisions before.
+    /// Queues the watchers that have become ready.
     fn refill(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        self.seen = self.hub.take_ready(self.key, &mut ready);
-        for entry in ready.drain(..) {
-            if let Some(Some(watcher)) = self.watchers.get_mut(&entry.watch_id) {
-                watcher.next = watcher.next.max(entry.revision);
+        self.seen = self.hub.take_ready(self.key, &mut self.queue);
+        for Ready { watch_id, .. } in &self.queue {
+            if let Some(Some(watcher)) = self.watchers.get_mut(watch_id) {
                 watcher.is_queued = true;
-                self.queue.push_back(entry.watch_id);
             }
         }
-        self.ready = ready;
     }
 
-    fn cut_off(&mut self, id: i64, compact_revision: i64) -> Delivery {
-        if let Some(Some(watcher)) = self.watchers.insert(id, None) {
+    fn cut_off(&mut self, watch_id: i64, compact_revision: i64) -> Look {
+        if let Some(Some(watcher)) = self.watchers.insert(watch_id, None) {
             self.hub.remove_watcher(watcher.key, &watcher.range);
         }
-        self.queue.retain(|queued| *queued != id);
-        Delivery::Compacted { watch_id: id, compact_revision }
+        self.queue.retain(|queued| queued.watch_id != watch_id);
+        Look::Other(Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }))
     }
 }
 
@@ -277,18 +302,14 @@ impl Drop for WatchStream {
     }
 }
 
-/// Lets `recent` cover main revision `next`, unless the ring has forgotten it: false then.
-fn cover(recent: &mut Option<Stretch>, hub: &WatchHub, next: i64, seen: i64) -> bool {
-    if !recent.as_ref().is_some_and(|stretch| stretch.covers(next)) {
-        *recent = hub.ring().stretch(next, seen);
-    }
-    recent.is_some()
+/// Lets `recent` hold the change of main revision `next`, the first one marked, unless the ring has forgotten it:
+/// false then.
+fn cover(recent: &mut Vec<Arc<Change>>, hub: &WatchHub, marks: &Marks, next: i64) -> bool {
+    place_of(recent, next).is_some() || hub.ring().pick(marks, next, recent)
 }
 
-/// What a watcher is to be told, and the revision for the answer's header.
-struct Found {
-    revision: i64,
-    events: Vec<(Event, Option<Bytes>)>,
+fn place_of(recent: &[Arc<Change>], revision: i64) -> Option<usize> {
+    recent.binary_search_by_key(&revision, |change| change.revision).ok()
 }
 
 impl Watcher {
@@ -303,7 +324,7 @@ impl Watcher {
         !is_filtered && self.range.contains(key)
     }
 
-    /// The key as it was before an event of main revision `revision`, if that is to be told.
+    /// The key as it was before a change of main revision `revision`, if that is to be told.
     fn prev(&self, event: &Event, revision: i64, view: &ReadView) -> Result<Option<Bytes>, Error> {
         match event.kind {
             EventKind::Update | EventKind::Delete if self.prev_kv => {
@@ -313,38 +334,56 @@ impl Watcher {
         }
     }
 
-    /// Looks into a stretch of the ring for the next revision that concerns this watcher.
-    fn follow(&mut self, recent: &Stretch, view: &ReadView) -> Result<Option<Found>, Error> {
-        for change in recent.since(self.next) {
+    /// Looks at recent changes for the next marked one that concerns this watcher; returns its revision.
+    fn follow(
+        &mut self,
+        marks: &Marks,
+        recent: &[Arc<Change>],
+        collected: &mut Vec<Event>,
+        view: &ReadView,
+    ) -> Result<Option<(i64, Found)>, Error> {
+        let Some(first) = place_of(recent, self.next) else {
+            // There is no such change.
+            self.next += 1;
+            return Ok(None);
+        };
+        for (place, change) in recent.iter().enumerate().skip(first) {
+            // What was picked for another watcher may leave out what is marked for this one.
+            if marks.next(self.next) != Some(change.revision) {
+                break;
+            }
             self.next = change.revision + 1;
-            let mut events = Vec::new();
-            for event in &change.events {
-                if self.wants(&event.key, event.kind == EventKind::Delete) {
-                    events.push((event.clone(), self.prev(event, change.revision, view)?));
-                }
+            let wants = |event: &&Event| self.wants(&event.key, event.kind == EventKind::Delete);
+            let n_wanted = change.events.iter().filter(wants).count();
+            if n_wanted == 0 {
+                continue;
             }
-            if disk::seeded_bug!("half-a-revision-told") {
-                events.truncate(1);
+            let is_half_told = disk::seeded_bug!("half-a-revision-told") && n_wanted > 1;
+            if n_wanted == change.events.len() && !self.prev_kv && !is_half_told {
+                return Ok(Some((change.revision, Found::Recent(place))));
             }
-            if !events.is_empty() {
-                return Ok(Some(Found { revision: change.revision, events }));
+            collected.clear();
+            for event in change.events.iter().filter(wants) {
+                let prev = self.prev(event, change.revision, view)?;
+                collected.push(Event { prev, ..event.clone() });
             }
+            collected.truncate(if is_half_told { 1 } else { n_wanted });
+            return Ok(Some((change.revision, Found::Collected)));
         }
-        self.next = recent.to() + 1;
         Ok(None)
     }
 
-    /// Looks into the log for the next revisions that concern this watcher, up to `seen`.
-    fn catch_up(&mut self, view: &ReadView, seen: i64) -> Result<Option<Found>, Error> {
-        let mut events: Vec<(Event, Option<Bytes>)> = Vec::new();
+    /// Looks into the log for the next revisions that concern this watcher, up to `end`. True if events were
+    /// collected.
+    fn catch_up(&mut self, mut end: i64, collected: &mut Vec<Event>, view: &ReadView) -> Result<bool, Error> {
+        collected.clear();
         let (mut looked_at, mut revisions, mut bytes, mut last, mut told) = (0, 0, 0, 0, 0);
-        let mut end = seen;
         let compacted = view.compact_revision();
         for record in view.scan(Revision { main: self.next, sub: 0 }) {
             let record = record?;
             let main = record.meta.revision.main;
             let is_new_revision = main != last;
-            if main > seen {
+            if main > end {
                 break;
             }
             let is_enough =
@@ -362,15 +401,15 @@ impl Watcher {
                 bytes += record.key_value().len();
                 let event = Event::new(record.key(), &record.meta, &record.key_value());
                 let prev = self.prev(&event, main, view)?;
-                events.push((event, prev));
+                collected.push(Event { prev, ..event });
                 told = main;
             }
         }
         if self.next < view.compact_revision() {
             // What was read may have holes: the next call cuts the watcher off.
-            return Ok(None);
+            return Ok(false);
         }
         self.next = end + 1;
-        Ok((!events.is_empty()).then_some(Found { revision: seen, events }))
+        Ok(!collected.is_empty())
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use disk::{SimDisk, log};
 use proto::etcdserverpb::PutRequest;
 
+use super::marks::Marks;
 use super::*;
 use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
@@ -110,7 +111,10 @@ fn changes_are_recent_only_if_none_is_missing() {
     let change = |revision| Change::new(revision, Vec::new());
     hub.publish(7, vec![change(7)], false);
     hub.publish(9, vec![change(8), change(9)], true);
-    let recent = |from, to| hub.ring().stretch(from, to).map(|stretch| stretch.since(from).len());
+    let recent = |from, to| {
+        let mut picked = Vec::new();
+        hub.ring().pick(&Marks::all(from, to), from, &mut picked).then_some(picked.len())
+    };
     assert_eq!((recent(7, 9), recent(8, 9), recent(8, 8), recent(10, 9)), (None, Some(2), Some(1), Some(0)));
 }
 

@@ -110,10 +110,10 @@ pub(crate) fn deliveries(stream: &mut WatchStream, in_full: bool, out: &mut Vec<
             }
             Progress::Deliver(Delivery::Events { watch_id, revision, events }) if in_full => {
                 out.push(format!("#{watch_id} at {revision}"));
-                out.extend(events.iter().map(|(e, prev)| format!("  {}", event(e, prev.as_ref()))));
+                out.extend(events.iter().map(|e| format!("  {}", event(e))));
             }
             Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
-                let revisions: Vec<i64> = events.iter().map(|(e, _)| mod_revision(e)).collect();
+                let revisions: Vec<i64> = events.iter().map(mod_revision).collect();
                 let (first, last) = (revisions.first().unwrap(), revisions.last().unwrap());
                 out.push(format!("#{watch_id} at {revision}: {} of {first} to {last}", events.len()));
             }
@@ -125,11 +125,11 @@ fn mod_revision(event: &Event) -> i64 {
     mvccpb::Event::decode(event.encoded.clone()).unwrap().kv.unwrap().mod_revision
 }
 
-fn event(event: &Event, prev: Option<&Bytes>) -> String {
+fn event(event: &Event) -> String {
     let told = mvccpb::Event::decode(event.encoded.clone()).unwrap();
     let kv = told.kv.clone().unwrap();
     assert_eq!(kv.key, event.key);
-    let prev = prev.map(|kv| format!(", before {}", stored(kv))).unwrap_or_default();
+    let prev = event.prev.as_ref().map(|kv| format!(", before {}", stored(kv))).unwrap_or_default();
     if told.r#type == mvccpb::event::EventType::Delete as i32 {
         let alone = KeyValue { key: kv.key.clone(), mod_revision: kv.mod_revision, ..KeyValue::default() };
         assert_eq!(kv, alone, "a delete tells of key and revision only");

@@ -197,8 +197,7 @@ impl Watcher {
                     return false;
                 }
                 Progress::Deliver(Delivery::Events { events, revision, .. }) => {
-                    let told: Vec<_> =
-                        events.iter().map(|(event, prev)| decode(event, prev.as_ref())).collect();
+                    let told: Vec<_> = events.iter().map(decode).collect();
                     let last = told.last().unwrap().0.mod_revision;
                     assert!(last <= revision);
                     assert_eq!(without_replaced(&told), told_between(model, self.next, last));
@@ -212,9 +211,10 @@ impl Watcher {
 /// The key as it became, whether it was deleted, and the key before.
 type Told = (KeyValue, bool, Option<KeyValue>);
 
-fn decode(event: &Event, prev: Option<&Bytes>) -> Told {
+fn decode(event: &Event) -> Told {
     let told = mvccpb::Event::decode(event.encoded.clone()).unwrap();
-    (told.kv.unwrap(), told.r#type == 1, prev.map(|kv| KeyValue::decode(kv.clone()).unwrap()))
+    let prev = event.prev.clone().map(|kv| KeyValue::decode(kv).unwrap());
+    (told.kv.unwrap(), told.r#type == 1, prev)
 }
 
 /// What a watch of everything is told of the revisions `from` to `to`.
