@@ -64,10 +64,20 @@ impl CountedRequests<'_> {
     /// See [`Requests::next`].
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         let message = self.requests.next().await?;
+        Ok(self.counted(message))
+    }
+
+    /// See [`Requests::next_at_once`].
+    pub(crate) fn next_at_once(&mut self) -> Result<Option<Bytes>, Status> {
+        let message = self.requests.next_at_once()?;
+        Ok(self.counted(message))
+    }
+
+    fn counted(&self, message: Option<Bytes>) -> Option<Bytes> {
         if let Some(message) = &message {
             count(self.metrics, |metrics| metrics.received(message.len()));
         }
-        Ok(message)
+        message
     }
 }
 

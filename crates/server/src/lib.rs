@@ -4,6 +4,7 @@ mod api;
 mod background;
 mod codes;
 mod compactor;
+mod condition;
 pub mod config;
 mod counted;
 mod driver;

@@ -24,6 +24,7 @@ use tracing::warn;
 
 use crate::api::{Api, Encoded, Error, WatchSession};
 use crate::codes::status;
+use crate::condition::Condition;
 use crate::counted::{CountedCall, CountedRequests, CountedResponses};
 use crate::grpc::{Batch, Body, Call, Code, Gone, Head, Service, Status};
 use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
@@ -38,24 +39,24 @@ pub(crate) struct Calls {
     clients: ClientVersions,
     /// Unary calls that take longer are logged.
     slow_call: Duration,
-    stopping: watch::Receiver<bool>,
-    leader_lost: watch::Receiver<bool>,
+    stopping: Rc<Condition>,
+    leader_lost: Rc<Condition>,
 }
 
 impl Calls {
-    /// Must be called in a `LocalSet`: looks after the leader from then on.
+    /// Must be called in a `LocalSet`: looks after the leader from then on, and after `stopping`.
     pub(crate) fn new(
         api: Rc<Api>,
         metrics: &Metrics,
         slow_call: Duration,
         stopping: watch::Receiver<bool>,
     ) -> Calls {
-        let (lost, leader_lost) = watch::channel(false);
-        spawn_local(Rc::clone(&api).watch_leader(lost));
+        let leader_lost = Rc::<Condition>::default();
+        spawn_local(Rc::clone(&api).watch_leader(Rc::clone(&leader_lost)));
         let methods = SERVICES.iter().flat_map(|service| service.methods.iter().map(move |m| (*service, m)));
         let clients = metrics.requests.clients();
         let metrics = methods.map(|(service, m)| Rc::new(metrics.method(service, m))).collect();
-        Calls { api, metrics, clients, slow_call, stopping, leader_lost }
+        Calls { api, metrics, clients, slow_call, stopping: Condition::follow(stopping), leader_lost }
     }
 
     /// Finds the handler.
@@ -125,16 +126,36 @@ impl Calls {
         .await
     }
 
-    /// One answer to each request, in order, until the client has nothing more to say.
+    /// One answer to each request, in order, until the client has nothing more to say. Those that have come together
+    /// are answered together.
     async fn keep_alive(&self, call: &mut CountedCall<'_>, needs_leader: bool) -> Code {
         self.stream(call, needs_leader, async |requests, responses| {
             while let Some(bytes) = requests.next().await? {
-                let response = self.api.lease_keep_alive(decode(bytes)?).await.map_err(|e| status(&e))?;
-                responses.send(Body::from_chunks(response.chunks)).await?;
+                let mut batch = Batch::default();
+                let renewed = self.renew(bytes, requests, &mut batch).await;
+                if !batch.is_empty() {
+                    responses.send_all(&mut batch).await?;
+                }
+                renewed?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// Renews a lease, and those of the requests that have come with the first one, as far as the answers have room.
+    async fn renew(
+        &self,
+        first: Bytes,
+        requests: &mut CountedRequests<'_>,
+        batch: &mut Batch,
+    ) -> Result<(), Status> {
+        let mut next = Some(first);
+        while let Some(bytes) = next {
+            self.api.lease_keep_alive(decode(bytes)?, batch).await.map_err(|e| status(&e))?;
+            next = if batch.has_room() { requests.next_at_once()? } else { None };
+        }
+        Ok(())
     }
 
     /// Hands out a range; the next chunk is made when the client has taken the one before.
@@ -169,11 +190,11 @@ impl Calls {
         serve: impl AsyncFnOnce(&mut CountedRequests<'_>, &mut CountedResponses<'_>) -> Result<(), Status>,
     ) -> Code {
         let (mut requests, mut responses) = call.split();
-        let (mut stopping, mut leader_lost) = (self.stopping.clone(), self.leader_lost.clone());
         let outcome = tokio::select! {
+            biased;
             outcome = serve(&mut requests, &mut responses) => outcome,
-            _ = stopping.wait_for(|is_stopping| *is_stopping) => Err(status(&Error::Stopped)),
-            _ = leader_lost.wait_for(|is_lost| *is_lost), if needs_leader => Err(status(&Error::NoLeader)),
+            () = self.stopping.met() => Err(status(&Error::Stopped)),
+            () = self.leader_lost.met(), if needs_leader => Err(status(&Error::NoLeader)),
         };
         let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
         responses.finish(outcome);

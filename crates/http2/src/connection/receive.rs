@@ -174,7 +174,9 @@ impl<T: Default> Connection<T> {
         }
         let is_end = head.has(frame::END_STREAM);
         stream.receive(data.len(), is_end).map_err(|code| Fault::Stream(id, code))?;
-        self.release(id, head.len - data.len());
+        if data.len() < head.len {
+            self.release(id, head.len - data.len());
+        }
         if data.is_empty() && !is_end {
             let is_allowed = self.receiving.empty_frames.allows(now);
             return if is_allowed { Ok(None) } else { Err(calm("too many empty DATA frames")) };

@@ -129,11 +129,10 @@ impl Header {
     }
 
     /// A `LeaseKeepAliveResponse`.
-    pub(super) fn keep_alive_response(&self, id: i64, ttl_s: i64) -> Encoded {
-        let mut out = self.start(0);
-        put_int(&mut out, KEEP_ALIVE_ID, id);
-        put_int(&mut out, KEEP_ALIVE_TTL, ttl_s);
-        Encoded::one(out)
+    pub(super) fn put_keep_alive(&self, out: &mut Vec<u8>, id: i64, ttl_s: i64) {
+        self.put(out);
+        put_int(out, KEEP_ALIVE_ID, id);
+        put_int(out, KEEP_ALIVE_TTL, ttl_s);
     }
 
     /// A response that is its header.
@@ -259,7 +258,9 @@ mod tests {
         assert_eq!(bytes(&HEADER.range_response(range())), expected.encode_to_vec());
 
         let expected = LeaseKeepAliveResponse { header: header(), id: i64::MIN, ttl: 300 };
-        assert_eq!(bytes(&HEADER.keep_alive_response(i64::MIN, 300)), expected.encode_to_vec());
+        let mut out = Vec::new();
+        HEADER.put_keep_alive(&mut out, i64::MIN, 300);
+        assert_eq!(out, expected.encode_to_vec());
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::Api;
+use crate::condition::Condition;
 
 /// Looks without a leader after which it counts as lost, as in etcd.
 const LOOKS_WITHOUT: u32 = 3;
@@ -16,16 +16,13 @@ impl Api {
         self.published.leader() != 0
     }
 
-    /// Tells whether there has been no leader for three election timeouts, for as long as anybody listens.
-    pub(crate) async fn watch_leader(self: Rc<Self>, lost: watch::Sender<bool>) {
+    /// Tells whether there has been no leader for three election timeouts, for as long as the thread runs.
+    pub(crate) async fn watch_leader(self: Rc<Self>, lost: Rc<Condition>) {
         let mut without = 0;
-        while !lost.is_closed() {
+        loop {
             sleep(self.settings.election_timeout).await;
             without = if self.has_leader() { 0 } else { without + 1 };
-            lost.send_if_modified(|is_lost| {
-                let before = std::mem::replace(is_lost, without >= LOOKS_WITHOUT);
-                before != *is_lost
-            });
+            lost.set(without >= LOOKS_WITHOUT);
         }
     }
 }

@@ -16,6 +16,7 @@ use store::{Outcome, Request};
 
 use super::encode::Encoded;
 use super::{Api, Error};
+use crate::grpc::Batch;
 
 impl Api {
     /// Grants a lease, under an id of its own unless the client has chosen one. Answered when it is durable.
@@ -47,8 +48,12 @@ impl Api {
         }
     }
 
-    /// Renews a lease once. The time to live answered is 0 if there is no such lease.
-    pub(crate) async fn lease_keep_alive(&self, request: LeaseKeepAliveRequest) -> Result<Encoded, Error> {
+    /// Renews a lease once, and adds the answer to `batch`. The time to live answered is 0 if there is no such lease.
+    pub(crate) async fn lease_keep_alive(
+        &self,
+        request: LeaseKeepAliveRequest,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
         // etcd takes the header before it renews, so its revision may be older than the renewal.
         let header = self.header(self.view.revision());
         let id = request.id;
@@ -62,7 +67,8 @@ impl Api {
         if ttl > 0 {
             self.metrics.leases.renewed.inc();
         }
-        Ok(header.keep_alive_response(id, ttl))
+        batch.add(|out| header.put_keep_alive(out, id, ttl));
+        Ok(())
     }
 
     /// What is left of a lease, and its keys if asked for. The time to live is -1 if there is no such lease.

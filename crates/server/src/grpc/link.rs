@@ -105,8 +105,9 @@ impl Traffic {
             }
         }
         self.is_ended = is_end;
-        if let Some(reader) = self.reader.take() {
-            reader.wake();
+        // Kept, since whoever waits for one chunk mostly waits for the next.
+        if let Some(reader) = &self.reader {
+            reader.wake_by_ref();
         }
     }
 

@@ -71,8 +71,7 @@ impl Requests {
     /// message over the limit, `Internal` for broken framing.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
-            if let Some(message) = self.decoder.next()? {
-                turn::charge(message.len());
+            if let Some(message) = self.next_at_once()? {
                 return Ok(Some(message));
             }
             match poll_fn(|cx| self.poll_chunk(cx)).await? {
@@ -81,6 +80,13 @@ impl Requests {
                 None => return Err(Status::internal("unexpected EOF")),
             }
         }
+    }
+
+    /// The next message if it has arrived with the one before. Errors as [`Requests::next`].
+    pub fn next_at_once(&mut self) -> Result<Option<Bytes>, Status> {
+        let message = self.decoder.next()?;
+        turn::charge(message.as_ref().map_or(0, Bytes::len));
+        Ok(message)
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
