@@ -66,6 +66,7 @@ pub(super) struct Joined {
 /// A watcher that has something to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ready {
+    pub(super) key: WatcherKey,
     /// The watcher's id on its stream.
     pub(super) watch_id: i64,
     /// What concerns it of the revisions since it was last taken.
@@ -90,8 +91,7 @@ struct Watcher {
 #[derive(Debug)]
 struct Stream {
     signal: Arc<dyn Signal>,
-    /// The watchers that are ready, by their keys.
-    ready: Vec<(u32, Ready)>,
+    ready: VecDeque<Ready>,
 }
 
 /// Values under small reusable numbers, four thousand million at most.
@@ -145,7 +145,7 @@ impl WatchHub {
     /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something
     /// to read.
     pub fn stream(self: &Arc<Self>, view: ReadView, signal: Arc<dyn Signal>) -> WatchStream {
-        let key = self.registry().streams.insert(Stream { signal, ready: Vec::new() });
+        let key = self.registry().streams.insert(Stream { signal, ready: VecDeque::new() });
         WatchStream::new(Arc::clone(self), StreamKey(key), view)
     }
 
@@ -223,13 +223,13 @@ impl WatchHub {
         self.registry().streams.remove(stream.0);
     }
 
-    /// The watchers of a stream that have become ready since the last call; and the revision published so far,
-    /// within which their events lie.
+    /// Lets `ready`, which is empty, be the watchers of a stream that have become ready since the last call. Returns
+    /// the revision published so far, within which their events lie.
     pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut VecDeque<Ready>) -> i64 {
         let mut registry = self.registry();
-        for (watcher, entry) in std::mem::take(&mut registry.streams.get_mut(stream.0).ready) {
-            registry.watchers.get_mut(watcher).ready = None;
-            ready.push_back(entry);
+        std::mem::swap(ready, &mut registry.streams.get_mut(stream.0).ready);
+        for entry in &*ready {
+            registry.watchers.get_mut(entry.key.0).ready = None;
         }
         self.ring().revision()
     }
@@ -263,8 +263,8 @@ impl Registry {
         let Some(place) = state.ready.take() else { return };
         let ready = &mut self.streams.get_mut(state.stream).ready;
         ready.remove(place as usize);
-        for ((watcher, _), place) in ready.iter().zip(0..).skip(place as usize) {
-            self.watchers.get_mut(*watcher).ready = Some(place);
+        for (moved, place) in ready.iter().zip(0..).skip(place as usize) {
+            self.watchers.get_mut(moved.key.0).ready = Some(place);
         }
     }
 }
@@ -283,8 +283,9 @@ fn marks<'a>(
         if stream.ready.is_empty() {
             woken.push(Arc::clone(&stream.signal));
         }
-        stream.ready.push((watcher, Ready { watch_id: state.watch_id, marks: Marks::none(revision) }));
+        let (key, watch_id) = (WatcherKey(watcher), state.watch_id);
+        stream.ready.push_back(Ready { key, watch_id, marks: Marks::none(revision) });
         u32::try_from(stream.ready.len() - 1).expect("no more are ready than there are watchers")
     });
-    &mut stream.ready[place as usize].1.marks
+    &mut stream.ready[place as usize].marks
 }

@@ -25,6 +25,8 @@ const CATCH_UP_BYTES: usize = 1 << 20;
 const CATCH_UP_RECORDS: usize = 10_000;
 /// Watchers that may look into the ring in vain in one step.
 const VAIN_LOOKS_MAX: usize = 16;
+/// Watchers for which an empty queue keeps its memory.
+const QUEUE_KEPT_MAX: usize = 256;
 
 /// What a client wants to watch.
 #[derive(Debug, Clone)]
@@ -118,8 +120,6 @@ struct Watcher {
     /// Nothing once it has been told everything, and follows what is published from then on. As long as the
     /// ring holds what it has yet to look at, no compaction takes anything from it.
     catching_up: Option<CatchingUp>,
-    /// Whether it waits in `queue`.
-    is_queued: bool,
 }
 
 /// The watchers of one client stream.
@@ -184,14 +184,13 @@ impl WatchStream {
         }
         let Joined { key, range, revision } = self.hub.add_watcher(self.key, id, range);
         let next = if start_revision == 0 { revision + 1 } else { start_revision };
-        let is_queued = next <= revision;
-        if is_queued {
-            self.queue.push_back(Ready { watch_id: id, marks: Marks::all(next, revision) });
+        let has_history = next <= revision;
+        if has_history {
+            self.queue.push_back(Ready { key, watch_id: id, marks: Marks::all(next, revision) });
             self.seen = self.seen.max(revision);
         }
-        let catching_up = is_queued.then(|| CatchingUp::new(&self.hub));
-        let watcher =
-            Watcher { range, start_revision, no_put, no_delete, prev_kv, key, next, catching_up, is_queued };
+        let catching_up = has_history.then(|| CatchingUp::new(&self.hub));
+        let watcher = Watcher { range, start_revision, no_put, no_delete, prev_kv, key, next, catching_up };
         self.watchers.insert(id, Some(Box::new(watcher)));
         Ok(Created { id, revision })
     }
@@ -209,14 +208,16 @@ impl WatchStream {
     /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
         let revision = self.seen;
-        let is_told = |w: &Option<Box<Watcher>>| w.as_ref().is_some_and(|w| w.is_told(revision));
-        (!self.watchers.is_empty() && self.watchers.values().all(is_told)).then_some(revision)
+        let has_begun = |w: &Option<Box<Watcher>>| w.as_ref().is_some_and(|w| w.has_begun(revision));
+        let is_due = !self.watchers.is_empty() && self.queue.is_empty();
+        (is_due && self.watchers.values().all(has_begun)).then_some(revision)
     }
 
     /// The same for one watch, likewise when nothing is left to tell.
     pub fn told(&self, id: i64) -> Option<i64> {
         let watcher = self.watchers.get(&id)?.as_ref()?;
-        watcher.is_told(self.seen).then_some(self.seen)
+        let is_queued = self.queue.iter().any(|queued| queued.watch_id == id);
+        (!is_queued && watcher.has_begun(self.seen)).then_some(self.seen)
     }
 
     /// The next thing to tell the client, after a bounded amount of work.
@@ -240,9 +241,10 @@ impl WatchStream {
     /// Lets the watcher whose turn it is look for something; nothing if the ring has nothing for it.
     fn look(&mut self) -> Result<Option<Look>, Error> {
         if self.queue.is_empty() {
-            self.refill();
+            self.queue.shrink_to(QUEUE_KEPT_MAX);
+            self.seen = self.hub.take_ready(self.key, &mut self.queue);
         }
-        let Some(&Ready { watch_id, marks }) = self.queue.front() else {
+        let Some(&Ready { watch_id, marks, .. }) = self.queue.front() else {
             (self.recent, self.collected) = (Vec::new(), Vec::new());
             return Ok(Some(Look::Other(Progress::Idle)));
         };
@@ -268,20 +270,10 @@ impl WatchStream {
             }
         }
         if marks.next(watcher.next).is_none() {
-            (watcher.is_queued, watcher.catching_up) = (false, None);
+            watcher.catching_up = None;
             self.queue.pop_front();
         }
         Ok(look)
-    }
-
-    /// Queues the watchers that have become ready.
-    fn refill(&mut self) {
-        self.seen = self.hub.take_ready(self.key, &mut self.queue);
-        for Ready { watch_id, .. } in &self.queue {
-            if let Some(Some(watcher)) = self.watchers.get_mut(watch_id) {
-                watcher.is_queued = true;
-            }
-        }
     }
 
     fn cut_off(&mut self, watch_id: i64, compact_revision: i64) -> Look {
@@ -313,10 +305,9 @@ fn place_of(recent: &[Arc<Change>], revision: i64) -> Option<usize> {
 }
 
 impl Watcher {
-    /// Whether it has been told everything up to `seen`, and has begun by then.
-    fn is_told(&self, seen: i64) -> bool {
-        let has_begun = self.start_revision <= seen || disk::seeded_bug!("progress-before-beginning");
-        !self.is_queued && has_begun
+    /// Whether it has begun by `revision`.
+    fn has_begun(&self, revision: i64) -> bool {
+        self.start_revision <= revision || disk::seeded_bug!("progress-before-beginning")
     }
 
     fn wants(&self, key: &[u8], is_delete: bool) -> bool {

@@ -169,16 +169,20 @@ fn remove<V>(link: Link<V>, range: &KeyRange) -> Link<V> {
 
 fn containing<V>(link: &Link<V>, key: &[u8], visit: &mut dyn FnMut(&V)) {
     let Some(node) = link else { return };
-    if matches!(node.reach.end(), End::Before(end) if *end <= *key) {
+    if !ends_after(&node.reach, key) {
         return;
     }
     containing(&node.left, key, visit);
-    if node.range.contains(key) {
-        visit(&node.value);
-    }
     if node.range.start() <= key {
+        if ends_after(&node.range, key) {
+            visit(&node.value);
+        }
         containing(&node.right, key, visit);
     }
+}
+
+fn ends_after(range: &KeyRange, key: &[u8]) -> bool {
+    !matches!(range.end(), End::Before(end) if *end <= *key)
 }
 
 #[cfg(test)]
