@@ -1,6 +1,7 @@
 //! Power lost at every effect: what was synced is there, and nothing is there by half.
 
 use disk::{Error, SimDisk, Wal};
+use proptest::prelude::*;
 use proto::raftpb::{Entry, HardState};
 
 use crate::wal_rig::{MEMBER, Model, Step, create, open};
@@ -65,30 +66,37 @@ fn reached(state: HardState, entries: &[Entry]) -> HardState {
     }
 }
 
-/// Crashes after `n` effects of `life`; returns whether the life was over before.
-fn crash_after(n: u64, seed: u64) -> bool {
-    let disk = SimDisk::new(seed);
-    let mut wal = create(&disk).unwrap();
+/// Crashes after `n` effects of `life`, which goes on from `model`, and opens the log; returns what it then holds,
+/// and whether the life was over before.
+fn crash_in(life: &[Step], n: u64, disk: &SimDisk, mut wal: Wal, model: &Model) -> (Wal, Model, bool) {
     disk.crash_at_op(n);
-    let (possible, crashed) = live(&mut wal, &life(), &Model::default());
+    let (possible, crashed) = live(&mut wal, life, model);
     disk.crash();
 
     let checkpoint = possible[0].checkpoint;
-    let context = || format!("crash after {n} effects, seed {seed}");
-    let (mut wal, recovered) =
-        open(&disk, checkpoint).unwrap_or_else(|error| panic!("{}: {error}", context()));
+    let (wal, recovered) =
+        open(disk, checkpoint).unwrap_or_else(|error| panic!("after {n} effects: {error}"));
     assert_eq!(recovered.metadata, MEMBER);
     let entries = [&possible[0].entries[..checkpoint as usize], &recovered.entries].concat();
     let found = Model { entries, state: recovered.hard_state, checkpoint };
-    assert!(is_possible(&possible, &found), "{}: found {found:?}\nof {possible:?}", context());
+    assert!(is_possible(&possible, &found), "after {n} effects: found {found:?}\nof {possible:?}");
+    (wal, found, !crashed)
+}
+
+/// Crashes after `n` effects of `life`; returns whether the life was over before.
+fn crash_after(n: u64, seed: u64) -> bool {
+    let disk = SimDisk::new(seed);
+    let wal = create(&disk).unwrap();
+    let (mut wal, found, is_over) = crash_in(&life(), n, &disk, wal, &Model::default());
+    let checkpoint = found.checkpoint;
 
     // The log that came back is as good as a new one.
     let (after, _) = live(&mut wal, &life()[..9], &found);
     drop(wal);
     let (_, again) = open(&disk, checkpoint).unwrap();
-    assert_eq!(again.entries, after[0].entries_above(checkpoint), "{}", context());
-    assert_eq!(again.repaired, None, "{}", context());
-    !crashed
+    assert_eq!(again.entries, after[0].entries_above(checkpoint), "crash after {n} effects, seed {seed}");
+    assert_eq!(again.repaired, None, "crash after {n} effects, seed {seed}");
+    is_over
 }
 
 #[test]
@@ -96,6 +104,33 @@ fn synced_entries_outlive_a_crash_at_every_effect() {
     for seed in 0..25 {
         let effects = (0..1000).find(|&n| crash_after(n, seed * 1000 + n)).unwrap();
         assert!(effects > 40, "the life has only {effects} effects");
+    }
+}
+
+/// Small batches, a few between two syncs, in files that come back all the time.
+fn small_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => prop::collection::vec(0..150_usize, 1..3)
+            .prop_map(|lens| Step::Append { replaced: 0, lens, commit: true }),
+        2 => Just(Step::Sync),
+        1 => Just(Step::Checkpoint),
+        2 => Just(Step::Release),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn synced_entries_outlive_a_crash_in_files_used_again(
+        lives in prop::collection::vec((prop::collection::vec(small_step(), 100), 20..120_u64), 8),
+        seed in any::<u64>(),
+    ) {
+        let disk = SimDisk::new(seed);
+        let (mut wal, mut model) = (create(&disk).unwrap(), Model::default());
+        for (life, n) in lives {
+            (wal, model, _) = crash_in(&life, n, &disk, wal, &model);
+        }
     }
 }
 
