@@ -218,11 +218,10 @@ impl Chores {
         compacted
     }
 
-    /// Takes the result of a job. `first_kept` is the first log entry that slow followers may still be sent.
+    /// Takes the result of a job.
     pub(crate) fn finished<W>(
         &mut self,
         finished: Finished,
-        first_kept: u64,
         store: &mut Store,
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
@@ -248,7 +247,7 @@ impl Chores {
             Finished::Checkpoint(result) => {
                 self.is_checkpointing = false;
                 match self.unless_full(result)? {
-                    Some(body) => self.checkpointed(&body, first_kept, store, output),
+                    Some(body) => self.checkpointed(&body, store, output),
                     None => self.has_retired = true,
                 }
             }
@@ -326,15 +325,9 @@ impl Chores {
         output.jobs.push(Job::Checkpoint(Box::new(job)));
     }
 
-    /// A checkpoint is durable: the log before it that no follower is sent, and segments it does not list, are no
+    /// A checkpoint is durable: the log before it, which a start does not read, and segments it does not list are no
     /// longer needed.
-    fn checkpointed<W>(
-        &mut self,
-        body: &Checkpoint,
-        first_kept: u64,
-        store: &mut Store,
-        output: &mut Output<W>,
-    ) {
+    fn checkpointed<W>(&mut self, body: &Checkpoint, store: &mut Store, output: &mut Output<W>) {
         let (index, term) = (body.applied_index, body.applied_term);
         self.checkpointed = index;
         output.log.push(LogTask::MarkCheckpoint(walpb::Snapshot {
@@ -342,7 +335,7 @@ impl Chores {
             term,
             conf_state: body.conf_state.clone(),
         }));
-        output.log.push(LogTask::Release(index.min(first_kept - 1)));
+        output.log.push(LogTask::Release(index));
         output.jobs.push(Job::Remove(store.log().release(&body.segments)));
         output.notes.push(Note::Checkpoint { index });
         self.is_reclaim_due = true;

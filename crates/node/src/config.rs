@@ -29,8 +29,7 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner or there are files to be given back.
     pub checkpoint_ticks: u32,
-    /// Log entries kept for slow followers, unless they are long: in memory behind the last applied one, on disk no
-    /// more than that, and those behind no checkpoint.
+    /// Log entries kept in memory behind the last applied one, for slow followers, unless they are long.
     pub catchup_entries: u64,
     /// Ticks between attempts at what failed for want of space, and between checkpoints that give back files.
     pub retry_ticks: u32,

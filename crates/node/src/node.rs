@@ -38,7 +38,7 @@ const LONG_BYTES_MAX: usize = 2 << 20;
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 const ENTRY_BYTES: usize = 64;
 
-/// Bytes of applied entries kept for slow followers. Their number alone is no bound: entries may have a
+/// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may have a
 /// megabyte each.
 const CATCHUP_BYTES_MAX: u64 = 32 << 20;
 
@@ -191,10 +191,7 @@ impl<W> Node<W> {
                 }
             }
             Input::Logged(report) => self.logged(report, output),
-            Input::Finished(finished) => {
-                let first_kept = self.raft.status().first_index;
-                self.chores.finished(finished, first_kept, &mut self.store, output)?;
-            }
+            Input::Finished(finished) => self.chores.finished(finished, &mut self.store, output)?,
             Input::Defragment => self.chores.defragment(&mut self.store),
             Input::Tick => {
                 self.raft.tick();

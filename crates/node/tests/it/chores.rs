@@ -50,6 +50,18 @@ fn a_checkpoint_is_made_when_due_and_the_log_before_it_released() {
 }
 
 #[test]
+fn the_log_before_a_checkpoint_is_released_however_many_entries_followers_may_ask_for() {
+    let disk = SimDisk::new(1);
+    let many = Config { checkpoint_entries: 50, checkpoint_ticks: 2, catchup_entries: u64::MAX, ..config() };
+    let mut member = Member::lead(&disk, many);
+    for _ in 0..100 {
+        member.apply(put("k", vec![0; 2000])).unwrap();
+    }
+    member.tick(3).unwrap();
+    assert_eq!(log_files(&disk), 1);
+}
+
+#[test]
 fn a_checkpoint_is_made_early_if_the_log_grows_long() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, Config { checkpoint_bytes: 50_000, ..config() });
@@ -91,18 +103,6 @@ fn files_leave_soon_after_a_compaction_though_nothing_more_is_written() {
     member.tick(10).unwrap();
     let after = segments(&disk);
     assert!(after * 3 < before, "{before} segments before, {after} after");
-}
-
-#[test]
-fn long_entries_are_kept_for_slow_followers_up_to_so_many_bytes() {
-    let disk = SimDisk::new(1);
-    let mut member =
-        Member::lead(&disk, Config { catchup_entries: 1000, segment_bytes: 8 << 20, ..config() });
-    for _ in 0..80 {
-        member.apply(put("k", vec![0; 1 << 20])).unwrap();
-    }
-    let files = log_files(&disk);
-    assert!((5..=6).contains(&files), "{files} files of 8 MiB are kept");
 }
 
 #[test]
