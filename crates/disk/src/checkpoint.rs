@@ -28,23 +28,24 @@ const FORMAT: u32 = 1;
 const HEAD_LEN: usize = 24;
 
 /// Replaces the checkpoint in `dir`, which must exist, durably and atomically: after a crash at any point the old one
-/// or the new one is there, whole. What the body refers to must be durable before.
+/// or the new one is there, whole. What the body refers to must be durable before. Returns the length of the file.
 ///
 /// After [`Error::NoSpace`] the old one still counts, and the call may be repeated once there is room. After any
 /// other error it is unknown which one a crash would leave.
-pub fn save(disk: &dyn Disk, dir: &Path, body: &Checkpoint) -> Result<(), Error> {
+pub fn save(disk: &dyn Disk, dir: &Path, body: &Checkpoint) -> Result<u64, Error> {
     let staged = dir.join(STAGED_FILE);
     remove_if_there(disk, &staged)?;
-    if let Err(error) = stage(disk, &staged, &encode(body)) {
+    let bytes = encode(body);
+    if let Err(error) = stage(disk, &staged, &bytes) {
         // Gives back what space was taken; the next call removes it otherwise.
         let _ = disk.remove(&staged);
         return Err(error);
     }
     disk.rename(&staged, &dir.join(FILE)).map_err(Error::io("rename", &staged))?;
-    if crate::seeded_bug!("checkpoint-name-not-synced") {
-        return Ok(());
+    if !crate::seeded_bug!("checkpoint-name-not-synced") {
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
     }
-    disk.sync_dir(dir).map_err(Error::io("sync", dir))
+    Ok(bytes.len() as u64)
 }
 
 /// Reads the checkpoint in `dir`. `None` if none was ever saved; [`Error::Corrupt`] if it does not hold what was

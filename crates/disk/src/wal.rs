@@ -5,7 +5,7 @@
 //! ```text
 //! 0000000000000000-0000000000000000.wal     sequence number - index of the next entry when the file was begun
 //! 0000000000000001-00000000000003e9.wal
-//!   crc | metadata | state | entry entry .. state | snapshot | entry ..  zeros to 64,000,000 bytes
+//!   crc | metadata | state | entry entry .. state | snapshot | entry ..  zeros to 16 MiB
 //!   `-- head of each file -'                                             (of the last file alone; in one that is
 //!                                                                         used again fewer, then old records)
 //!
@@ -42,11 +42,11 @@ use tail::Tail;
 pub use recover::Repair;
 pub use segment::{PrepareNext, Prepared};
 
-/// Length of a log file in bytes: etcd's.
-pub const SEGMENT_BYTES: u64 = 64_000_000;
+/// Length of a log file in bytes. Each is zero-filled once, so that small ones, released soon, cost little.
+pub const SEGMENT_BYTES: u64 = 16 << 20;
 
-/// Released files that are kept for use again: what a checkpoint releases at a time.
-const SPARES_MAX: usize = 2;
+/// Released files that are kept for use again: about what a checkpoint releases at a time.
+const SPARES_MAX: usize = 6;
 
 /// Memory that the write buffer keeps for the next batch. A single large one must not hold on to its own for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -202,9 +202,9 @@ impl Wal {
         self.sync()
     }
 
-    /// Whether it is time to prepare the next file: the current one is half full and none is ready.
+    /// Whether it is time to prepare the next file: none is ready.
     pub fn needs_next(&self) -> bool {
-        self.spares.is_empty() && self.tail.offset >= self.segment_bytes / 2
+        self.spares.is_empty()
     }
 
     /// The job that prepares the next file; run it on another thread, one at a time, and hand the result to
@@ -223,11 +223,11 @@ impl Wal {
         self.written_bytes
     }
 
-    /// Bytes that can be written without allocating: the rest of the current file and the spare ones. A frame takes
-    /// up to 64 bytes more than an entry's data; a batch is never split, so up to one batch less may fit.
+    /// Bytes that can be written without allocating, in whatever batches, of which none is ever split: the rest of the
+    /// current file, or a spare one. A frame takes up to 64 bytes more than an entry's data.
     pub fn room(&self) -> u64 {
-        let spare: u64 = self.spares.iter().map(|spare| spare.len).sum();
-        self.tail.allocated.saturating_sub(self.tail.offset) + spare
+        let spare = self.spares.iter().map(|spare| spare.len).max().unwrap_or(0);
+        spare.max(self.tail.allocated.saturating_sub(self.tail.offset))
     }
 
     /// Takes the files that hold no entry above `index` out of the log, never the one that begins at or before it last;

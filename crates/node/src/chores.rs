@@ -17,7 +17,7 @@ use store::Store;
 use crate::Config;
 use crate::error::Fatal;
 use crate::input::{Note, Output};
-use crate::job::{CheckpointJob, Finished, Job};
+use crate::job::{CheckpointJob, Finished, Job, SavedCheckpoint};
 use crate::log_writer::LogTask;
 
 /// Room below which commands that take space are refused, in the log and in the revision log each. Enough for
@@ -29,6 +29,10 @@ const RESERVE_BYTES_MAX: u64 = 4 << 20;
 /// slows that of the write-ahead log, all at once, when a checkpoint needs it, it would hold up writes. Never
 /// more than an eighth of a segment.
 const SYNC_BYTES_MAX: u64 = 8 << 20;
+
+/// How much longer than the last checkpoint the log must have become before its length asks for the next: with
+/// a million leases a checkpoint has some twenty megabytes, and is not to be written for every few of the log.
+const LOG_BYTES_PER_CHECKPOINT_BYTE: u64 = 8;
 
 /// Where the log stands, as a checkpoint records it.
 #[derive(Debug, Clone, Default)]
@@ -49,8 +53,9 @@ pub(crate) struct Chores {
     checkpoint_ticks: u32,
     retry_ticks: u32,
     reserve_bytes: u64,
-    /// Index of the newest durable checkpoint.
+    /// Index of the newest durable checkpoint, and the length of its file if it was made since the start.
     checkpointed: u64,
+    checkpoint_file_bytes: u64,
     is_checkpointing: bool,
     ticks_since_checkpoint: u32,
     bytes_since_checkpoint: u64,
@@ -98,6 +103,7 @@ impl Chores {
             retry_ticks: config.retry_ticks,
             reserve_bytes: RESERVE_BYTES_MAX.min(config.segment_bytes / 4),
             checkpointed,
+            checkpoint_file_bytes: 0,
             is_checkpointing: false,
             ticks_since_checkpoint: 0,
             bytes_since_checkpoint: 0,
@@ -247,7 +253,7 @@ impl Chores {
             Finished::Checkpoint(result) => {
                 self.is_checkpointing = false;
                 match self.unless_full(result)? {
-                    Some(body) => self.checkpointed(&body, store, output),
+                    Some(saved) => self.checkpointed(&saved, store, output),
                     None => self.has_retired = true,
                 }
             }
@@ -295,7 +301,8 @@ impl Chores {
     }
 
     fn is_checkpoint_due(&self, applied: u64) -> bool {
-        let is_long = self.bytes_since_checkpoint >= self.checkpoint_bytes;
+        let long = self.checkpoint_bytes.max(self.checkpoint_file_bytes * LOG_BYTES_PER_CHECKPOINT_BYTE);
+        let is_long = self.bytes_since_checkpoint >= long;
         let is_old = self.ticks_since_checkpoint >= self.checkpoint_ticks;
         let has_entries = applied - self.checkpointed >= self.checkpoint_entries;
         // What it releases may be the only way to have room again, and without room there may never be more entries.
@@ -327,9 +334,10 @@ impl Chores {
 
     /// A checkpoint is durable: the log before it, which a start does not read, and segments it does not list are no
     /// longer needed.
-    fn checkpointed<W>(&mut self, body: &Checkpoint, store: &mut Store, output: &mut Output<W>) {
+    fn checkpointed<W>(&mut self, saved: &SavedCheckpoint, store: &mut Store, output: &mut Output<W>) {
+        let SavedCheckpoint { body, file_bytes } = saved;
         let (index, term) = (body.applied_index, body.applied_term);
-        self.checkpointed = index;
+        (self.checkpointed, self.checkpoint_file_bytes) = (index, *file_bytes);
         output.log.push(LogTask::MarkCheckpoint(walpb::Snapshot {
             index,
             term,

@@ -25,7 +25,8 @@ pub struct Config {
     pub first_request_id: u64,
     /// Applied entries after which a checkpoint is due, once `checkpoint_ticks` have passed since the last.
     pub checkpoint_entries: u64,
-    /// Bytes of log after which a checkpoint is due whatever else: they bound what a restart has to replay.
+    /// Bytes of log after which a checkpoint is due whatever else: they bound what a restart has to replay. A long
+    /// checkpoint, as of many leases, waits for eight times its own bytes.
     pub checkpoint_bytes: u64,
     /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner or there are files to be given back.
     pub checkpoint_ticks: u32,

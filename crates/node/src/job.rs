@@ -38,13 +38,22 @@ pub enum Finished {
     /// Of [`Job::SyncSegments`].
     SyncSegments(Result<(), disk::Error>),
     /// Of [`Job::Checkpoint`].
-    Checkpoint(Result<Box<Checkpoint>, disk::Error>),
+    Checkpoint(Result<SavedCheckpoint, disk::Error>),
     /// Of [`Job::HashCompaction`].
     HashCompaction(Result<KeyValueHash, store::Error>),
     /// Of [`Job::Reclaim`].
     Reclaim(Result<Rewritten, disk::Error>),
     /// Of [`Job::Remove`].
     Remove(Result<(), disk::Error>),
+}
+
+/// A checkpoint that is durable.
+#[derive(Debug)]
+pub struct SavedCheckpoint {
+    /// What it says, but for the leases: the node needs no copy of them, and should not have to free one.
+    pub(crate) body: Box<Checkpoint>,
+    /// Bytes of its file.
+    pub(crate) file_bytes: u64,
 }
 
 /// Makes a checkpoint durable: first the segments it lists, then the file that lists them.
@@ -57,14 +66,13 @@ pub struct CheckpointJob {
 }
 
 impl CheckpointJob {
-    fn run(self) -> Result<Box<Checkpoint>, disk::Error> {
+    fn run(self) -> Result<SavedCheckpoint, disk::Error> {
         if !disk::seeded_bug!("checkpoint-of-unsynced-segments") {
             self.sync.run()?;
         }
         let body = self.snapshot.into_checkpoint();
-        checkpoint::save(&*self.disk, &self.dir, &body)?;
-        // The node needs no copy of its leases, and should not have to free one.
-        Ok(Box::new(Checkpoint { leases: Vec::new(), ..body }))
+        let file_bytes = checkpoint::save(&*self.disk, &self.dir, &body)?;
+        Ok(SavedCheckpoint { body: Box::new(Checkpoint { leases: Vec::new(), ..body }), file_bytes })
     }
 }
 

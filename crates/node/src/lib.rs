@@ -34,7 +34,7 @@ mod waiters;
 pub use config::Config;
 pub use error::{Fatal, Unserved};
 pub use input::{Answer, Input, Note, Output, Proposal};
-pub use job::{Finished, Job};
+pub use job::{Finished, Job, SavedCheckpoint};
 pub use lease_renewer::LeaseRenewer;
 pub use lessor::{LeaseAnswer, LeasePlace, LeaseQuery, LeaseState};
 pub use log_writer::{LogReport, LogTask, LogWriter};

@@ -100,9 +100,11 @@ impl Tail {
 
     /// Gives back the space behind the records and makes the file durable as it is.
     pub(super) fn seal(&mut self) -> Result<(), Error> {
-        self.file.set_len(self.offset).map_err(Error::io("cut", &self.path))?;
-        (self.allocated, self.clean_to, self.zeroed_to) = (self.offset, self.offset, self.offset);
-        self.is_synced = false;
+        if self.offset < self.allocated {
+            self.file.set_len(self.offset).map_err(Error::io("cut", &self.path))?;
+            (self.allocated, self.clean_to, self.zeroed_to) = (self.offset, self.offset, self.offset);
+            self.is_synced = false;
+        }
         self.sync()
     }
 

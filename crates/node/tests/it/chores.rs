@@ -4,6 +4,8 @@ use std::path::Path;
 
 use disk::{Disk, SimDisk, checkpoint};
 use node::{Config, Job, Note};
+use proto::etcdserverpb::LeaseGrantRequest;
+use store::Request;
 
 use crate::member::{DATA_DIR, Member, WAL_DIR, compact, config, open_log, put, revision};
 
@@ -69,6 +71,24 @@ fn a_checkpoint_is_made_early_if_the_log_grows_long() {
         member.apply(put("k", vec![0; 2000])).unwrap();
     }
     assert!(checkpoint::load(&disk, Path::new(DATA_DIR)).unwrap().is_some());
+}
+
+#[test]
+fn a_long_checkpoint_is_made_less_often() {
+    let n_checkpoints = |n_leases: i64| {
+        let mut member = Member::lead(&SimDisk::new(1), Config { checkpoint_bytes: 10_000, ..config() });
+        for id in 1..=n_leases {
+            member.apply(Request::LeaseGrant(LeaseGrantRequest { id, ttl: 1000 })).unwrap();
+        }
+        let before = member.notes.len();
+        for _ in 0..100 {
+            member.apply(put("k", vec![0; 1000])).unwrap();
+        }
+        let is_checkpoint = |note: &&Note| matches!(note, Note::Checkpoint { .. });
+        member.notes[before..].iter().filter(is_checkpoint).count()
+    };
+    assert!(n_checkpoints(1) >= 9, "one for each 10,000 bytes of log");
+    assert!(n_checkpoints(1000) <= 2, "no more than a byte of them for eight of log");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::identity::{first_request_id, initial_member};
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries
 /// asks for.
-const CHECKPOINT_BYTES: u64 = 128 << 20;
+const CHECKPOINT_BYTES: u64 = 32 << 20;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between attempts at what failed for want of space.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +37,9 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
     let settings = settings(config, cluster_id, member.id);
     let member_config = member_config(config, member, cluster_id);
     let (wal, log) = (wal_dir(config, &data_dir, &*disk)?, data_dir.log());
-    let started = node::start(&disk, &wal, &log, disk::wal::SEGMENT_BYTES, member_config)?;
+    // The longest request must fit a file of the log beside what the member keeps for itself.
+    let wal_segment_bytes = disk::wal::SEGMENT_BYTES.max(2 * config.max_request_bytes as u64);
+    let started = node::start(&disk, &wal, &log, wal_segment_bytes, member_config)?;
     info!(
         "local-member-id" = format!("{:x}", settings.member_id),
         "cluster-id" = format!("{cluster_id:x}"),
