@@ -14,11 +14,20 @@ struct ReadRound<W> {
     waiters: Vec<W>,
 }
 
+/// A proposal that has not come to its result.
+#[derive(Debug)]
+struct Proposed<W> {
+    id: u64,
+    /// Of the log entry.
+    bytes: usize,
+    waiter: W,
+}
+
 /// Waiters of proposals, of reads, of compactions and of alarms.
 #[derive(Debug)]
 pub(crate) struct Waiters<W> {
-    /// With the bytes of the log entry, by request id. Ids ascend, so the map's ends are where it grows and shrinks.
-    proposals: BTreeMap<u64, (W, usize)>,
+    /// By request id, ascending. Most are proposed and applied in that order, so it grows and shrinks at its ends.
+    proposals: VecDeque<Proposed<W>>,
     /// Bytes of the log entries of all proposals.
     proposals_bytes: usize,
     /// Bytes of those that are long.
@@ -34,7 +43,7 @@ pub(crate) struct Waiters<W> {
 impl<W> Default for Waiters<W> {
     fn default() -> Self {
         Waiters {
-            proposals: BTreeMap::new(),
+            proposals: VecDeque::new(),
             proposals_bytes: 0,
             long_bytes: 0,
             rounds: VecDeque::new(),
@@ -61,11 +70,19 @@ impl<W> Waiters<W> {
     pub(crate) fn add_proposal(&mut self, id: u64, bytes: usize, waiter: W) {
         self.proposals_bytes += bytes;
         self.long_bytes += long(bytes);
-        self.proposals.insert(id, (waiter, bytes));
+        let at = match self.proposals.back() {
+            Some(last) if last.id > id => self.proposals.partition_point(|proposed| proposed.id < id),
+            _ => self.proposals.len(),
+        };
+        self.proposals.insert(at, Proposed { id, bytes, waiter });
     }
 
     pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {
-        let (waiter, bytes) = self.proposals.remove(&id)?;
+        let at = match self.proposals.front()? {
+            first if first.id == id => 0,
+            _ => self.proposals.binary_search_by_key(&id, |proposed| proposed.id).ok()?,
+        };
+        let Proposed { bytes, waiter, .. } = self.proposals.remove(at)?;
         self.proposals_bytes -= bytes;
         self.long_bytes -= long(bytes);
         Some(waiter)
@@ -74,7 +91,7 @@ impl<W> Waiters<W> {
     /// Everyone who waits for a proposal.
     pub(crate) fn take_proposals(&mut self) -> impl Iterator<Item = W> + use<W> {
         (self.proposals_bytes, self.long_bytes) = (0, 0);
-        std::mem::take(&mut self.proposals).into_values().map(|(waiter, _)| waiter)
+        std::mem::take(&mut self.proposals).into_iter().map(|proposed| proposed.waiter)
     }
 
     /// Begins a round of reads; returns the context that names it to raft.
@@ -168,5 +185,19 @@ mod tests {
         waiters.add_proposal(4, 10, 'a');
         assert_eq!(waiters.take_proposal(4), Some('a'));
         assert_eq!(waiters.take_proposal(4), None);
+    }
+
+    #[test]
+    fn proposals_may_come_and_go_in_any_order() {
+        let mut waiters = Waiters::default();
+        for id in [3, 7, 5, 1, 9] {
+            waiters.add_proposal(id, LONG_LEN_MIN, id);
+        }
+        for id in [5, 1, 9] {
+            assert_eq!(waiters.take_proposal(id), Some(id));
+        }
+        assert_eq!((waiters.take_proposal(4), waiters.take_proposal(10)), (None, None));
+        assert_eq!((waiters.proposals_bytes(), waiters.long_bytes()), (2 * LONG_LEN_MIN, 2 * LONG_LEN_MIN));
+        assert_eq!(waiters.take_proposals().collect::<Vec<_>>(), [3, 7]);
     }
 }
