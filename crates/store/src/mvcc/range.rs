@@ -19,9 +19,9 @@ use proto::wire::put_message;
 
 use super::index::{Found, Index};
 use super::key_value::{self, KeyValue};
+use crate::Refusal;
 use crate::key_range::KeyRange;
 use crate::outcome::RangeOutcome;
-use crate::{Error, Refusal};
 
 /// Field 2, `kvs`, of a `RangeResponse`.
 const KVS: u8 = 0x12;
@@ -386,18 +386,5 @@ fn compare(target: SortTarget, a: &mvccpb::KeyValue, b: &mvccpb::KeyValue) -> Or
         SortTarget::Create => a.create_revision.cmp(&b.create_revision),
         SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
         SortTarget::Value => a.value.cmp(&b.value),
-    }
-}
-
-/// Reads one key at a revision, or nothing if it does not exist then.
-pub(crate) fn read_key(
-    key: &[u8],
-    at: i64,
-    index: &Index,
-    records: &impl Records,
-) -> Result<Option<Bytes>, Error> {
-    match index.at(key, at) {
-        Some(found) => Ok(Some(records.read(found.location)?)),
-        None => Ok(None),
     }
 }

@@ -15,10 +15,10 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
 use proto::mvccpb;
 
-use super::index::{Index, Newest, Place};
+use super::index::{Found, Index, Newest, Place};
 use super::key_value::{self, KeyValue};
 use super::operations::Operations;
-use super::range::{RangeQuery, RangeRead, Records, read_key};
+use super::range::{RangeQuery, RangeRead, Records};
 use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
 use crate::outcome::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
@@ -315,8 +315,9 @@ pub(super) fn all_hold(
 fn holds(compare: &Compare, at: i64, index: &Index, records: &impl Records) -> Result<bool, Error> {
     let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
     if range.is_single() {
-        let stored = read_key(range.start(), at, index, records)?;
-        return Ok(holds_for(compare, stored.as_ref().map(key_value::decode).as_ref()));
+        let found = index.at(range.start(), at);
+        let kv = found.map(|found| compared(compare, found, records)).transpose()?;
+        return Ok(holds_for(compare, kv.as_ref()));
     }
     let mut found = Vec::new();
     index.range(&range, at, None, &mut |_, f| {
@@ -332,6 +333,18 @@ fn holds(compare: &Compare, at: i64, index: &Index, records: &impl Records) -> R
         }
     }
     Ok(true)
+}
+
+/// What a compare needs of a key: the record only if the index does not know it.
+fn compared(compare: &Compare, found: Found, records: &impl Records) -> Result<mvccpb::KeyValue, Error> {
+    let in_record = [CompareTarget::Value as i32, CompareTarget::Lease as i32].contains(&compare.target);
+    match found.generation {
+        Some((create_revision, version)) if !in_record => {
+            let mod_revision = found.revision.main;
+            Ok(mvccpb::KeyValue { create_revision, mod_revision, version, ..mvccpb::KeyValue::default() })
+        }
+        _ => Ok(key_value::decode(&records.read(found.location)?)),
+    }
 }
 
 fn holds_for(compare: &Compare, kv: Option<&mvccpb::KeyValue>) -> bool {

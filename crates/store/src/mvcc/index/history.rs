@@ -10,7 +10,7 @@
 
 use disk::{Location, Revision};
 
-use super::keys::{give_back, make_room};
+use super::keys::give_back;
 use super::node::Weigh;
 use super::{Found, Newest, Retained};
 
@@ -84,7 +84,10 @@ impl History {
         assert!(next.revision > self.newest.revision(), "the changes of a key arrive in revision order");
         let Self { newest, older, .. } = std::mem::replace(self, Self::new(next));
         let mut older = older.unwrap_or_default();
-        make_room(&mut older.0, 1);
+        if older.0.len() == older.0.capacity() {
+            // Half of it in reserve: a key that is written often should not move its history each time.
+            older.0.reserve_exact(1 + older.0.len() / 2);
+        }
         older.0.push(newest);
         self.older = Some(older);
     }
