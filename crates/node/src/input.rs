@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use proto::raftpb::Message;
 use store::{Command, Kind, Outcome, Refusal, Request, Signal};
 
@@ -25,9 +25,18 @@ pub struct Proposal {
 impl Proposal {
     /// Encodes `request` under an `id` that no other proposal of the cluster has or had.
     pub fn new(id: u64, request: Request) -> Proposal {
-        let takes_space = store::cost(&request) > 0;
-        let revokes = if let Request::LeaseRevoke(revoke) = &request { Some(revoke.id) } else { None };
-        Proposal { id, data: Command { id, request }.encode(), takes_space, revokes }
+        Proposal::of(&Command { id, request }, Command::encode)
+    }
+
+    /// The same, in memory as [`Command::encode_in`] takes it.
+    pub fn new_in(shared: &mut BytesMut, id: u64, request: Request) -> Proposal {
+        Proposal::of(&Command { id, request }, |command| command.encode_in(shared))
+    }
+
+    fn of(command: &Command, encode: impl FnOnce(&Command) -> Bytes) -> Proposal {
+        let request = &command.request;
+        let revokes = if let Request::LeaseRevoke(revoke) = request { Some(revoke.id) } else { None };
+        Proposal { id: command.id, data: encode(command), takes_space: store::cost(request) > 0, revokes }
     }
 
     /// Bytes of the log entry.

@@ -23,10 +23,12 @@ mod range_stream;
 mod txn_parts;
 mod watch;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use node::{Answer, Input, Proposal, Published};
 use store::{Kind, Outcome, ReadView, Request, WatchHub};
 
@@ -66,18 +68,22 @@ pub(crate) struct Api {
     view: ReadView,
     watch_hub: Arc<WatchHub>,
     metrics: Arc<Metrics>,
+    /// Memory for log entries.
+    entries: RefCell<BytesMut>,
 }
 
 impl Api {
     pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk, metrics: Arc<Metrics>) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
-        Api { settings: Rc::new(settings), node, desk, published, view, watch_hub, metrics }
+        let (settings, entries) = (Rc::new(settings), RefCell::default());
+        Api { settings, node, desk, published, view, watch_hub, metrics, entries }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.
     async fn propose(&self, request: Request) -> Result<Outcome, Error> {
         let kind = Kind::from(&request);
-        let proposal = Proposal::new(self.published.next_request_id(), request);
+        let id = self.published.next_request_id();
+        let proposal = Proposal::new_in(&mut self.entries.borrow_mut(), id, request);
         if proposal.len() > self.settings.max_request_bytes {
             return Err(Error::RequestTooLarge);
         }
