@@ -36,6 +36,9 @@ const SLICES_MAX: usize = 64;
 /// Calls that wait to be started; more are refused.
 const WAITING_MAX: usize = 1000;
 
+/// How long after a read a connection gives back what it needs for calls alone, if none is open then.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a client that broke the connection has for reading why.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -99,6 +102,8 @@ struct Session<T, S: Service, H, F> {
     tasks: Tasks<F>,
     /// When the connection wants to look at the clock.
     timer: Pin<Box<Sleep>>,
+    /// When it is to see whether it can rest.
+    rest_at: Option<Instant>,
 }
 
 impl<T, S, H, F> Session<T, S, H, F>
@@ -125,6 +130,7 @@ where
             waiting,
             tasks: Tasks::new(),
             timer,
+            rest_at: None,
         }
     }
 
@@ -176,6 +182,7 @@ where
         let mut bytes = read?;
         turn::charge(ROUND + bytes.len());
         let now = Instant::now();
+        self.rest_at.get_or_insert(now + REST_AFTER);
         loop {
             let event = self.link.connection().next_event(&mut bytes, now.into_std()).map_err(End::Broken)?;
             let Some(event) = event else { break };
@@ -247,21 +254,29 @@ where
     }
 
     fn look_at_clock(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let deadline = self.link.connection().deadline().into();
+        let deadline = self.deadline();
         if deadline < self.timer.deadline() {
             self.timer.as_mut().reset(deadline);
         }
         // Deadlines that moved on meanwhile are found out when the timer rings, not at each read.
         while self.timer.as_mut().poll(cx).is_ready() {
-            let mut connection = self.link.connection();
-            if !connection.tick(Instant::now().into_std()) {
+            let now = Instant::now();
+            if !self.link.connection().tick(now.into_std()) {
                 return Err(End::Lost(io::ErrorKind::TimedOut.into()));
             }
-            self.timer.as_mut().reset(connection.deadline().into());
-            drop(connection);
+            if self.rest_at.take_if(|at| *at <= now).is_some() {
+                self.tasks.rest();
+            }
+            let deadline = self.deadline();
+            self.timer.as_mut().reset(deadline);
             self.write(cx)?;
         }
         Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        let deadline = self.link.connection().deadline().into();
+        self.rest_at.map_or(deadline, |at| at.min(deadline))
     }
 
     /// Tells the calls that nobody waits for them any more, and the client why, if it is there.

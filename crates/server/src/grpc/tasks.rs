@@ -2,7 +2,7 @@
 //!
 //! A call is polled at once, and most need no more. One that waits stays in its place until it is woken; the
 //! places that were woken are polled together when the connection's task runs, so that their answers share a
-//! write. Places are used again: a call costs no allocation while others of its connection are open.
+//! write. Places are used again, until the connection rests: a call costs no allocation in a burst of them.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -80,16 +80,19 @@ impl<F: Future<Output = ()>> Tasks<F> {
 
     /// Lets `cx` be woken for the calls. False if some already wait to be polled.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
-        if self.free.len() == self.places.len() {
-            self.places.clear();
-            self.free.clear();
-        }
         let mut ringing = self.bell.ring();
         let may_sleep = ringing.woken.is_empty() && self.due.is_empty();
         if may_sleep && !ringing.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
             ringing.sleeper = Some(cx.waker().clone());
         }
         may_sleep
+    }
+
+    /// Gives back the memory of the calls that have ended, if all have.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            (self.places, self.free) = (Vec::new(), Vec::new());
+        }
     }
 
     /// Whether no call is open.
@@ -228,11 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn places_are_kept_until_all_rest() {
+        let mut tasks = Tasks::new();
+        let (first, second) = (switch(false), switch(false));
+        for call in [&first, &second] {
+            tasks.start(wait_for(Rc::clone(call)));
+        }
+        for (call, n_kept) in [(first, 2), (second, 0)] {
+            turn_on(&call);
+            tasks.poll_woken(|| true);
+            tasks.rest();
+            assert_eq!(tasks.places.len(), n_kept);
+        }
+        assert!(tasks.is_empty());
+    }
+
+    #[test]
     fn wake_up_after_the_end_is_nobodys() {
         let mut tasks = Tasks::new();
         let call = switch(true);
         tasks.start(wait_for(Rc::clone(&call)));
-        assert!(tasks.sleep(&Context::from_waker(Waker::noop())));
+        tasks.rest();
         turn_on(&call);
         tasks.poll_woken(|| true);
         let next = switch(false);
