@@ -15,14 +15,14 @@ use super::segment::Segment;
 use super::{Location, Revision, record};
 use crate::Error;
 
-/// Records asked for together: enough to keep memory busy, few enough to stay in the nearest cache.
-const GROUP_LEN: usize = 16;
+/// How far ahead of a record others are asked for: enough to keep memory busy, few enough to stay in the nearest cache.
+const RECORDS_AHEAD: usize = 8;
 
 /// What memory gives at a time, in bytes, on most processors.
 const CACHE_LINE: usize = 64;
 
-/// Bytes of a record that are asked for ahead: those behind them the processor fetches by itself.
-const TOUCHED_BYTES_MAX: usize = 512;
+/// Bytes of a record that are asked for: those behind them the processor fetches by itself.
+const ASKED_BYTES_MAX: usize = 512;
 
 /// A handle for reading the log from any thread; cheap to clone.
 #[derive(Debug, Clone)]
@@ -90,23 +90,31 @@ impl Segments {
     /// Shows the `mvccpb.KeyValue`s at `places`, in this order, to `visit`: [`Segments::read`] for bytes that are not
     /// kept. Ends at the first error.
     ///
-    /// Records lie scattered, so each is first asked for together with those after it: memory then fetches several at
-    /// once, where one look after the other would wait for each.
+    /// Records lie scattered, so each is asked for while others before it are still looked at: else every one would
+    /// wait for memory.
     pub fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        for group in places.chunks(GROUP_LEN) {
-            let mut records = [None; GROUP_LEN];
-            for (record, at) in records.iter_mut().zip(group) {
-                *record = self.get(at.segment).and_then(|segment| segment.mapped(*at));
-                record.iter().for_each(|bytes| touch(bytes));
-            }
-            for (record, at) in records.iter().zip(group) {
-                match record.and_then(|bytes| record::key_value(bytes, *at)) {
-                    Some(key_value) => visit(key_value),
-                    None => visit(&self.read(*at)?),
-                }
+        let mut coming = [None; RECORDS_AHEAD];
+        for (record, at) in coming.iter_mut().zip(places) {
+            *record = self.ask_for(*at);
+        }
+        for (i, at) in places.iter().enumerate() {
+            let next = places.get(i + RECORDS_AHEAD).and_then(|at| self.ask_for(*at));
+            let record = std::mem::replace(&mut coming[i % RECORDS_AHEAD], next);
+            match record.and_then(|bytes| record::key_value(bytes, *at)) {
+                Some(key_value) => visit(key_value),
+                None => visit(&self.read(*at)?),
             }
         }
         Ok(())
+    }
+
+    /// The record at `at`, unverified, if it can be had without a view; memory begins to fetch it.
+    fn ask_for(&self, at: Location) -> Option<&[u8]> {
+        let record = self.get(at.segment)?.mapped(at)?;
+        for line in record[..record.len().min(ASKED_BYTES_MAX)].chunks(CACHE_LINE) {
+            black_box(line[0]);
+        }
+        Some(record)
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {
@@ -125,13 +133,6 @@ impl Segments {
     /// The log, in revision order.
     pub(super) fn log(&self) -> &[Arc<Segment>] {
         &self.set.log
-    }
-}
-
-/// Has memory fetch the front of a record.
-fn touch(record: &[u8]) {
-    for line in record[..record.len().min(TOUCHED_BYTES_MAX)].chunks(CACHE_LINE) {
-        black_box(line[0]);
     }
 }
 
