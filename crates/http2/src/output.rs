@@ -17,19 +17,20 @@ const COMPACT_LEN: usize = 64 << 10;
 /// Bytes in the order they go on the wire.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Before the tail.
-    pieces: VecDeque<Bytes>,
-    tail: Vec<u8>,
-    /// How much of the front of `tail` is written.
+    /// The small pieces.
+    copied: Vec<u8>,
+    /// How much of the front of `copied` is written.
     written_len: usize,
-    /// Unwritten bytes of `pieces`.
-    pieces_len: usize,
+    /// The big pieces, each with the position in `copied` that it stands before.
+    shared: VecDeque<(usize, Bytes)>,
+    /// Unwritten bytes of `shared`.
+    shared_len: usize,
 }
 
 impl Output {
     /// Bytes not yet written.
     pub fn len(&self) -> usize {
-        self.pieces_len + self.tail.len() - self.written_len
+        self.shared_len + self.copied.len() - self.written_len
     }
 
     /// Whether everything is written.
@@ -39,53 +40,60 @@ impl Output {
 
     /// Fills `slices` from the front with what is to be written next; returns how many it used.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let tail = Some(&self.tail[self.written_len..]).filter(|tail| !tail.is_empty());
-        let chunks = self.pieces.iter().map(|piece| &piece[..]).chain(tail);
+        let mut copied_from = self.written_len;
+        let until_last = self.shared.iter().flat_map(|(at, piece)| {
+            let from = std::mem::replace(&mut copied_from, *at);
+            [&self.copied[from..*at], &piece[..]]
+        });
+        let last_at = self.shared.back().map_or(self.written_len, |(at, _)| *at);
+        let chunks = until_last.chain([&self.copied[last_at..]]).filter(|chunk| !chunk.is_empty());
         let pairs = slices.iter_mut().zip(chunks);
         pairs.map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     /// Takes `len` bytes off the front: they are written.
     pub fn advance(&mut self, mut len: usize) {
-        while let Some(piece) = self.pieces.front_mut() {
-            let part = len.min(piece.len());
-            piece.advance(part);
-            self.pieces_len -= part;
-            len -= part;
+        while let Some((at, piece)) = self.shared.front_mut() {
+            let copied = len.min(*at - self.written_len);
+            let shared = (len - copied).min(piece.len());
+            self.written_len += copied;
+            self.shared_len -= shared;
+            piece.advance(shared);
+            len -= copied + shared;
             if !piece.is_empty() {
-                return;
+                return self.compact();
             }
-            self.pieces.pop_front();
+            self.shared.pop_front();
         }
         self.written_len += len;
-        assert!(self.written_len <= self.tail.len(), "only what was there is written");
-        if self.written_len == self.tail.len() {
-            self.tail.clear();
-            self.tail.shrink_to(IDLE_CAPACITY_MAX);
-            self.written_len = 0;
-        } else if self.written_len >= COMPACT_LEN {
-            self.tail.drain(..self.written_len);
-            self.written_len = 0;
-        }
+        assert!(self.written_len <= self.copied.len(), "only what was there is written");
+        self.compact();
     }
 
     /// Where to append small pieces.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.tail
+        &mut self.copied
     }
 
     /// Appends a piece, by copy if it is small.
     pub(crate) fn push(&mut self, bytes: &Bytes) {
         if bytes.len() < SHARE_LEN_MIN {
-            return self.tail.extend_from_slice(bytes);
+            return self.copied.extend_from_slice(bytes);
         }
-        let mut tail = Bytes::from(std::mem::take(&mut self.tail));
-        tail.advance(std::mem::take(&mut self.written_len));
-        for piece in [tail, bytes.clone()] {
-            if !piece.is_empty() {
-                self.pieces_len += piece.len();
-                self.pieces.push_back(piece);
-            }
+        self.shared.push_back((self.copied.len(), bytes.clone()));
+        self.shared_len += bytes.len();
+    }
+
+    /// Gives back the room of what is written.
+    fn compact(&mut self) {
+        if self.is_empty() {
+            self.copied.clear();
+            self.copied.shrink_to(IDLE_CAPACITY_MAX);
+            self.written_len = 0;
+        } else if self.written_len >= COMPACT_LEN {
+            self.copied.drain(..self.written_len);
+            self.shared.iter_mut().for_each(|(at, _)| *at -= self.written_len);
+            self.written_len = 0;
         }
     }
 }
@@ -153,7 +161,27 @@ mod tests {
             output.buffer().extend_from_slice(&[0; 1000]);
             output.advance(999);
         }
-        assert!(output.tail.len() <= COMPACT_LEN + 2000);
+        assert!(output.copied.len() <= COMPACT_LEN + 2000);
         assert_eq!(output.len(), 1000);
+    }
+
+    #[test]
+    fn order_survives_the_room_of_written_bytes_being_given_back() {
+        let mut output = Output::default();
+        let (mut expected, mut written) = (Vec::new(), Vec::new());
+        for number in 0..100 {
+            let small = [number; 1000];
+            let big = Bytes::from(vec![!number; SHARE_LEN_MIN]);
+            output.buffer().extend_from_slice(&small);
+            output.push(&big);
+            expected.extend(small.iter().chain(&big));
+            let mut slices = [IoSlice::new(&[])];
+            output.slices(&mut slices);
+            let first = slices[0].to_vec();
+            output.advance(first.len());
+            written.extend(first);
+        }
+        written.extend(drain(&mut output, 4096));
+        assert_eq!(written, expected);
     }
 }
