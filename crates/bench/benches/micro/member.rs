@@ -109,7 +109,7 @@ fn config() -> Config {
         seed: 1,
         first_request_id: 1,
         checkpoint_entries: 10_000,
-        checkpoint_bytes: 128 << 20,
+        checkpoint_bytes: 32 << 20,
         checkpoint_ticks: 100,
         catchup_entries: 5000,
         retry_ticks: 3,

@@ -319,3 +319,21 @@ fn a_file_that_waits_for_its_next_use_is_found_when_the_log_is_opened() {
     let longer = Wal::open_sized(Arc::new(disk.clone()), Path::new(DIR), 19, 2 * SEGMENT).unwrap().0;
     assert!(longer.spares.is_empty() && names(&disk).len() == 1, "what is too short is removed");
 }
+
+#[test]
+fn a_log_of_longer_files_goes_on_with_shorter_ones() {
+    let disk = SimDisk::new(1);
+    let (shared, dir) = (Arc::new(disk.clone()), Path::new(DIR));
+    let mut wal = Wal::create_sized(shared, dir, MEMBER, 4 * SEGMENT).unwrap();
+    for index in 1..=50 {
+        wal.append(&[entry(1, index, 900)], Some(&state(index))).unwrap();
+    }
+    wal.release(50).unwrap();
+    drop(wal);
+    let mut wal = open(&disk, 50).unwrap().0;
+    for index in 51..=70 {
+        wal.append(&[entry(1, index, 900)], Some(&state(index))).unwrap();
+    }
+    assert!(wal.files.len() >= 3, "files are full sooner");
+    assert_eq!(open(&disk, 50).unwrap().1.entries.len(), 20);
+}
