@@ -36,7 +36,7 @@ const SLICES_MAX: usize = 64;
 /// Calls that wait to be started; more are refused.
 const WAITING_MAX: usize = 1000;
 
-/// How long after a read a connection gives back what it needs for calls alone, if none is open then.
+/// How long after a read a connection gives back what it needs for calls that are not open then.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a client that broke the connection has for reading why.
@@ -102,7 +102,7 @@ struct Session<T, S: Service, H, F> {
     tasks: Tasks<F>,
     /// When the connection wants to look at the clock.
     timer: Pin<Box<Sleep>>,
-    /// When it is to see whether it can rest.
+    /// When the places of calls are given back; none if nothing has been read since.
     rest_at: Option<Instant>,
 }
 
@@ -274,6 +274,7 @@ where
         Ok(())
     }
 
+    /// When to look at the clock again.
     fn deadline(&self) -> Instant {
         let deadline = self.link.connection().deadline().into();
         self.rest_at.map_or(deadline, |at| at.min(deadline))

@@ -88,11 +88,12 @@ impl<F: Future<Output = ()>> Tasks<F> {
         may_sleep
     }
 
-    /// Gives back the memory of the calls that have ended, if all have.
+    /// Gives back the places behind that of the last call that is open.
     pub(super) fn rest(&mut self) {
-        if self.is_empty() {
-            (self.places, self.free) = (Vec::new(), Vec::new());
-        }
+        while self.places.pop_if(|place| place.future.is_none()).is_some() {}
+        self.free.retain(|place| *place < self.places.len());
+        self.places.shrink_to_fit();
+        self.free.shrink_to_fit();
     }
 
     /// Whether no call is open.
@@ -231,14 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn places_are_kept_until_all_rest() {
+    fn rest_leaves_no_place_behind_the_last_open_call() {
         let mut tasks = Tasks::new();
-        let (first, second) = (switch(false), switch(false));
-        for call in [&first, &second] {
-            tasks.start(wait_for(Rc::clone(call)));
-        }
-        for (call, n_kept) in [(first, 2), (second, 0)] {
-            turn_on(&call);
+        let calls = [(); 3].map(|()| switch(false));
+        calls.iter().for_each(|call| tasks.start(wait_for(Rc::clone(call))));
+        for (ended, n_kept) in [(0, 3), (2, 2), (1, 0)] {
+            turn_on(&calls[ended]);
             tasks.poll_woken(|| true);
             tasks.rest();
             assert_eq!(tasks.places.len(), n_kept);
