@@ -3,6 +3,7 @@
 //! A client repeats itself, and `http2` then hands out the same head again; what follows from it is found by its
 //! address.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use http2::Head;
@@ -15,9 +16,7 @@ const KNOWN_MAX: usize = 4;
 /// The last few heads, with what they mean to the service.
 #[derive(Debug)]
 pub(super) struct Routes<R> {
-    known: Vec<Known<R>>,
-    /// The next to be replaced.
-    turn: usize,
+    known: VecDeque<Known<R>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +29,7 @@ struct Known<R> {
 
 impl<R> Default for Routes<R> {
     fn default() -> Self {
-        Routes { known: Vec::new(), turn: 0 }
+        Routes { known: VecDeque::new() }
     }
 }
 
@@ -47,18 +46,10 @@ impl<R> Routes<R> {
         let (preamble, route) = (Preamble::read(&head)?, Rc::new(read(&head)));
         // One that nobody else holds will not come again.
         if Rc::strong_count(&head) > 1 {
-            self.remember(Known { head, preamble, route: Rc::clone(&route) });
+            self.known.truncate(KNOWN_MAX - 1);
+            self.known.push_front(Known { head, preamble, route: Rc::clone(&route) });
         }
         Ok((preamble, route))
-    }
-
-    fn remember(&mut self, known: Known<R>) {
-        if self.known.len() < KNOWN_MAX {
-            self.known.push(known);
-            return;
-        }
-        self.known[self.turn] = known;
-        self.turn = (self.turn + 1) % KNOWN_MAX;
     }
 }
 
