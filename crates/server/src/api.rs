@@ -19,6 +19,7 @@ mod leader;
 mod lease;
 mod maintenance;
 mod probe;
+mod range_answer;
 mod range_stream;
 mod txn_parts;
 mod watch;
@@ -34,6 +35,7 @@ use store::{Kind, Outcome, ReadView, Request, WatchHub};
 
 pub(crate) use self::encode::Encoded;
 pub(crate) use self::error::Error;
+pub(crate) use self::range_answer::{RangeAnswer, RangePieces};
 pub(crate) use self::watch::WatchSession;
 
 use crate::driver::{Desk, Mail, NodeHandle, Ticket};

@@ -45,6 +45,16 @@ impl CountedCall<'_> {
         self.call.reply(answer);
     }
 
+    /// See [`Call::reply_in_pieces`].
+    pub(crate) async fn reply_in_pieces(
+        &mut self,
+        len: usize,
+        next: impl FnMut() -> Result<Option<Bytes>, Status>,
+    ) -> Result<(), Status> {
+        count(self.metrics, |metrics| metrics.sent(1, len));
+        self.call.reply_in_pieces(len, next).await
+    }
+
     /// See [`Call::split`].
     pub(crate) fn split(&mut self) -> (CountedRequests<'_>, CountedResponses<'_>) {
         let (requests, responses) = self.call.split();

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tracing::warn;
 
-use crate::api::{Api, Encoded, Error, WatchSession};
+use crate::api::{Api, Encoded, Error, RangeAnswer, RangePieces, WatchSession};
 use crate::codes::status;
 use crate::condition::Condition;
 use crate::counted::{CountedCall, CountedRequests, CountedResponses};
@@ -63,7 +63,7 @@ impl Calls {
     async fn dispatch(&self, method: Method, needs_leader: bool, call: &mut CountedCall<'_>) -> Code {
         let api = &self.api;
         match method {
-            Method::Range => unary(call, async |r| api.range(&r).await).await,
+            Method::Range => self.range(call).await,
             Method::Put => unary(call, |r| api.put(r)).await,
             Method::DeleteRange => unary(call, |r| api.delete_range(r)).await,
             Method::Txn => unary_with(call, |bytes| self.decode_txn(bytes), |r| api.txn(r)).await,
@@ -107,6 +107,15 @@ impl Calls {
             Method::Health => Box::pin(unary(call, async |r| api.health(&r))),
             Method::HealthList => Box::pin(unary(call, async |HealthListRequest {}| Ok(api.health_list()))),
             Method::HealthWatch => Box::pin(self.watch_health(call, needs_leader)),
+        }
+    }
+
+    /// Reads a range; a long answer is sent while it is made.
+    async fn range(&self, call: &mut CountedCall<'_>) -> Code {
+        match ask(call, decode, |r| self.api.range(r)).await {
+            Ok(RangeAnswer::Whole(encoded)) => reply(call, Ok(encoded)),
+            Ok(RangeAnswer::InPieces(pieces)) => Box::pin(send_pieces(call, pieces)).await,
+            Err(status) => reply(call, Err(status)),
         }
     }
 
@@ -196,7 +205,7 @@ impl Calls {
             () = self.stopping.met() => Err(status(&Error::Stopped)),
             () = self.leader_lost.met(), if needs_leader => Err(status(&Error::NoLeader)),
         };
-        let code = outcome.as_ref().map_or_else(|status| status.code, |()| Code::Ok);
+        let code = code(&outcome);
         responses.finish(outcome);
         code
     }
@@ -273,16 +282,38 @@ async fn unary_with<R, F>(
 where
     F: Future<Output = Result<Encoded, Error>>,
 {
-    let answer = match call.unary().await.and_then(decode) {
-        Ok(request) => match call.bound(pin!(handler(request))).await {
-            Ok(answer) => answer.map_err(|error| status(&error)),
-            Err(gone) => Err(unfinished(gone)),
-        },
-        Err(status) => Err(status),
-    };
-    let code = answer.as_ref().map_or_else(|status| status.code, |_| Code::Ok);
+    let answer = ask(call, decode, handler).await;
+    reply(call, answer)
+}
+
+/// Has the one request of a call handled, for no longer than the client waits.
+async fn ask<R, A, F>(
+    call: &mut CountedCall<'_>,
+    decode: impl FnOnce(Bytes) -> Result<R, Status>,
+    handler: impl FnOnce(R) -> F,
+) -> Result<A, Status>
+where
+    F: Future<Output = Result<A, Error>>,
+{
+    let request = call.unary().await.and_then(decode)?;
+    let answer = call.bound(pin!(handler(request))).await.map_err(unfinished)?;
+    answer.map_err(|error| status(&error))
+}
+
+fn reply(call: &mut CountedCall<'_>, answer: Result<Encoded, Status>) -> Code {
+    let code = code(&answer);
     call.reply(answer.map(|encoded| Body::from_chunks(encoded.chunks)));
     code
+}
+
+async fn send_pieces(call: &mut CountedCall<'_>, mut pieces: Box<RangePieces<'_>>) -> Code {
+    let len = pieces.len();
+    code(&call.reply_in_pieces(len, || pieces.next().map_err(|e| status(&e))).await)
+}
+
+/// The code that a call ends with.
+fn code<T>(outcome: &Result<T, Status>) -> Code {
+    outcome.as_ref().map_or_else(|status| status.code, |_| Code::Ok)
 }
 
 async fn exchange(

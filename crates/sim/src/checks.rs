@@ -95,7 +95,7 @@ fn range(view: &ReadView, model: &Model, request: &RangeRequest) -> Result<(), S
 fn read_range(view: &ReadView, request: &RangeRequest) -> Result<RangeOutcome, Error> {
     let mut reading = view.range(RangeQuery::new(request)?)?;
     while !reading.step()? {}
-    Ok(reading.finish())
+    reading.finish()
 }
 
 /// HashKV at `revision` is what etcd would compute: now, or when it compacted just there.

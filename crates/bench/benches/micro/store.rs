@@ -68,5 +68,5 @@ pub(crate) fn run(runner: &Runner) {
 fn read(view: &ReadView, request: &RangeRequest) -> RangeOutcome {
     let mut reading = view.range(RangeQuery::new(request).unwrap()).unwrap();
     while !reading.step().unwrap() {}
-    reading.finish()
+    reading.finish().unwrap()
 }

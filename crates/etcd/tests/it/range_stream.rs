@@ -42,5 +42,8 @@ async fn chunks_are_bounded_and_only_the_last_tells_of_the_range() {
     assert!(header.cluster_id != 0 && header.member_id != 0 && header.raft_term != 0);
     chunks.push(last);
     let together = chunks.into_iter().flat_map(|chunk| chunk.kvs).collect::<Vec<_>>();
-    assert_eq!(together, client.range(&request).await.unwrap().kvs);
+    // Well over a megabyte, so that the answer is made in pieces.
+    let whole = client.range(&request).await.unwrap();
+    assert_eq!((whole.count, whole.more, whole.header.unwrap()), (2 * KEYS as i64, false, header));
+    assert_eq!(together, whole.kvs);
 }

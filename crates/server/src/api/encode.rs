@@ -28,6 +28,10 @@ const OP_PUT: u8 = 0x12;
 const OP_DELETE: u8 = 0x1a;
 const OP_TXN: u8 = 0x22;
 
+/// Keys are copied between what stands around them up to this length, in bytes: cheaper than memory of their own for
+/// each of the three.
+const JOINED_LEN_MAX: usize = 2048;
+
 /// An encoded response message, in pieces to be sent one after the other.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoded {
@@ -100,11 +104,23 @@ impl Header {
         Encoded::one(out)
     }
 
-    /// A `RangeResponse`; the keys are a piece of their own.
+    /// A `RangeResponse`; many keys are a piece of their own.
     pub(super) fn range_response(&self, outcome: RangeOutcome) -> Encoded {
+        if outcome.kvs.len() > JOINED_LEN_MAX {
+            let (head, tail) = self.around_range(&outcome);
+            return Encoded { chunks: vec![head.into(), outcome.kvs, tail.into()] };
+        }
+        let mut out = self.start(outcome.kvs.len());
+        out.extend_from_slice(&outcome.kvs);
+        range_tail(&mut out, RangeTail::of(&outcome));
+        Encoded::one(out)
+    }
+
+    /// What stands before and behind the keys of a `RangeResponse`.
+    pub(super) fn around_range(&self, outcome: &RangeOutcome) -> (Vec<u8>, Vec<u8>) {
         let mut tail = Vec::with_capacity(16);
-        range_tail(&mut tail, RangeTail::of(&outcome));
-        Encoded { chunks: vec![self.start(0).into(), outcome.kvs, tail.into()] }
+        range_tail(&mut tail, RangeTail::of(outcome));
+        (self.start(0), tail)
     }
 
     /// A `RangeStreamResponse` with these keys, framed as in a `RangeResponse`; the last one with what is told of

@@ -1,30 +1,36 @@
 //! Keys: range, put, delete, transaction, compaction.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest};
-use store::{Outcome, RangeQuery, Request, TxnOutcome};
+use store::{Outcome, RangeQuery, RangeReading, Request, TxnOutcome};
 use tracing::warn;
 
 use super::encode::{Encoded, Header};
+use super::range_answer::{RangeAnswer, RangePieces};
 use super::{Api, Error, check};
 use crate::turn;
 
 impl Api {
     /// Reads a range: linearizable, unless the request says `serializable`.
-    pub(crate) async fn range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
+    pub(crate) async fn range(&self, request: RangeRequest) -> Result<RangeAnswer<'_>, Error> {
         let started_at = turn::now();
-        let result = self.read_range(request).await;
-        let time = turn::read_clock() - started_at;
-        self.metrics.requests.range(result.is_ok(), time);
-        if time > self.settings.slow_read {
-            self.warn_of_slow("read-only range ", &range_text(request), time);
-        }
-        result
+        let outcome = match self.find_range(&request).await {
+            Ok(reading) if reading.is_long() => {
+                let pieces = RangePieces::new(self, request, started_at, reading);
+                return Ok(RangeAnswer::InPieces(Box::new(pieces)));
+            }
+            Ok(reading) => reading.finish().map_err(|e| self.store_error(e)),
+            Err(error) => Err(error),
+        };
+        self.note_range(&request, started_at, outcome.is_ok());
+        let outcome = outcome?;
+        Ok(RangeAnswer::Whole(self.header(outcome.revision).range_response(outcome)))
     }
 
-    async fn read_range(&self, request: &RangeRequest) -> Result<Encoded, Error> {
+    /// Finds the keys of a range.
+    async fn find_range(&self, request: &RangeRequest) -> Result<RangeReading, Error> {
         let query = RangeQuery::new(request)?;
         if !request.serializable {
             self.wait_readable().await?;
@@ -33,8 +39,16 @@ impl Api {
         while !reading.step().map_err(|e| self.store_error(e))? {
             turn::pass().await;
         }
-        let outcome = reading.finish();
-        Ok(self.header(outcome.revision).range_response(outcome))
+        Ok(reading)
+    }
+
+    /// Counts a range that has been read, and says so if it was slow.
+    pub(super) fn note_range(&self, request: &RangeRequest, started_at: Instant, is_ok: bool) {
+        let time = turn::read_clock() - started_at;
+        self.metrics.requests.range(is_ok, time);
+        if time > self.settings.slow_read {
+            self.warn_of_slow("read-only range ", &range_text(request), time);
+        }
     }
 
     /// Writes one key. Answered when it is durable and applied.

@@ -21,7 +21,7 @@ impl Api {
             serializable: is_serializable,
             ..RangeRequest::default()
         };
-        self.range(&request).await.map(drop)
+        self.range(request).await.map(drop)
     }
 
     /// Names of the alarms that are raised; one for each member that raised it.

@@ -82,6 +82,18 @@ impl Call {
         }
     }
 
+    /// Answers a unary call well, with a message of `len` bytes in pieces: `next` makes one after the other and gives
+    /// nothing after the last. Never waits for the client, but lets others have their turn.
+    ///
+    /// The error is that of `next`, or `Canceled` if the client has gone; then the rest is not made.
+    pub async fn reply_in_pieces(
+        &mut self,
+        len: usize,
+        next: impl FnMut() -> Result<Option<Bytes>, Status>,
+    ) -> Result<(), Status> {
+        self.responses.reply_in_pieces(len, next).await
+    }
+
     /// The two directions of a streaming call.
     pub fn split(&mut self) -> (&mut Requests, &mut Responses) {
         (&mut self.requests, &mut self.responses)

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http2::{Payload, StreamId, hpack};
 
 use super::batch::Batch;
-use super::body::Body;
+use super::body::{self, Body};
 use super::deadline::Deadline;
 use super::frame::{Decoder, Encoding};
 use super::gzip;
@@ -175,6 +175,40 @@ impl Responses {
         let body = encode(body, self.encoding);
         turn::charge(body.message_len());
         self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
+    }
+
+    /// Sends the answer of a unary call, `len` bytes in pieces that `next` makes until it has none. Others have their
+    /// turn after each, so that it is mostly with the client when the next is made; the connection holds what the
+    /// window does not take. Returns how the call ended.
+    pub(super) async fn reply_in_pieces(
+        &mut self,
+        len: usize,
+        mut next: impl FnMut() -> Result<Option<Bytes>, Status>,
+    ) -> Result<(), Status> {
+        // Compressed, a message is as long as it turns out to be.
+        let is_whole = self.encoding == Encoding::Gzip;
+        let mut gathered = Vec::new();
+        let prefix = body::prefix(false, len);
+        let mut head = &prefix[..];
+        let outcome = loop {
+            match next() {
+                Ok(Some(piece)) if is_whole => gathered.push(piece),
+                Ok(Some(piece)) => drop(self.send_now(Payload { head, chunks: &[piece] })),
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(status),
+            }
+            head = &[];
+            turn::pass().await;
+            if self.is_gone() {
+                break Err(Status::canceled());
+            }
+        };
+        if is_whole && outcome.is_ok() {
+            self.reply(Body::from_chunks(gathered));
+        } else {
+            self.finish(outcome.clone());
+        }
+        outcome
     }
 
     async fn send_payload(&mut self, payload: Payload<'_>) -> Result<(), Gone> {

@@ -70,6 +70,29 @@ async fn big_message_crosses_many_frames() {
 }
 
 #[tokio::test]
+async fn answer_in_pieces_is_one_message() {
+    with_server(async |testbed| {
+        let mut client = Client::connect(testbed.addr).await;
+        let answer = client.unary("/t/Pieces", &[], b"one two and").await;
+        assert_eq!(answer.body, frame(0, b"one two and"));
+        assert_eq!(answer.status(), ("0", ""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answer_in_pieces_may_fail_between_them() {
+    with_server(async |testbed| {
+        let mut client = Client::connect(testbed.addr).await;
+        let answer = client.unary("/t/Pieces", &[], b"onebad").await;
+        assert_eq!(answer.body, frame(0, b"onebad")[..8]);
+        assert_eq!(answer.status(), ("13", "a bad piece"));
+        assert_eq!(client.unary("/t/Pieces", &[], b"bad").await.status(), ("13", "a bad piece"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn failure_is_one_headers_frame() {
     with_server(async |testbed| {
         let mut client = Client::connect(testbed.addr).await;
@@ -187,16 +210,18 @@ async fn reader_that_never_reads_stops_the_sender() {
 async fn gzip_is_answered_with_gzip() {
     with_server(async |testbed| {
         let mut client = Client::connect(testbed.addr).await;
-        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(b"hello hello hello").unwrap();
-        let mut call = client.open("/t/Echo", &[("grpc-encoding", "gzip")]).await.unwrap();
-        call.request.send_data(frame(1, &packed.finish().unwrap()), true).unwrap();
-        let answer = call.answer().await.unwrap();
-        assert_eq!(answer.headers["grpc-encoding"], "gzip");
-        assert_eq!(answer.body[0], 1);
-        let mut message = String::new();
-        GzDecoder::new(&answer.body[5..]).read_to_string(&mut message).unwrap();
-        assert_eq!(message, "hello hello hello");
+        for path in ["/t/Echo", "/t/Pieces"] {
+            let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+            packed.write_all(b"hello hello hello").unwrap();
+            let mut call = client.open(path, &[("grpc-encoding", "gzip")]).await.unwrap();
+            call.request.send_data(frame(1, &packed.finish().unwrap()), true).unwrap();
+            let answer = call.answer().await.unwrap();
+            assert_eq!(answer.headers["grpc-encoding"], "gzip");
+            assert_eq!(answer.body[0], 1);
+            let mut message = String::new();
+            GzDecoder::new(&answer.body[5..]).read_to_string(&mut message).unwrap();
+            assert_eq!(message, "hello hello hello");
+        }
     })
     .await;
 }

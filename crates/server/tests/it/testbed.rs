@@ -89,6 +89,7 @@ impl Service for Obedient {
     async fn call(self: &Rc<Self>, route: Rc<String>, mut call: Call) {
         match route.as_str() {
             "/t/Echo" => echo(call).await,
+            "/t/Pieces" => echo_in_pieces(call).await,
             "/t/Stream" => stream(call).await,
             "/t/Flood" => self.flood(call).await,
             "/t/Gate" => self.wait_at_gate(call).await,
@@ -144,6 +145,17 @@ impl Obedient {
 async fn echo(mut call: Call) {
     let message = call.unary().await;
     call.reply(message.map(|message| Body::from_chunks([message])));
+}
+
+/// Echoes in pieces of three bytes; fails where one is `bad`.
+async fn echo_in_pieces(mut call: Call) {
+    let message = call.unary().await.unwrap();
+    let mut pieces = message.chunks(3).map(Bytes::copy_from_slice);
+    let next = || match pieces.next() {
+        Some(piece) if piece == "bad" => Err(Status::internal("a bad piece")),
+        piece => Ok(piece),
+    };
+    let _ = call.reply_in_pieces(message.len(), next).await;
 }
 
 /// Echoes each message until the client half-closes, then refuses an empty last one.

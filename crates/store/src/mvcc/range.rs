@@ -1,8 +1,8 @@
 //! Reading a range of keys at one revision.
 //!
-//! A read goes in chunks: collect locations from the index under its lock, release the lock, copy the records.
-//! Between chunks a writer may go on: the revision read at is fixed and its records are immutable, so the
-//! answer is consistent all the same.
+//! A read goes in chunks: collect locations from the index under its lock, release the lock, copy the records at once
+//! or when all are found. Between chunks a writer may go on: the revision read at is fixed and its records are
+//! immutable, so the answer is consistent all the same.
 //!
 //! etcd's rules (order of filters, what `count` and `more` mean, the quirk of an unordered read by another
 //! target than the key) are those of `KV.Range` in 3.7; the golden scripts show them one by one.
@@ -15,7 +15,7 @@ use disk::Location;
 use proto::etcdserverpb::RangeRequest;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::mvccpb;
-use proto::wire::put_message;
+use proto::wire::{message_field_len, put_message};
 
 use super::index::{Found, Index};
 use super::key_value::{self, KeyValue};
@@ -27,10 +27,8 @@ use crate::outcome::RangeOutcome;
 const KVS: u8 = 0x12;
 /// Keys looked at under one hold of the index lock: about 30 µs.
 pub(super) const CHUNK_KEYS: usize = 1000;
-/// Bytes of records copied in one step, or passed by the last of them: some 100 µs.
-pub(super) const CHUNK_BYTES: u64 = 512 << 10;
-/// Memory that a read takes for its answer before it has any of it, at most.
-const RESERVED_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of records copied in one step, or passed by the last of them: some 50 µs.
+pub(super) const CHUNK_BYTES: u64 = 256 << 10;
 
 /// Where the bytes of a record come from.
 pub(crate) trait Records {
@@ -124,6 +122,11 @@ impl RangeQuery {
         if all { usize::MAX } else { self.limit.saturating_add(1) }
     }
 
+    /// Whether stored keys make the answer just as they are found.
+    fn is_copied(&self) -> bool {
+        self.is_streamed() && !self.keys_only
+    }
+
     /// Whether the index alone can answer.
     fn is_from_index(&self) -> bool {
         self.keys_only && self.target != SortTarget::Value
@@ -213,7 +216,7 @@ impl RangeRead {
         self.at
     }
 
-    /// What is known of the answer: all but `more` and the keys.
+    /// What is known of the answer: the keys apart, all once they are collected; `more` only then.
     pub(super) fn outcome(&self) -> &RangeOutcome {
         &self.outcome
     }
@@ -292,19 +295,15 @@ impl RangeRead {
         self.pending.push(found.location);
     }
 
-    /// Makes room for the whole answer, guessed from its first chunk: growing bit by bit would copy it once more.
-    pub(super) fn reserve_out(&mut self) {
-        if !self.pending.is_empty() && self.query.is_streamed() && !self.query.keys_only {
-            let chunk_bytes: u64 = self.pending.iter().map(|location| location.record_len()).sum();
-            let bytes = chunk_bytes.saturating_mul(self.keys_wanted() as u64) / self.pending.len() as u64;
-            self.out.reserve(bytes.min(RESERVED_BYTES_MAX) as usize);
-        }
+    /// Takes the chunk collected last, if [`copy`] can do instead of [`RangeRead::fetch`].
+    pub(super) fn take_copied(&mut self) -> Option<Vec<Location>> {
+        self.query.is_copied().then(|| std::mem::take(&mut self.pending))
     }
 
     /// Copies the records of the chunk collected last.
     pub(crate) fn fetch(&mut self, records: &impl Records) -> Result<(), disk::Error> {
-        if self.query.is_streamed() && !self.query.keys_only {
-            records.visit_all(&self.pending, &mut |stored| put_message(&mut self.out, KVS, stored))?;
+        if self.query.is_copied() {
+            copy(records, &self.pending, &mut self.out)?;
             self.pending.clear();
             return Ok(());
         }
@@ -377,6 +376,21 @@ impl RangeRead {
         put_message(&mut self.out, KVS, &encoded);
         self.outcome.len += 1;
     }
+}
+
+/// Appends the stored keys at `places` to `out`, framed as in [`RangeOutcome::kvs`].
+pub(super) fn copy(
+    records: &impl Records,
+    places: &[Location],
+    out: &mut Vec<u8>,
+) -> Result<(), disk::Error> {
+    out.reserve(copied_len(places));
+    records.visit_all(places, &mut |stored| put_message(out, KVS, stored))
+}
+
+/// Bytes that [`copy`] appends.
+pub(super) fn copied_len(places: &[Location]) -> usize {
+    places.iter().map(|at| message_field_len(at.len as usize)).sum()
 }
 
 fn compare(target: SortTarget, a: &mvccpb::KeyValue, b: &mvccpb::KeyValue) -> Ordering {

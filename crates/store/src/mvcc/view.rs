@@ -3,6 +3,7 @@
 //! A view is cheap to clone and always shows the newest committed state. Nothing here waits for the writer
 //! longer than one batch, and nothing here keeps the writer waiting longer than one chunk.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{RangeRequest, TxnRequest};
 
 use super::hash::HashRead;
-use super::range::{CHUNK_BYTES, CHUNK_KEYS, RangeQuery, RangeRead, Records};
+use super::range::{self, CHUNK_BYTES, CHUNK_KEYS, RangeQuery, RangeRead, Records};
 use super::txn::{all_hold, branch, check_op_revision};
 use super::{KeyValueHash, Operations, Pin, Shared};
 use crate::buckets;
@@ -67,7 +68,7 @@ impl ReadView {
         operations
     }
 
-    /// Begins to read a range. The first chunk is read at once: a small range is complete when this returns.
+    /// Begins to read a range. A small one is complete when this returns.
     ///
     /// Refused with [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
     pub fn range(&self, query: RangeQuery) -> Result<RangeReading, Error> {
@@ -81,14 +82,14 @@ impl ReadView {
         };
         if !read.is_collected() {
             read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
-            read.reserve_out();
         }
         // Taken under the lock: every location collected lies in these segments.
         let segments = self.shared.log.snapshot();
         let pin = if read.is_collected() { None } else { Some(Pin::new(&self.shared, at)) };
         drop(state);
-        read.fetch(&segments)?;
-        Ok(RangeReading { view: self.clone(), read, _pin: pin })
+        let mut reading = RangeReading { view: self.clone(), read, found: VecDeque::new(), pin };
+        reading.settle(segments)?;
+        Ok(reading)
     }
 
     /// Runs a transaction of ranges only: compares and reads see one revision of the store.
@@ -193,15 +194,21 @@ impl ReadView {
 }
 
 /// A range being read chunk by chunk, at one revision.
+///
+/// Where stored keys make the answer just as they are, those of a long one are only found at first, and copied when
+/// all are: then the answer's length is known, and it can be sent while it is made.
 #[derive(Debug)]
 pub struct RangeReading {
     view: ReadView,
     read: RangeRead,
-    _pin: Option<Pin>,
+    /// Chunks found and not yet copied, with the segments they lie in.
+    found: VecDeque<(Segments, Vec<Location>)>,
+    /// Until all keys are found; segments can be read without.
+    pin: Option<Pin>,
 }
 
 impl RangeReading {
-    /// Reads the next chunk; true once the range is complete. Between calls the caller may let others run.
+    /// Goes on with the next chunk; true once all keys are found. Between calls the caller may let others run.
     pub fn step(&mut self) -> Result<bool, Error> {
         if self.read.is_collected() {
             return Ok(true);
@@ -211,12 +218,53 @@ impl RangeReading {
             self.read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
             self.view.shared.log.snapshot()
         };
-        self.read.fetch(&segments)?;
+        self.settle(segments)?;
         Ok(self.read.is_collected())
     }
 
-    /// The answer. The range must be complete.
-    pub fn finish(self) -> RangeOutcome {
-        self.read.finish()
+    /// Whether keys are still to be copied, with [`RangeReading::copy_next`] or by [`RangeReading::finish`].
+    pub fn is_long(&self) -> bool {
+        !self.found.is_empty()
+    }
+
+    /// What is known of the answer: all but the keys, once all are found.
+    pub fn outcome(&self) -> &RangeOutcome {
+        self.read.outcome()
+    }
+
+    /// Bytes of the keys that are still to be copied.
+    pub fn copied_len(&self) -> usize {
+        self.found.iter().map(|(_, places)| range::copied_len(places)).sum()
+    }
+
+    /// Appends the next keys to `out`, framed as in [`RangeOutcome::kvs`]: about 256 KiB, or less if they are short.
+    /// False if those were the last.
+    pub fn copy_next(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        if let Some((segments, places)) = self.found.pop_front() {
+            range::copy(&segments, &places, out)?;
+        }
+        Ok(self.is_long())
+    }
+
+    /// The whole answer. All keys must be found.
+    pub fn finish(mut self) -> Result<RangeOutcome, Error> {
+        let mut kvs = std::mem::take(self.read.out());
+        kvs.reserve_exact(self.copied_len());
+        while self.copy_next(&mut kvs)? {}
+        *self.read.out() = kvs;
+        Ok(self.read.finish())
+    }
+
+    /// Keeps the chunk just collected for later, or reads it now if it is the whole range or has to be looked into.
+    fn settle(&mut self, segments: Segments) -> Result<(), Error> {
+        let is_whole = self.read.is_collected() && self.found.is_empty();
+        match if is_whole { None } else { self.read.take_copied() } {
+            Some(places) => self.found.push_back((segments, places)),
+            None => self.read.fetch(&segments)?,
+        }
+        if self.read.is_collected() {
+            self.pin = None;
+        }
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 mod hash;
 mod language;
+mod long_range;
 mod model;
 mod printing;
 mod property;

@@ -173,7 +173,8 @@ impl Pair {
     fn read(&self, revision: i64) -> Vec<KeyValue> {
         let (key, range_end) = (Bytes::from("\0"), Bytes::from("\0"));
         let request = RangeRequest { key, range_end, revision, ..RangeRequest::default() };
-        let outcome = self.rig.store.view().range(RangeQuery::new(&request).unwrap()).unwrap().finish();
+        let outcome =
+            self.rig.store.view().range(RangeQuery::new(&request).unwrap()).unwrap().finish().unwrap();
         let kvs = RangeResponse::decode(outcome.kvs).unwrap().kvs;
         assert_eq!(outcome.count, kvs.len() as i64);
         kvs

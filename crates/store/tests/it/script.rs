@@ -139,7 +139,7 @@ impl Story {
             .and_then(|query| self.rig.store.view().range(query));
         if let Some(mut reading) = printing::refusal(reading, &mut self.out) {
             while !reading.step().unwrap() {}
-            printing::range(&reading.finish(), "", &mut self.out);
+            printing::range(&reading.finish().unwrap(), "", &mut self.out);
         }
     }
 
