@@ -10,7 +10,8 @@ pub struct Config {
     /// This member; not 0.
     pub id: u64,
     /// Ticks without contact after which a follower may campaign. The timeout in force is drawn from
-    /// `election_ticks..2 * election_ticks` at each change of role or term. More than `heartbeat_ticks`.
+    /// `election_ticks..2 * election_ticks` at each change of role or term. More than `heartbeat_ticks`, less
+    /// than 2^31.
     pub election_ticks: u32,
     /// Ticks between heartbeats of a leader; at least 1.
     pub heartbeat_ticks: u32,
@@ -33,6 +34,8 @@ impl Config {
             (self.id != 0, "id must not be 0"),
             (self.heartbeat_ticks >= 1, "heartbeat_ticks must be at least 1"),
             (self.election_ticks > self.heartbeat_ticks, "election_ticks must be more than heartbeat_ticks"),
+            // The timeout in force is below twice as many, and must fit in 32 bits.
+            (self.election_ticks <= u32::MAX / 2, "election_ticks must be less than 2^31"),
             (self.max_inflight >= 1, "max_inflight must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -48,7 +51,7 @@ pub struct Restored {
     /// The last hard state written. Its commit may lag behind `applied`, since it is not synced alone; its term
     /// may lag behind the last entry when the end of the log was torn.
     pub hard_state: HardState,
-    /// The configuration as of `applied`. Empty for a member that learns it from the log.
+    /// The configuration as of `applied`. Empty for a member that learns it from the log. A joint one is refused.
     pub conf_state: ConfState,
     /// Index that `entries` follow; 0 for a whole log.
     pub snapshot_index: u64,

@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Error {
     /// The configuration cannot work; the text names the field and its rule.
     InvalidConfig(&'static str),
+    /// The configuration that was read back from disk cannot be used; the text names the broken rule.
+    InvalidConfState(&'static str),
     /// What was read back from disk contradicts itself at `index`; the text names the rule.
     InvalidLog {
         /// Index of the first entry that breaks the rule.
@@ -17,7 +19,8 @@ pub enum Error {
         /// The rule.
         expected: &'static str,
     },
-    /// No leader is known, or this leader is no longer a voter: the proposal went nowhere and may be retried.
+    /// No leader is known, this leader is no longer a voter, or its log holds as many uncommitted bytes as it may:
+    /// the proposal went nowhere and may be retried.
     ProposalDropped,
     /// An earlier configuration change is not applied yet; retry after it is.
     ConfChangePending,
@@ -46,6 +49,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidConfig(rule) => write!(f, "invalid raft configuration: {rule}"),
+            Error::InvalidConfState(rule) => write!(f, "invalid raft configuration state: {rule}"),
             Error::InvalidLog { index, expected } => {
                 write!(f, "invalid raft log at index {index}: {expected}")
             }

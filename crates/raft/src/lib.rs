@@ -23,7 +23,7 @@
 //! [`Raft`] is one member as a value. Inputs change it; [`Raft::ready`] hands out what is to be done:
 //!
 //! ```text
-//!   tick ----------+                            +--> soft state   whom to tell of a new leader
+//!   tick ----------+                            +--> soft state   a new term, leader or role
 //!   step(message) -+     +--------------+       +--> persist      batch for the disk --+
 //!   propose -------+---> |     Raft     | ----> +--> messages     to other members     |
 //!   read_index ----+     +--------------+ ready +--> committed    entries to apply --+ |
@@ -46,7 +46,11 @@
 //!
 //! Not here yet: joint consensus (its place is the membership table, `members.rs`), leader transfer (a vote
 //! request that a leader asked for is already honoured) and sending a snapshot (a member that needs one is shown
-//! as [`ProgressState::Snapshot`]). Messages of these are refused as [`Error::UnexpectedMessage`].
+//! as [`ProgressState::Snapshot`]). Messages of these are refused as [`Error::UnexpectedMessage`], and a joint
+//! configuration is refused as [`Error::InvalidConfState`].
+//!
+//! Other members are trusted to be who they say, and not to be free of faults: a message that no correct member sends
+//! is refused and counted, and takes bounded work and memory.
 
 mod config;
 mod error;

@@ -21,6 +21,9 @@ use proto::raftpb::{Entry, EntryType};
 
 use crate::{Error, Restored};
 
+/// The highest index of a restored log; so far from the end of the range that no log reaches it by growing.
+const INDEX_MAX: u64 = i64::MAX as u64;
+
 /// Upper bound of what an encoded entry takes beside its data.
 const ENTRY_OVERHEAD_BYTES: u64 = 32;
 
@@ -29,6 +32,8 @@ pub(crate) struct Log {
     entries: VecDeque<Entry>,
     /// Size of all of them, as [`size`] counts it.
     bytes: u64,
+    /// The part of `bytes` that is not committed.
+    uncommitted_bytes: u64,
     compacted: u64,
     compacted_term: u64,
     handed: u64,
@@ -54,7 +59,10 @@ impl Log {
         let entries = std::mem::take(&mut restored.entries);
         check_run(snapshot_index, snapshot_term, &entries)
             .map_err(|(index, expected)| Error::InvalidLog { index, expected })?;
-        let last = snapshot_index + entries.len() as u64;
+        let last = entries.last().map_or(snapshot_index, |entry| entry.index);
+        if last > INDEX_MAX || last < snapshot_index {
+            return Err(Error::InvalidLog { index: last, expected: "indexes stay below 2^63" });
+        }
         if applied < snapshot_index {
             return Err(Error::InvalidLog {
                 index: applied,
@@ -65,8 +73,10 @@ impl Log {
         if committed > last {
             return Err(Error::InvalidLog { index: last, expected: "the log reaches the committed index" });
         }
+        let uncommitted = entries.iter().filter(|entry| entry.index > committed);
         Ok(Log {
             bytes: entries.iter().map(size).sum(),
+            uncommitted_bytes: uncommitted.map(size).sum(),
             entries: entries.into(),
             compacted: snapshot_index,
             compacted_term: snapshot_term,
@@ -104,6 +114,11 @@ impl Log {
         self.durable
     }
 
+    /// Size of the entries that are not committed.
+    pub(crate) fn uncommitted_bytes(&self) -> u64 {
+        self.uncommitted_bytes
+    }
+
     /// Whether entries wait to be handed out for writing.
     pub(crate) fn has_unhanded(&self) -> bool {
         self.handed < self.last()
@@ -129,6 +144,7 @@ impl Log {
         let index = self.last() + 1;
         let entry = Entry { term, index, r#type: r#type as i32, data };
         self.bytes += size(&entry);
+        self.uncommitted_bytes += size(&entry);
         self.entries.push_back(entry);
     }
 
@@ -144,7 +160,9 @@ impl Log {
         let known = entries.iter().take_while(|entry| self.term(entry.index) == Some(entry.term)).count();
         if known < entries.len() {
             self.truncate(prev + known as u64);
-            self.bytes += entries[known..].iter().map(size).sum::<u64>();
+            let added = entries[known..].iter().map(size).sum::<u64>();
+            self.bytes += added;
+            self.uncommitted_bytes += added;
             self.entries.extend(entries.into_iter().skip(known));
         }
         Some(last_new)
@@ -153,12 +171,13 @@ impl Log {
     /// The largest index not above `index` whose term is not above `term`, with its term where known: a good
     /// guess at where two logs agree, which skips a whole term in one round.
     pub(crate) fn guess_agreement(&self, index: u64, term: u64) -> (u64, u64) {
-        let mut index = index.min(self.last());
-        loop {
-            match self.term(index) {
-                Some(own) if own > term => index -= 1,
-                own => return (index, own.unwrap_or(0)),
-            }
+        // Terms never fall along the log.
+        let not_above = self.entries.partition_point(|entry| entry.term <= term) as u64;
+        let index = index.min(self.compacted + not_above);
+        match self.term(index) {
+            // The term before the last compacted entry is forgotten.
+            Some(own) if own > term => (index - 1, 0),
+            own => (index, own.unwrap_or(0)),
         }
     }
 
@@ -169,7 +188,11 @@ impl Log {
             "commit index {index} is past the last entry {}: this member lost entries that it acknowledged",
             self.last()
         );
-        self.committed = self.committed.max(index);
+        if index > self.committed {
+            let range = self.position(self.committed + 1)..self.position(index + 1);
+            self.uncommitted_bytes -= self.entries.range(range).map(size).sum::<u64>();
+            self.committed = index;
+        }
     }
 
     /// Clones of the entries from `index` on, up to `max_bytes` of them but at least one if there is one.
@@ -248,7 +271,9 @@ impl Log {
             return;
         }
         assert!(last >= self.committed, "entry {} conflicts with committed {}", last + 1, self.committed);
-        self.bytes -= self.entries.drain(self.position(last + 1)..).map(|entry| size(&entry)).sum::<u64>();
+        let removed = self.entries.drain(self.position(last + 1)..).map(|entry| size(&entry)).sum::<u64>();
+        self.bytes -= removed;
+        self.uncommitted_bytes -= removed;
         self.handed = self.handed.min(last);
         self.durable = self.durable.min(last);
         for write in &mut self.writes {
@@ -266,8 +291,15 @@ fn size(entry: &Entry) -> u64 {
     entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES
 }
 
-/// Checks that `entries` follow (`prev`, `prev_term`) without gaps and with terms that never fall. Otherwise
-/// returns the index that breaks the rule, and the rule.
+/// Whether `entry` is of a type that can be applied. Joint configuration changes (`EntryConfChangeV2`) are not
+/// built yet.
+pub(crate) fn is_known_type(entry: &Entry) -> bool {
+    let known = [EntryType::EntryNormal, EntryType::EntryConfChange];
+    known.iter().any(|known| *known as i32 == entry.r#type)
+}
+
+/// Checks that `entries` follow (`prev`, `prev_term`) without gaps, with terms that never fall, and are of types
+/// that can be applied. Otherwise returns the index that breaks the rule, and the rule.
 pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<(), (u64, &'static str)> {
     let (mut index, mut term) = (prev, prev_term);
     for entry in entries {
@@ -278,6 +310,9 @@ pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<
         }
         if entry.term < term {
             return Err((index, "terms never fall along the log"));
+        }
+        if !is_known_type(entry) {
+            return Err((index, "an entry is a command or a simple configuration change"));
         }
         term = entry.term;
     }

@@ -2,10 +2,11 @@
 //!
 //! Owns the only membership table of this crate; the configuration state handed to the log and to snapshots is
 //! derived from it. Joint consensus would add a second set of voters here and ask both majorities in
-//! [`Members::reached_by_majority`] and [`Members::tally`].
+//! [`Members::reached_by_majority`] and [`Members::tally`]; until then a joint configuration is refused.
 
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
 
+use crate::Error;
 use crate::progress::Progress;
 use crate::quorum::{self, Tally};
 
@@ -19,12 +20,24 @@ pub(crate) struct Members {
 
 impl Members {
     /// The members of `conf_state`, each to be sent to from `next` on.
-    pub(crate) fn new(conf_state: &ConfState, next: u64) -> Members {
+    ///
+    /// Fails if the configuration is joint, names a member twice, or has a member 0.
+    pub(crate) fn new(conf_state: &ConfState, next: u64) -> Result<Members, Error> {
+        let ConfState { voters_outgoing, learners_next, auto_leave, .. } = conf_state;
+        if !voters_outgoing.is_empty() || !learners_next.is_empty() || *auto_leave {
+            return Err(Error::InvalidConfState("joint configurations are not supported yet"));
+        }
         let voters = conf_state.voters.iter().map(|&id| Progress::new(id, false, next));
         let learners = conf_state.learners.iter().map(|&id| Progress::new(id, true, next));
         let mut table: Vec<Progress> = voters.chain(learners).collect();
         table.sort_by_key(|member| member.id);
-        Members { table, scratch: Vec::new() }
+        if table.windows(2).any(|pair| pair[0].id == pair[1].id) {
+            return Err(Error::InvalidConfState("each member is named once"));
+        }
+        if table.first().is_some_and(|member| member.id == 0) {
+            return Err(Error::InvalidConfState("no member has the id 0"));
+        }
+        Ok(Members { table, scratch: Vec::new() })
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Progress> {
@@ -92,20 +105,25 @@ impl Members {
 
     /// Applies one change; a node id of 0 stands for a change that the state machine refused. A new member is
     /// sent to from `next` on.
+    ///
+    /// A change of unknown type and one that would leave no voter have no effect. All members see the same
+    /// configuration before the change, so they ignore the same changes.
     pub(crate) fn apply(&mut self, change: &ConfChange, next: u64) {
-        if change.node_id == 0 {
+        let id = change.node_id;
+        let Ok(r#type) = ConfChangeType::try_from(change.r#type) else { return };
+        if id == 0 {
             return;
         }
-        let had_voters = self.voters().next().is_some();
-        match change.r#type() {
-            ConfChangeType::ConfChangeAddNode => self.add(change.node_id, false, next),
-            ConfChangeType::ConfChangeAddLearnerNode => self.add(change.node_id, true, next),
-            ConfChangeType::ConfChangeRemoveNode => self.table.retain(|member| member.id != change.node_id),
+        match r#type {
+            ConfChangeType::ConfChangeAddNode => self.add(id, false, next),
+            ConfChangeType::ConfChangeAddLearnerNode if !self.is_only_voter(id) => self.add(id, true, next),
+            ConfChangeType::ConfChangeRemoveNode if !self.is_only_voter(id) => {
+                self.table.retain(|member| member.id != id);
+            }
+            ConfChangeType::ConfChangeAddLearnerNode | ConfChangeType::ConfChangeRemoveNode => {}
             // Addresses are the business of the state machine.
             ConfChangeType::ConfChangeUpdateNode => {}
         }
-        let has_voters = self.voters().next().is_some();
-        assert!(has_voters || !had_voters, "a configuration change removed the last voter");
     }
 
     pub(crate) fn conf_state(&self) -> ConfState {
@@ -137,6 +155,7 @@ mod tests {
             &ConfState { voters: voters.to_vec(), learners: learners.to_vec(), ..ConfState::default() },
             1,
         )
+        .unwrap()
     }
 
     fn change(r#type: ConfChangeType, node_id: u64) -> ConfChange {
@@ -181,8 +200,34 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "removed the last voter")]
-    fn last_voter_cannot_be_removed() {
-        members(&[1], &[2]).apply(&change(ConfChangeType::ConfChangeRemoveNode, 1), 1);
+    fn the_only_voter_is_neither_removed_nor_demoted() {
+        let mut members = members(&[1], &[2]);
+        members.apply(&change(ConfChangeType::ConfChangeRemoveNode, 1), 1);
+        members.apply(&change(ConfChangeType::ConfChangeAddLearnerNode, 1), 1);
+        assert_eq!(members.conf_state().voters, [1]);
+    }
+
+    #[test]
+    fn change_of_unknown_type_adds_nobody() {
+        let mut members = members(&[1], &[]);
+        members.apply(&ConfChange { r#type: 9, node_id: 2, ..ConfChange::default() }, 1);
+        assert_eq!(members.conf_state().voters, [1]);
+    }
+
+    #[test]
+    fn joint_and_contradictory_configurations_are_refused() {
+        let joint = [
+            ConfState { voters_outgoing: vec![1, 2, 3], ..ConfState::default() },
+            ConfState { learners_next: vec![4], ..ConfState::default() },
+            ConfState { auto_leave: true, ..ConfState::default() },
+        ];
+        let contradictory = [
+            ConfState { voters: vec![1, 1], ..ConfState::default() },
+            ConfState { voters: vec![1], learners: vec![1], ..ConfState::default() },
+            ConfState { voters: vec![0, 1], ..ConfState::default() },
+        ];
+        for conf_state in joint.iter().chain(&contradictory) {
+            assert!(matches!(Members::new(conf_state, 1), Err(Error::InvalidConfState(_))), "{conf_state:?}");
+        }
     }
 }

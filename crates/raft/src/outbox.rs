@@ -16,17 +16,22 @@ impl Outbox {
         self.ready.push(message);
     }
 
-    /// Keeps `message` until batch `seq` is durable. An acknowledgement that follows another for the same batch
-    /// and member replaces it: it says the same and more.
+    /// Keeps `message` until batch `seq` is durable; `seq` is not below that of an earlier call.
+    ///
+    /// Of the messages to one member that wait for the same batch, an acknowledgement replaces an earlier one that
+    /// says no more, and a vote or a request for one replaces its repetition. So a peer that repeats itself while the
+    /// disk is slow takes no memory.
     pub(crate) fn withhold(&mut self, seq: u64, message: Message) {
-        if let Some((last_seq, last)) = self.withheld.back_mut()
-            && *last_seq == seq
-            && is_superseded(last, &message)
-        {
-            *last = message;
-            return;
+        let same_batch = self.withheld.iter_mut().rev().take_while(|(needed, _)| *needed == seq);
+        match same_batch.map(|(_, earlier)| earlier).find(|earlier| is_superseded(earlier, &message)) {
+            Some(earlier) => *earlier = message,
+            None => self.withheld.push_back((seq, message)),
         }
-        self.withheld.push_back((seq, message));
+    }
+
+    /// Forgets what waits and is of a term below `term`: its receivers would drop it.
+    pub(crate) fn drop_withheld_before(&mut self, term: u64) {
+        self.withheld.retain(|(_, message)| message.term >= term);
     }
 
     /// The next message that waited for batch `seq` or an earlier one.
@@ -40,12 +45,13 @@ impl Outbox {
     }
 }
 
-fn is_superseded(last: &Message, next: &Message) -> bool {
+fn is_superseded(earlier: &Message, next: &Message) -> bool {
     let acknowledges = |message: &Message| message.r#type() == MessageType::MsgAppResp && !message.reject;
-    acknowledges(last)
+    let is_newer_acknowledgement = acknowledges(earlier)
         && acknowledges(next)
-        && (last.to, last.term) == (next.to, next.term)
-        && last.index <= next.index
+        && (earlier.to, earlier.term) == (next.to, next.term)
+        && earlier.index <= next.index;
+    is_newer_acknowledgement || earlier == next
 }
 
 #[cfg(test)]
@@ -75,5 +81,27 @@ mod tests {
         outbox.withhold(1, acknowledgement(3, 7));
         let released: Vec<u64> = std::iter::from_fn(|| outbox.pop_released(1)).map(|m| m.index).collect();
         assert_eq!(released, [6, 7]);
+    }
+
+    #[test]
+    fn repeated_messages_of_a_batch_are_kept_once() {
+        let mut outbox = Outbox::default();
+        let grant =
+            |to| Message { r#type: MessageType::MsgVoteResp as i32, to, term: 1, ..Message::default() };
+        for _ in 0..100 {
+            outbox.withhold(1, grant(2));
+            outbox.withhold(1, acknowledgement(3, 7));
+        }
+        assert_eq!(outbox.withheld.len(), 2);
+    }
+
+    #[test]
+    fn messages_of_an_earlier_term_are_forgotten() {
+        let mut outbox = Outbox::default();
+        outbox.withhold(1, Message { term: 1, ..acknowledgement(2, 5) });
+        outbox.withhold(1, Message { term: 2, ..acknowledgement(2, 5) });
+        outbox.drop_withheld_before(2);
+        assert_eq!(outbox.pop_released(1).unwrap().term, 2);
+        assert!(outbox.pop_released(1).is_none());
     }
 }

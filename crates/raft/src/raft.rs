@@ -28,6 +28,10 @@ use crate::{Config, Error, Restored};
 /// "No member", where a member id is expected.
 const NONE: u64 = 0;
 
+/// How far ahead of this member's term the term of a message may be. Each election raises the term by one, so a
+/// correct member is never so far ahead. Without this bound, one message could use up all terms there are.
+const TERMS_MISSED_MAX: u64 = 1 << 32;
+
 /// What a member does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Role {
@@ -65,6 +69,9 @@ pub struct Status {
     pub first_index: u64,
     /// Index of the last entry, durable or not.
     pub last_index: u64,
+    /// How many messages [`Raft::step`] has refused as such that no correct member sends; those that it refused
+    /// only as [`Error::ProposalDropped`] do not count.
+    pub faulty_messages: u64,
 }
 
 /// One member of a raft group.
@@ -90,6 +97,7 @@ pub struct Raft {
     reads: ReadQueue,
     outbox: Outbox,
     read_states: Vec<ReadState>,
+    faulty_messages: u64,
     /// What the last [`Ready`] that mentioned them said.
     handed_hard_state: HardState,
     handed_soft_state: SoftState,
@@ -119,7 +127,7 @@ impl Raft {
             vote,
             leader: NONE,
             role: Role::Follower,
-            members: Members::new(&restored.conf_state, log.last() + 1),
+            members: Members::new(&restored.conf_state, log.last() + 1)?,
             log,
             votes: Vec::new(),
             election_elapsed: 0,
@@ -129,6 +137,7 @@ impl Raft {
             reads: ReadQueue::default(),
             outbox: Outbox::default(),
             read_states: Vec::new(),
+            faulty_messages: 0,
             handed_hard_state: restored.hard_state,
             handed_soft_state: SoftState::default(),
             handed_seq: 0,
@@ -136,6 +145,7 @@ impl Raft {
             persisted_seq: 0,
         };
         raft.become_follower(term, NONE);
+        raft.handed_soft_state = raft.soft_state();
         Ok(raft)
     }
 
@@ -149,13 +159,28 @@ impl Raft {
 
     /// Takes a message that came from another member.
     ///
-    /// Messages may be lost, repeated, delayed and reordered. An error concerns this message alone and leaves the
-    /// state as it was, except that a higher term may have been adopted.
+    /// Messages may be lost, repeated, delayed and reordered, and a faulty member may send anything: no message
+    /// panics. An error concerns this message alone and leaves the state as it was, except that a higher term may
+    /// have been adopted.
     pub fn step(&mut self, message: Message) -> Result<(), Error> {
+        let result = self.take_message(message);
+        if result.as_ref().is_err_and(|error| *error != Error::ProposalDropped) {
+            self.faulty_messages += 1;
+        }
+        result
+    }
+
+    fn take_message(&mut self, message: Message) -> Result<(), Error> {
         if message.to != self.config.id {
             return Err(Error::Misaddressed { to: message.to });
         }
         check_message(&message)?;
+        if message.from == self.config.id {
+            return Err(Error::MalformedMessage("a member sends no messages to itself"));
+        }
+        if message.term > self.term.saturating_add(TERMS_MISSED_MAX) {
+            return Err(Error::MalformedMessage("terms rise by one with each election"));
+        }
         if message.term != 0 && !self.settle_term(&message) {
             return Ok(());
         }
@@ -167,7 +192,7 @@ impl Raft {
                 return Err(Error::TwoLeaders { term: self.term, other: message.from });
             }
             (MessageType::MsgApp, _) => self.handle_append(message),
-            (MessageType::MsgHeartbeat, _) => self.handle_heartbeat(message),
+            (MessageType::MsgHeartbeat, _) => return self.handle_heartbeat(message),
             (MessageType::MsgAppResp, Role::Leader) => self.handle_append_response(&message),
             (MessageType::MsgHeartbeatResp, Role::Leader) => self.handle_heartbeat_response(&message),
             (MessageType::MsgProp, _) => return self.handle_proposal(message),
@@ -201,7 +226,7 @@ impl Raft {
     /// Applies a committed configuration change and returns the configuration after it.
     ///
     /// Call it while applying the entry, before [`Raft::applied_to`] its index; with node id 0 if the state machine
-    /// refused the change. A leader that is no voter afterwards takes no more proposals, and steps down after
+    /// refused the change. A change that would leave no voter, or is of an unknown type, changes nothing. A leader that is no voter afterwards takes no more proposals, and steps down after
     /// `election_ticks`: until then it tells the others that the change is committed.
     pub fn apply_conf_change(&mut self, change: &ConfChange) -> ConfState {
         self.members.apply(change, self.log.last() + 1);
@@ -230,6 +255,7 @@ impl Raft {
             durable: self.log.durable(),
             first_index: self.log.first(),
             last_index: self.log.last(),
+            faulty_messages: self.faulty_messages,
         }
     }
 
@@ -303,15 +329,22 @@ fn check_message(message: &Message) -> Result<(), Error> {
         return Err(Error::MalformedMessage("a message names its sender"));
     }
     match r#type {
-        MessageType::MsgProp | MessageType::MsgReadIndex if message.entries.is_empty() => {
-            Err(Error::MalformedMessage("a forwarded request carries entries"))
+        MessageType::MsgProp if message.entries.is_empty() => {
+            Err(Error::MalformedMessage("a forwarded proposal carries entries"))
         }
-        MessageType::MsgReadIndexResp if message.entries.len() != 1 => {
-            Err(Error::MalformedMessage("a read index answer carries the one entry of its request"))
+        MessageType::MsgProp if !message.entries.iter().all(crate::log::is_known_type) => {
+            Err(Error::MalformedMessage("an entry is a command or a simple configuration change"))
         }
-        MessageType::MsgProp | MessageType::MsgReadIndex | MessageType::MsgReadIndexResp => Ok(()),
+        MessageType::MsgReadIndex | MessageType::MsgReadIndexResp if !has_one_context(message) => {
+            Err(Error::MalformedMessage("a read request and its answer carry one short context"))
+        }
+        MessageType::MsgProp | MessageType::MsgReadIndex => Ok(()),
         MessageType::MsgApp => check_append(message),
-        MessageType::MsgAppResp
+        MessageType::MsgVote | MessageType::MsgPreVote if message.log_term >= message.term => {
+            Err(Error::MalformedMessage("a candidate's term is above that of its last entry"))
+        }
+        MessageType::MsgReadIndexResp
+        | MessageType::MsgAppResp
         | MessageType::MsgVote
         | MessageType::MsgVoteResp
         | MessageType::MsgHeartbeat
@@ -323,6 +356,10 @@ fn check_message(message: &Message) -> Result<(), Error> {
         },
         _ => Err(Error::UnexpectedMessage { r#type: message.r#type }),
     }
+}
+
+fn has_one_context(message: &Message) -> bool {
+    matches!(&message.entries[..], [entry] if entry.data.len() <= read_index::CONTEXT_LEN_MAX)
 }
 
 fn check_append(message: &Message) -> Result<(), Error> {

@@ -21,6 +21,7 @@ impl Raft {
     pub fn campaign(&mut self) {
         let may_stand = self.role != Role::Leader
             && self.members.is_voter(self.config.id)
+            && self.term < u64::MAX
             && !self.log.has_unapplied_conf_change();
         if !may_stand {
             return;
@@ -73,6 +74,14 @@ impl Raft {
         self.record_vote(message.from, !message.reject);
     }
 
+    /// Counts this candidate's vote for itself, which is durable now. An election that is over or lost needs it no
+    /// more.
+    pub(super) fn take_own_vote(&mut self, vote: &Message) {
+        if self.role == Role::Candidate && vote.term == self.term {
+            self.record_vote(self.config.id, true);
+        }
+    }
+
     fn stand(&mut self) {
         self.become_candidate();
         self.request_votes(MessageType::MsgVote, self.term);
@@ -90,8 +99,11 @@ impl Raft {
         }
     }
 
-    /// Counts one answer and acts if it decides the election. The first answer of a member stands.
+    /// Counts one answer and acts if it decides the election. The first answer of a voter stands.
     fn record_vote(&mut self, from: u64, granted: bool) {
+        if !self.members.is_voter(from) {
+            return;
+        }
         if self.votes.iter().all(|(id, _)| *id != from) {
             self.votes.push((from, granted));
         }
@@ -134,6 +146,7 @@ impl Raft {
         if self.term != term {
             self.term = term;
             self.vote = NONE;
+            self.outbox.drop_withheld_before(term);
         }
         self.votes.clear();
         self.reads.clear();

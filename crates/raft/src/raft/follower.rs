@@ -3,6 +3,7 @@
 use proto::raftpb::{Message, MessageType};
 
 use super::Raft;
+use crate::Error;
 
 impl Raft {
     /// Appends the leader's entries if they follow what is here, and acknowledges them once they are durable;
@@ -26,11 +27,20 @@ impl Raft {
     }
 
     /// Notes that the leader lives and what it has committed, and echoes its context to the byte.
-    pub(super) fn handle_heartbeat(&mut self, message: Message) {
+    ///
+    /// A leader tells no higher commit than what this member has acknowledged. So a higher one comes from a faulty
+    /// leader, or this member's disk has lost entries; in both cases the member must not answer.
+    pub(super) fn handle_heartbeat(&mut self, message: Message) -> Result<(), Error> {
+        if message.commit > self.log.last() {
+            return Err(Error::MalformedMessage(
+                "a heartbeat commits only what its receiver has acknowledged",
+            ));
+        }
         self.follow(message.from);
         self.log.commit_to(message.commit);
         let answer = self.message(MessageType::MsgHeartbeatResp, message.from);
         self.send(Message { context: message.context, ..answer });
+        Ok(())
     }
 
     /// Takes `leader` for the leader of this term, which ends any election under way here.

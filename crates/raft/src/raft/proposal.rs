@@ -6,6 +6,10 @@ use proto::raftpb::{Entry, EntryType, Message, MessageType};
 use super::{NONE, Raft, Role};
 use crate::Error;
 
+/// Bytes of uncommitted entries in the log above which a leader takes no more proposals. They pile up while no
+/// majority answers.
+const UNCOMMITTED_BYTES_MAX: u64 = 512 << 20;
+
 /// What became of a proposal. Neither outcome promises that it will be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proposed {
@@ -28,7 +32,8 @@ pub enum Proposed {
 impl Raft {
     /// Proposes one entry for each item, in order and without others between them.
     ///
-    /// [`Error::ProposalDropped`] if no leader is known: nothing was proposed, and a retry is safe.
+    /// [`Error::ProposalDropped`] if no leader is known, or if this leader has 512 MiB of uncommitted entries: nothing
+    /// was proposed, and a retry is safe.
     pub fn propose(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposed, Error> {
         if self.role != Role::Leader {
             let entries = data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
@@ -79,7 +84,7 @@ impl Raft {
             // Two changes at once could have majorities that do not meet (Ongaro 2014, §4.1).
             self.log.push(self.term, EntryType::EntryNormal, Bytes::new());
         } else {
-            self.log.push(self.term, entry.r#type(), entry.data);
+            self.log.push(self.term, EntryType::EntryConfChange, entry.data);
             self.pending_conf_index = self.log.last();
         }
     }
@@ -100,7 +105,8 @@ impl Raft {
 
     /// A leader that was removed could not count its own copy of an entry.
     fn check_may_append(&self) -> Result<(), Error> {
-        if self.members.is_voter(self.config.id) { Ok(()) } else { Err(Error::ProposalDropped) }
+        let has_room = self.log.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
+        if has_room && self.members.is_voter(self.config.id) { Ok(()) } else { Err(Error::ProposalDropped) }
     }
 
     fn appended_since(&self, before: u64) -> Proposed {

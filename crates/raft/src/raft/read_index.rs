@@ -11,6 +11,9 @@
 //! as the heartbeat's context, 8 bytes little-endian, and periodic heartbeats repeat the last one, so that a lost
 //! message costs a heartbeat interval and no answer. Requests wait while nothing of the leader's own term is
 //! committed: it may not know yet what its predecessors committed. A leader that steps down forgets all requests.
+//!
+//! A follower passes its requests on and remembers their contexts. It takes an answer only from its leader, only to
+//! such a request, and once.
 
 use std::collections::VecDeque;
 
@@ -20,14 +23,20 @@ use proto::raftpb::{Entry, Message, MessageType};
 use super::ready::ReadState;
 use super::{NONE, Raft, Role};
 
-/// Requests that may wait for a round; more are dropped, as if the network had lost them.
+/// Requests that may wait for a round; more are dropped, as if the network had lost them. As many contexts does a
+/// follower remember.
 const REQUESTS_MAX: usize = 4096;
+/// Bytes of a request's context. etcd's have 8.
+pub(super) const CONTEXT_LEN_MAX: usize = 64;
 /// Rounds that may wait for a majority; requests then wait for one of them to end.
 const ROUNDS_MAX: usize = 64;
 
-/// Reads that wait for an answer, on a leader.
+/// Reads that wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
+    /// On a follower: contexts of the requests that it passed on and that are not answered yet, oldest first.
+    forwarded: VecDeque<Bytes>,
+    /// On a leader, like all that follows.
     waiting: Vec<Request>,
     rounds: VecDeque<Round>,
     /// Number of the last round started; never reused, so that no late confirmation fits a later round.
@@ -50,8 +59,23 @@ struct Round {
 
 impl ReadQueue {
     pub(super) fn clear(&mut self) {
+        self.forwarded.clear();
         self.waiting.clear();
         self.rounds.clear();
+    }
+
+    /// Remembers a request that is passed on. The oldest of too many is forgotten: its answer is likely lost.
+    fn note_forwarded(&mut self, context: Bytes) {
+        if self.forwarded.len() == REQUESTS_MAX {
+            self.forwarded.pop_front();
+        }
+        self.forwarded.push_back(context);
+    }
+
+    /// Forgets the request with this context; false if there is none.
+    fn take_forwarded(&mut self, context: &Bytes) -> bool {
+        let at = self.forwarded.iter().position(|forwarded| forwarded == context);
+        at.and_then(|at| self.forwarded.remove(at)).is_some()
     }
 
     /// What heartbeats carry so that their answers confirm the last round; empty if none waits.
@@ -60,6 +84,11 @@ impl ReadQueue {
             Some(round) => Bytes::copy_from_slice(&round.number.to_le_bytes()),
             None => Bytes::new(),
         }
+    }
+
+    /// Whether a heartbeat of this leader can have named `round`.
+    pub(super) fn has_started(&self, round: u64) -> bool {
+        round <= self.last_round
     }
 
     fn is_open(&self) -> bool {
@@ -78,11 +107,13 @@ impl Raft {
     ///
     /// There may be no answer: the request is dropped if no leader is known or the queue is full, and lost with a
     /// message or a leader. Ask again after a while, with a new context, which must be unique among all members.
+    /// Panics if `context` has more than 64 bytes.
     pub fn read_index(&mut self, context: Bytes) {
+        assert!(context.len() <= CONTEXT_LEN_MAX, "a read's context has {} bytes", context.len());
         if self.role == Role::Leader {
             self.ask_read(Request { from: self.config.id, context });
         } else {
-            self.forward_read(vec![Entry { data: context, ..Entry::default() }]);
+            self.forward_read(context);
         }
     }
 
@@ -95,9 +126,15 @@ impl Raft {
         }
     }
 
-    /// Takes the leader's answer to a request that we passed on.
+    /// Takes the leader's answer to a request that this member passed on. Any other answer changes nothing.
     pub(super) fn handle_read_index_response(&mut self, message: Message) {
+        if message.from != self.leader {
+            return;
+        }
         for entry in message.entries {
+            if !self.reads.take_forwarded(&entry.data) {
+                continue;
+            }
             self.read_states.push(ReadState { index: message.index, context: entry.data });
         }
     }
@@ -127,9 +164,9 @@ impl Raft {
         }
     }
 
-    /// Answers what an only voter needs nobody's word for.
+    /// Answers the requests that wait, if this leader needs no confirmation.
     pub(super) fn release_reads(&mut self) {
-        if self.reads.waiting.is_empty() || !self.is_alone_in_charge() {
+        if self.reads.waiting.is_empty() || !self.needs_no_read_round() {
             return;
         }
         for request in std::mem::take(&mut self.reads.waiting) {
@@ -138,15 +175,17 @@ impl Raft {
     }
 
     fn ask_read(&mut self, request: Request) {
-        if self.is_alone_in_charge() {
+        if self.needs_no_read_round() {
             self.answer_read(request, self.log.committed());
         } else if self.reads.waiting.len() < REQUESTS_MAX {
             self.reads.waiting.push(request);
         }
     }
 
-    fn forward_read(&mut self, entries: Vec<Entry>) {
+    fn forward_read(&mut self, context: Bytes) {
         if self.leader != NONE {
+            self.reads.note_forwarded(context.clone());
+            let entries = vec![Entry { data: context, ..Entry::default() }];
             let message = self.message(MessageType::MsgReadIndex, self.leader);
             self.send(Message { term: 0, entries, ..message });
         }
@@ -162,7 +201,9 @@ impl Raft {
         self.send(Message { index, entries, ..answer });
     }
 
-    fn is_alone_in_charge(&self) -> bool {
+    /// Whether reads may be served at the commit index without asking another member: this member leads, has
+    /// committed an entry of its own term, and is the only voter.
+    fn needs_no_read_round(&self) -> bool {
         self.has_committed_in_term() && self.members.is_only_voter(self.config.id)
     }
 

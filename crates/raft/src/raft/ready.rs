@@ -19,7 +19,7 @@ use super::{Raft, Role};
 /// order of their numbers.
 #[derive(Debug, Default)]
 pub struct Ready {
-    /// The leader or the role, if either changed.
+    /// The term, the leader and the role, if any of them changed.
     pub soft_state: Option<SoftState>,
     /// What to write.
     pub persist: Option<Persist>,
@@ -54,10 +54,15 @@ pub struct Persist {
     pub must_sync: bool,
 }
 
-/// What others like to know but nobody needs to write down.
+/// Who leads, for those who wait for a leader or depend on one. Nothing of it has to be written down.
+///
+/// A leader that was re-elected is another leader: it may have forgotten requests that were passed on to it. So the
+/// term belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SoftState {
-    /// Who leads; 0 for unknown.
+    /// The term of this member.
+    pub term: u64,
+    /// Who leads the term; 0 for unknown.
     pub leader: u64,
     /// What this member does.
     pub role: Role,
@@ -96,7 +101,7 @@ impl Raft {
         self.log.persisted(seq);
         while let Some(message) = self.outbox.pop_released(seq) {
             if message.to == self.config.id {
-                self.step(message).expect("a candidate's vote for itself is well formed");
+                self.take_own_vote(&message);
             } else {
                 self.outbox.push(message);
             }
@@ -117,10 +122,14 @@ impl Raft {
     }
 
     fn take_soft_state(&mut self) -> Option<SoftState> {
-        let soft_state = SoftState { leader: self.leader, role: self.role };
+        let soft_state = self.soft_state();
         let changed = soft_state != self.handed_soft_state;
         self.handed_soft_state = soft_state;
         changed.then_some(soft_state)
+    }
+
+    pub(super) fn soft_state(&self) -> SoftState {
+        SoftState { term: self.term, leader: self.leader, role: self.role }
     }
 
     fn take_persist(&mut self) -> Option<Persist> {

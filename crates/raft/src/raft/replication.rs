@@ -82,7 +82,8 @@ impl Raft {
     pub(super) fn handle_heartbeat_response(&mut self, message: &Message) {
         let Some(member) = self.members.get_mut(message.from) else { return };
         member.alive(self.log.last());
-        if let Some(round) = super::read_index::decode_round(&message.context) {
+        let round = super::read_index::decode_round(&message.context);
+        if let Some(round) = round.filter(|round| self.reads.has_started(*round)) {
             member.read_round = member.read_round.max(round);
             self.confirm_reads();
         }

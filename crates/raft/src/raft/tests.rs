@@ -73,13 +73,20 @@ fn configuration_that_cannot_work_is_refused() {
     assert!(refused(Config { heartbeat_ticks: 0, ..config() }));
     assert!(refused(Config { election_ticks: 1, ..config() }));
     assert!(refused(Config { max_inflight: 0, ..config() }));
+    assert!(refused(Config { election_ticks: 1 << 31, ..config() }));
 }
 
 #[test]
 fn torn_hard_state_leaves_the_term_of_the_last_entry_and_no_vote() {
-    let mut raft = member(&[1, 2, 3], 1, &[1, 3]);
+    let restored = Restored {
+        hard_state: HardState { term: 1, vote: 2, commit: 0 },
+        conf_state: ConfState { voters: vec![1, 2, 3], ..ConfState::default() },
+        entries: entries(0, &[1, 3]),
+        ..Restored::default()
+    };
+    let mut raft = Raft::new(config(), restored).unwrap();
     let status = raft.status();
-    assert_eq!((status.term, status.vote), (3, 0));
+    assert_eq!((status.term, status.vote), (3, 0), "the vote was for the leader of term 1");
     let persist = raft.ready().unwrap().persist.unwrap();
     assert_eq!(persist.hard_state.unwrap().term, 3);
     assert!(persist.must_sync);
@@ -226,6 +233,8 @@ fn heartbeat_context_is_echoed_to_the_byte() {
 
 #[test]
 fn messages_that_no_member_sends_are_refused() {
+    let of_bytes = |len| vec![Entry { data: Bytes::from(vec![0; len]), ..Entry::default() }];
+    let of_type = |r#type| vec![Entry { r#type, term: 1, index: 1, ..Entry::default() }];
     let mut raft = member(&[1, 2, 3], 1, &[]);
     let refusal = |raft: &mut Raft, message| raft.step(message).unwrap_err();
     for r#type in [MessageType::MsgHup, MessageType::MsgBeat, MessageType::MsgStorageAppend] {
@@ -240,17 +249,158 @@ fn messages_that_no_member_sends_are_refused() {
         from_2(MessageType::MsgVote, 0),
         from_2(MessageType::MsgProp, 0),
         from_2(MessageType::MsgReadIndexResp, 1),
+        from_2(MessageType::MsgReadIndex, 0),
+        Message { entries: entries(0, &[0]), ..from_2(MessageType::MsgReadIndexResp, 0) },
+        Message { entries: entries(0, &[0, 0]), ..from_2(MessageType::MsgReadIndex, 0) },
+        Message { entries: of_bytes(65), ..from_2(MessageType::MsgReadIndex, 0) },
+        Message { entries: of_type(2), ..from_2(MessageType::MsgProp, 0) },
+        Message { entries: of_type(9), ..from_2(MessageType::MsgProp, 0) },
+        Message { entries: of_type(2), ..from_2(MessageType::MsgApp, 1) },
         Message { entries: entries(1, &[1]), ..from_2(MessageType::MsgApp, 1) },
         Message { entries: entries(0, &[2]), ..from_2(MessageType::MsgApp, 1) },
+        Message { index: u64::MAX, log_term: 2, ..from_2(MessageType::MsgApp, 1) },
+        Message { log_term: 1, ..from_2(MessageType::MsgVote, 1) },
+        Message { from: 1, ..from_2(MessageType::MsgVoteResp, 1) },
+        Message { commit: 1, ..from_2(MessageType::MsgHeartbeat, 1) },
+        from_2(MessageType::MsgHeartbeat, u64::MAX),
+        from_2(MessageType::MsgVote, 2 + (1 << 32)),
     ] {
-        assert!(matches!(refusal(&mut raft, malformed), Error::MalformedMessage(_)));
+        let refusal = refusal(&mut raft, malformed.clone());
+        assert!(matches!(refusal, Error::MalformedMessage(_)), "{malformed:?}: {refusal}");
     }
+    assert_eq!((raft.status().term, raft.status().leader), (1, 0));
+    assert_eq!(raft.status().faulty_messages, 24);
 }
 
 #[test]
 fn second_leader_of_a_term_is_reported() {
     let error = leader().step(from_2(MessageType::MsgHeartbeat, 1)).unwrap_err();
     assert_eq!(error, Error::TwoLeaders { term: 1, other: 2 });
+}
+
+#[test]
+fn the_same_leader_in_a_later_term_is_reported() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    let mut leader_after = |term| {
+        raft.step(from_2(MessageType::MsgHeartbeat, term)).unwrap();
+        let soft_state = raft.ready().unwrap().soft_state.unwrap();
+        (soft_state.term, soft_state.leader)
+    };
+    assert_eq!(leader_after(1), (1, 2));
+    assert_eq!(leader_after(3), (3, 2));
+}
+
+#[test]
+fn joint_configuration_is_refused_at_start() {
+    let conf_state = ConfState { voters: vec![1], voters_outgoing: vec![1, 2, 3], ..ConfState::default() };
+    let raft = Raft::new(config(), Restored { conf_state, ..Restored::default() });
+    assert!(matches!(raft, Err(Error::InvalidConfState(_))));
+}
+
+#[test]
+fn only_answers_to_own_requests_from_the_own_leader_are_read_states() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgHeartbeat, 1)).unwrap();
+    raft.read_index(Bytes::from("asked"));
+    settle(&mut raft);
+    let mut states_after = |from, context: &'static str| {
+        let entries = vec![Entry { data: Bytes::from(context), ..Entry::default() }];
+        let answer = from_2(MessageType::MsgReadIndexResp, 1);
+        raft.step(Message { from, entries, index: 7, ..answer }).unwrap();
+        raft.ready().map_or(0, |ready| ready.read_states.len())
+    };
+    assert_eq!(states_after(2, "not asked"), 0);
+    assert_eq!(states_after(3, "asked"), 0, "3 does not lead");
+    assert_eq!(states_after(2, "asked"), 1);
+    assert_eq!(states_after(2, "asked"), 0, "it is answered already");
+}
+
+#[test]
+fn a_follower_remembers_only_its_latest_requests() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgHeartbeat, 1)).unwrap();
+    (0..5000_u32).for_each(|n| raft.read_index(Bytes::copy_from_slice(&n.to_le_bytes())));
+    raft.ready();
+    for n in 0..5000_u32 {
+        let entries = vec![Entry { data: Bytes::copy_from_slice(&n.to_le_bytes()), ..Entry::default() }];
+        raft.step(Message { entries, ..from_2(MessageType::MsgReadIndexResp, 1) }).unwrap();
+    }
+    assert_eq!(raft.ready().unwrap().read_states.len(), 4096);
+}
+
+#[test]
+fn a_leader_takes_no_proposals_beyond_the_limit_of_uncommitted_bytes() {
+    let mut raft = leader();
+    let megabyte = Bytes::from(vec![0; 1 << 20]);
+    let proposal = Message {
+        entries: vec![Entry { data: megabyte.clone(), ..Entry::default() }],
+        ..from_2(MessageType::MsgProp, 0)
+    };
+    let taken = (0..600).take_while(|_| raft.step(proposal.clone()).is_ok()).count();
+    assert_eq!(taken, 512);
+    assert_eq!(raft.propose([megabyte.clone()]), Err(Error::ProposalDropped));
+    settle(&mut raft);
+    let index = raft.status().last_index;
+    raft.step(Message { index, ..from_2(MessageType::MsgAppResp, 1) }).unwrap();
+    assert!(raft.propose([megabyte]).is_ok());
+}
+
+#[test]
+fn repeated_vote_requests_take_no_memory_while_the_disk_is_slow() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    (0..100).for_each(|_| raft.step(from_2(MessageType::MsgVote, 1)).unwrap());
+    (2..100).for_each(|term| raft.step(from_2(MessageType::MsgVote, term)).unwrap());
+    let grants = settle(&mut raft);
+    assert_eq!(grants.iter().map(|message| message.term).collect::<Vec<_>>(), [99]);
+}
+
+#[test]
+fn only_voters_are_counted_and_remembered_in_an_election() {
+    let mut raft = member(&[1, 2, 3], 0, &[]);
+    raft.campaign();
+    settle(&mut raft);
+    for from in 4..100 {
+        raft.step(Message { from, ..from_2(MessageType::MsgVoteResp, 1) }).unwrap();
+    }
+    assert_eq!(raft.votes, [(1, true)]);
+}
+
+#[test]
+fn a_member_whose_terms_are_used_up_does_not_campaign() {
+    let mut raft = member(&[1], u64::MAX, &[]);
+    raft.campaign();
+    assert_eq!((raft.status().term, raft.status().role), (u64::MAX, Role::Follower));
+}
+
+/// Ongaro 2014, §6.4: without a majority's word the leader may have been replaced, and writes may have happened.
+#[test]
+fn one_confirmation_of_four_does_not_answer_a_read() {
+    let mut raft = member(&[1, 2, 3, 4, 5], 0, &[]);
+    let everyone_says = |raft: &mut Raft, message: Message| {
+        (2..=5).for_each(|from| raft.step(Message { from, ..message.clone() }).unwrap());
+        settle(raft);
+    };
+    raft.campaign();
+    settle(&mut raft);
+    everyone_says(&mut raft, from_2(MessageType::MsgVoteResp, 1));
+    everyone_says(&mut raft, Message { index: 1, ..from_2(MessageType::MsgAppResp, 1) });
+    raft.read_index(Bytes::from("read"));
+    let context = raft.ready().unwrap().messages[0].context.clone();
+    let confirmation = Message { context, ..from_2(MessageType::MsgHeartbeatResp, 1) };
+    raft.step(confirmation.clone()).unwrap();
+    raft.step(confirmation.clone()).unwrap();
+    assert!(raft.ready().is_none(), "2 counts once, however often it answers");
+    raft.step(Message { from: 3, ..confirmation }).unwrap();
+    assert_eq!(raft.ready().unwrap().read_states.len(), 1);
+}
+
+#[test]
+fn confirmation_of_a_round_that_was_not_started_counts_for_no_later_one() {
+    let mut raft = leader();
+    let context = Bytes::copy_from_slice(&u64::MAX.to_le_bytes());
+    raft.step(Message { context, ..from_2(MessageType::MsgHeartbeatResp, 1) }).unwrap();
+    raft.read_index(Bytes::from("read"));
+    assert!(raft.ready().unwrap().read_states.is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Mes
 use raft::{Config, Proposed, Raft, Ready, Status};
 
 use crate::checker::Checker;
+use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::trace;
 
@@ -33,6 +34,8 @@ pub(crate) struct Cluster {
     conf_changes: usize,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
+    /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
+    delays: Option<Dice>,
 }
 
 impl Cluster {
@@ -48,6 +51,7 @@ impl Cluster {
             checker: Checker::default(),
             conf_changes: 0,
             trace: None,
+            delays: None,
         };
         for id in 1..=count {
             cluster.add(Config { id, ..config.clone() }, conf_state.clone());
@@ -61,6 +65,11 @@ impl Cluster {
         let disk = Disk::new(conf_state);
         self.nodes.push(Node { config, raft: None, disk, log: Vec::new(), applied: 0, last_status: None });
         self.start(id);
+    }
+
+    /// From now on several inputs may come between two `Ready` of a member, as `delays` decides.
+    pub(crate) fn set_delays(&mut self, delays: Option<Dice>) {
+        self.delays = delays;
     }
 
     pub(crate) fn set_trace(&mut self) {
@@ -112,10 +121,14 @@ impl Cluster {
         node.disk.crash();
     }
 
-    /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member.
+    /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member, unless that
+    /// is delayed until a later input.
     pub(crate) fn input<T>(&mut self, id: u64, input: impl FnOnce(&mut Raft) -> T) -> Option<T> {
         let result = input(self.node(id).raft.as_mut()?);
-        self.settle_node(id);
+        let is_delayed = self.delays.as_mut().is_some_and(|dice| dice.below(4) != 0);
+        if !is_delayed {
+            self.settle_node(id);
+        }
         Some(result)
     }
 
@@ -155,6 +168,7 @@ impl Cluster {
     /// Writes and delivers everything until nothing is left to do.
     pub(crate) fn settle(&mut self) {
         for _ in 0..10_000 {
+            self.ids().for_each(|id| self.settle_node(id));
             let mut is_quiet = self.network.is_empty();
             for id in self.ids() {
                 let queued = self.node(id).disk.queued();
@@ -198,7 +212,7 @@ impl Cluster {
 
     fn handle(&mut self, id: u64, ready: Ready) {
         if let Some(soft) = ready.soft_state {
-            self.note(|| format!("{id} is {:?}, leader {}", soft.role, soft.leader));
+            self.note(|| format!("{id} is {:?} in term {}, leader {}", soft.role, soft.term, soft.leader));
         }
         if let Some(persist) = ready.persist {
             self.note(|| trace::persist(id, &persist));

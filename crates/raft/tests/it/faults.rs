@@ -6,6 +6,7 @@ use bytes::Bytes;
 use raft::{Config, Role};
 
 use crate::cluster::{Cluster, encode_change};
+use crate::dice::Dice;
 
 const STEPS: u32 = 3000;
 
@@ -45,22 +46,51 @@ fn invariants_hold_while_members_come_and_go() {
     assert!(progressed >= 290, "only {progressed} of 300 clusters made progress");
 }
 
+/// A leader that was replaced without noticing, and that one follower still answers: its state may be old, so it must
+/// not answer reads.
+#[test]
+fn a_replaced_leader_with_one_follower_answers_no_reads() {
+    let config = Config { check_quorum: true, pre_vote: false, ..config(1, &mut Dice::new(1)) };
+    let mut cluster = Cluster::new(5, 0, &config);
+    cluster.input(1, raft::Raft::campaign);
+    cluster.settle();
+    for (old, new) in [(1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5)] {
+        cluster.cut.extend([(old, new), (new, old)]);
+    }
+    let new_leader = (0..100).find_map(|_| {
+        for id in 3..=5 {
+            cluster.input(id, raft::Raft::tick);
+        }
+        cluster.settle();
+        leader(&mut cluster).filter(|id| *id != 1)
+    });
+    cluster.propose(new_leader.unwrap(), &[Bytes::from_static(b"new")]);
+    cluster.settle();
+    assert_eq!(cluster.status(1).unwrap().role, Role::Leader, "it has not noticed");
+    cluster.read(1, Bytes::from_static(b"read"));
+    cluster.settle();
+    assert_eq!(cluster.checker.reads_answered(), 0);
+}
+
 /// Runs members under faults until they have come to rest. If `with_changes`, some begin as learners, and any may
 /// be added, demoted and removed; removed ones keep running. Also says whether progress resumed after the faults.
 fn run(seed: u64, with_changes: bool) -> (Cluster, bool) {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let config = config(seed, &mut dice);
     let mut cluster = if with_changes {
         Cluster::new(5, 2, &Config { pre_vote: true, check_quorum: true, ..config })
     } else {
         Cluster::new(1 + seed % 7, 0, &config)
     };
+    // In half of the runs, several inputs come between two `Ready`.
+    cluster.set_delays((seed % 2 == 1).then(|| Dice::new(seed)));
     for step in 0..STEPS {
         act(&mut cluster, &mut dice, step);
         if with_changes && dice.below(20) == 0 {
             change_members(&mut cluster, &mut dice);
         }
     }
+    cluster.set_delays(None);
     let has_progress = heal(&mut cluster);
     (cluster, has_progress)
 }
@@ -209,16 +239,4 @@ fn leader(cluster: &mut Cluster) -> Option<u64> {
     let statuses: Vec<_> = cluster.ids().filter_map(|id| cluster.status(id)).collect();
     let leaders = statuses.iter().filter(|status| status.role == Role::Leader);
     leaders.max_by_key(|status| status.term).map(|status| status.id)
-}
-
-/// Xorshift (Marsaglia 2003): the same throws for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 32) % u64::from(bound)) as u32
-    }
 }

@@ -5,7 +5,9 @@
 
 mod checker;
 mod cluster;
+mod dice;
 mod disk;
 mod faults;
+mod faulty_peer;
 mod script;
 mod trace;

@@ -1,0 +1,170 @@
+//! A faulty peer may send anything: the member neither panics nor forgets what it has promised.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proto::raftpb::{ConfState, Entry, HardState, Message, MessageType};
+use raft::{Config, Raft, Restored, Role, Status};
+
+/// Numbers of a message: those that mean something to the member, and the ends of the range.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 0..8_u64, 1 => Just(u64::MAX), 1 => Just(u64::MAX - 1), 1 => Just(1 << 63)]
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    (number(), number(), -1..4_i32, 0..100_usize).prop_map(|(term, index, r#type, len)| Entry {
+        term,
+        index,
+        r#type,
+        data: Bytes::from(vec![0; len]),
+    })
+}
+
+/// Entries as a leader sends them after `prev`, or any.
+fn entries() -> impl Strategy<Value = (u64, Vec<Entry>)> {
+    let run = (0..6_u64, prop::collection::vec(1..4_u64, 0..4)).prop_map(|(prev, mut terms)| {
+        terms.sort_unstable();
+        let entries = (prev + 1..).zip(terms);
+        (prev, entries.map(|(index, term)| Entry { term, index, ..Entry::default() }).collect())
+    });
+    prop_oneof![run, (number(), prop::collection::vec(entry(), 0..4))]
+}
+
+fn context() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        Just(Bytes::new()),
+        Just(Bytes::from_static(b"CampaignTransfer")),
+        number().prop_map(|number| Bytes::copy_from_slice(&number.to_le_bytes())),
+        prop::collection::vec(any::<u8>(), 0..80).prop_map(Bytes::from),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let r#type = prop_oneof![20 => 0..20_i32, 1 => any::<i32>()];
+    let head = (r#type, number(), number(), prop::bool::weighted(0.95));
+    let body = (number(), number(), number(), any::<bool>(), entries(), context());
+    (head, body).prop_map(|((r#type, from, term, is_for_us), body)| {
+        let (log_term, commit, reject_hint, reject, (index, entries), context) = body;
+        let to = if is_for_us { 1 } else { 2 };
+        Message {
+            r#type,
+            to,
+            from,
+            term,
+            log_term,
+            index,
+            entries,
+            commit,
+            reject,
+            reject_hint,
+            context,
+            ..Message::default()
+        }
+    })
+}
+
+/// What happens to the member.
+#[derive(Debug, Clone)]
+enum Event {
+    Message(Box<Message>),
+    Tick,
+    Campaign,
+    Propose,
+    Read,
+    /// Takes a `Ready`, and confirms its write if so.
+    Ready(bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        12 => message().prop_map(|message| Event::Message(Box::new(message))),
+        1 => Just(Event::Tick),
+        1 => Just(Event::Campaign),
+        1 => Just(Event::Propose),
+        1 => Just(Event::Read),
+        4 => any::<bool>().prop_map(Event::Ready),
+    ]
+}
+
+/// Member 1: alone, of three voters, a learner, or not yet a member; with some entries, applied up to one of them.
+fn member() -> impl Strategy<Value = Raft> {
+    let members = [(vec![1], vec![]), (vec![1, 2, 3], vec![]), (vec![2, 3], vec![1]), (vec![], vec![])];
+    let flags = (any::<bool>(), any::<bool>());
+    (prop::sample::select(members.to_vec()), flags, 0..4_u64, 0..4_u64, 1..9_u64).prop_map(
+        |((voters, learners), (pre_vote, check_quorum), n_entries, commit, max_message_bytes)| {
+            let config = Config {
+                id: 1,
+                election_ticks: 3,
+                heartbeat_ticks: 1,
+                max_message_bytes: 40 * max_message_bytes,
+                max_inflight: 2,
+                pre_vote,
+                check_quorum,
+                seed: 1,
+            };
+            let entries =
+                (1..=n_entries).map(|index| Entry { term: 1 + index / 3, index, ..Entry::default() });
+            let commit = commit.min(n_entries);
+            let restored = Restored {
+                hard_state: HardState { term: 2, vote: 0, commit },
+                conf_state: ConfState { voters, learners, ..ConfState::default() },
+                entries: entries.collect(),
+                applied: commit,
+                ..Restored::default()
+            };
+            Raft::new(config, restored).unwrap()
+        },
+    )
+}
+
+/// What no message may do to a member.
+fn check(before: &Status, now: &Status) {
+    assert!(now.term >= before.term && now.commit >= before.commit);
+    assert!(now.term > before.term || before.vote == 0 || now.vote == before.vote, "one vote a term");
+    assert!(now.applied <= now.commit && now.commit <= now.last_index && now.durable <= now.last_index);
+    let stayed_leader = before.role == Role::Leader && now.role == Role::Leader && before.term == now.term;
+    assert!(!stayed_leader || now.last_index >= before.last_index, "a leader removes no entries");
+}
+
+fn take_ready(raft: &mut Raft, is_confirmed: bool) {
+    let Some(ready) = raft.ready() else { return };
+    for message in &ready.messages {
+        assert!(message.to != 1 && MessageType::try_from(message.r#type).is_ok());
+    }
+    if let Some(last) = ready.committed.last() {
+        raft.applied_to(last.index);
+    }
+    if let Some(persist) = ready.persist.filter(|_| is_confirmed) {
+        raft.persisted(persist.seq);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn any_messages_in_any_state_neither_panic_nor_undo_promises(
+        mut raft in member(),
+        events in prop::collection::vec(event(), 1..40),
+    ) {
+        let mut reads = 0_u64;
+        for event in events {
+            let before = raft.status();
+            match event {
+                Event::Message(message) => {
+                    let result = raft.step(*message);
+                    let is_faulty = result.is_err_and(|error| error != raft::Error::ProposalDropped);
+                    prop_assert_eq!(raft.status().faulty_messages, before.faulty_messages + u64::from(is_faulty));
+                }
+                Event::Tick => raft.tick(),
+                Event::Campaign => raft.campaign(),
+                Event::Propose => drop(raft.propose([Bytes::from_static(b"data")])),
+                Event::Read => {
+                    reads += 1;
+                    raft.read_index(Bytes::copy_from_slice(&reads.to_be_bytes()));
+                }
+                Event::Ready(is_confirmed) => take_ready(&mut raft, is_confirmed),
+            }
+            check(&before, &raft.status());
+        }
+    }
+}
