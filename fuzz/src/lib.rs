@@ -1,4 +1,5 @@
-//! Fuzz targets: one for each decoder of bytes that this project did not write.
+//! Fuzz targets: one for each decoder of bytes that this project did not write, and one for what is done with
+//! messages of peers.
 //!
 //! A target is a plain function of bytes that panics if a promise is broken; refusing the bytes is fine.
 //! The same functions run in three places: in this crate's runner (`cargo run -p fuzz -- --seconds 10 all`,
@@ -10,11 +11,13 @@ mod files;
 mod http2;
 mod messages;
 pub mod mutate;
+mod raft;
 mod wal;
 
 pub use files::{checkpoint, segment, sidecar};
 pub use http2::{connection, hpack};
 pub use messages::{message, request};
+pub use raft::raft;
 pub use wal::wal;
 
 /// One decoder under test.
@@ -29,9 +32,10 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
+    Target { name: "raft", run: raft, seeds: raft::seeds },
     Target { name: "checkpoint", run: checkpoint, seeds: files::checkpoint_seeds },
     Target { name: "segment", run: segment, seeds: files::segment_seeds },
     Target { name: "sidecar", run: sidecar, seeds: files::sidecar_seeds },
