@@ -21,7 +21,9 @@ mod lease;
 mod mvcc;
 mod outcome;
 mod quota;
+mod stepped_lock;
 mod watch;
+mod work;
 
 pub use alarm::Alarms;
 pub use apply::{Applied, Snapshot, Store};

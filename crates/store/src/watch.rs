@@ -90,18 +90,22 @@ impl Event {
 pub(crate) struct Change {
     /// The main revision.
     pub revision: i64,
-    /// Its events in order of sub revision; empty if nobody watched when it was made.
+    /// Its events, each at the place that its sub revision says; empty if nobody watched when it was made.
     pub events: Vec<Event>,
+    /// Bytes of memory it takes, about.
+    size: usize,
 }
 
 impl Change {
     pub(crate) fn new(revision: i64, events: Vec<Event>) -> Change {
-        Change { revision, events }
+        let event_size = |event: &Event| size_of::<Event>() + event.encoded.len();
+        let size = size_of::<Change>() + events.iter().map(event_size).sum::<usize>();
+        Change { revision, events, size }
     }
 
     /// Bytes of memory it takes, about.
     fn size(&self) -> usize {
-        size_of::<Change>() + self.events.iter().map(|e| size_of::<Event>() + e.encoded.len()).sum::<usize>()
+        self.size
     }
 }
 

@@ -18,7 +18,7 @@ use super::txn::{all_hold, branch, check_op_revision};
 use super::{KeyValueHash, Operations, Pin, Shared};
 use crate::buckets;
 use crate::outcome::{OpOutcome, RangeOutcome, TxnOutcome};
-use crate::{Control, Error, Refusal};
+use crate::{Control, Error, Refusal, work};
 
 impl Records for Segments {
     fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
@@ -136,6 +136,7 @@ impl ReadView {
 
     /// The records of the log from `from` on, in revision order, as far as they are committed.
     pub(crate) fn scan(&self, from: disk::Revision) -> Scan {
+        work::count_log_scan();
         self.shared.log.scan(from)
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use super::interest::Interest;
 use super::marks::Marks;
@@ -12,6 +14,11 @@ use super::stream::WatchStream;
 use super::{Change, Event};
 use crate::key_range::KeyRange;
 use crate::mvcc::ReadView;
+use crate::stepped_lock::{SteppedLock, SteppedWriter};
+use crate::work;
+
+/// Events and watchers looked at under one hold of the registry's lock: about 100 µs.
+const STEPS_PER_HOLD: usize = 1000;
 
 /// Wakes whoever reads a [`WatchStream`]. Called by the writer's thread: must not block.
 pub trait Signal: Debug + Send + Sync {
@@ -20,10 +27,15 @@ pub trait Signal: Debug + Send + Sync {
 }
 
 /// The one place changes are published to and watched from.
+///
+/// A change is pushed into the ring first, then marked for each watcher that is interested, which may take several
+/// holds of the registry's lock. A watcher that joins in between follows from the change after it, so it does no harm
+/// if that watcher is marked, and none if it is not. Streams are told the revision published only when all watchers
+/// are marked.
 #[derive(Debug)]
 pub struct WatchHub {
     ring: RwLock<Ring>,
-    registry: Mutex<Registry>,
+    registry: SteppedLock<Registry>,
     watchers: AtomicUsize,
     catching_up: AtomicUsize,
 }
@@ -45,9 +57,12 @@ impl Drop for CatchingUp {
     }
 }
 
-/// Names a watcher within the hub.
+/// Names a watcher within the hub, for good: no other watcher has the same number, now or later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WatcherKey(u32);
+pub(super) struct WatcherKey {
+    slot: u32,
+    number: u64,
+}
 
 /// Names a stream within the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +74,7 @@ pub(super) struct Joined {
     pub(super) key: WatcherKey,
     /// What it watches, shared with all who watch the same.
     pub(super) range: Arc<KeyRange>,
-    /// The revision published so far: the watcher will be marked for every matching change after that.
+    /// The newest revision in the ring: the watcher will be marked for every matching change after that.
     pub(super) revision: i64,
 }
 
@@ -78,20 +93,35 @@ struct Registry {
     interest: Interest<u32>,
     watchers: Slots<Watcher>,
     streams: Slots<Stream>,
+    /// The newest main revision for which every watcher has been marked.
+    published: i64,
+    /// Number of the next watcher.
+    next_number: u64,
 }
 
 #[derive(Debug)]
 struct Watcher {
+    number: u64,
     watch_id: i64,
     stream: u32,
-    /// Its place in the list of its stream, while it is ready.
-    ready: Option<u32>,
+    ready: Option<ReadyPlace>,
+}
+
+/// Where a watcher stands in the ready list of its stream.
+#[derive(Debug, Clone, Copy)]
+struct ReadyPlace {
+    /// [`Stream::lists_taken`] of when it was put there: the list of another number has been taken meanwhile.
+    list: u64,
+    place: usize,
 }
 
 #[derive(Debug)]
 struct Stream {
     signal: Arc<dyn Signal>,
+    /// Watchers with something to read, each once.
     ready: VecDeque<Ready>,
+    /// How often the ready list was taken.
+    lists_taken: u64,
 }
 
 /// Values under small reusable numbers, four thousand million at most.
@@ -114,7 +144,7 @@ impl<T> Slots<T> {
             return slot;
         }
         self.slots.push(Some(value));
-        u32::try_from(self.slots.len() - 1).expect("memory ends before the numbers do")
+        u32::try_from(self.slots.len() - 1).expect("four thousand million values do not fit into memory")
     }
 
     fn remove(&mut self, slot: u32) {
@@ -136,7 +166,7 @@ impl WatchHub {
     pub(crate) fn new(revision: i64) -> WatchHub {
         WatchHub {
             ring: RwLock::new(Ring::new(revision)),
-            registry: Mutex::default(),
+            registry: SteppedLock::new(Registry { published: revision, ..Registry::default() }),
             watchers: AtomicUsize::new(0),
             catching_up: AtomicUsize::new(0),
         }
@@ -145,7 +175,8 @@ impl WatchHub {
     /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something
     /// to read.
     pub fn stream(self: &Arc<Self>, view: ReadView, signal: Arc<dyn Signal>) -> WatchStream {
-        let key = self.registry().streams.insert(Stream { signal, ready: VecDeque::new() });
+        let stream = Stream { signal, ready: VecDeque::new(), lists_taken: 0 };
+        let key = self.registry.write().streams.insert(stream);
         WatchStream::new(Arc::clone(self), StreamKey(key), view)
     }
 
@@ -161,7 +192,17 @@ impl WatchHub {
 
     /// Number of streams now.
     pub fn streams(&self) -> usize {
-        self.registry().streams.len()
+        self.registry.read().streams.len()
+    }
+
+    /// Has holds of the hub's lock timed by `clock`, which tells the time since some fixed moment.
+    pub fn time_holds(&self, clock: fn() -> Duration) {
+        self.registry.time_holds(clock);
+    }
+
+    /// The longest hold of the hub's lock since the last call; zero without a clock.
+    pub fn take_longest_hold(&self) -> Duration {
+        self.registry.take_longest()
     }
 
     /// The newest main revision published.
@@ -177,25 +218,20 @@ impl WatchHub {
         changes: Vec<Change>,
         with_events: bool,
     ) -> Vec<Arc<dyn Signal>> {
-        let mut registry = self.registry();
-        let mut woken = Vec::new();
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if !with_events {
+        let registry = self.registry.write_in_steps(STEPS_PER_HOLD);
+        let mut publication = Publication { hub: self, registry, woken: Vec::new() };
+        if with_events {
+            changes.into_iter().for_each(|change| publication.publish(change));
+        } else {
+            let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
             let first = ring.revision() + 1;
-            ring.skip_to(revision);
+            let forgotten = ring.skip_to(revision);
             drop(ring);
-            registry.mark_all(first, revision, &mut woken);
-            return woken;
+            drop(forgotten);
+            publication.mark_all(first, revision);
         }
-        for change in changes {
-            for event in &change.events {
-                registry.mark_interested(event, change.revision, &mut woken);
-            }
-            if !(disk::seeded_bug!("revision-not-in-ring") && change.revision % 8 == 0) {
-                ring.push(Arc::new(change));
-            }
-        }
-        woken
+        publication.registry.get().published = revision;
+        publication.woken
     }
 
     pub(super) fn ring(&self) -> RwLockReadGuard<'_, Ring> {
@@ -204,72 +240,113 @@ impl WatchHub {
 
     /// Adds a watcher.
     pub(super) fn add_watcher(&self, stream: StreamKey, watch_id: i64, range: KeyRange) -> Joined {
-        let mut registry = self.registry();
-        let key = registry.watchers.insert(Watcher { watch_id, stream: stream.0, ready: None });
-        let range = registry.interest.add(range, key);
+        let mut registry = self.registry.write();
+        let number = registry.next_number;
+        registry.next_number += 1;
+        let slot = registry.watchers.insert(Watcher { number, watch_id, stream: stream.0, ready: None });
+        let range = registry.interest.add(range, slot);
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        Joined { key: WatcherKey(key), range, revision: self.ring().revision() }
+        Joined { key: WatcherKey { slot, number }, range, revision: self.ring().revision() }
     }
 
     pub(super) fn remove_watcher(&self, key: WatcherKey, range: &KeyRange) {
-        let mut registry = self.registry();
-        registry.interest.remove(range, key.0);
-        registry.unmark(key.0);
-        registry.watchers.remove(key.0);
+        work::count(1);
+        let mut registry = self.registry.write();
+        registry.interest.remove(range, key.slot);
+        registry.unmark(key.slot);
+        registry.watchers.remove(key.slot);
         self.watchers.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn remove_stream(&self, stream: StreamKey) {
-        self.registry().streams.remove(stream.0);
+        self.registry.write().streams.remove(stream.0);
     }
 
-    /// Lets `ready`, which is empty, be the watchers of a stream that have become ready since the last call. Returns
-    /// the revision published so far, within which their events lie.
+    /// Replaces `ready`, which must be empty, with the watchers of a stream that have become ready since the last
+    /// call. Returns a revision up to which all that concerns the stream has been marked.
     pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut VecDeque<Ready>) -> i64 {
-        let mut registry = self.registry();
-        std::mem::swap(ready, &mut registry.streams.get_mut(stream.0).ready);
-        for entry in &*ready {
-            registry.watchers.get_mut(entry.key.0).ready = None;
-        }
-        self.ring().revision()
+        let mut registry = self.registry.write();
+        let stream = registry.streams.get_mut(stream.0);
+        stream.lists_taken += 1;
+        std::mem::swap(ready, &mut stream.ready);
+        registry.published
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    #[cfg(test)]
+    pub(super) fn take_longest_steps(&self) -> u64 {
+        self.registry.take_longest_steps()
     }
 }
 
 impl Registry {
-    fn mark_interested(&mut self, event: &Event, revision: i64, woken: &mut Vec<Arc<dyn Signal>>) {
-        let Registry { interest, watchers, streams } = self;
-        interest.matching(&event.key, &mut |watcher| {
-            marks(watchers, streams, watcher, revision, woken).add(revision);
-        });
-    }
-
-    /// Watchers that arrived after the batch of these revisions had begun without events must look into the log.
-    fn mark_all(&mut self, first: i64, last: i64, woken: &mut Vec<Arc<dyn Signal>>) {
-        let Registry { watchers, streams, .. } = self;
-        for watcher in 0..u32::try_from(watchers.slots.len()).expect("each slot has a number") {
-            if watchers.slots[watcher as usize].is_some() {
-                marks(watchers, streams, watcher, first, woken).add_all(first, last);
-            }
-        }
-    }
-
-    /// Takes a watcher off the list of its stream.
+    /// Takes a watcher off the ready list of its stream; the last one there takes its place.
     fn unmark(&mut self, watcher: u32) {
         let state = self.watchers.get_mut(watcher);
-        let Some(place) = state.ready.take() else { return };
-        let ready = &mut self.streams.get_mut(state.stream).ready;
-        ready.remove(place as usize);
-        for (moved, place) in ready.iter().zip(0..).skip(place as usize) {
-            self.watchers.get_mut(moved.key.0).ready = Some(place);
+        let stream = self.streams.get_mut(state.stream);
+        let Some(ready) = state.ready.take().filter(|ready| ready.list == stream.lists_taken) else { return };
+        stream.ready.swap_remove_back(ready.place);
+        if let Some(moved) = stream.ready.get(ready.place) {
+            self.watchers.get_mut(moved.key.slot).ready = Some(ready);
         }
     }
 }
 
-/// The marks of a watcher, who is made ready at `revision` if it is not.
+/// A publication under way.
+struct Publication<'a> {
+    hub: &'a WatchHub,
+    registry: SteppedWriter<'a, Registry>,
+    woken: Vec<Arc<dyn Signal>>,
+}
+
+impl Publication<'_> {
+    fn publish(&mut self, change: Change) {
+        let change = Arc::new(change);
+        if !(disk::seeded_bug!("revision-not-in-ring") && change.revision % 8 == 0) {
+            let mut ring = self.hub.ring.write().unwrap_or_else(PoisonError::into_inner);
+            let forgotten = ring.push(Arc::clone(&change));
+            drop(ring);
+            // To free them takes long; the ring is unlocked by now.
+            drop(forgotten);
+        }
+        for event in &change.events {
+            self.mark_interested(event, change.revision);
+        }
+    }
+
+    fn mark_interested(&mut self, event: &Event, revision: i64) {
+        let mut last = None;
+        loop {
+            let mut steps = 1;
+            let steps_max = self.registry.steps_left();
+            let Registry { interest, watchers, streams, .. } = self.registry.get();
+            last = interest.matching(&event.key, last.as_ref(), &mut |watcher| {
+                marks(watchers, streams, watcher, revision, &mut self.woken).add(revision);
+                steps += 1;
+                if steps < steps_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            work::count(steps);
+            self.registry.spend(steps);
+            if last.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Watchers that arrived after the batch of these revisions had begun without events must look into the log.
+    fn mark_all(&mut self, first: i64, last: i64) {
+        for slot in 0.. {
+            let Registry { watchers, streams, .. } = self.registry.get();
+            let Some(watcher) = watchers.slots.get(slot as usize) else { return };
+            if watcher.is_some() {
+                marks(watchers, streams, slot, first, &mut self.woken).add_all(first, last);
+            }
+            work::count(1);
+            self.registry.spend(1);
+        }
+    }
+}
+
+/// The marks of a watcher, which is put on the ready list of its stream at `revision` if it is not there.
 fn marks<'a>(
     watchers: &mut Slots<Watcher>,
     streams: &'a mut Slots<Stream>,
@@ -279,13 +356,18 @@ fn marks<'a>(
 ) -> &'a mut Marks {
     let state = watchers.get_mut(watcher);
     let stream = streams.get_mut(state.stream);
-    let place = *state.ready.get_or_insert_with(|| {
-        if stream.ready.is_empty() {
-            woken.push(Arc::clone(&stream.signal));
+    let place = match state.ready {
+        Some(ready) if ready.list == stream.lists_taken => ready.place,
+        _ => {
+            if stream.ready.is_empty() {
+                woken.push(Arc::clone(&stream.signal));
+            }
+            let place = stream.ready.len();
+            let key = WatcherKey { slot: watcher, number: state.number };
+            stream.ready.push_back(Ready { key, watch_id: state.watch_id, marks: Marks::none(revision) });
+            state.ready = Some(ReadyPlace { list: stream.lists_taken, place });
+            place
         }
-        let (key, watch_id) = (WatcherKey(watcher), state.watch_id);
-        stream.ready.push_back(Ready { key, watch_id, marks: Marks::none(revision) });
-        u32::try_from(stream.ready.len() - 1).expect("no more are ready than there are watchers")
-    });
-    &mut stream.ready[place as usize].marks
+    };
+    &mut stream.ready[place].marks
 }

@@ -11,6 +11,7 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use self::intervals::Intervals;
@@ -35,6 +36,13 @@ impl Borrow<[u8]> for Point {
     }
 }
 
+/// Where a visit of watchers broke off.
+#[derive(Debug)]
+pub(super) struct Visited<T> {
+    range: Arc<KeyRange>,
+    watcher: T,
+}
+
 /// The watchers of one range, at least one.
 #[derive(Debug)]
 enum Watchers<T> {
@@ -53,7 +61,7 @@ impl<T> Default for Interest<T> {
 }
 
 impl<T: Copy + Ord> Interest<T> {
-    /// Lets `watcher` watch `range`; returns the range that it shares with the others. Doing so twice is the same
+    /// Adds `watcher` to those of `range`; returns the range that it shares with the others. Doing so twice is the same
     /// as once.
     pub(super) fn add(&mut self, range: KeyRange, watcher: T) -> Arc<KeyRange> {
         if range.is_single() {
@@ -83,20 +91,50 @@ impl<T: Copy + Ord> Interest<T> {
     }
 
     /// Visits the watchers of `key`: once for each range that contains it, in an order that depends on nothing but
-    /// the ranges and names.
-    pub(super) fn matching(&self, key: &[u8], visit: &mut dyn FnMut(T)) {
-        let mut visit_all = |watchers: &Watchers<T>| match watchers {
-            Watchers::One(watcher) => visit(*watcher),
-            Watchers::Many(watchers) => watchers.iter().copied().for_each(&mut *visit),
+    /// the ranges and names. Returns the last one visited if the visitor broke off there, to go on after it.
+    pub(super) fn matching(
+        &self,
+        key: &[u8],
+        after: Option<&Visited<T>>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> Option<Visited<T>> {
+        let mut last = None;
+        let mut visit_all = |range: &Arc<KeyRange>, watchers: &Watchers<T>| {
+            let is_begun = |after: &&Visited<T>| after.range == *range;
+            let stopped_at = watchers.visit(after.filter(is_begun).map(|after| after.watcher), visit);
+            last = stopped_at.map(|watcher| Visited { range: Arc::clone(range), watcher });
+            if last.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        if let Some(watchers) = self.points.get(key) {
-            visit_all(watchers);
+        let mut from = None;
+        match after {
+            Some(after) if !after.range.is_single() => from = Some(&*after.range),
+            _ => {
+                if let Some((Point(range), watchers)) = self.points.get_key_value(key)
+                    && visit_all(range, watchers).is_break()
+                {
+                    return last;
+                }
+            }
         }
-        self.ranges.containing(key, &mut visit_all);
+        let _ = self.ranges.containing(key, from, &mut visit_all);
+        last
     }
 }
 
 impl<T: Copy + Ord> Watchers<T> {
+    /// Visits those after the watcher `after`; returns the one at which the visitor broke off.
+    fn visit(&self, after: Option<T>, visit: &mut dyn FnMut(T) -> ControlFlow<()>) -> Option<T> {
+        match self {
+            Watchers::One(one) => {
+                Some(*one).filter(|one| after.is_none_or(|after| after < *one) && visit(*one).is_break())
+            }
+            Watchers::Many(watchers) => {
+                let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+                watchers.range((after, Bound::Unbounded)).copied().find(|watcher| visit(*watcher).is_break())
+            }
+        }
+    }
+
     fn insert(&mut self, watcher: T) {
         match self {
             Watchers::One(one) if *one == watcher => {}
@@ -130,7 +168,17 @@ mod tests {
 
     fn matching(interest: &Interest<u32>, key: &str) -> Vec<u32> {
         let mut watchers = Vec::new();
-        interest.matching(key.as_bytes(), &mut |watcher| watchers.push(watcher));
+        // One at a time, as a visitor does that has to let others in.
+        let mut last = None;
+        loop {
+            last = interest.matching(key.as_bytes(), last.as_ref(), &mut |watcher| {
+                watchers.push(watcher);
+                ControlFlow::Break(())
+            });
+            if last.is_none() {
+                break;
+            }
+        }
         watchers.sort_unstable();
         watchers
     }

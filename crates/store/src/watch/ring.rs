@@ -35,26 +35,31 @@ impl Ring {
         self.revision
     }
 
-    /// Takes the next change, forgetting the oldest ones over the limits.
-    pub(super) fn push(&mut self, change: Arc<Change>) {
+    /// Takes the next change, and gives out the oldest ones over the limits.
+    #[must_use = "what the ring forgets is to be freed when the ring is unlocked"]
+    pub(super) fn push(&mut self, change: Arc<Change>) -> Vec<Arc<Change>> {
         assert!(change.revision > self.revision, "changes are published in revision order");
         self.revision = change.revision;
         self.bytes += change.size();
         self.changes.push_back(change);
+        let mut forgotten = Vec::new();
         while self.bytes > RING_BYTES_MAX || self.changes.len() > RING_CHANGES_MAX {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= oldest.size();
             self.base = oldest.revision + 1;
+            forgotten.push(oldest);
         }
+        forgotten
     }
 
-    /// Moves on to `revision` without events: nobody watched.
-    pub(super) fn skip_to(&mut self, revision: i64) {
-        *self = Ring::new(revision);
+    /// Moves on to `revision` without events: nobody watched. Gives out all changes.
+    #[must_use = "what the ring forgets is to be freed when the ring is unlocked"]
+    pub(super) fn skip_to(&mut self, revision: i64) -> VecDeque<Arc<Change>> {
+        std::mem::replace(self, Ring::new(revision)).changes
     }
 
-    /// Lets `picked` be the changes of the main revisions marked from `from` on, or the first ones of them if they
-    /// are many. False if the ring has forgotten some.
+    /// Replaces the contents of `picked` with the changes of the main revisions marked from `from` on, or the first
+    /// ones of them if they are many. False if the ring has forgotten some.
     pub(super) fn pick(&self, marks: &Marks, from: i64, picked: &mut Vec<Arc<Change>>) -> bool {
         picked.clear();
         if from < self.base {
@@ -107,7 +112,7 @@ mod tests {
         let mut ring = Ring::new(4);
         assert_eq!((ring.base, ring.revision()), (5, 4));
         for revision in [5, 6, 7, 9] {
-            ring.push(change(revision));
+            drop(ring.push(change(revision)));
         }
         let all = Marks::all(1, 9);
         assert_eq!(picked(&ring, &all, 6).unwrap(), [6, 7, 9]);
@@ -120,7 +125,7 @@ mod tests {
     #[test]
     fn no_more_is_picked_than_a_reader_may_hold() {
         let mut ring = Ring::new(0);
-        (1..=1000).for_each(|revision| ring.push(change(revision)));
+        (1..=1000).for_each(|revision| drop(ring.push(change(revision))));
         let revisions = picked(&ring, &Marks::all(1, 1000), 11).unwrap();
         assert_eq!((revisions[0], revisions.len()), (11, PICKED_CHANGES_MAX));
     }
@@ -131,7 +136,7 @@ mod tests {
         for revision in 1..=3 {
             let encoded = Bytes::from(vec![0; PICKED_BYTES_MAX + 1]);
             let event = Event { key: Bytes::new(), encoded, kind: EventKind::Update, prev: None };
-            ring.push(Arc::new(Change::new(revision, vec![event])));
+            drop(ring.push(Arc::new(Change::new(revision, vec![event]))));
         }
         assert_eq!(picked(&ring, &Marks::all(1, 3), 2).unwrap(), [2]);
     }
@@ -140,7 +145,7 @@ mod tests {
     fn forgets_the_oldest_over_its_limit() {
         let mut ring = Ring::new(1);
         for revision in 2..=(RING_CHANGES_MAX as i64 + 11) {
-            ring.push(change(revision));
+            drop(ring.push(change(revision)));
         }
         assert_eq!((ring.base, ring.changes.len()), (12, RING_CHANGES_MAX));
     }
@@ -148,8 +153,8 @@ mod tests {
     #[test]
     fn a_skip_leaves_nothing_behind_its_base() {
         let mut ring = Ring::new(1);
-        ring.push(change(2));
-        ring.skip_to(8);
+        drop(ring.push(change(2)));
+        assert_eq!(ring.skip_to(8).len(), 1);
         assert_eq!((ring.base, ring.revision(), ring.changes.len()), (9, 8, 0));
     }
 }

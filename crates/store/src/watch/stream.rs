@@ -4,7 +4,7 @@
 //! take more, so a reader that does not read costs its cursors and nothing else. Each call does a bounded
 //! amount of work.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,17 +16,20 @@ use super::{Change, Event, EventKind};
 use crate::Error;
 use crate::key_range::KeyRange;
 use crate::mvcc::ReadView;
+use crate::work;
 
 /// Main revisions with events that one answer out of the log may hold, as in etcd.
 const CATCH_UP_REVISIONS: usize = 1000;
 /// Bytes of events after which such an answer ends with the revision it is at, so that no reader holds much.
 const CATCH_UP_BYTES: usize = 1 << 20;
-/// Records looked at in one step of catching up.
-const CATCH_UP_RECORDS: usize = 10_000;
+/// Changes looked at in one step of catching up.
+const CATCH_UP_CHANGES: usize = 10_000;
 /// Watchers that may look into the ring in vain in one step.
 const VAIN_LOOKS_MAX: usize = 16;
 /// Watchers for which an empty queue keeps its memory.
 const QUEUE_KEPT_MAX: usize = 256;
+/// Entries of watches that have ended which the queue may hold in any case.
+const ENDED_ENTRIES_MAX: usize = 64;
 
 /// What a client wants to watch.
 #[derive(Debug, Clone)]
@@ -117,7 +120,7 @@ struct Watcher {
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
-    /// Nothing once it has been told everything, and follows what is published from then on. As long as the
+    /// `None` once it has been told everything, and follows what is published from then on. As long as the
     /// ring holds what it has yet to look at, no compaction takes anything from it.
     catching_up: Option<CatchingUp>,
 }
@@ -128,14 +131,21 @@ pub struct WatchStream {
     hub: Arc<WatchHub>,
     key: StreamKey,
     view: ReadView,
-    /// None: cut off by a compaction; the id stays taken until the client cancels it.
+    /// `None`: cut off by a compaction; the id stays taken until the client cancels it.
     watchers: BTreeMap<i64, Option<Box<Watcher>>>,
+    /// How many of them are cut off.
+    n_cut_off: usize,
+    /// Start revision and id of those watchers whose start revision was still to come when they were created.
+    future_starts: BTreeSet<(i64, i64)>,
     next_id: i64,
-    /// Watchers with something to look at: what is marked, up to `seen`.
+    /// Watchers with something to look at: what is marked, up to `seen`. Entries of watches that have ended may be
+    /// among them.
     queue: VecDeque<Ready>,
+    /// How many entries of watches that have ended the queue may hold.
+    n_ended: usize,
     /// Revision published when the queue was last filled.
     seen: i64,
-    /// Out of the ring, for one watcher after the other; nothing while there is nothing to look at.
+    /// Changes out of the ring, for one watcher after the other; empty while there is nothing to look at.
     recent: Vec<Arc<Change>>,
     /// Events of a watcher that are not just those of a recent change.
     collected: Vec<Event>,
@@ -162,9 +172,20 @@ enum Found {
 
 impl WatchStream {
     pub(super) fn new(hub: Arc<WatchHub>, key: StreamKey, view: ReadView) -> WatchStream {
-        let (watchers, queue) = (BTreeMap::new(), VecDeque::new());
-        let (recent, collected) = (Vec::new(), Vec::new());
-        WatchStream { hub, key, view, watchers, next_id: 0, queue, seen: 0, recent, collected }
+        WatchStream {
+            hub,
+            key,
+            view,
+            watchers: BTreeMap::new(),
+            n_cut_off: 0,
+            future_starts: BTreeSet::new(),
+            next_id: 0,
+            queue: VecDeque::new(),
+            n_ended: 0,
+            seen: 0,
+            recent: Vec::new(),
+            collected: Vec::new(),
+        }
     }
 
     /// Begins a watch.
@@ -189,17 +210,20 @@ impl WatchStream {
             self.queue.push_back(Ready { key, watch_id: id, marks: Marks::all(next, revision) });
             self.seen = self.seen.max(revision);
         }
+        if start_revision > revision {
+            self.future_starts.insert((start_revision, id));
+        }
         let catching_up = has_history.then(|| CatchingUp::new(&self.hub));
         let watcher = Watcher { range, start_revision, no_put, no_delete, prev_kv, key, next, catching_up };
         self.watchers.insert(id, Some(Box::new(watcher)));
         Ok(Created { id, revision })
     }
 
-    /// Ends a watch. Returns the revision of the store, or nothing if there is no such watch.
+    /// Ends a watch. Returns the revision of the store, or `None` if there is no such watch.
     pub fn cancel(&mut self, id: i64) -> Option<i64> {
-        if let Some(watcher) = self.watchers.remove(&id)? {
-            self.hub.remove_watcher(watcher.key, &watcher.range);
-            self.queue.retain(|queued| queued.watch_id != id);
+        match self.watchers.remove(&id)? {
+            Some(watcher) => self.end(id, &watcher),
+            None => self.n_cut_off -= 1,
         }
         Some(self.hub.ring().revision())
     }
@@ -207,17 +231,17 @@ impl WatchStream {
     /// The revision up to which every watcher of the stream has been told everything, if they all have: the
     /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
-        let revision = self.seen;
-        let has_begun = |w: &Option<Box<Watcher>>| w.as_ref().is_some_and(|w| w.has_begun(revision));
+        let is_begun_by_seen = |start_revision| has_begun(start_revision, self.seen);
+        let have_all_begun =
+            self.future_starts.last().is_none_or(|&(last_start, _)| is_begun_by_seen(last_start));
         let is_due = !self.watchers.is_empty() && self.queue.is_empty();
-        (is_due && self.watchers.values().all(has_begun)).then_some(revision)
+        (is_due && self.n_cut_off == 0 && have_all_begun).then_some(self.seen)
     }
 
-    /// The same for one watch, likewise when nothing is left to tell.
+    /// The same for one watch, likewise when [`WatchStream::advance`] was idle.
     pub fn told(&self, id: i64) -> Option<i64> {
         let watcher = self.watchers.get(&id)?.as_ref()?;
-        let is_queued = self.queue.iter().any(|queued| queued.watch_id == id);
-        (!is_queued && watcher.has_begun(self.seen)).then_some(self.seen)
+        (self.queue.is_empty() && has_begun(watcher.start_revision, self.seen)).then_some(self.seen)
     }
 
     /// The next thing to tell the client, after a bounded amount of work.
@@ -238,24 +262,31 @@ impl WatchStream {
         Ok(Progress::Working)
     }
 
-    /// Lets the watcher whose turn it is look for something; nothing if the ring has nothing for it.
+    /// Looks for something to tell the watcher whose turn it is; `None` if there is nothing for it at this place.
     fn look(&mut self) -> Result<Option<Look>, Error> {
+        work::count(1);
         if self.queue.is_empty() {
             self.queue.shrink_to(QUEUE_KEPT_MAX);
+            self.n_ended = 0;
             self.seen = self.hub.take_ready(self.key, &mut self.queue);
         }
-        let Some(&Ready { watch_id, marks, .. }) = self.queue.front() else {
-            (self.recent, self.collected) = (Vec::new(), Vec::new());
+        let Some(&Ready { key, watch_id, marks }) = self.queue.front() else {
+            self.recent = Vec::new();
+            self.collected = Vec::new();
             return Ok(Some(Look::Other(Progress::Idle)));
         };
-        let Some(Some(watcher)) = self.watchers.get_mut(&watch_id) else {
-            self.queue.pop_front();
-            return Ok(None);
+        let watcher = match self.watchers.get_mut(&watch_id) {
+            Some(Some(watcher)) if watcher.key == key => watcher,
+            _ => {
+                self.queue.pop_front();
+                return Ok(None);
+            }
         };
         let mut look = None;
         if let Some(next) = marks.next(watcher.next) {
             watcher.next = next;
-            if watcher.catching_up.is_none() && cover(&mut self.recent, &self.hub, &marks, next) {
+            let is_in_ring = cover(&mut self.recent, &self.hub, &marks, next);
+            if is_in_ring && watcher.catching_up.is_none() {
                 let found = watcher.follow(&marks, &self.recent, &mut self.collected, &self.view)?;
                 look = found.map(|(revision, events)| Look::Found { watch_id, revision, events });
             } else {
@@ -264,8 +295,19 @@ impl WatchStream {
                     return Ok(Some(self.cut_off(watch_id, compact_revision)));
                 }
                 watcher.catching_up.get_or_insert_with(|| CatchingUp::new(&self.hub));
-                let has_found = watcher.catch_up(marks.last(), &mut self.collected, &self.view)?;
-                let found = Look::Found { watch_id, revision: self.seen, events: Found::Collected };
+                let has_found = if is_in_ring {
+                    watcher.catch_up_in_ring(
+                        &marks,
+                        &self.hub,
+                        &mut self.recent,
+                        &mut self.collected,
+                        &self.view,
+                    )?
+                } else {
+                    watcher.catch_up(marks.last(), &mut self.collected, &self.view)?
+                };
+                let revision = self.seen.max(marks.last());
+                let found = Look::Found { watch_id, revision, events: Found::Collected };
                 look = Some(if has_found { found } else { Look::Other(Progress::Working) });
             }
         }
@@ -278,10 +320,26 @@ impl WatchStream {
 
     fn cut_off(&mut self, watch_id: i64, compact_revision: i64) -> Look {
         if let Some(Some(watcher)) = self.watchers.insert(watch_id, None) {
-            self.hub.remove_watcher(watcher.key, &watcher.range);
+            self.n_cut_off += 1;
+            self.end(watch_id, &watcher);
         }
-        self.queue.retain(|queued| queued.watch_id != watch_id);
         Look::Other(Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }))
+    }
+
+    /// Forgets a watcher. Its entry in the queue is passed over later; entries of watches that have ended are removed
+    /// when they are most of the queue, so that each costs a bounded number of steps.
+    fn end(&mut self, watch_id: i64, watcher: &Watcher) {
+        self.hub.remove_watcher(watcher.key, &watcher.range);
+        self.future_starts.remove(&(watcher.start_revision, watch_id));
+        self.n_ended += 1;
+        if self.n_ended > ENDED_ENTRIES_MAX + self.queue.len() / 2 {
+            work::count(self.queue.len());
+            let watchers = &self.watchers;
+            self.queue.retain(|queued| {
+                matches!(watchers.get(&queued.watch_id), Some(Some(watcher)) if watcher.key == queued.key)
+            });
+            self.n_ended = 0;
+        }
     }
 }
 
@@ -294,8 +352,8 @@ impl Drop for WatchStream {
     }
 }
 
-/// Lets `recent` hold the change of main revision `next`, the first one marked, unless the ring has forgotten it:
-/// false then.
+/// Sees to it that `recent` holds the change of main revision `next`, the first one marked. False if the ring has
+/// forgotten it.
 fn cover(recent: &mut Vec<Arc<Change>>, hub: &WatchHub, marks: &Marks, next: i64) -> bool {
     place_of(recent, next).is_some() || hub.ring().pick(marks, next, recent)
 }
@@ -304,12 +362,29 @@ fn place_of(recent: &[Arc<Change>], revision: i64) -> Option<usize> {
     recent.binary_search_by_key(&revision, |change| change.revision).ok()
 }
 
-impl Watcher {
-    /// Whether it has begun by `revision`.
-    fn has_begun(&self, revision: i64) -> bool {
-        self.start_revision <= revision || disk::seeded_bug!("progress-before-beginning")
-    }
+/// Whether a watcher of this start revision has begun by `revision`.
+fn has_begun(start_revision: i64, revision: i64) -> bool {
+    start_revision <= revision || disk::seeded_bug!("progress-before-beginning")
+}
 
+/// How much one step of catching up has done.
+#[derive(Debug, Default)]
+struct CaughtUp {
+    changes: usize,
+    /// Main revisions with events that concern the watcher.
+    revisions: usize,
+    bytes: usize,
+}
+
+impl CaughtUp {
+    fn is_enough(&self) -> bool {
+        self.changes >= CATCH_UP_CHANGES
+            || self.revisions >= CATCH_UP_REVISIONS
+            || self.bytes >= CATCH_UP_BYTES
+    }
+}
+
+impl Watcher {
     fn wants(&self, key: &[u8], is_delete: bool) -> bool {
         let is_filtered = if is_delete { self.no_delete } else { self.no_put };
         !is_filtered && self.range.contains(key)
@@ -364,36 +439,74 @@ impl Watcher {
         Ok(None)
     }
 
+    /// Looks into the ring for the next revisions that concern this watcher, as [`Watcher::catch_up`] does into the
+    /// log. True if events were collected.
+    fn catch_up_in_ring(
+        &mut self,
+        marks: &Marks,
+        hub: &WatchHub,
+        recent: &mut Vec<Arc<Change>>,
+        collected: &mut Vec<Event>,
+        view: &ReadView,
+    ) -> Result<bool, Error> {
+        collected.clear();
+        let compacted = view.compact_revision();
+        let mut caught_up = CaughtUp::default();
+        while !caught_up.is_enough()
+            && let Some(next) = marks.next(self.next)
+            && cover(recent, hub, marks, next)
+        {
+            self.next = next + 1;
+            let Some(change) = place_of(recent, next).map(|place| &recent[place]) else { continue };
+            let told_before = collected.len();
+            for (event, sub) in change.events.iter().zip(0..) {
+                work::count(1);
+                caught_up.changes += 1;
+                // What a later change of the compacted revision replaced is not told: the log may not hold it either.
+                let revision = Revision { main: next, sub };
+                let is_kept = next > compacted || view.holds(&event.key, revision);
+                if is_kept && self.wants(&event.key, event.kind == EventKind::Delete) {
+                    let prev = self.prev(event, next, view)?;
+                    caught_up.bytes += event.encoded.len() + prev.as_ref().map_or(0, Bytes::len);
+                    collected.push(Event { prev, ..event.clone() });
+                }
+            }
+            caught_up.revisions += usize::from(collected.len() > told_before);
+        }
+        Ok(!collected.is_empty())
+    }
+
     /// Looks into the log for the next revisions that concern this watcher, up to `end`. True if events were
     /// collected.
     fn catch_up(&mut self, mut end: i64, collected: &mut Vec<Event>, view: &ReadView) -> Result<bool, Error> {
         collected.clear();
-        let (mut looked_at, mut revisions, mut bytes, mut last, mut told) = (0, 0, 0, 0, 0);
+        let mut caught_up = CaughtUp::default();
+        let mut last = 0;
+        let mut last_told = 0;
         let compacted = view.compact_revision();
         for record in view.scan(Revision { main: self.next, sub: 0 }) {
             let record = record?;
             let main = record.meta.revision.main;
-            let is_new_revision = main != last;
             if main > end {
                 break;
             }
-            let is_enough =
-                looked_at >= CATCH_UP_RECORDS || revisions >= CATCH_UP_REVISIONS || bytes >= CATCH_UP_BYTES;
-            if is_new_revision && is_enough {
+            if main != last && caught_up.is_enough() {
                 end = last;
                 break;
             }
-            (looked_at, last) = (looked_at + 1, main);
+            work::count(1);
+            caught_up.changes += 1;
+            last = main;
             // At the compacted revision itself the log may hold a change that a later one of the same revision
             // replaced.
             let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
-                revisions += usize::from(told != main);
-                bytes += record.key_value().len();
+                caught_up.revisions += usize::from(last_told != main);
                 let event = Event::new(record.key(), &record.meta, &record.key_value());
                 let prev = self.prev(&event, main, view)?;
+                caught_up.bytes += event.encoded.len() + prev.as_ref().map_or(0, Bytes::len);
                 collected.push(Event { prev, ..event });
-                told = main;
+                last_told = main;
             }
         }
         if self.next < view.compact_revision() {

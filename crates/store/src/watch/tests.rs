@@ -12,6 +12,8 @@ use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
 use crate::mvcc::Mvcc;
 
+mod many;
+
 #[derive(Debug)]
 struct Deaf;
 

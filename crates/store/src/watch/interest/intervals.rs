@@ -9,6 +9,7 @@
 //! ends furthest. Single keys do not belong here.
 
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::key_range::{End, KeyRange};
@@ -61,9 +62,15 @@ impl<V> Intervals<V> {
         self.root = remove(self.root.take(), range);
     }
 
-    /// Visits the values of all ranges that contain `key`, in the order of the ranges.
-    pub(super) fn containing(&self, key: &[u8], visit: &mut dyn FnMut(&V)) {
-        containing(&self.root, key, visit);
+    /// Visits all ranges that contain `key`, with their values, in the order of the ranges, until `visit` breaks;
+    /// only `from` and those after it, if it is given.
+    pub(super) fn containing(
+        &self,
+        key: &[u8],
+        from: Option<&KeyRange>,
+        visit: &mut dyn FnMut(&Arc<KeyRange>, &V) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        containing(&self.root, key, from, visit)
     }
 }
 
@@ -167,18 +174,26 @@ fn remove<V>(link: Link<V>, range: &KeyRange) -> Link<V> {
     Some(node.balanced())
 }
 
-fn containing<V>(link: &Link<V>, key: &[u8], visit: &mut dyn FnMut(&V)) {
-    let Some(node) = link else { return };
+fn containing<V>(
+    link: &Link<V>,
+    key: &[u8],
+    from: Option<&KeyRange>,
+    visit: &mut dyn FnMut(&Arc<KeyRange>, &V) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Some(node) = link else { return ControlFlow::Continue(()) };
     if !ends_after(&node.reach, key) {
-        return;
+        return ControlFlow::Continue(());
     }
-    containing(&node.left, key, visit);
-    if node.range.start() <= key {
-        if ends_after(&node.range, key) {
-            visit(&node.value);
+    if from.is_none_or(|from| *from <= *node.range) {
+        containing(&node.left, key, from, visit)?;
+        if node.range.start() <= key && ends_after(&node.range, key) {
+            visit(&node.range, &node.value)?;
         }
-        containing(&node.right, key, visit);
     }
+    if node.range.start() <= key {
+        containing(&node.right, key, from, visit)?;
+    }
+    ControlFlow::Continue(())
 }
 
 fn ends_after(range: &KeyRange, key: &[u8]) -> bool {
@@ -244,8 +259,13 @@ mod tests {
             tree.insert(range(start, end), start * 10 + end);
         }
         let mut seen = Vec::new();
-        tree.containing(&5_u32.to_be_bytes(), &mut |value| seen.push(*value));
-        assert_eq!(seen, [6, 56, 59]);
+        let mut visit = |_: &Arc<KeyRange>, value: &u32| {
+            seen.push(*value);
+            ControlFlow::Continue(())
+        };
+        assert!(tree.containing(&5_u32.to_be_bytes(), None, &mut visit).is_continue());
+        assert!(tree.containing(&5_u32.to_be_bytes(), Some(&range(5, 6)), &mut visit).is_continue());
+        assert_eq!(seen, [6, 56, 59, 56, 59]);
     }
 
     #[test]
