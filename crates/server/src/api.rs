@@ -33,6 +33,7 @@ use bytes::BytesMut;
 use node::{Answer, Input, Proposal, Published};
 use store::{Kind, Outcome, ReadView, Request, WatchHub};
 
+pub(crate) use self::auth::AuthRefusal;
 pub(crate) use self::encode::Encoded;
 pub(crate) use self::error::Error;
 pub(crate) use self::range_answer::{RangeAnswer, RangePieces};

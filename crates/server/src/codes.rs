@@ -2,7 +2,7 @@
 
 use store::Refusal;
 
-use crate::api::Error;
+use crate::api::{AuthRefusal, Error};
 use crate::grpc::{Code, Status};
 
 /// The status of an error, with its text. Those that come as `Unknown` do so in etcd too, some by an accident that
@@ -25,6 +25,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::LeaderChanged | Error::TimedOut | Error::Stopped | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
         Error::UnknownService | Error::MemberNotFound => Code::NotFound,
+        Error::Auth(refusal) => auth_code(*refusal),
         Error::Damaged => Code::DataLoss,
     };
     Status::new(code, error.text())
@@ -44,5 +45,19 @@ fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Corrupt => Code::DataLoss,
         Refusal::LeaseNotFound => Code::NotFound,
         Refusal::LeaseExists => Code::FailedPrecondition,
+    }
+}
+
+fn auth_code(refusal: AuthRefusal) -> Code {
+    match refusal {
+        AuthRefusal::NotEnabled
+        | AuthRefusal::RootUserMissing
+        | AuthRefusal::UserNotFound
+        | AuthRefusal::RoleNotFound => Code::FailedPrecondition,
+        AuthRefusal::UserNameEmpty
+        | AuthRefusal::RoleNameEmpty
+        | AuthRefusal::PermissionMissing
+        | AuthRefusal::PermissionInvalid => Code::InvalidArgument,
+        AuthRefusal::PasswordTooLong => Code::Unknown,
     }
 }

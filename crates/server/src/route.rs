@@ -55,13 +55,29 @@ pub(crate) enum Method {
     MoveLeader,
     Downgrade,
     AuthStatus,
+    AuthEnable,
+    AuthDisable,
+    Authenticate,
+    UserAdd,
+    UserGet,
+    UserList,
+    UserDelete,
+    UserChangePassword,
+    UserGrantRole,
+    UserRevokeRole,
+    RoleAdd,
+    RoleGet,
+    RoleList,
+    RoleDelete,
+    RoleGrantPermission,
+    RoleRevokePermission,
     Health,
     HealthList,
     HealthWatch,
 }
 
 /// Where each method is found.
-const PATHS: [(&str, Method); 28] = [
+const PATHS: [(&str, Method); 44] = [
     ("/etcdserverpb.KV/Range", Method::Range),
     ("/etcdserverpb.KV/Put", Method::Put),
     ("/etcdserverpb.KV/DeleteRange", Method::DeleteRange),
@@ -87,6 +103,22 @@ const PATHS: [(&str, Method); 28] = [
     ("/etcdserverpb.Maintenance/MoveLeader", Method::MoveLeader),
     ("/etcdserverpb.Maintenance/Downgrade", Method::Downgrade),
     ("/etcdserverpb.Auth/AuthStatus", Method::AuthStatus),
+    ("/etcdserverpb.Auth/AuthEnable", Method::AuthEnable),
+    ("/etcdserverpb.Auth/AuthDisable", Method::AuthDisable),
+    ("/etcdserverpb.Auth/Authenticate", Method::Authenticate),
+    ("/etcdserverpb.Auth/UserAdd", Method::UserAdd),
+    ("/etcdserverpb.Auth/UserGet", Method::UserGet),
+    ("/etcdserverpb.Auth/UserList", Method::UserList),
+    ("/etcdserverpb.Auth/UserDelete", Method::UserDelete),
+    ("/etcdserverpb.Auth/UserChangePassword", Method::UserChangePassword),
+    ("/etcdserverpb.Auth/UserGrantRole", Method::UserGrantRole),
+    ("/etcdserverpb.Auth/UserRevokeRole", Method::UserRevokeRole),
+    ("/etcdserverpb.Auth/RoleAdd", Method::RoleAdd),
+    ("/etcdserverpb.Auth/RoleGet", Method::RoleGet),
+    ("/etcdserverpb.Auth/RoleList", Method::RoleList),
+    ("/etcdserverpb.Auth/RoleDelete", Method::RoleDelete),
+    ("/etcdserverpb.Auth/RoleGrantPermission", Method::RoleGrantPermission),
+    ("/etcdserverpb.Auth/RoleRevokePermission", Method::RoleRevokePermission),
     ("/grpc.health.v1.Health/Check", Method::Health),
     ("/grpc.health.v1.Health/List", Method::HealthList),
     ("/grpc.health.v1.Health/Watch", Method::HealthWatch),
@@ -154,10 +186,7 @@ mod tests {
     #[test]
     fn a_method_without_code_says_so() {
         let text = |path: &str| unserved(path).message.into_owned();
-        assert_eq!(
-            text("/etcdserverpb.Auth/RoleAdd"),
-            "etcdserverpb.Auth/RoleAdd is not supported by this version yet"
-        );
+        assert_eq!(text("/v3lockpb.Lock/Lock"), "v3lockpb.Lock/Lock is not supported by this version yet");
         assert_eq!(text("/etcdserverpb.KV/Nope"), "unknown method Nope for service etcdserverpb.KV");
         assert_eq!(text("/nope.KV/Put"), "unknown service nope.KV");
     }

@@ -14,15 +14,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use proto::etcdserverpb::{
-    AuthStatusRequest, DefragmentRequest, HashRequest, LeaseLeasesRequest, RangeRequest, StatusRequest,
-    TxnRequest, WatchRequest,
+    AuthDisableRequest, AuthEnableRequest, AuthRoleDeleteRequest, AuthRoleGetRequest, AuthRoleListRequest,
+    AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserDeleteRequest, AuthUserGetRequest,
+    AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, AuthenticateRequest,
+    DefragmentRequest, HashRequest, LeaseLeasesRequest, RangeRequest, StatusRequest, TxnRequest,
+    WatchRequest,
 };
 use proto::health::HealthListRequest;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 use tracing::warn;
 
-use crate::api::{Api, Encoded, Error, RangeAnswer, RangePieces, WatchSession};
+use crate::api::{Api, AuthRefusal, Encoded, Error, RangeAnswer, RangePieces, WatchSession};
 use crate::codes::status;
 use crate::condition::Condition;
 use crate::counted::{CountedCall, CountedRequests, CountedResponses};
@@ -103,11 +106,57 @@ impl Calls {
             Method::HashKv => Box::pin(unary(call, |r| api.hash_kv(r))),
             Method::MoveLeader => Box::pin(unary(call, async |r| api.move_leader(r))),
             Method::Downgrade => Box::pin(unary(call, |r| api.downgrade(r))),
-            Method::AuthStatus => Box::pin(unary(call, |AuthStatusRequest {}| api.auth_status())),
             Method::Health => Box::pin(unary(call, async |r| api.health(&r))),
             Method::HealthList => Box::pin(unary(call, async |HealthListRequest {}| Ok(api.health_list()))),
             Method::HealthWatch => Box::pin(self.watch_health(call, needs_leader)),
+            other => self.dispatch_auth(other, call),
         }
+    }
+
+    /// The same for the methods of users and roles.
+    fn dispatch_auth<'a>(
+        &'a self,
+        method: Method,
+        call: &'a mut CountedCall<'_>,
+    ) -> Pin<Box<dyn Future<Output = Code> + 'a>> {
+        let api = &self.api;
+        match method {
+            Method::AuthStatus => Box::pin(unary(call, |AuthStatusRequest {}| api.auth_status())),
+            Method::AuthDisable => Box::pin(unary(call, |AuthDisableRequest {}| api.auth_disable())),
+            Method::UserList => Box::pin(unary(call, |AuthUserListRequest {}| api.user_list())),
+            Method::RoleList => Box::pin(unary(call, |AuthRoleListRequest {}| api.role_list())),
+            Method::UserAdd => Box::pin(unary(call, async |r| api.user_add(&r).await)),
+            Method::UserChangePassword => Box::pin(unary(call, async |r| api.user_change_password(&r).await)),
+            Method::RoleAdd => Box::pin(unary(call, async |r| api.role_add(&r).await)),
+            Method::RoleGrantPermission => {
+                Box::pin(unary(call, async |r| api.role_grant_permission(&r).await))
+            }
+            Method::AuthEnable => self.refuse_auth::<AuthEnableRequest>(call, AuthRefusal::RootUserMissing),
+            Method::Authenticate => self.refuse_auth::<AuthenticateRequest>(call, AuthRefusal::NotEnabled),
+            Method::UserGet => self.refuse_auth::<AuthUserGetRequest>(call, AuthRefusal::UserNotFound),
+            Method::UserDelete => self.refuse_auth::<AuthUserDeleteRequest>(call, AuthRefusal::UserNotFound),
+            Method::UserGrantRole => {
+                self.refuse_auth::<AuthUserGrantRoleRequest>(call, AuthRefusal::UserNotFound)
+            }
+            Method::UserRevokeRole => {
+                self.refuse_auth::<AuthUserRevokeRoleRequest>(call, AuthRefusal::UserNotFound)
+            }
+            Method::RoleGet => self.refuse_auth::<AuthRoleGetRequest>(call, AuthRefusal::RoleNotFound),
+            Method::RoleDelete => self.refuse_auth::<AuthRoleDeleteRequest>(call, AuthRefusal::RoleNotFound),
+            Method::RoleRevokePermission => {
+                self.refuse_auth::<AuthRoleRevokePermissionRequest>(call, AuthRefusal::RoleNotFound)
+            }
+            other => unreachable!("{other:?} is not about users and roles"),
+        }
+    }
+
+    /// Refuses a request about something there is not.
+    fn refuse_auth<'a, R: Message + Default + 'a>(
+        &'a self,
+        call: &'a mut CountedCall<'_>,
+        refusal: AuthRefusal,
+    ) -> Pin<Box<dyn Future<Output = Code> + 'a>> {
+        Box::pin(unary(call, async move |request: R| self.api.refuse_auth(&request, refusal).await))
     }
 
     /// Reads a range; a long answer is sent while it is made.

@@ -13,7 +13,8 @@
 //! | `request canceled`, `watch canceled` | the client has gone and is not told |
 //! | `context deadline exceeded` with `etcdserver:`, `no inflight downgrade job` | defined, but etcd never says them |
 //! | `cluster version not found during downgrade` | clients are let in once it is decided |
-//! | errors of Auth, Lock and Election | not there yet |
+//! | errors of Auth without users and roles | the recorded conversation `auth-off` |
+//! | the other errors of Auth, those of Lock and Election | not there yet |
 
 use prost::Message;
 use proto::etcdserverpb::request_op::Request as Op;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use node::Unserved;
 use store::Refusal;
 
+use super::AuthRefusal;
+
 /// An error as a client sees it, before a transport words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Error {
@@ -54,6 +56,8 @@ pub(crate) enum Error {
     NotLearner,
     /// Too few members would be left to decide anything.
     TooFewMembers,
+    /// It is about users, roles or permissions, of which there are none.
+    Auth(AuthRefusal),
     /// This version cannot do it; the sentence says so.
     Unsupported(&'static str),
     /// The disk holds damaged data: the member is about to stop.
@@ -87,6 +91,7 @@ impl Error {
             Error::MemberNotFound => "etcdserver: member not found",
             Error::NotLearner => "etcdserver: can only promote a learner member",
             Error::TooFewMembers => "etcdserver: re-configuration failed due to not enough started members",
+            Error::Auth(refusal) => refusal.text(),
             Error::Unsupported(sentence) => sentence,
             Error::Damaged => "etcdserver: corrupt cluster",
         })
