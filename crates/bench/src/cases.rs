@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::compare::Comparison;
 use crate::error::Error;
 use crate::settings::{KeyOrder, Settings, Workload};
+use crate::table::Row;
 
 /// One row: its name, and what it changes in the defaults of its workload.
 pub(crate) struct Case {
@@ -14,7 +15,12 @@ pub(crate) struct Case {
     pub(crate) title: &'static str,
     workload: Workload,
     change: fn(&mut Settings),
+    /// Operations a second and connections, of a case at a fixed rate.
+    pace: Option<(f64, usize)>,
 }
+
+/// Calls that may be under way at a fixed rate, at least: more than ever are while the server keeps up.
+const CALLS_MAX: usize = 64;
 
 const CASES: &[Case] = &[
     case("put", "put, 256 B, saturated", Workload::Put, |_| {}),
@@ -23,7 +29,6 @@ const CASES: &[Case] = &[
     case("put-sequential", "put, keys in order", Workload::Put, |s| s.key_order = KeyOrder::Sequential),
     case("put-one-key", "put, all to one key", Workload::Put, |s| s.key_order = KeyOrder::One),
     case("put-one-client", "put, one client", Workload::Put, one_client),
-    case("put-2000-a-second", "put, 2,000 a second", Workload::Put, |s| s.rate = Some(2000.0)),
     case("txn-put", "one put in a transaction", Workload::TxnPut, |_| {}),
     case("txn-update", "create, or update if unchanged", Workload::TxnUpdate, |_| {}),
     case("get", "get, linearizable", Workload::Get, |_| {}),
@@ -41,6 +46,61 @@ const CASES: &[Case] = &[
     case("lease-grant", "lease grant", Workload::LeaseGrant, |_| {}),
     case("lease-keepalive", "lease keepalive, one stream for all", Workload::LeaseKeepalive, |_| {}),
     case("lease-keepalive-once", "lease keepalive, a stream each", Workload::LeaseKeepaliveOnce, |_| {}),
+    at_rate("put-at-100", "put, 100/s, 1 connection", Workload::Put, 100.0, 1),
+    at_rate("put-at-100-over-100", "put, 100/s, 100 connections", Workload::Put, 100.0, 100),
+    at_rate("put-at-1000", "put, 1,000/s, 1 connection", Workload::Put, 1000.0, 1),
+    at_rate("put-at-1000-over-100", "put, 1,000/s, 100 connections", Workload::Put, 1000.0, 100),
+    at_rate("put-at-5000", "put, 5,000/s, 1 connection", Workload::Put, 5000.0, 1),
+    at_rate("put-at-5000-over-100", "put, 5,000/s, 100 connections", Workload::Put, 5000.0, 100),
+    at_rate("get-at-100", "get, 100/s, 1 connection", Workload::Get, 100.0, 1),
+    at_rate("get-at-100-over-100", "get, 100/s, 100 connections", Workload::Get, 100.0, 100),
+    at_rate("get-at-1000", "get, 1,000/s, 1 connection", Workload::Get, 1000.0, 1),
+    at_rate("get-at-1000-over-100", "get, 1,000/s, 100 connections", Workload::Get, 1000.0, 100),
+    at_rate("get-at-5000", "get, 5,000/s, 1 connection", Workload::Get, 5000.0, 1),
+    at_rate("get-at-5000-over-100", "get, 5,000/s, 100 connections", Workload::Get, 5000.0, 100),
+    at_rate("kubernetes-at-100", "as Kubernetes does, 100/s, 1 connection", Workload::Kubernetes, 100.0, 1),
+    at_rate(
+        "kubernetes-at-100-over-100",
+        "as Kubernetes does, 100/s, 100 connections",
+        Workload::Kubernetes,
+        100.0,
+        100,
+    ),
+    at_rate(
+        "kubernetes-at-1000",
+        "as Kubernetes does, 1,000/s, 1 connection",
+        Workload::Kubernetes,
+        1000.0,
+        1,
+    ),
+    at_rate(
+        "kubernetes-at-1000-over-100",
+        "as Kubernetes does, 1,000/s, 100 connections",
+        Workload::Kubernetes,
+        1000.0,
+        100,
+    ),
+    at_rate(
+        "kubernetes-at-5000",
+        "as Kubernetes does, 5,000/s, 1 connection",
+        Workload::Kubernetes,
+        5000.0,
+        1,
+    ),
+    at_rate(
+        "kubernetes-at-5000-over-100",
+        "as Kubernetes does, 5,000/s, 100 connections",
+        Workload::Kubernetes,
+        5000.0,
+        100,
+    ),
+    at_rate("bare-sync-at-100", "a bare write and sync, 100/s", Workload::BareSync, 100.0, 1),
+    at_rate("bare-sync-at-1000", "a bare write and sync, 1,000/s", Workload::BareSync, 1000.0, 1),
+    at_rate("bare-sync-at-5000", "a bare write and sync, 5,000/s", Workload::BareSync, 5000.0, 1),
+    at_rate("bare-echo-at-100", "a bare echo, 100/s", Workload::BareEcho, 100.0, 1),
+    at_rate("bare-echo-at-1000", "a bare echo, 1,000/s", Workload::BareEcho, 1000.0, 1),
+    at_rate("bare-echo-at-5000", "a bare echo, 5,000/s", Workload::BareEcho, 5000.0, 1),
+    case("idle-server", "a server that nobody calls", Workload::IdleServer, five_seconds),
     case("watch-catch-up", "four watchers of a million past events", Workload::WatchCatchUp, |_| {}),
     case("lease-expiry", "a million leases run out", Workload::LeaseExpiry, |_| {}),
     case("compaction", "compaction of a million revisions", Workload::Compaction, five_seconds),
@@ -57,7 +117,18 @@ const fn case(
     workload: Workload,
     change: fn(&mut Settings),
 ) -> Case {
-    Case { name, title, workload, change }
+    Case { name, title, workload, change, pace: None }
+}
+
+/// A case whose operations are meant to start at fixed times, `rate` a second over so many connections.
+const fn at_rate(
+    name: &'static str,
+    title: &'static str,
+    workload: Workload,
+    rate: f64,
+    connections: usize,
+) -> Case {
+    Case { name, title, workload, change: |_| {}, pace: Some((rate, connections)) }
 }
 
 fn one_client(settings: &mut Settings) {
@@ -83,15 +154,30 @@ impl Case {
         let &Comparison { warmup, duration, shrink, keys_max, .. } = comparison;
         let mut settings = Settings { warmup, duration, ..Settings::of(self.workload) };
         (self.change)(&mut settings);
+        if let Some((rate, connections)) = self.pace {
+            settings.rate = Some(rate);
+            settings.connections = connections;
+            settings.streams = CALLS_MAX.div_ceil(connections);
+        }
         if self.workload == Workload::Keys {
             settings.keys = keys_max;
         }
-        if !self.is_steady() {
+        if !self.is_steady() && !self.is_bare() {
             settings.revisions /= shrink;
             settings.leases /= shrink;
             settings.keys /= shrink;
         }
         settings
+    }
+
+    /// The row of its results, empty.
+    pub(crate) fn row(&self) -> Row {
+        Row { is_at_fixed_rate: self.pace.is_some(), ..Row::new(self.name, self.title) }
+    }
+
+    /// Whether it measures the system without any etcd.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.workload.is_bare()
     }
 
     /// Whether it repeats an operation for a measured time.
@@ -138,6 +224,21 @@ mod tests {
     fn an_unknown_case_is_refused_with_the_known_ones() {
         let Err(error) = chosen(&["put".to_owned(), "delete".to_owned()]) else { panic!("no such case") };
         assert!(error.to_string().contains("unknown case `delete`; there are put,put-1k"), "{error}");
+    }
+
+    #[test]
+    fn a_case_at_a_fixed_rate_says_so_in_its_name() {
+        for case in CASES.iter().filter(|case| case.pace.is_some()) {
+            let settings = case.settings(&Comparison::default());
+            let rate = settings.rate.unwrap();
+            assert!(
+                case.row().is_at_fixed_rate && case.name.contains(&format!("-at-{rate}")),
+                "{}",
+                case.name
+            );
+            assert_eq!(case.name.ends_with("-over-100"), settings.connections == 100, "{}", case.name);
+            assert!(settings.connections * settings.streams >= CALLS_MAX, "{}", case.name);
+        }
     }
 
     #[test]

@@ -134,10 +134,12 @@ pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Row>, Error> {
     let cores = Cores::split(&process::allowed_cores()?, comparison.pinned);
     cores.keep_generator()?;
     let mut coordinator = Coordinator::new()?;
-    let mut rows: Vec<Row> = cases.iter().map(|case| Row::new(case.name, case.title)).collect();
+    let mut rows: Vec<Row> = cases.iter().map(|case| case.row()).collect();
     'cases: for (case, row) in cases.iter().zip(&mut rows) {
-        let repeats = if case.is_steady() { comparison.repeats } else { comparison.repeats.div_ceil(2) };
-        for (repeat, side) in turns(repeats, !comparison.peer.is_empty()) {
+        let is_short = case.is_steady() || case.is_bare();
+        let repeats = if is_short { comparison.repeats } else { comparison.repeats.div_ceil(2) };
+        let with_peer = !comparison.peer.is_empty() && !case.is_bare();
+        for (repeat, side) in turns(repeats, with_peer) {
             eprintln!("{}, {} of {repeats}: {}", case.name, repeat + 1, SIDES[side]);
             match measure_once(comparison, case, side, &cores, &mut coordinator) {
                 Ok(report) if report.interrupted => break 'cases,
@@ -169,11 +171,18 @@ fn measure_once(
     cores: &Cores,
     coordinator: &mut Coordinator,
 ) -> Result<Report, Error> {
+    let mut settings = case.settings(comparison);
+    settings.dir.clone_from(&comparison.dir);
+    settings.server_cores.clone_from(&cores.server);
+    if case.is_bare() {
+        let report = coordinator.run(&settings, None)?;
+        eprintln!("{}", report.text(&settings.describe()));
+        return Ok(report);
+    }
     let ours = [comparison.ours.clone()];
     let command = [&ours[..], &comparison.peer[..]][side];
     let dir = comparison.dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut server = coordinator.block_on(Server::start(command, Path::new(&dir), &cores.server))?;
-    let mut settings = case.settings(comparison);
     settings.endpoint = server.endpoint().to_owned();
     settings.server_pid = Some(server.pid());
     let report = coordinator.run(&settings, Some(&mut server))?;

@@ -2,9 +2,11 @@
 //!
 //! They run on the coordinator's own thread: the load is small, or its pace is up to the server.
 
+mod bare;
 mod catch_up;
 mod compaction;
 mod idle;
+mod idle_server;
 mod key_count;
 mod lease_expiry;
 mod overwrite;
@@ -29,6 +31,9 @@ pub(crate) async fn run(settings: &Settings, server: Option<&mut Server>) -> Res
         (Workload::Keys, _) => key_count::run(settings).await,
         (Workload::IdleConnections, _) => idle::connections(settings).await,
         (Workload::IdleWatchers, _) => idle::watchers(settings).await,
+        (Workload::IdleServer, _) => idle_server::run(settings).await,
+        (Workload::BareSync, _) => bare::sync(settings).await,
+        (Workload::BareEcho, _) => bare::echo(settings).await,
         (Workload::Overwrite, Some(server)) => overwrite::run(settings, server).await,
         (Workload::Restart, Some(server)) => restart::run(settings, server).await,
         (workload, _) => {

@@ -20,9 +20,9 @@ use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::meter::{Meter, Phase};
 use crate::pace::Pace;
-use crate::process::{self, Reading};
+use crate::process::{self, Reading, Switches};
 use crate::progress;
-use crate::report::{Measure, RSS, Report, SERVER_CPU, mib};
+use crate::report::{Measure, P50, P99, RSS, Report, SERVER_CPU, SWITCHES, WAKE_UPS, mib};
 use crate::server::Server;
 use crate::settings::Settings;
 use crate::stats::Tally;
@@ -36,9 +36,9 @@ const BUSY: f64 = 0.9;
 static OPS: Measure = Measure::rate("ops/s");
 static MEAN: Measure = Measure::cost("mean ms").detail();
 static PERCENTILES: [(f64, Measure); 4] = [
-    (50.0, Measure::cost("p50 ms")),
+    (50.0, P50),
     (90.0, Measure::cost("p90 ms").detail()),
-    (99.0, Measure::cost("p99 ms")),
+    (99.0, P99),
     (99.9, Measure::cost("p99.9 ms").detail()),
 ];
 static MAX: Measure = Measure::cost("max ms").detail();
@@ -238,6 +238,10 @@ impl Span {
         Some(self.end.server?.cpu.saturating_sub(self.start.server?.cpu))
     }
 
+    fn server_switches(&self) -> Option<Switches> {
+        Some(self.end.server?.switches.since(self.start.server?.switches))
+    }
+
     fn generator_cpu(&self) -> Duration {
         self.end.generator.cpu.saturating_sub(self.start.generator.cpu)
     }
@@ -248,6 +252,10 @@ impl Span {
         let per_op = |cpu: Duration| (tally.ops > 0).then(|| cpu.as_secs_f64() * 1e6 / tally.ops as f64);
         let mut report = Report::after(tally);
         report.add(&SERVER_CPU, self.server_cpu().and_then(per_op));
+        if let Some(switches) = self.server_switches().filter(|_| tally.ops > 0) {
+            report.add(&WAKE_UPS, switches.voluntary as f64 / tally.ops as f64);
+            report.add(&SWITCHES, switches.all() as f64 / tally.ops as f64);
+        }
         report.add(&OPS, tally.ops as f64 / self.elapsed().as_secs_f64());
         report.add(&MEAN, ms(tally.mean()));
         for (percent, measure) in &PERCENTILES {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Better, Measure, figure};
+use crate::report::{Better, Measure, P50, P99, SERVER_CPU, SWITCHES, WAKE_UPS, figure};
 use crate::stats::Spread;
 use crate::table::{self, Row};
 
@@ -11,16 +11,23 @@ const STEADY: &str = "\
 |---|---|---|---|---|---|
 ";
 
+const FIXED_RATE: &str = "\
+| load at a fixed rate | server CPU µs/op: ours | peer | ratio (spread) | wake-ups/op: ours / peer | switches/op: ours / peer | p50 ms: ours / peer | p99 ms: ours / peer |
+|---|---|---|---|---|---|---|---|
+";
+
 const EXPERIMENTS: &str = "\
 | experiment | | ours | peer | ratio |
 |---|---|---|---|---|
 ";
 
-/// Both tables, and what a reader must know before quoting them.
+/// The tables, and what a reader must know before quoting them.
 pub(crate) fn text(rows: &[Row]) -> String {
     let (mut steady, mut experiments) = (STEADY.to_owned(), EXPERIMENTS.to_owned());
+    let mut fixed_rate = FIXED_RATE.to_owned();
     for row in rows {
         match Steady::of(row) {
+            _ if row.is_at_fixed_rate => write_fixed_rate(&mut fixed_rate, row),
             Some(load) => load.write(&mut steady),
             None => row.shown().enumerate().for_each(|(idx, measure)| {
                 let title = if idx == 0 { format!("{} ", row.title) } else { String::new() };
@@ -29,7 +36,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
         }
     }
     let notes = rows.iter().flat_map(table::notes).map(|note| format!("- {note}\n"));
-    format!("{steady}\n{experiments}\n{}", notes.collect::<String>())
+    format!("{steady}\n{fixed_rate}\n{experiments}\n{}", notes.collect::<String>())
 }
 
 /// A load that goes on as long as one likes: what an operation costs, how many there are, how long they take.
@@ -58,6 +65,16 @@ impl<'a> Steady<'a> {
         writeln!(text, "| {title} | {ours} | {peer} | {ratio} | {rate} | {p99} |")
             .expect("a string takes any text");
     }
+}
+
+fn write_fixed_rate(text: &mut String, row: &Row) {
+    let cpu = row.cell(&SERVER_CPU);
+    let [ours, peer] = cpu.sides.map(median);
+    let times = cpu.ratio.map_or_else(|| "-".to_owned(), ratio);
+    let pairs =
+        [&WAKE_UPS, &SWITCHES, &P50, &P99].map(|measure| row.cell(measure).sides.map(median).join(" / "));
+    writeln!(text, "| {} | {ours} | {peer} | {times} | {} |", row.title, pairs.join(" | "))
+        .expect("a string takes any text");
 }
 
 fn write_measure(text: &mut String, title: &str, row: &Row, measure: &Measure) {
@@ -92,10 +109,9 @@ fn median(side: Option<Spread>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Report, SERVER_CPU};
+    use crate::report::Report;
 
     static OPS: Measure = Measure::rate("ops/s");
-    static P99: Measure = Measure::cost("p99 ms");
     static LATE: Measure = Measure::cost("last s late");
     static LEFT: Measure = Measure::cost("leases left");
 
@@ -115,6 +131,18 @@ mod tests {
         let text = text(&[load]);
         let line = text.lines().nth(2).unwrap();
         assert_eq!(line, "| put | 4.50 | 45.0 | 10.0 (10.0–10.0) | 1,234,567 / 950 | 1.00 / 2.00 |");
+    }
+
+    #[test]
+    fn a_load_at_a_fixed_rate_tells_what_it_switches() {
+        let values = [(&SERVER_CPU, [100.0, 400.0]), (&WAKE_UPS, [2.0, 9.0]), (&SWITCHES, [2.5, 12.0])];
+        let latencies = [(&P50, [0.1, 0.3]), (&P99, [0.2, 3.0])];
+        let load = Row { is_at_fixed_rate: true, ..row("put, 100/s", &[&values[..], &latencies].concat()) };
+        let text = text(&[load]);
+        let line = text.lines().find(|line| line.starts_with("| put")).unwrap();
+        let figures =
+            "100 | 400 | 4.00 (4.00–4.00) | 2.00 / 9.00 | 2.50 / 12.0 | 0.100 / 0.300 | 0.200 / 3.00 |";
+        assert_eq!(line, format!("| put, 100/s | {figures}"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a process has used, by the kernel's account, and which processors it may use.
 //!
-//! Readings are of the whole thread group: `/proc/PID/stat` adds up all its threads, those that have
-//! ended included, in clock ticks of 10 ms.
+//! Readings are of the whole thread group. `/proc/PID/stat` adds up all its threads, those that have ended
+//! included, in clock ticks of 10 ms; `/proc/PID/task/*/schedstat` has nanoseconds, of the threads that live.
 
 use std::fs;
 use std::io;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 
@@ -23,15 +24,52 @@ const BLOCK_BYTES: u64 = 512;
 pub(crate) struct Reading {
     /// Processor time since its start, user and system together.
     pub(crate) cpu: Duration,
+    /// Context switches of its threads since they started.
+    pub(crate) switches: Switches,
     /// Resident memory, in bytes.
     pub(crate) rss_bytes: u64,
+}
+
+/// Context switches of threads, added up.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Switches {
+    /// A thread had to wait for something. Each is followed by one wake-up.
+    pub(crate) voluntary: u64,
+    /// A thread could have gone on, and another one ran instead.
+    pub(crate) involuntary: u64,
+}
+
+impl Switches {
+    /// Those that the `status` file of a thread tells.
+    fn parse(status: &str) -> Self {
+        Self {
+            voluntary: field(status, "voluntary_ctxt_switches:").unwrap_or_default(),
+            involuntary: field(status, "nonvoluntary_ctxt_switches:").unwrap_or_default(),
+        }
+    }
+
+    /// How many there have been since `before`. The counts of a thread that has ended since are lost.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+            involuntary: self.involuntary.saturating_sub(before.involuntary),
+        }
+    }
+
+    /// Of both kinds.
+    pub(crate) fn all(self) -> u64 {
+        self.voluntary + self.involuntary
+    }
 }
 
 impl Reading {
     /// Reads process `pid` now.
     pub(crate) fn of(pid: u32) -> Result<Self, Error> {
-        let stat = read(pid, "stat", |stat| parse_stat(stat, clock_ticks_per_second()));
-        Ok(Self { cpu: stat?, rss_bytes: read(pid, "status", |status| field(status, "VmRSS:"))? * 1024 })
+        let ticks = read(pid, "stat", |stat| parse_stat(stat, clock_ticks_per_second()))?;
+        let rss_bytes = read(pid, "status", |status| field(status, "VmRSS:"))? * 1024;
+        let (cpu, switches) = of_threads(pid)?;
+        // Either may be short of the truth: the first by a tick, the second by the threads that have ended.
+        Ok(Self { cpu: ticks.max(cpu), switches, rss_bytes })
     }
 
     /// Reads this process.
@@ -112,6 +150,45 @@ pub(crate) fn pin(cores: &[usize]) -> Result<(), Error> {
         .map_err(|cause| Error::System { what: "cannot set the processor affinity", cause: cause.into() })
 }
 
+/// What one thread has used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ThreadReading {
+    /// Processor time since its start.
+    pub(crate) cpu: Duration,
+    /// Its context switches.
+    pub(crate) switches: Switches,
+}
+
+impl ThreadReading {
+    /// Reads this thread now.
+    pub(crate) fn now() -> io::Result<Self> {
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
+        let cpu = Duration::new(cpu.tv_sec as u64, cpu.tv_nsec as u32);
+        Ok(Self { cpu, switches: Switches::parse(&fs::read_to_string("/proc/thread-self/status")?) })
+    }
+}
+
+/// Processor time and context switches of the threads of process `pid` that live.
+fn of_threads(pid: u32) -> Result<(Duration, Switches), Error> {
+    let no_list = |cause| Error::Process { pid, detail: format!("cannot list its threads: {cause}") };
+    let (mut cpu, mut switches) = (Duration::ZERO, Switches::default());
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).map_err(no_list)? {
+        let path = thread.map_err(no_list)?.path();
+        // A thread that has ended since the list was made has no files any more.
+        let read = |name: &str| fs::read_to_string(path.join(name)).unwrap_or_default();
+        cpu += parse_schedstat(&read("schedstat")).unwrap_or_default();
+        let of_thread = Switches::parse(&read("status"));
+        switches.voluntary += of_thread.voluntary;
+        switches.involuntary += of_thread.involuntary;
+    }
+    Ok((cpu, switches))
+}
+
+/// The first number is the time on a processor, in nanoseconds.
+fn parse_schedstat(schedstat: &str) -> Option<Duration> {
+    schedstat.split_ascii_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
 /// Adds up `utime` and `stime`, fields 14 and 15. The name, field 2, may itself hold spaces and brackets.
 fn parse_stat(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -147,6 +224,33 @@ mod tests {
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 1000 0 0 0 250 50 7 8 20 0 9 0 100 1 2";
         assert_eq!(parse_stat(stat, 100), Some(Duration::from_secs(3)));
         assert_eq!(parse_stat("42 (etcd) S 1", 100), None);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_comes_first_in_its_schedstat() {
+        assert_eq!(parse_schedstat("1500 7 3\n"), Some(Duration::from_nanos(1500)));
+        assert_eq!(parse_schedstat(""), None);
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_counted_as_a_voluntary_switch() {
+        let before = Reading::own().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let waiter = std::thread::spawn(move || {
+            while told.recv().is_ok() {
+                answer.send(Reading::own().unwrap().switches).unwrap();
+            }
+        });
+        let mut after = before.switches;
+        for _ in 0..20 {
+            tell.send(()).unwrap();
+            after = answered.recv().unwrap();
+        }
+        drop(tell);
+        waiter.join().unwrap();
+        let switches = after.since(before.switches);
+        assert!(switches.voluntary > 0 && switches.all() >= switches.voluntary, "{switches:?}");
     }
 
     #[test]

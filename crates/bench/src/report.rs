@@ -46,6 +46,14 @@ impl Measure {
 
 /// The server's processor time an operation: the headline of every steady load.
 pub(crate) const SERVER_CPU: Measure = Measure::cost("server CPU µs/op");
+/// How often a thread of the server slept and was woken, an operation.
+pub(crate) const WAKE_UPS: Measure = Measure::cost("wake-ups/op");
+/// Context switches of the server's threads, an operation: those of the wake-ups, and those forced on them.
+pub(crate) const SWITCHES: Measure = Measure::cost("switches/op");
+/// Half of the operations took no longer.
+pub(crate) const P50: Measure = Measure::cost("p50 ms");
+/// All but one in a hundred of the operations took no longer.
+pub(crate) const P99: Measure = Measure::cost("p99 ms");
 /// The server's resident memory at the end.
 pub(crate) const RSS: Measure = Measure::cost("RSS MiB");
 

@@ -1,5 +1,6 @@
 //! What one run does: the workload, its numbers, and how hard it presses.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -48,11 +49,17 @@ pub(crate) enum Workload {
     IdleWatchers,
     /// Kill the server over many keys and start it again.
     Restart,
+    /// Leave the server alone.
+    IdleServer,
+    /// Write and sync at a fixed rate, without a server: what each durable put costs any server.
+    BareSync,
+    /// Answer over loopback at a fixed rate, with the least server there can be.
+    BareEcho,
 }
 
 impl Workload {
     /// All of them, with the name and meaning given on the command line.
-    pub(crate) const ALL: [(Self, &str, &str); 20] = [
+    pub(crate) const ALL: [(Self, &str, &str); 23] = [
         (Self::Put, "put", "write one key"),
         (Self::TxnPut, "txn-put", "write one key inside a transaction"),
         (Self::TxnUpdate, "txn-update", "create a key, or update it if its revision is the one last seen"),
@@ -77,6 +84,9 @@ impl Workload {
         (Self::IdleConnections, "idle-connections", "memory of each of --connections"),
         (Self::IdleWatchers, "idle-watchers", "memory of each of --watchers"),
         (Self::Restart, "restart", "kill -9 over --keys, and the time until it serves (`compare` only)"),
+        (Self::IdleServer, "idle-server", "processor time and wake-ups of a server that nobody calls"),
+        (Self::BareSync, "bare-sync", "write and sync --rate times a second, without a server"),
+        (Self::BareEcho, "bare-echo", "answer over loopback --rate times a second, one thread and no more"),
     ];
 
     /// Finds a workload by its name.
@@ -105,7 +115,13 @@ impl Workload {
                 | Self::IdleConnections
                 | Self::IdleWatchers
                 | Self::Restart
-        )
+                | Self::IdleServer
+        ) && !self.is_bare()
+    }
+
+    /// Whether it measures the system without any etcd.
+    pub(crate) fn is_bare(self) -> bool {
+        matches!(self, Self::BareSync | Self::BareEcho)
     }
 
     /// Whether the keys must exist before the first operation.
@@ -181,6 +197,10 @@ pub(crate) struct Settings {
     pub(crate) duration: Duration,
     /// The process whose CPU and memory are read.
     pub(crate) server_pid: Option<u32>,
+    /// The processors for a thread that stands in for a server; none: all.
+    pub(crate) server_cores: Vec<usize>,
+    /// Where files are written without a server; the system's directory for temporary files if not given.
+    pub(crate) dir: Option<PathBuf>,
     /// Report as JSON.
     pub(crate) json: bool,
 }
@@ -203,7 +223,10 @@ impl Settings {
             connections,
             streams,
             threads: 1,
-            rate: matches!(workload, Workload::Compaction | Workload::LeaseExpiry).then_some(1000.0),
+            rate: match workload {
+                Workload::Compaction | Workload::LeaseExpiry => Some(1000.0),
+                _ => workload.is_bare().then_some(1000.0),
+            },
             keys: match workload {
                 Workload::Range | Workload::Kubernetes => 10_000,
                 Workload::Restart | Workload::Keys | Workload::Overwrite => 1_000_000,
@@ -231,6 +254,8 @@ impl Settings {
             warmup: Duration::from_secs(2),
             duration: Duration::from_secs(10),
             server_pid: None,
+            server_cores: Vec::new(),
+            dir: None,
             json: false,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Row {
     pub(crate) case: &'static str,
     /// What the case does, in a few words.
     pub(crate) title: &'static str,
+    /// Whether operations start at fixed times: then what they cost is told apart, not how many there are.
+    pub(crate) is_at_fixed_rate: bool,
     /// The results of each side, in the order of the repeats.
     pub(crate) sides: [Vec<Report>; 2],
     /// Which side could not be run at all, and why.
@@ -26,7 +28,7 @@ pub(crate) struct Row {
 impl Row {
     /// A row without results yet.
     pub(crate) fn new(case: &'static str, title: &'static str) -> Self {
-        Self { case, title, sides: [Vec::new(), Vec::new()], failure: None }
+        Self { case, title, is_at_fixed_rate: false, sides: [Vec::new(), Vec::new()], failure: None }
     }
 
     /// What its runs measured, the headline first.
@@ -159,7 +161,7 @@ mod tests {
     fn row() -> Row {
         let ours = vec![run(100.0, 10.0), run(200.0, 20.0), run(300.0, 30.0)];
         let peer = vec![run(50.0, 40.0), run(50.0, 40.0), run(50.0, 40.0)];
-        Row { case: "put", title: "", sides: [ours, peer], failure: None }
+        Row { sides: [ours, peer], ..Row::new("put", "") }
     }
 
     fn words(text: &str) -> Vec<Vec<&str>> {

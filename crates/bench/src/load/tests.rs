@@ -140,7 +140,11 @@ fn run(settings: &Settings) -> Result<Report, Error> {
 
 /// A second in which the server used `server` and the generator `generator` milliseconds.
 fn span(server: Option<u64>, generator: u64) -> Span {
-    let reading = |ms| Reading { cpu: Duration::from_millis(ms), rss_bytes: 3 << 20 };
+    // A wake-up a millisecond, and as many switches that were forced.
+    let reading = |ms| {
+        let switches = Switches { voluntary: ms, involuntary: ms };
+        Reading { cpu: Duration::from_millis(ms), switches, rss_bytes: 3 << 20 }
+    };
     let start = Sample { at: Instant::now(), server: server.map(|_| reading(100)), generator: reading(100) };
     let end = Sample {
         at: start.at + Duration::from_secs(1),
@@ -156,6 +160,8 @@ fn cpu_is_set_against_the_operations() {
     (0..1000).for_each(|_| tally.succeed(Duration::from_millis(2)));
     let report = span(Some(80), 5).report(&tally);
     assert_eq!(report.value("server CPU µs/op"), Some(80.0));
+    assert_eq!(report.value("wake-ups/op"), Some(0.08));
+    assert_eq!(report.value("switches/op"), Some(0.16));
     assert_eq!(report.value("generator CPU µs/op"), Some(5.0));
     assert_eq!(report.value("RSS MiB"), Some(3.0));
     assert_eq!(report.value("ops/s"), Some(1000.0));
