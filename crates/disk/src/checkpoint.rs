@@ -13,11 +13,12 @@
 //! Why one file and in which order it is replaced: `docs/checkpoint.md`.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use prost::Message;
 use proto::checkpointpb::Checkpoint;
 
+use crate::directory::{Directory, remove_if_there};
 use crate::{Disk, Error};
 
 const FILE: &str = "checkpoint";
@@ -30,44 +31,54 @@ const HEAD_LEN: usize = 24;
 /// Replaces the checkpoint in `dir`, which must exist, durably and atomically: after a crash at any point the old one
 /// or the new one is there, whole. What the body refers to must be durable before. Returns the length of the file.
 ///
-/// After [`Error::NoSpace`] the old one still counts, and the call may be repeated once there is room. After any
+/// After an error that [`Error::may_be_retried`] the old one still counts, and the call may be repeated. After any
 /// other error it is unknown which one a crash would leave.
 pub fn save(disk: &dyn Disk, dir: &Path, body: &Checkpoint) -> Result<u64, Error> {
     let staged = dir.join(STAGED_FILE);
+    // Opened before anything changes: what it is needed for last must not fail for want of a file descriptor.
+    let directory = Directory::open(disk, dir)?;
     remove_if_there(disk, &staged)?;
     let bytes = encode(body);
-    if let Err(error) = stage(disk, &staged, &bytes) {
+    let renamed = stage(disk, &staged, &bytes)
+        .and_then(|()| disk.rename(&staged, &dir.join(FILE)).map_err(Error::io("rename", &staged)));
+    if let Err(error) = renamed {
         // Gives back what space was taken; the next call removes it otherwise.
         let _ = disk.remove(&staged);
         return Err(error);
     }
-    disk.rename(&staged, &dir.join(FILE)).map_err(Error::io("rename", &staged))?;
-    if !crate::seeded_bug!("checkpoint-name-not-synced") {
-        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    let is_sync_skipped = crate::seeded_bug!("checkpoint-name-not-synced");
+    if !is_sync_skipped {
+        directory.sync()?;
     }
     Ok(bytes.len() as u64)
 }
 
+/// Where the checkpoint of `dir` lies.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
 /// Reads the checkpoint in `dir`. `None` if none was ever saved; [`Error::Corrupt`] if it does not hold what was
 /// saved.
+///
+/// Its name is durable when this returns: a process may have been killed between renaming it and syncing the directory,
+/// and whoever loads it goes on to remove what the checkpoint before it needed.
 pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Checkpoint>, Error> {
-    let path = dir.join(FILE);
+    let path = path(dir);
     let file = match disk.open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", &path)(error)),
     };
-    let len = file.len().map_err(Error::io("measure", &path))?;
-    let mut bytes = vec![0; usize::try_from(len).expect("a file fits the address space")];
-    file.read_at(0, &mut bytes).map_err(Error::io("read", &path))?;
-    decode(&bytes).map(Some).map_err(|(offset, expected)| Error::corrupt(&path, offset, expected))
-}
-
-fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
+    let is_sync_skipped = crate::seeded_bug!("checkpoint-name-not-synced-at-start");
+    if !is_sync_skipped {
+        Directory::open(disk, dir)?.sync()?;
     }
+    let len = file.len().map_err(Error::io("measure", &path))?;
+    let too_long = |_| Error::corrupt(&path, 0, "a file that fits the memory");
+    let mut bytes = vec![0; usize::try_from(len).map_err(too_long)?];
+    file.read_at(0, &mut bytes).map_err(Error::read(&path, 0))?;
+    decode(&bytes).map(Some).map_err(|(offset, expected)| Error::corrupt(&path, offset, expected))
 }
 
 fn stage(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
@@ -211,6 +222,20 @@ mod tests {
             save(&disk, Path::new(DIR), &body(5)).unwrap();
             disk.crash();
             assert_eq!(load_from(&disk).unwrap(), Some(body(5)));
+        }
+    }
+
+    #[test]
+    fn a_loaded_one_outlives_a_loss_of_power_though_its_writer_was_killed() {
+        for (seed, n) in (0..20).flat_map(|seed| (0..6).map(move |n| (seed, n))) {
+            let disk = disk(seed);
+            save(&disk, Path::new(DIR), &body(5)).unwrap();
+            disk.crash_at_op(n);
+            let _ = save(&disk, Path::new(DIR), &body(6));
+            disk.kill();
+            let loaded = load_from(&disk).unwrap();
+            disk.crash();
+            assert_eq!(load_from(&disk).unwrap(), loaded, "seed {seed}, killed after {n} effects");
         }
     }
 

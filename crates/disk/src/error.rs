@@ -1,7 +1,7 @@
 //! Everything that can go wrong on disk.
 //!
-//! Out of space is kept apart from every other failure, because the member survives it. Everything else stops the
-//! member, so each sentence must tell an operator which file to look at.
+//! Lack of space and lack of file descriptors are kept apart from every other failure, because the member survives
+//! them. Everything else stops the member, so each sentence must tell an operator which file to look at.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,6 +24,32 @@ pub enum Error {
     NoSpace {
         /// The file that could not grow.
         path: PathBuf,
+    },
+    /// The process or the machine has no file descriptor left. Nothing was changed and a retry is safe once other files
+    /// or connections are closed.
+    NoDescriptor {
+        /// The file that could not be opened.
+        path: PathBuf,
+    },
+    /// Bytes of a file cannot be read: the medium or the file system failed.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Where the read began, in bytes.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The write-ahead log ends before the last entry that a checkpoint contains, and so was durable once.
+    EndsEarly {
+        /// The last file of the log.
+        path: PathBuf,
+        /// Where its good records end, in bytes.
+        offset: u64,
+        /// Index of the last entry there is.
+        last_index: u64,
+        /// Index up to which entries must be there.
+        needed_index: u64,
     },
     /// A file does not hold what was once written to it.
     Corrupt {
@@ -67,8 +93,20 @@ impl Error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Error::NoSpace { path: path.to_path_buf() }
             }
+            _ if is_out_of_descriptors(&source) => Error::NoDescriptor { path: path.to_path_buf() },
             _ => Error::Io { path: path.to_path_buf(), op, source },
         }
+    }
+
+    /// Reading at `offset` of `path` failed.
+    pub(crate) fn read(path: &Path, offset: u64) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Unreadable { path: path.to_path_buf(), offset, source }
+    }
+
+    /// Whether nothing was changed, and the same call may succeed later: the disk was full, or no file descriptor was
+    /// left.
+    pub fn may_be_retried(&self) -> bool {
+        matches!(self, Error::NoSpace { .. } | Error::NoDescriptor { .. })
     }
 
     /// Like [`Error::io`] where a full disk is no excuse: the call must not be repeated, since what the file holds is
@@ -83,11 +121,31 @@ impl Error {
     }
 }
 
+/// EMFILE: this process has too many files open; ENFILE: the machine has.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno == Some(rustix::io::Errno::MFILE) || errno == Some(rustix::io::Errno::NFILE)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { path, op, source } => write!(f, "cannot {op} {}: {source}", path.display()),
             Error::NoSpace { path } => write!(f, "no space left on the disk that holds {}", path.display()),
+            Error::NoDescriptor { path } => write!(
+                f,
+                "cannot open {}: no file descriptor is left; raise the limit of open files (ulimit -n)",
+                path.display()
+            ),
+            Error::Unreadable { path, offset, source } => {
+                write!(f, "cannot read {} at byte {offset}: {source}", path.display())
+            }
+            Error::EndsEarly { path, offset, last_index, needed_index } => write!(
+                f,
+                "{} ends at byte {offset} with entry {last_index}: expected entries up to {needed_index}, \
+                 which the checkpoint contains",
+                path.display()
+            ),
             Error::Corrupt { path, offset, expected } => {
                 write!(f, "{} is corrupt at byte {offset}: expected {expected}", path.display())
             }
@@ -116,7 +174,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } => Some(source),
+            Error::Io { source, .. } | Error::Unreadable { source, .. } => Some(source),
             _ => None,
         }
     }
@@ -131,6 +189,14 @@ mod tests {
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
             let error = Error::io("write", Path::new("/d/f"))(kind.into());
             assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lack_of_file_descriptors_may_be_retried() {
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE] {
+            let error = Error::io("open", Path::new("/d/f"))(errno.into());
+            assert!(matches!(error, Error::NoDescriptor { .. }) && error.may_be_retried(), "{error}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the project asks of a file system, as two traits: the real one and the simulated one implement them.
 //!
 //! Paths are absolute. Nothing here is durable by itself: bytes become durable with [`File::sync`], names
-//! (creation, rename, removal) with [`Disk::sync_dir`] on the directory that holds them.
+//! (creation, rename, removal) with [`Dir::sync`] on the directory that holds them.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -31,12 +31,24 @@ pub trait Disk: Debug + Send + Sync {
     /// Creates a directory and its parents, accessible to the owner alone. Succeeds if it exists.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Makes the names in `dir` durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Opens an existing directory, to make its names durable. Whoever does so again and again keeps the handle: a sync
+    /// then needs no further file descriptor, of which there may be none left.
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn Dir>>;
+
+    /// Makes the names in `dir` durable, through a handle of its own.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.open_dir(dir)?.sync()
+    }
 
     /// Takes an exclusive lock on `path` (created if missing) that ends when the guard is dropped or the
     /// process ends. `WouldBlock` if another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>>;
+}
+
+/// An open directory. It stays the same directory when it is renamed.
+pub trait Dir: Debug + Send + Sync {
+    /// Makes the names in the directory durable. An error is final, as that of [`File::sync`] is.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file. Offsets and lengths are bytes.

@@ -3,6 +3,7 @@
 pub mod bugs;
 pub mod checkpoint;
 mod data_dir;
+mod directory;
 mod error;
 mod files;
 pub mod log;
@@ -13,7 +14,7 @@ pub mod wal;
 
 pub use data_dir::DataDir;
 pub use error::Error;
-pub use files::{Disk, File};
+pub use files::{Dir, Disk, File};
 pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use real::RealDisk;
 pub use sim::{Ops, SimDisk};

@@ -51,6 +51,7 @@ use self::head::HEAD_LEN;
 use self::segment::Segment;
 use self::sync::SegmentToSync;
 use self::tail::Tail;
+use crate::directory::{self, Directory};
 use crate::{Disk, Error};
 
 const SEGMENT_EXTENSION: &str = "seg";
@@ -115,7 +116,7 @@ impl RevisionLog {
         listed: &[checkpointpb::Segment],
     ) -> Result<RevisionLog, Error> {
         assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
-        create_dir(&*disk, dir)?;
+        directory::create(&*disk, dir)?;
         let mut sealed = open_listed(&*disk, dir, listed)?;
         // Last, so that a list that turns out wrong costs no file.
         let next_id = remove_unlisted(&*disk, dir, listed)?;
@@ -387,12 +388,6 @@ fn segment_path(dir: &Path, id: u32) -> PathBuf {
     dir.join(format!("{id:016x}.{SEGMENT_EXTENSION}"))
 }
 
-/// Creates the log's directory for good.
-fn create_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
-    disk.create_dir(dir).map_err(Error::io("create", dir))?;
-    dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent).map_err(Error::io("sync", parent)))
-}
-
 /// Opens the listed segments, checking that they follow each other.
 fn open_listed(
     disk: &dyn Disk,
@@ -431,7 +426,7 @@ fn remove_unlisted(disk: &dyn Disk, dir: &Path, listed: &[checkpointpb::Segment]
         }
     }
     if removed {
-        disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+        Directory::open(disk, dir)?.sync()?;
     }
     u32::try_from(newest + 1).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))
 }

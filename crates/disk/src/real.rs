@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 use rustix::fs::{FallocateFlags, FlockOperation};
 
-use crate::files::{Disk, File};
+use crate::files::{Dir, Disk, File};
 
 /// Zeros written at a time where the file system cannot allocate.
 const ZEROS: &[u8] = &[0; 64 * 1024];
@@ -53,14 +53,30 @@ impl Disk for RealDisk {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn Dir>> {
+        let handle = fs::File::open(dir)?;
+        if !handle.metadata()?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Arc::new(RealDir { handle }))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>> {
         let file = options().create(true).open(path)?;
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+}
+
+/// An open directory.
+#[derive(Debug)]
+struct RealDir {
+    handle: fs::File,
+}
+
+impl Dir for RealDir {
+    fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
     }
 }
 

@@ -4,7 +4,8 @@
 //! the same calls give the same bytes. In a crash unsynced writes survive by 512-byte sector, unsynced names one
 //! change at a time. Offers no directory permissions and no limit on names.
 //!
-//! After [`SimDisk::crash`] the handles and locks of before are dead, as they are after a reboot.
+//! [`SimDisk::crash`] is a loss of power, [`SimDisk::kill`] the death of a process. After both the handles and locks of
+//! before are dead.
 
 mod content;
 mod random;
@@ -19,10 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::files::{Disk, File};
+use crate::files::{Dir, Disk, File};
 use content::SharedContent;
 use random::Random;
-use tree::Tree;
+use tree::{NodeId, Tree};
 
 /// A simulated disk; clones are the same disk.
 #[derive(Debug, Clone)]
@@ -81,7 +82,17 @@ impl SimDisk {
         state.boot += 1;
     }
 
-    /// After `n` more effects (see [`Ops::effects`]) every operation fails, until [`SimDisk::crash`].
+    /// The process that uses the disk dies, and power is not lost: its handles and locks are dead. Everything it did
+    /// can be read, and what of it was not synced can still be lost by a later [`SimDisk::crash`].
+    pub fn kill(&self) {
+        let mut state = lock(&self.state);
+        state.locks.clear();
+        state.crash_at = None;
+        state.boot += 1;
+    }
+
+    /// After `n` more effects (see [`Ops::effects`]) every operation fails, until [`SimDisk::crash`] or
+    /// [`SimDisk::kill`].
     pub fn crash_at_op(&self, n: u64) {
         let mut state = lock(&self.state);
         state.crash_at = Some(state.ops.effects() + n);
@@ -130,6 +141,13 @@ impl SimDisk {
         let victim = self.content(at)?;
         lock(&*self.content(path)?).misdirect = Some((victim, offset));
         Ok(())
+    }
+
+    /// The state, for a handle that was opened in `boot`: it is dead if its process is.
+    fn state_in(&self, boot: u64) -> io::Result<MutexGuard<'_, State>> {
+        let state = lock(&self.state);
+        state.check_alive()?;
+        if state.boot == boot { Ok(state) } else { Err(io::Error::other("handle of before the crash")) }
     }
 
     fn content(&self, path: &Path) -> io::Result<SharedContent> {
@@ -186,12 +204,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = lock(&self.state);
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn Dir>> {
+        let state = lock(&self.state);
         state.check_alive()?;
-        state.tree.sync_dir(dir)?;
-        state.ops.dir_syncs += 1;
-        Ok(())
+        let node = state.tree.dir(dir)?;
+        Ok(Arc::new(SimDir { disk: self.clone(), node, boot: state.boot }))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>> {
@@ -217,7 +234,7 @@ struct State {
     crash_at: Option<u64>,
     capacity: Option<u64>,
     locks: BTreeSet<PathBuf>,
-    /// Counts the crashes: a handle or lock of an earlier boot is dead.
+    /// Counts the crashes and kills: a handle or lock of before is dead.
     boot: u64,
 }
 
@@ -246,6 +263,22 @@ impl State {
 }
 
 #[derive(Debug)]
+struct SimDir {
+    disk: SimDisk,
+    node: NodeId,
+    boot: u64,
+}
+
+impl Dir for SimDir {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state_in(self.boot)?;
+        state.tree.sync_dir(self.node);
+        state.ops.dir_syncs += 1;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
 struct SimFile {
     disk: SimDisk,
     content: SharedContent,
@@ -253,11 +286,8 @@ struct SimFile {
 }
 
 impl SimFile {
-    /// The disk's state, unless power was lost since the file was opened.
     fn disk(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = lock(&self.disk.state);
-        state.check_alive()?;
-        if state.boot == self.boot { Ok(state) } else { Err(io::Error::other("handle of before the crash")) }
+        self.disk.state_in(self.boot)
     }
 
     fn resize(&self, len_of: impl FnOnce(u64) -> u64) -> io::Result<()> {
@@ -363,6 +393,22 @@ mod tests {
         disk.crash();
         assert!(file.len().is_err(), "a handle of before the crash is dead");
         assert_eq!(&disk.open(Path::new("/f")).unwrap().view(0, 7).unwrap()[..], b"content");
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing_and_a_later_loss_of_power_what_was_not_synced() {
+        let mut n_lost = 0;
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed);
+            let file = disk.create(Path::new("/f")).unwrap();
+            file.write_at(0, b"content").unwrap();
+            disk.kill();
+            assert!(file.len().is_err(), "a handle of the dead process");
+            assert_eq!(&disk.open(Path::new("/f")).unwrap().view(0, 7).unwrap()[..], b"content");
+            disk.crash();
+            n_lost += u32::from(disk.open(Path::new("/f")).is_err());
+        }
+        assert!(n_lost > 0, "its name was never made durable");
     }
 
     #[test]

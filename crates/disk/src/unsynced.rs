@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::files::{Disk, File};
+use crate::files::{Dir, Disk, File};
 
 /// Another disk without its syncs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,12 +41,23 @@ impl<D: Disk> Disk for UnsyncedDisk<D> {
         self.0.create_dir(dir)
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn Dir>> {
+        Ok(Arc::new(UnsyncedDir(self.0.open_dir(dir)?)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>> {
         self.0.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct UnsyncedDir(
+    #[expect(dead_code, reason = "held as any handle is, so that as many are open")] Arc<dyn Dir>,
+);
+
+impl Dir for UnsyncedDir {
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -280,7 +280,7 @@ impl Chores {
     fn unless_full<T>(&mut self, result: Result<T, disk::Error>) -> Result<Option<T>, Fatal> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(disk::Error::NoSpace { .. }) => {
+            Err(error) if error.may_be_retried() => {
                 self.retry_in.get_or_insert(self.retry_ticks);
                 Ok(None)
             }

@@ -1,6 +1,7 @@
 //! Why a member cannot serve a request, and why it must stop.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use store::CommandError;
 
@@ -36,6 +37,26 @@ pub enum Fatal {
         /// Index of its entry.
         index: u64,
     },
+    /// There is a checkpoint and no write-ahead log: the file system of one of them is not mounted, or the log was
+    /// removed. Without it a vote could be given twice, and what was acknowledged since the checkpoint would be lost.
+    NoLog {
+        /// The directory without a log.
+        wal_dir: PathBuf,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The index up to which the checkpoint goes.
+        applied_index: u64,
+    },
+    /// The write-ahead log does not go on where the checkpoint ends: it belongs to another life of the member, or a part
+    /// of it is lost.
+    LogMismatch {
+        /// The checkpoint, whether it is there or not.
+        checkpoint: PathBuf,
+        /// The index up to which it goes; 0 if there is none.
+        applied_index: u64,
+        /// What is wrong with the log.
+        source: disk::Error,
+    },
     /// The log on disk belongs to another member or cluster than the configuration says.
     Foreign {
         /// Member and cluster the log names.
@@ -61,6 +82,18 @@ impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fatal::Disk(error) => error.fmt(f),
+            Fatal::NoLog { wal_dir, checkpoint, applied_index } => write!(
+                f,
+                "{} holds no write-ahead log, but the checkpoint {} (applied index {applied_index}) was made by a \
+                 member that had one: is the file system of {0} mounted, is --wal-dir the one it had?",
+                wal_dir.display(),
+                checkpoint.display()
+            ),
+            Fatal::LogMismatch { checkpoint, applied_index, source } => write!(
+                f,
+                "the write-ahead log does not continue the checkpoint {} (applied index {applied_index}): {source}",
+                checkpoint.display()
+            ),
             Fatal::Raft(error) => error.fmt(f),
             Fatal::Entry { index, error } => write!(f, "log entry {index} cannot be applied: {error}"),
             Fatal::ConfChange { index } => write!(f, "log entry {index} is no readable configuration change"),

@@ -4,6 +4,7 @@
 //! that all members of a new cluster begin alike. A restarted one loads the newest checkpoint, cuts everything
 //! back to it, and gets the log behind it handed out again as committed entries: recovery is the normal path.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,9 +50,13 @@ pub fn start<W>(
 ) -> Result<Started<W>, Fatal> {
     let loaded = checkpoint::load(&**disk, data_dir)?;
     let from = loaded.as_ref().map_or(0, |c| c.applied_index);
-    let is_restart = has_log(&**disk, wal_dir);
+    let is_restart = has_log(&**disk, wal_dir)?;
     let (mut wal, mut recovered) = if is_restart {
-        Wal::open_sized(Arc::clone(disk), wal_dir, from, wal_segment_bytes)?
+        Wal::open_sized(Arc::clone(disk), wal_dir, from, wal_segment_bytes)
+            .map_err(|error| mismatch(error, data_dir, from))?
+    } else if loaded.is_some() {
+        let (wal_dir, checkpoint) = (wal_dir.to_path_buf(), checkpoint::path(data_dir));
+        return Err(Fatal::NoLog { wal_dir, checkpoint, applied_index: from });
     } else {
         create_log(disk, wal_dir, wal_segment_bytes, &config)?
     };
@@ -72,8 +77,23 @@ pub fn start<W>(
     Ok(Started { node, log_writer: LogWriter::new(wal), is_restart, is_repaired })
 }
 
-fn has_log(disk: &dyn Disk, wal_dir: &Path) -> bool {
-    disk.list(wal_dir).is_ok_and(|names| names.iter().any(|name| name.ends_with(".wal")))
+/// Whether there is a log. A directory that cannot be read is not one without a log.
+fn has_log(disk: &dyn Disk, wal_dir: &Path) -> Result<bool, Fatal> {
+    match disk.list(wal_dir) {
+        Ok(names) => Ok(names.iter().any(|name| name.ends_with(".wal"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(disk::Error::Io { path: wal_dir.to_path_buf(), op: "list", source }.into()),
+    }
+}
+
+/// Names the checkpoint too if the log does not go with it.
+fn mismatch(error: disk::Error, data_dir: &Path, applied_index: u64) -> Fatal {
+    match error {
+        disk::Error::Missing { .. } | disk::Error::EndsEarly { .. } => {
+            Fatal::LogMismatch { checkpoint: checkpoint::path(data_dir), applied_index, source: error }
+        }
+        error => error.into(),
+    }
 }
 
 fn create_log(
@@ -109,7 +129,7 @@ fn prepare_segment(store: &mut Store) -> Result<(), Fatal> {
     if store.log().needs_next() {
         match store.log().next_segment().run() {
             Ok(prepared) => store.log().adopt(prepared),
-            Err(disk::Error::NoSpace { .. }) => {}
+            Err(error) if error.may_be_retried() => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -5,15 +5,18 @@ use std::ops::Range;
 use sim::{Kill, Plan};
 
 pub(crate) const USAGE: &str = "\
-usage: sim [--seed N | --seeds A..B | --minutes M] [--ops N] [--every-effect | --kill-at N] [--bug NAME]
+usage: sim [--seed N | --seeds A..B | --minutes M] [--ops N] [--every-effect | --kill-at N |
+           --kill-process-at N] [--bug NAME]
        sim --bugs
 
   --seed N         run one seed, and say what happened
   --seeds A..B     run the seeds from A up to but not including B
   --minutes M      run seeds from 0 on for so many minutes (1)
   --ops N          commands of each run; the seed decides without
-  --every-effect   run each seed once for every effect on the disk, killing the member there
-  --kill-at N      kill the member at that effect only
+  --every-effect   run each seed twice for every effect on the disk: power is lost there, or the process is killed
+  --kill-at N      lose power at that effect only
+  --kill-process-at N
+                   kill the process at that effect only, and lose power after the next start
   --bug NAME       switch on a seeded bug; needs the feature seeded-bugs
   --bugs           look for every seeded bug until it is found; needs the feature seeded-bugs";
 
@@ -33,14 +36,15 @@ pub(crate) struct Args {
     pub(crate) commands: Option<u64>,
     /// Kill at every effect, one run each.
     pub(crate) is_sweep: bool,
-    pub(crate) kill_at: Option<u64>,
+    /// When the member ends, unless the seed decides.
+    pub(crate) kill: Option<Kill>,
     pub(crate) bug: Option<String>,
 }
 
 impl Args {
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut parsed =
-            Args { work: Work::Minutes(1), commands: None, is_sweep: false, kill_at: None, bug: None };
+            Args { work: Work::Minutes(1), commands: None, is_sweep: false, kill: None, bug: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value\n{USAGE}"));
             match arg.as_str() {
@@ -52,7 +56,8 @@ impl Args {
                 "--minutes" => parsed.work = Work::Minutes(number(&value()?)?),
                 "--ops" => parsed.commands = Some(number(&value()?)?),
                 "--every-effect" => parsed.is_sweep = true,
-                "--kill-at" => parsed.kill_at = Some(number(&value()?)?),
+                "--kill-at" => parsed.kill = Some(Kill::AtEffect(number(&value()?)?)),
+                "--kill-process-at" => parsed.kill = Some(Kill::ProcessAtEffect(number(&value()?)?)),
                 "--bug" => parsed.bug = Some(value()?),
                 "--bugs" => parsed.work = Work::Bugs,
                 _ => return Err(format!("{arg}: no such option\n{USAGE}")),
@@ -63,8 +68,8 @@ impl Args {
 
     /// The plan of a seed under these options.
     pub(crate) fn plan(&self, seed: u64) -> Plan {
-        let plan = if self.is_sweep || self.kill_at.is_some() { Plan::short(seed) } else { Plan::new(seed) };
-        let kill = self.kill_at.map_or(plan.kill, Kill::AtEffect);
+        let plan = if self.is_sweep || self.kill.is_some() { Plan::short(seed) } else { Plan::new(seed) };
+        let kill = self.kill.unwrap_or(plan.kill);
         Plan { commands: self.commands.unwrap_or(plan.commands), kill, ..plan }
     }
 
@@ -75,8 +80,10 @@ impl Args {
             line += " --features seeded-bugs";
         }
         line += &format!(" -- --seed {}", plan.seed);
-        if let Kill::AtEffect(n) = plan.kill {
-            line += &format!(" --kill-at {n}");
+        match plan.kill {
+            Kill::AtEffect(n) => line += &format!(" --kill-at {n}"),
+            Kill::ProcessAtEffect(n) => line += &format!(" --kill-process-at {n}"),
+            Kill::Never | Kill::AtRandom => {}
         }
         line += &self.commands.map_or(String::new(), |n| format!(" --ops {n}"));
         line += &self.bug.as_ref().map_or(String::new(), |bug| format!(" --bug {bug}"));
@@ -114,12 +121,14 @@ mod tests {
 
     #[test]
     fn a_repeated_run_has_the_same_plan() {
-        let args = parse("--seeds 3..9 --ops 20 --kill-at 5").unwrap();
-        let plan = args.plan(4);
-        let again = args.repeat(&plan);
-        let again = parse(again.split_once(" -- ").unwrap().1).unwrap();
-        assert_eq!(again.work, Work::Seeds(4..5));
-        assert_eq!(format!("{:?}", again.plan(4)), format!("{plan:?}"));
+        for option in ["--kill-at 5", "--kill-process-at 5"] {
+            let args = parse(&format!("--seeds 3..9 --ops 20 {option}")).unwrap();
+            let plan = args.plan(4);
+            let again = args.repeat(&plan);
+            let again = parse(again.split_once(" -- ").unwrap().1).unwrap();
+            assert_eq!(again.work, Work::Seeds(4..5));
+            assert_eq!(format!("{:?}", again.plan(4)), format!("{plan:?}"));
+        }
     }
 
     #[test]

@@ -79,8 +79,8 @@ fn run_seed(args: &Args, seed: u64, total: &mut Total) -> Result<(), String> {
         return run_plan(args, &plan, total).map(|_| ());
     }
     let effects = run_plan(args, &Plan { kill: Kill::Never, ..plan }, total)?.effects;
-    (0..effects)
-        .try_for_each(|n| run_plan(args, &Plan { kill: Kill::AtEffect(n), ..plan }, total).map(|_| ()))
+    let kills = (0..effects).flat_map(|n| [Kill::AtEffect(n), Kill::ProcessAtEffect(n)]);
+    kills.map(|kill| Plan { kill, ..plan }).try_for_each(|plan| run_plan(args, &plan, total).map(|_| ()))
 }
 
 fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, String> {

@@ -11,9 +11,12 @@ const FAULT_SALT: u64 = 0xfa01;
 pub enum Kill {
     /// Never.
     Never,
-    /// Once, when the disk has carried out this many effects.
+    /// Power is lost once, when the disk has carried out this many effects.
     AtEffect(u64),
-    /// Again and again, at random: between steps, within them, and while it recovers.
+    /// The process is killed when the disk has carried out this many effects, and power is lost soon after the next
+    /// one serves.
+    ProcessAtEffect(u64),
+    /// Again and again, at random, with the power or without: between steps, within them, and while it recovers.
     AtRandom,
 }
 

@@ -93,6 +93,8 @@ struct Run<'a> {
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
     is_sync_failing: bool,
+    /// Whether the process was killed by the plan, and power is to be lost after the next start.
+    is_power_to_be_lost: bool,
     /// What it took to make the disk.
     effects_before: u64,
     trace: Trace,
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
             has_had_space: false,
             starts_while_full: 0,
             is_sync_failing: false,
+            is_power_to_be_lost: false,
             effects_before: 0,
             trace: Trace::new(),
             report: Report::default(),
@@ -132,7 +135,7 @@ impl<'a> Run<'a> {
     fn run(&mut self) -> Result<(), String> {
         self.make_disk()?;
         self.effects_before = self.disk.ops().effects();
-        if let Kill::AtEffect(n) = self.plan.kill {
+        if let Kill::AtEffect(n) | Kill::ProcessAtEffect(n) = self.plan.kill {
             self.disk.crash_at_op(n);
         }
         let mut member = self.boot()?;

@@ -12,7 +12,8 @@ use super::content::{Content, SharedContent};
 use super::lock;
 use super::random::{Random, Survival};
 
-type NodeId = u64;
+/// Names a file or directory for good, whatever it is called.
+pub(super) type NodeId = u64;
 const ROOT: NodeId = 0;
 
 /// Directories and files by name. The root always exists.
@@ -90,10 +91,13 @@ impl Tree {
         Ok(self.names(self.find(dir)?)?.keys().cloned().collect())
     }
 
+    pub(super) fn dir(&self, path: &Path) -> io::Result<NodeId> {
+        let id = self.find(path)?;
+        self.names(id).map(|_| id)
+    }
+
     /// Every change that touches `dir` outlives a crash.
-    pub(super) fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
-        let dir = self.find(dir)?;
-        self.names(dir)?;
+    pub(super) fn sync_dir(&mut self, dir: NodeId) {
         let unsynced = std::mem::take(&mut self.unsynced);
         for edits in unsynced {
             if edits.iter().any(|edit| edit.dir == dir) {
@@ -105,7 +109,6 @@ impl Tree {
         if self.unsynced.is_empty() {
             self.forget_removed();
         }
-        Ok(())
     }
 
     /// Leaves the names and bytes that the medium holds after a loss of power.
@@ -229,13 +232,18 @@ fn empty_dir() -> Node {
 mod tests {
     use super::*;
 
+    fn sync_dir(tree: &mut Tree, path: &str) {
+        let dir = tree.dir(Path::new(path)).unwrap();
+        tree.sync_dir(dir);
+    }
+
     #[test]
     fn a_rename_happens_or_not_but_never_half() {
         let mut outcomes = BTreeSet::new();
         for seed in 0..40 {
             let mut tree = Tree::new();
             tree.create_file(Path::new("/a")).unwrap();
-            tree.sync_dir(Path::new("/")).unwrap();
+            sync_dir(&mut tree, "/");
             tree.rename(Path::new("/a"), Path::new("/b")).unwrap();
             tree.crash(&mut Random::new(seed));
             outcomes.insert(tree.list(Path::new("/")).unwrap());
@@ -249,11 +257,11 @@ mod tests {
             let mut tree = Tree::new();
             tree.create_dir(Path::new("/d")).unwrap();
             tree.create_file(Path::new("/d/f")).unwrap();
-            tree.sync_dir(Path::new("/d")).unwrap();
-            tree.sync_dir(Path::new("/")).unwrap();
+            sync_dir(&mut tree, "/d");
+            sync_dir(&mut tree, "/");
             tree.remove(Path::new("/d/f")).unwrap();
             tree.create_file(Path::new("/d/g")).unwrap();
-            tree.sync_dir(Path::new("/d")).unwrap();
+            sync_dir(&mut tree, "/d");
             tree.crash(&mut Random::new(seed));
             assert_eq!(tree.list(Path::new("/d")).unwrap(), ["g"], "seed {seed}");
         }

@@ -2,9 +2,12 @@
 //!
 //! A write that was cut short by a loss of power leaves at least one 512-byte sector of the record zero, since records are
 //! written over durable zeros and a disk writes sectors whole. Everything else that does not decode is damage: bytes that
-//! were once durable have changed. Two rules are stricter than etcd's, which takes these for a torn end and drops what
+//! were once durable have changed. Three rules are stricter than etcd's, which takes these for a torn tail and drops what
 //! follows: an intact record behind a wrong length is damage, and so is an end of the log in the middle of a written
-//! sector.
+//! sector, and so is a bad record that a *sync mark* follows.
+//!
+//! A sync mark is a checksum record in the middle of a file. The writer begins with one the first batch after a sync, so
+//! what lies before it was durable.
 
 use std::borrow::Cow;
 
@@ -105,21 +108,34 @@ impl<'a> Reader<'a> {
 
     /// The record at the head of `bytes` and its length, if its checksum continues the chain.
     fn check(&self, bytes: &'a [u8]) -> Option<(Record<'a>, usize)> {
-        parse(bytes).filter(|(record, _)| {
-            record.kind != Kind::Crc && record.crc == crc32c::crc32c_append(self.chain, record.data)
-        })
+        parse(bytes).filter(|(record, _)| record.crc == crc32c::crc32c_append(self.chain, record.data))
     }
 
     /// Why the record of `len` bytes at the offset is not good.
     fn judge(&self, len: usize, frame_len: usize) -> Flaw {
         let rest = &self.bytes[self.offset..];
         if self.check(&rest[LENGTH_BYTES..]).is_some_and(|(_, used)| used != len) {
-            Flaw::Damaged("the length of the intact record behind it".into())
-        } else if rest.len() < frame_len || self.has_zero_sector(self.offset + frame_len) {
-            Flaw::Torn
-        } else {
-            Flaw::Damaged(format!("a record whose checksum continues {:08x}", self.chain).into())
+            return Flaw::Damaged("the length of the intact record behind it".into());
         }
+        let looks_torn = rest.len() < frame_len || self.has_zero_sector(self.offset + frame_len);
+        if looks_torn && !self.is_sync_mark_behind() {
+            return Flaw::Torn;
+        }
+        Flaw::Damaged(format!("a record whose checksum continues {:08x}", self.chain).into())
+    }
+
+    /// Whether a sync mark follows the record at the offset, which is not good: then the record was durable.
+    ///
+    /// Goes from length to length. In a batch that was never synced each is as written or zero, so that this ends with
+    /// the batch, which holds no mark but at its beginning; and it never looks for one within the data of a record,
+    /// which clients choose.
+    fn is_sync_mark_behind(&self) -> bool {
+        let mut frames = Frames { bytes: self.bytes, offset: self.offset };
+        let is_sync_mark = |body: &[u8]| {
+            parse(body).is_some_and(|(record, used)| record.kind == Kind::Crc && used == body.len())
+        };
+        frames.next();
+        frames.any(is_sync_mark)
     }
 
     /// Whether some sector's share of the record up to `end` is all zero.
@@ -133,6 +149,24 @@ impl<'a> Reader<'a> {
             start = sector_end;
         }
         false
+    }
+}
+
+/// The records of a file by their lengths alone, unverified.
+struct Frames<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.offset..)?;
+        let len = record_len(u64::from_le_bytes(*rest.first_chunk()?))?;
+        let frame = rest.get(..LENGTH_BYTES + len + padding(len))?;
+        self.offset += frame.len();
+        Some(&frame[LENGTH_BYTES..LENGTH_BYTES + len])
     }
 }
 
@@ -246,6 +280,34 @@ mod tests {
             let second = read(&file(&[b"kept"])).1.unwrap();
             bytes[second + bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(read(&bytes), (_, Err(Flaw::Damaged(_)))), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_looks_torn_is_damage_if_a_sync_mark_follows() {
+        for (is_marked, lost) in
+            [(false, 512..1024), (true, 512..1024), (false, 1500..1501), (true, 1500..1501)]
+        {
+            let (mut bytes, mut chain) = (Vec::new(), 0);
+            push_record(&mut bytes, &mut chain, Kind::Crc, [&[], &[]]);
+            let mut zeros = vec![0; 2000];
+            zeros[600] = 7;
+            push_record(&mut bytes, &mut chain, Kind::Entry, [&zeros, &[]]);
+            push_record(&mut bytes, &mut chain, Kind::Entry, [b"in the same batch", &[]]);
+            if is_marked {
+                push_record(&mut bytes, &mut chain, Kind::Crc, [&[], &[]]);
+            }
+            push_record(&mut bytes, &mut chain, Kind::Entry, [b"last", &[]]);
+            bytes.resize(4096, 0);
+            let n_read = read(&bytes).0.len();
+            assert_eq!(n_read, if is_marked { 4 } else { 3 }, "the mark reads as a record without data");
+            let filler = if lost.len() == 1 { 1 } else { 0 };
+            bytes[lost.clone()].fill(filler);
+            match read(&bytes).1 {
+                Err(Flaw::Torn) => assert!(!is_marked, "{lost:?}"),
+                Err(Flaw::Damaged(_)) => assert!(is_marked, "{lost:?}"),
+                Ok(_) => panic!("{lost:?} goes unnoticed"),
+            }
         }
     }
 

@@ -3,16 +3,14 @@
 //! Only the last file may be torn, and only bytes that were never durable are given up: they are copied to a file
 //! named `.broken` and overwritten with zeros, which is durable before anything is appended. Damage is refused.
 
-use std::io;
 use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
 
 use super::decode::{Flaw, Reader, SECTOR_BYTES};
 use super::file_name::FileName;
 use super::replay::Replay;
 use super::segment;
 use super::tail::Tail;
+use crate::directory::{Directory, remove_if_there};
 use crate::error::Error;
 use crate::files::{Disk, File};
 
@@ -47,12 +45,18 @@ pub(super) fn read(
         last = Some((path, bytes, end, is_torn));
     }
     let (path, bytes, end, is_torn) = last.expect("a log is read from at least one file");
+    replay.check_reach().map_err(|(last_index, needed_index)| Error::EndsEarly {
+        path: path.clone(),
+        offset: end as u64,
+        last_index,
+        needed_index,
+    })?;
     replay.finish().map_err(|expected| Error::corrupt(&path, end as u64, expected))?;
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let allocated = bytes.len() as u64;
     let clean_to = if is_torn { allocated } else { clean_to(&bytes, end) };
     let repair = if is_torn && !crate::seeded_bug!("torn-tail-kept") {
-        Some(mend(disk, dir, &path, &*file, bytes, end)?)
+        Some(mend(disk, dir, &path, &*file, &bytes, end)?)
     } else {
         // What a killed process wrote last reads as if it were durable.
         file.sync().map_err(Error::fatal("sync", &path))?;
@@ -62,12 +66,14 @@ pub(super) fn read(
     Ok((tail, chain.expect("set with each file"), repair))
 }
 
-/// The bytes of a file, through a handle of their own: what it maps goes with them. A buffer as long as a log file
-/// would stay with the allocator for the life of the process.
-fn load(disk: &dyn Disk, path: &Path) -> Result<Bytes, Error> {
+/// The bytes of a file.
+fn load(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
-    let len = file.len().map_err(Error::io("measure", path))? as usize;
-    file.view(0, len).map_err(Error::io("read", path))
+    let len = file.len().map_err(Error::io("measure", path))?;
+    let too_long = |_| Error::corrupt(path, 0, "a file that fits the memory");
+    let mut bytes = vec![0; usize::try_from(len).map_err(too_long)?];
+    file.read_at(0, &mut bytes).map_err(Error::read(path, 0))?;
+    Ok(bytes)
 }
 
 /// Reads one file to its end. Returns where that is, the checksum there, and whether the end is torn.
@@ -106,20 +112,19 @@ fn clean_to(bytes: &[u8], end: usize) -> u64 {
     dirty.map_or(bytes.len(), |at| (end + at) / SECTOR_BYTES * SECTOR_BYTES) as u64
 }
 
-/// Makes everything behind `end` zero and durable. The view `bytes` must not outlive what it shows.
+/// Makes everything behind `end` zero and durable.
 fn mend(
     disk: &dyn Disk,
     dir: &Path,
     path: &Path,
     file: &dyn File,
-    bytes: Bytes,
+    bytes: &[u8],
     end: usize,
 ) -> Result<Repair, Error> {
     let dirty_end = bytes.iter().rposition(|&byte| byte != 0).map_or(end, |last| end.max(last + 1));
     let copy = keep_copy(disk, dir, path, &bytes[..dirty_end])?;
-    drop(bytes);
-    segment::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::io("zero", path))?;
-    file.sync().map_err(Error::io("sync", path))?;
+    segment::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::fatal("zero", path))?;
+    file.sync().map_err(Error::fatal("sync", path))?;
     let (offset, cut_bytes) = (end as u64, (dirty_end - end) as u64);
     Ok(Repair { path: path.to_path_buf(), offset, cut_bytes, copy })
 }
@@ -128,15 +133,10 @@ fn mend(
 fn keep_copy(disk: &dyn Disk, dir: &Path, path: &Path, bytes: &[u8]) -> Result<Option<PathBuf>, Error> {
     let mut copy = path.to_path_buf();
     copy.add_extension("broken");
-    match disk.remove(&copy) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &copy)(error));
-        }
-        _ => {}
-    }
+    remove_if_there(disk, &copy)?;
     let file = disk.create(&copy).map_err(Error::io("create", &copy))?;
     match file.write_at(0, bytes).and_then(|()| file.sync()).map_err(Error::io("write", &copy)) {
-        Ok(()) => disk.sync_dir(dir).map_err(Error::io("sync", dir)).map(|()| Some(copy)),
+        Ok(()) => Directory::open(disk, dir)?.sync().map(|()| Some(copy)),
         Err(Error::NoSpace { .. }) => {
             disk.remove(&copy).map_err(Error::io("remove", &copy))?;
             Ok(None)

@@ -28,6 +28,10 @@ pub(super) struct Replay {
     /// Contiguous, the first at `from_index + 1`.
     pub(super) entries: Vec<Entry>,
     pub(super) snapshots: Vec<Snapshot>,
+    /// Index of the last entry read, also of one at or below `from_index`.
+    last_read: u64,
+    /// Whether the file being read holds a record behind its head.
+    has_record: bool,
 }
 
 impl Replay {
@@ -39,6 +43,8 @@ impl Replay {
             hard_state: HardState::default(),
             entries: Vec::new(),
             snapshots: Vec::new(),
+            last_read: 0,
+            has_record: false,
         }
     }
 
@@ -52,27 +58,48 @@ impl Replay {
         if *self.metadata.get_or_insert(metadata) != metadata {
             return Err("the same member and cluster as in the file before".into());
         }
+        self.has_record = false;
         Ok(())
     }
 
     /// Takes any record after the head of a file.
     pub(super) fn record(&mut self, record: Record<'_>) -> Result<(), Refusal> {
+        let is_first = !std::mem::replace(&mut self.has_record, true);
         match record.kind {
             Kind::Entry => self.entry(record.data),
             Kind::State => self.state(record.data),
+            Kind::Snapshot if record.data.is_empty() && !is_first => {
+                Err("a snapshot record without an index only behind the head of the first file".into())
+            }
             Kind::Snapshot => {
                 let snapshot = Snapshot::decode(record.data).map_err(|_| "a snapshot record")?;
                 self.snapshots.push(snapshot);
                 Ok(())
             }
+            Kind::Crc if !is_first => Ok(()),
             Kind::Metadata | Kind::Crc => Err("an entry, a state or a snapshot record".into()),
         }
     }
 
+    /// Whether anything was promised: an entry, or a state.
+    pub(super) fn has_history(&self) -> bool {
+        self.last_read > 0 || self.hard_state != HardState::default()
+    }
+
+    /// Whether the log reaches the checkpoint that the member starts from: entries up to it were durable, so a log that
+    /// ends before has lost some. The error is the index that the log reaches, and the one that it should reach.
+    pub(super) fn check_reach(&self) -> Result<(), (u64, u64)> {
+        let reached = self.marked_index().max(self.last_read);
+        if reached >= self.from_index { Ok(()) } else { Err((reached, self.from_index)) }
+    }
+
+    fn marked_index(&self) -> u64 {
+        self.snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0)
+    }
+
     /// Index of the newest entry known of, as an entry or as part of a checkpoint.
     pub(super) fn last_index(&self) -> u64 {
-        let checkpointed = self.snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0);
-        checkpointed.max(self.from_index + self.entries.len() as u64)
+        self.marked_index().max(self.from_index + self.entries.len() as u64)
     }
 
     /// Holds the sum against the one promise that spans records, that what is committed is in the log, and mends the
@@ -101,6 +128,7 @@ impl Replay {
             return Err("an entry with term, index and, for a change of members, data".into());
         }
         if entry.index <= self.from_index {
+            self.last_read = entry.index;
             self.entries.clear();
             return Ok(());
         }
@@ -118,6 +146,7 @@ impl Replay {
         if self.entries.last().is_some_and(|before| before.term > entry.term) {
             return Err("an entry of no lower term than the one before".into());
         }
+        self.last_read = entry.index;
         self.entries.push(entry);
         Ok(())
     }

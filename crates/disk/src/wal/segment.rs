@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directory::remove_if_there;
 use crate::error::Error;
 use crate::files::{Disk, File};
 
@@ -66,12 +67,7 @@ pub(super) fn reopen(disk: &dyn Disk, path: PathBuf) -> Result<Prepared, Error> 
 
 /// Creates `path` holding `len` durable zeros, in place of any file of that name.
 pub(super) fn create(disk: &dyn Disk, path: &Path, len: u64) -> Result<Arc<dyn File>, Error> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", path)(error));
-        }
-        _ => {}
-    }
+    remove_if_there(disk, path)?;
     let file = disk.create(path).map_err(Error::io("create", path))?;
     fill_with_zeros(&*file, 0, len).map_err(Error::io("zero-fill", path))?;
     file.sync().map_err(Error::io("sync", path))?;

@@ -62,6 +62,11 @@ impl Tail {
         Tail::new(prepared.path, prepared.file, 0, clean_to, prepared.len)
     }
 
+    /// Gives the file back, to be begun again later.
+    pub(super) fn into_spare(self) -> Prepared {
+        Prepared { file: self.file, path: self.path, len: self.allocated, is_zero: false }
+    }
+
     /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`Tail::sync`]. After
     /// [`Error::NoSpace`] nothing has changed; any other error is final.
     pub(super) fn write(&mut self, records: &mut Vec<u8>) -> Result<(), Error> {

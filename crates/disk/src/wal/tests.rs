@@ -1,9 +1,14 @@
 //! The log against a sound disk, a full one and a failing one.
 
+use std::any::Any;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prost::bytes::Bytes;
 use proto::raftpb::ConfState;
 
 use super::*;
+use crate::files::{Dir, File};
 use crate::sim::SimDisk;
 
 const MEMBER: Metadata = Metadata { member_id: 0x8e9e_05c5_2164_694d, cluster_id: 0xcdf8_18e9_7e83_2e2a };
@@ -245,7 +250,17 @@ fn a_log_is_not_created_over_another() {
     let disk = SimDisk::new(1);
     drop(create(&disk));
     let again = Wal::create_sized(Arc::new(disk), Path::new(DIR), MEMBER, SEGMENT);
-    assert!(matches!(again, Err(Error::Io { op: "create", .. })));
+    assert!(matches!(again, Err(Error::Io { op: "create a log in", .. })));
+}
+
+#[test]
+fn a_log_is_created_in_a_directory_that_is_there() {
+    let disk = SimDisk::new(1);
+    disk.create_dir(&Path::new(DIR).join("lost+found")).unwrap();
+    disk.create(&Path::new(DIR).join("0.tmp")).unwrap();
+    drop(create(&disk));
+    assert_eq!(names(&disk), ["0000000000000000-0000000000000000.wal", "lost+found"]);
+    assert_eq!(open(&disk, 0).unwrap().1.entries, []);
 }
 
 #[test]
@@ -278,6 +293,72 @@ fn a_full_disk_does_not_keep_a_torn_log_from_opening() {
     let (_, recovered) = open(&disk, 0).unwrap();
     assert_eq!(recovered.repaired.unwrap().copy, None);
     assert_eq!(names(&disk).len(), 1);
+}
+
+/// A disk whose directories' syncs fail from the nth on, for want of space.
+#[derive(Debug)]
+struct NoRoomForNames {
+    disk: SimDisk,
+    syncs_left: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct NoRoomForName(Arc<dyn Dir>, Arc<AtomicU64>);
+
+impl Dir for NoRoomForName {
+    fn sync(&self) -> io::Result<()> {
+        match self.1.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => self.0.sync(),
+            Err(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+}
+
+impl Disk for NoRoomForNames {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.disk.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn Dir>> {
+        Ok(Arc::new(NoRoomForName(self.disk.open_dir(dir)?, self.syncs_left.clone())))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send>> {
+        self.disk.lock(path)
+    }
+}
+
+#[test]
+fn a_sync_of_the_directory_that_fails_for_want_of_space_is_final() {
+    let syncs_left = Arc::new(AtomicU64::new(u64::MAX));
+    let disk = NoRoomForNames { disk: SimDisk::new(1), syncs_left: syncs_left.clone() };
+    let mut wal = Wal::create_sized(Arc::new(disk), Path::new(DIR), MEMBER, SEGMENT).unwrap();
+    for index in 1..=9 {
+        wal.append(&[entry(1, index, 900)], None).unwrap();
+    }
+    syncs_left.store(0, Ordering::Relaxed);
+    assert!(matches!(wal.append(&[entry(1, 10, 900)], None), Err(Error::Io { op: "sync", .. })));
+    assert!(matches!(wal.append(&[entry(1, 10, 1)], None), Err(Error::Failed { .. })));
 }
 
 #[test]

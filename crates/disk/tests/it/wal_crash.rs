@@ -66,12 +66,24 @@ fn reached(state: HardState, entries: &[Entry]) -> HardState {
     }
 }
 
-/// Crashes after `n` effects of `life`, which goes on from `model`, and opens the log; returns what it then holds,
+/// Loses power after `n` effects of `life`, which goes on from `model`, and opens the log; returns what it then holds,
 /// and whether the life was over before.
-fn crash_in(life: &[Step], n: u64, disk: &SimDisk, mut wal: Wal, model: &Model) -> (Wal, Model, bool) {
+fn crash_in(life: &[Step], n: u64, disk: &SimDisk, wal: Wal, model: &Model) -> (Wal, Model, bool) {
+    end_in(SimDisk::crash, life, n, disk, wal, model)
+}
+
+/// The same for a life that ends by `end`: with the power, or as a process that is killed.
+fn end_in(
+    end: fn(&SimDisk),
+    life: &[Step],
+    n: u64,
+    disk: &SimDisk,
+    mut wal: Wal,
+    model: &Model,
+) -> (Wal, Model, bool) {
     disk.crash_at_op(n);
     let (possible, crashed) = live(&mut wal, life, model);
-    disk.crash();
+    end(disk);
 
     let checkpoint = possible[0].checkpoint;
     let (wal, recovered) =
@@ -104,6 +116,23 @@ fn synced_entries_outlive_a_crash_at_every_effect() {
     for seed in 0..25 {
         let effects = (0..1000).find(|&n| crash_after(n, seed * 1000 + n)).unwrap();
         assert!(effects > 40, "the life has only {effects} effects");
+    }
+}
+
+#[test]
+fn what_is_synced_after_a_killed_process_outlives_a_loss_of_power() {
+    for seed in 0..8 {
+        for n in 0..1000 {
+            let disk = SimDisk::new(seed * 1000 + n);
+            let wal = create(&disk).unwrap();
+            let (wal, found, is_over) = end_in(SimDisk::kill, &life(), n, &disk, wal, &Model::default());
+            // The second process appends a little, syncs it, and loses power before it does anything else.
+            let append = Step::Append { replaced: 0, lens: vec![10], commit: true };
+            crash_in(&[append, Step::Sync], 1000, &disk, wal, &found);
+            if is_over {
+                break;
+            }
+        }
     }
 }
 
@@ -148,7 +177,7 @@ fn a_crash_while_a_log_is_created_leaves_none_or_a_whole_one() {
                     assert_eq!((recovered.metadata, recovered.entries.len()), (MEMBER, 0));
                     whole += 1;
                 }
-                Err(Error::Io { op: "list", .. }) if !created => {
+                Err(Error::Io { op: "open", .. } | Error::Missing { .. }) if !created => {
                     create(&disk).unwrap_or_else(|error| panic!("{n} {seed}: {error}"));
                     none += 1;
                 }

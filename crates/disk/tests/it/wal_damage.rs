@@ -1,11 +1,12 @@
 //! Torn ends are mended, damage is refused: at every length, every sector and every bit of a small log.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use disk::wal::Recovered;
-use disk::{Disk, Error, SimDisk};
+use disk::{Disk, Error, SimDisk, Wal};
 use proptest::prelude::*;
-use proto::raftpb::HardState;
+use proto::raftpb::{Entry, HardState};
 
 use crate::wal_rig::{DIR, MEMBER, create, entry, open, snapshot};
 
@@ -138,6 +139,85 @@ proptest! {
     }
 }
 
+/// Bytes of one long file, enough for fifty entries.
+const LONG: u64 = 1 << 20;
+
+/// Fifty entries of `data`, each synced before the next is written.
+fn log_of_synced(data: &[u8]) -> SimDisk {
+    let disk = SimDisk::new(1);
+    let mut wal = Wal::create_sized(Arc::new(disk.clone()), Path::new(DIR), MEMBER, LONG).unwrap();
+    for index in 1..=50 {
+        let entry = Entry { term: 1, index, data: data.to_vec().into(), ..Entry::default() };
+        let state = HardState { term: 1, vote: MEMBER.member_id, commit: index - 1 };
+        wal.append(&[entry], Some(&state)).unwrap();
+        wal.sync().unwrap();
+    }
+    disk
+}
+
+#[test]
+fn a_flipped_bit_in_a_value_of_zeros_is_damage() {
+    let disk = log_of_synced(&[0; 1500]);
+    let path = files(&disk).remove(0);
+    let before = bytes_of(&disk, &path);
+    disk.flip_bit(&path, 10_000, 3).unwrap();
+    let damaged = bytes_of(&disk, &path);
+    assert_ne!(before, damaged);
+    match open(&disk, 0) {
+        Err(Error::Corrupt { path: named, offset, .. }) => assert!(named == path && offset < 10_000),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(bytes_of(&disk, &path), damaged, "nothing was cut");
+}
+
+#[test]
+fn a_sector_of_synced_records_that_reads_as_zero_is_damage() {
+    // Unless the sector holds the length of a record: then nothing says where the next sync mark is.
+    let (mut refused, mut unnoticed) = (0, 0);
+    for sector in 1..140 {
+        let disk = log_of_synced(&[7; 1500]);
+        let path = files(&disk).remove(0);
+        disk.open(&path).unwrap().write_at(sector * 512, &[0; 512]).unwrap();
+        match open(&disk, 0) {
+            Err(Error::Corrupt { path: named, offset, .. }) => {
+                assert!(named == path && offset < (sector + 1) * 512);
+                refused += 1;
+            }
+            Ok(_) => unnoticed += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > unnoticed, "{refused} refused, {unnoticed} taken for the end");
+}
+
+#[test]
+fn a_log_that_ends_before_the_checkpoint_is_refused_and_left_alone() {
+    for sector in 1..90 {
+        let disk = SimDisk::new(1);
+        let mut wal = Wal::create_sized(Arc::new(disk.clone()), Path::new(DIR), MEMBER, LONG).unwrap();
+        // One batch: nothing but the checkpoint tells that it was durable.
+        let entries: Vec<Entry> = (1..=50).map(|index| entry(1, index, 900)).collect();
+        wal.append(&entries, None).unwrap();
+        drop(wal);
+        let path = files(&disk).remove(0);
+        disk.open(&path).unwrap().write_at(sector * 512, &[0; 512]).unwrap();
+        let damaged = bytes_of(&disk, &path);
+        let (_, found) = open(&disk, 0).unwrap();
+        let kept = found.entries.len() as u64;
+        assert!(kept < 50);
+
+        disk.open(&path).unwrap().write_at(0, &damaged).unwrap();
+        match open(&disk, 50) {
+            Err(Error::EndsEarly { path: named, last_index, needed_index: 50, .. }) => {
+                assert_eq!((named, last_index), (path.clone(), kept));
+            }
+            other => panic!("sector {sector}: {other:?}"),
+        }
+        assert_eq!(bytes_of(&disk, &path), damaged, "nothing was cut");
+        open(&disk, kept).unwrap();
+    }
+}
+
 #[test]
 fn only_the_last_file_may_have_a_torn_end() {
     let first = files(&log()).remove(0);
@@ -167,7 +247,7 @@ fn an_unreadable_file_is_an_error_of_the_disk_not_of_the_log() {
     let disk = log();
     let path = files(&disk).pop().unwrap();
     disk.fail_reads(&path, 100..101).unwrap();
-    assert!(matches!(open(&disk, 0), Err(Error::Io { op: "read", path: named, .. }) if named == path));
+    assert!(matches!(open(&disk, 0), Err(Error::Unreadable { path: named, .. }) if named == path));
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! How a member comes up: new, again, and after every crash in between.
 
-use disk::SimDisk;
-use node::{Config, Note};
+use std::path::Path;
+use std::sync::Arc;
+
+use disk::wal::{Metadata, Wal};
+use disk::{Disk, SimDisk};
+use node::{Config, Fatal, Note};
 use proto::member_json;
 use proto::raftpb::EntryType;
 
-use crate::member::{ID, Member, conf_change, config, info, open_log, put, revision};
+use crate::member::{ID, Member, WAL_DIR, conf_change, config, info, open_log, put, revision};
 
 #[test]
 fn a_new_member_writes_one_configuration_change_for_each_initial_member() {
@@ -102,6 +106,71 @@ fn what_was_answered_survives_a_crash_at_any_effect() {
             return;
         }
     }
+}
+
+/// A member that has made a checkpoint and gone on.
+fn with_checkpoint(disk: &SimDisk) {
+    let mut member = Member::lead(disk, Config { checkpoint_entries: 10, checkpoint_ticks: 1, ..config() });
+    for i in 0..20 {
+        member.apply(put("k", format!("{i}"))).unwrap();
+    }
+    member.tick(5).unwrap();
+    assert!(member.notes.iter().any(|note| matches!(note, Note::Checkpoint { .. })));
+    member.apply(put("k", "after")).unwrap();
+}
+
+fn refused_start(disk: &SimDisk) -> Fatal {
+    Member::start(disk, Config { first_request_id: 1000, ..config() }).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn a_checkpoint_without_a_log_is_refused_and_both_are_named() {
+    let (wal_dir, elsewhere) = (Path::new(WAL_DIR), Path::new("/elsewhere"));
+    for is_empty_dir_left in [false, true] {
+        let disk = SimDisk::new(1);
+        with_checkpoint(&disk);
+        // The file system of the log is not mounted.
+        disk.rename(wal_dir, elsewhere).unwrap();
+        if is_empty_dir_left {
+            disk.create_dir(&wal_dir.join("lost+found")).unwrap();
+        }
+        for _ in 0..2 {
+            let fatal = refused_start(&disk);
+            assert!(matches!(&fatal, Fatal::NoLog { wal_dir: named, .. } if named == wal_dir), "{fatal}");
+            let message = fatal.to_string();
+            assert!(message.contains("/wal ") && message.contains("/data/checkpoint"), "{message}");
+            disk.kill();
+        }
+        if !is_empty_dir_left {
+            disk.rename(elsewhere, wal_dir).unwrap();
+            let member = Member::lead(&disk, Config { first_request_id: 1000, ..config() });
+            assert_eq!(member.node.view().revision(), 22, "mounted again, it goes on");
+        }
+    }
+}
+
+#[test]
+fn a_log_of_another_life_is_refused_and_both_are_named() {
+    let disk = SimDisk::new(1);
+    with_checkpoint(&disk);
+    // As after a restore from a copy that was made before: the log ends before the checkpoint.
+    for name in disk.list(Path::new(WAL_DIR)).unwrap() {
+        disk.remove(&Path::new(WAL_DIR).join(name)).unwrap();
+    }
+    let metadata = Metadata { member_id: ID, cluster_id: 99 };
+    drop(Wal::create(Arc::new(disk.clone()), Path::new(WAL_DIR), metadata).unwrap());
+    let fatal = refused_start(&disk);
+    let is_early = |error: &disk::Error| matches!(error, disk::Error::EndsEarly { last_index: 0, .. });
+    assert!(matches!(&fatal, Fatal::LogMismatch { source, .. } if is_early(source)), "{fatal}");
+    let message = fatal.to_string();
+    assert!(message.contains("/wal/0000") && message.contains("/data/checkpoint"), "{message}");
+
+    // And the other way round: it begins behind the checkpoint.
+    let first = Path::new(WAL_DIR).join("0000000000000000-0000000000000000.wal");
+    disk.rename(&first, &Path::new(WAL_DIR).join("0000000000000005-00000000000003e8.wal")).unwrap();
+    let fatal = refused_start(&disk);
+    let is_missing = |error: &disk::Error| matches!(error, disk::Error::Missing { .. });
+    assert!(matches!(&fatal, Fatal::LogMismatch { source, .. } if is_missing(source)), "{fatal}");
 }
 
 /// Enough for several files of the log and of the revision log.

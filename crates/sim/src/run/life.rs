@@ -16,6 +16,8 @@ use crate::plan::{Fault, Kill};
 
 /// Restarts in a row that may fail.
 const STARTS_MAX: u32 = 100;
+/// Effects within which power is lost after the start that follows a kill.
+const EFFECTS_AFTER_KILL_MAX: u64 = 12;
 /// Restarts while the disk is full.
 const STARTS_WHILE_FULL_MAX: u32 = 3;
 
@@ -35,7 +37,13 @@ impl Run<'_> {
                 self.disk.crash_at_op(self.random.below(40));
             }
             match self.start()? {
-                Ok(member) => return self.settle_in_flight(&member).map(|()| member),
+                Ok(member) => {
+                    self.settle_in_flight(&member)?;
+                    if self.is_power_to_be_lost {
+                        self.disk.crash_at_op(self.random.below(EFFECTS_AFTER_KILL_MAX));
+                    }
+                    return Ok(member);
+                }
                 Err(death) => self.bury(death)?,
             }
         }
@@ -76,8 +84,26 @@ impl Run<'_> {
         }
         self.watchers.disconnect();
         self.unanswered.clear();
-        self.disk.crash();
+        self.end_process();
         Ok(())
+    }
+
+    /// The process ends, mostly because power is lost. Without that whatever it has written can be read by the next
+    /// one, and may yet be lost with the power. What a file holds after a failed sync is not simulated, so then power is
+    /// always lost.
+    fn end_process(&mut self) {
+        let is_power_kept = match self.plan.kill {
+            Kill::ProcessAtEffect(_) => !self.is_power_to_be_lost,
+            Kill::AtRandom => !self.is_sync_failing && self.random.percent(40),
+            Kill::Never | Kill::AtEffect(_) => false,
+        };
+        self.is_power_to_be_lost = is_power_kept && self.plan.kill != Kill::AtRandom;
+        if is_power_kept {
+            self.note(format_args!("the process is killed, power is not lost"));
+            self.disk.kill();
+        } else {
+            self.disk.crash();
+        }
     }
 
     /// Lets the member run until it serves. Nobody asks it anything meanwhile.

@@ -37,6 +37,16 @@ fn a_member_killed_at_any_one_effect_equals_the_model() {
 }
 
 #[test]
+fn power_lost_after_a_process_was_killed_at_any_one_effect_leaves_what_was_acknowledged() {
+    for seed in 0..4 {
+        let plan = Plan::short(seed);
+        let effects = run(&plan).effects;
+        let sum = run_all((0..effects).map(|n| Plan { kill: Kill::ProcessAtEffect(n), ..plan }));
+        assert!(sum.kills > effects * 3 / 2, "most runs go on until power is lost: {sum:?} of {effects}");
+    }
+}
+
+#[test]
 fn equal_plans_give_equal_traces() {
     for seed in 0..20 {
         let plan = Plan::new(seed);
