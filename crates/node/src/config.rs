@@ -34,13 +34,21 @@ pub struct Config {
     pub catchup_entries: u64,
     /// Ticks between attempts at what failed for want of space, and between checkpoints that give back files.
     pub retry_ticks: u32,
-    /// Bytes of data at which writes are refused; nothing is no limit.
+    /// Bytes of data at which writes are refused; `None` means no limit.
     pub quota_bytes: Option<u64>,
     /// Bytes of a segment of the revision log.
     pub segment_bytes: u64,
 }
 
+/// Time that a request may take, beside that of two elections.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
 impl Config {
+    /// How long a request may wait for its answer: as in etcd.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        REQUEST_TIME + 2 * self.election_timeout()
+    }
+
     /// How long a member waits for a leader before it stands for election, at least.
     pub(crate) fn election_timeout(&self) -> Duration {
         self.tick * self.election_ticks

@@ -8,10 +8,15 @@ use store::CommandError;
 /// This member cannot serve the request now. The store is unchanged, unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unserved {
-    /// Too many proposals are under way. A retry later is safe.
+    /// Too many requests wait already. A retry later is safe.
     TooManyRequests,
     /// Leadership moved while the request was under way: it may or may not take effect.
     LeaderChanged,
+    /// It has not come to its end within the time that a request may take. What waited to be proposed is never
+    /// carried out; anything else may or may not take effect.
+    TimedOut,
+    /// The same, and an election shortly after the request is the likely reason.
+    TimedOutInElection,
     /// Only the leader can serve it, which this member is not. A retry later is safe.
     NotLeader,
     /// The member is stopping: the request may or may not take effect.

@@ -13,7 +13,7 @@ use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
 #[derive(Debug)]
 pub enum Job {
     /// Make the log's next file.
-    PrepareLogFile(PrepareNext),
+    PrepareWalFile(PrepareNext),
     /// Make the revision log's next segment.
     PrepareSegment(PrepareSegment),
     /// Make durable what was appended to the revision log.
@@ -31,8 +31,8 @@ pub enum Job {
 /// What a job has come to.
 #[derive(Debug)]
 pub enum Finished {
-    /// Of [`Job::PrepareLogFile`].
-    PrepareLogFile(Result<Prepared, disk::Error>),
+    /// Of [`Job::PrepareWalFile`].
+    PrepareWalFile(Result<Prepared, disk::Error>),
     /// Of [`Job::PrepareSegment`].
     PrepareSegment(Result<PreparedSegment, disk::Error>),
     /// Of [`Job::SyncSegments`].
@@ -80,7 +80,7 @@ impl Job {
     /// Does the work.
     pub fn run(self) -> Finished {
         match self {
-            Job::PrepareLogFile(job) => Finished::PrepareLogFile(job.run()),
+            Job::PrepareWalFile(job) => Finished::PrepareWalFile(job.run()),
             Job::PrepareSegment(job) => Finished::PrepareSegment(job.run()),
             Job::SyncSegments(job) => Finished::SyncSegments(job.run()),
             Job::Checkpoint(job) => Finished::Checkpoint(job.run()),
@@ -92,6 +92,6 @@ impl Job {
 
     /// Whether writes may soon have to wait for it.
     pub fn is_urgent(&self) -> bool {
-        matches!(self, Job::PrepareLogFile(_) | Job::PrepareSegment(_))
+        matches!(self, Job::PrepareWalFile(_) | Job::PrepareSegment(_))
     }
 }

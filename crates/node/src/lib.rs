@@ -1,43 +1,47 @@
 //! One member: consensus, disk and store joined into one synchronous machine.
 //!
 //! ```text
-//!                     ┌──────────────────────────── Node::handle ───────────────────────────┐
-//!   Input             │ propose ─▶ raft ─▶ entries to write ──────────────────▶ Output.log  │ ─▶ LogWriter ─┐
-//!   (requests, ticks, │              │                                                      │               │
-//!    what is durable, │              └▶ committed ─▶ Store::apply ─▶ waiters ─▶ .answers    │               │
-//!    finished jobs)   │ chores: checkpoint, spare files, hash, reclaim ─────▶ Output.jobs   │ ─▶ Job::run ──┤
-//!                     └─────────────────────────────────────────────────────────────────────┘               │
-//!          ▲────────────────────────────────── Input::Logged, Input::Finished ───────────────────────────────┘
+//!                ┌─────────────────────────── Node::handle ───────────────────────────┐
+//!   Input ──────▶│ consensus   proposals ─▶ raft ──────────▶ .wal ────────────────────┼─▶ WalWriter ─┐
+//!   requests,    │                           │ └───────────▶ .messages ───────────────┼─▶ peers      │
+//!   ticks,       │ ───────────── committed entries ────────────────────────────────── │              │
+//!   messages,    │                           ▼                                        │              │
+//!   reports      │ machine     Store::apply ─▶ waiters ────▶ .answers, .signals       │              │
+//!                │             leases, maintenance ────────▶ .jobs ───────────────────┼─▶ Job::run ──┤
+//!                └────────────────────────────────────────────────────────────────────┘              │
+//!      ▲───────────────────────── Input::WalWritten, Input::Finished ────────────────────────────────┘
 //! ```
 //!
 //! Inputs go in as batches, effects come out as data; whoever drives the node carries them out, on threads in
 //! the server, in a seeded order in the simulator. The order of effects is decided in one place,
-//! [`Node::handle`]: what is answered was applied, what is applied was durable.
+//! [`Node::handle`]: what is answered was applied, what is applied was durable. It has two phases, so that WAL
+//! tasks and messages can leave before anything is applied: [`Node::decide`] and [`Node::apply`].
 //!
 //! Nothing here knows sockets, threads or the wall clock.
 
-mod chores;
 mod config;
+mod consensus;
 mod error;
+mod handover;
 mod input;
 mod job;
-mod lease_clock;
-mod lease_renewer;
-mod lessor;
-mod line;
-mod log_writer;
+mod machine;
 mod node;
+mod output;
 mod published;
+mod spare;
 mod start;
 mod waiters;
+mod wal_writer;
 
 pub use config::Config;
 pub use error::{Fatal, Unserved};
-pub use input::{Answer, Input, Note, Output, Proposal};
+pub use input::{Answer, Input, Proposal};
 pub use job::{Finished, Job, SavedCheckpoint};
-pub use lease_renewer::LeaseRenewer;
-pub use lessor::{LeaseAnswer, LeasePlace, LeaseQuery, LeaseState};
-pub use log_writer::{LogReport, LogTask, LogWriter};
+pub use machine::lease_renewer::LeaseRenewer;
+pub use machine::lessor::{LeaseAnswer, LeasePlace, LeaseQuery, LeaseState};
 pub use node::Node;
+pub use output::{Note, Output};
 pub use published::Published;
 pub use start::{Started, start};
+pub use wal_writer::{WalReport, WalTask, WalWriter};

@@ -75,7 +75,7 @@ impl Published {
         self.has_space.load(Ordering::Relaxed)
     }
 
-    /// Bytes of data at which writes are refused; nothing is no limit.
+    /// Bytes of data at which writes are refused; `None` means no limit.
     pub fn quota_bytes(&self) -> Option<u64> {
         self.quota_bytes
     }

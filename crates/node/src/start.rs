@@ -16,11 +16,13 @@ use proto::raftpb::{Entry, EntryType, HardState};
 use raft::{Raft, Restored};
 use store::Store;
 
-use crate::chores::{Chores, Position};
 use crate::config::Config;
 use crate::error::Fatal;
-use crate::log_writer::LogWriter;
+use crate::handover::EntryId;
+use crate::machine::AppliedState;
+use crate::machine::maintenance::Maintenance;
 use crate::node::{Node, bootstrap_change};
+use crate::wal_writer::WalWriter;
 
 /// Bytes of entries in one message to a follower, and messages in flight to it: etcd's.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -31,8 +33,8 @@ const INFLIGHT_MAX: usize = 512;
 pub struct Started<W> {
     /// The machine.
     pub node: Node<W>,
-    /// The writer of its log.
-    pub log_writer: LogWriter,
+    /// The writer of its WAL.
+    pub wal_writer: WalWriter,
     /// Whether there was a log before.
     pub is_restart: bool,
     /// Whether the log ended in a torn write, which was cut off.
@@ -70,11 +72,11 @@ pub fn start<W>(
         Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref(), config.lease_ttl_min_s())?;
     prepare_segment(&mut store)?;
     let applied = position(loaded.as_ref());
-    let chores = Chores::new(Arc::clone(disk), data_dir.to_owned(), &config, applied.index, wal.room());
+    let maintenance = Maintenance::new(Arc::clone(disk), data_dir.to_owned(), &config, applied.entry.index);
     let is_repaired = recovered.repaired.is_some();
     let raft = Raft::new(raft_config(&config), restored(recovered, &applied))?;
-    let node = Node::new(config, raft, store, chores, applied);
-    Ok(Started { node, log_writer: LogWriter::new(wal), is_restart, is_repaired })
+    let node = Node::new(config, raft, wal.room(), store, maintenance, applied);
+    Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
 }
 
 /// Whether there is a log. A directory that cannot be read is not one without a log.
@@ -142,24 +144,23 @@ fn check_identity(recovered: &Recovered, config: &Config) -> Result<(), Fatal> {
     if found == expected { Ok(()) } else { Err(Fatal::Foreign { found, expected }) }
 }
 
-fn position(checkpoint: Option<&Checkpoint>) -> Position {
-    checkpoint.map_or_else(Position::default, |c| Position {
-        index: c.applied_index,
-        term: c.applied_term,
+fn position(checkpoint: Option<&Checkpoint>) -> AppliedState {
+    checkpoint.map_or_else(AppliedState::default, |c| AppliedState {
+        entry: EntryId { index: c.applied_index, term: c.applied_term },
         conf_state: c.conf_state.clone().unwrap_or_default(),
     })
 }
 
-fn restored(recovered: Recovered, applied: &Position) -> Restored {
+fn restored(recovered: Recovered, applied: &AppliedState) -> Restored {
     // A commit index is not synced by itself; what a checkpoint contains was committed.
-    let commit = recovered.hard_state.commit.max(applied.index);
+    let commit = recovered.hard_state.commit.max(applied.entry.index);
     Restored {
         hard_state: HardState { commit, ..recovered.hard_state },
         conf_state: applied.conf_state.clone(),
-        snapshot_index: applied.index,
-        snapshot_term: applied.term,
+        snapshot_index: applied.entry.index,
+        snapshot_term: applied.entry.term,
         entries: recovered.entries,
-        applied: applied.index,
+        applied: applied.entry.index,
     }
 }
 

@@ -1,18 +1,19 @@
-//! Who waits for which answer.
+//! Everyone who waits for an answer of the node, except proposals that are not proposed yet.
+//!
+//! All that wait have a deadline. It is counted by the time that comes with each call of the node, and what has
+//! not come to its end by then is taken out by [`Waiters::take_expired`].
 
-use std::collections::{BTreeMap, VecDeque};
+mod reads;
+mod wait_list;
 
-/// From so many bytes on a proposal is long: it costs log and store as much time as many others.
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::reads::Reads;
+use self::wait_list::WaitList;
+
+/// A proposal of at least this many bytes counts as long: WAL and store need as much time for it as for many others.
 pub(crate) const LONG_LEN_MIN: usize = 64 << 10;
-
-/// Reads that wait together for one read index.
-#[derive(Debug)]
-struct ReadRound<W> {
-    context: u64,
-    /// Known once raft has answered.
-    index: Option<u64>,
-    waiters: Vec<W>,
-}
 
 /// A proposal that has not come to its result.
 #[derive(Debug)]
@@ -20,43 +21,55 @@ struct Proposed<W> {
     id: u64,
     /// Of the log entry.
     bytes: usize,
+    deadline: Duration,
     waiter: W,
 }
 
-/// Waiters of proposals, of reads, of compactions and of alarms.
+/// Waiters of proposals, reads, compactions, alarms and renewals.
 #[derive(Debug)]
 pub(crate) struct Waiters<W> {
+    /// Of whoever begins to wait now.
+    deadline: Duration,
     /// By request id, ascending. Most are proposed and applied in that order, so it grows and shrinks at its ends.
     proposals: VecDeque<Proposed<W>>,
     /// Bytes of the log entries of all proposals.
     proposals_bytes: usize,
     /// Bytes of those that are long.
     long_bytes: usize,
-    rounds: VecDeque<ReadRound<W>>,
-    next_context: u64,
-    /// Waiting for a compaction to have finished; by its revision.
-    compactions: Vec<(i64, W)>,
-    /// Waiting for an alarm to be raised on their account, by the request id of that.
-    alarmed: BTreeMap<u64, Vec<W>>,
+    reads: Reads<W>,
+    /// Those who wait until a compaction has finished, by its revision.
+    compactions: WaitList<i64, W>,
+    /// Those who wait until an alarm is raised because of them, by the request id of the alarm.
+    alarmed: WaitList<u64, W>,
+    /// Those who wait to have a lease renewed until a command about the lease is applied, by its id.
+    renewals: WaitList<i64, W>,
 }
 
 impl<W> Default for Waiters<W> {
     fn default() -> Self {
         Waiters {
+            deadline: Duration::ZERO,
             proposals: VecDeque::new(),
             proposals_bytes: 0,
             long_bytes: 0,
-            rounds: VecDeque::new(),
-            next_context: 1,
-            compactions: Vec::new(),
-            alarmed: BTreeMap::new(),
+            reads: Reads::default(),
+            compactions: WaitList::default(),
+            alarmed: WaitList::default(),
+            renewals: WaitList::default(),
         }
     }
 }
 
 impl<W> Waiters<W> {
-    pub(crate) fn proposals_len(&self) -> usize {
-        self.proposals.len()
+    /// Sets the deadline of whoever begins to wait from now on. It never goes back.
+    pub(crate) fn set_deadline(&mut self, deadline: Duration) {
+        self.deadline = deadline;
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        let lists = self.compactions.len() + self.alarmed.len() + self.renewals.len();
+        self.proposals.len() + self.reads.len() + lists
     }
 
     pub(crate) fn proposals_bytes(&self) -> usize {
@@ -67,14 +80,14 @@ impl<W> Waiters<W> {
         self.long_bytes
     }
 
-    pub(crate) fn add_proposal(&mut self, id: u64, bytes: usize, waiter: W) {
+    pub(crate) fn add_proposal(&mut self, id: u64, bytes: usize, deadline: Duration, waiter: W) {
         self.proposals_bytes += bytes;
         self.long_bytes += long(bytes);
         let at = match self.proposals.back() {
             Some(last) if last.id > id => self.proposals.partition_point(|proposed| proposed.id < id),
             _ => self.proposals.len(),
         };
-        self.proposals.insert(at, Proposed { id, bytes, waiter });
+        self.proposals.insert(at, Proposed { id, bytes, deadline, waiter });
     }
 
     pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {
@@ -82,66 +95,101 @@ impl<W> Waiters<W> {
             first if first.id == id => 0,
             _ => self.proposals.binary_search_by_key(&id, |proposed| proposed.id).ok()?,
         };
-        let Proposed { bytes, waiter, .. } = self.proposals.remove(at)?;
+        let proposed = self.proposals.remove(at)?;
+        self.uncount(proposed.bytes);
+        Some(proposed.waiter)
+    }
+
+    fn uncount(&mut self, bytes: usize) {
         self.proposals_bytes -= bytes;
         self.long_bytes -= long(bytes);
-        Some(waiter)
     }
 
-    /// Everyone who waits for a proposal.
-    pub(crate) fn take_proposals(&mut self) -> impl Iterator<Item = W> + use<W> {
-        (self.proposals_bytes, self.long_bytes) = (0, 0);
-        std::mem::take(&mut self.proposals).into_iter().map(|proposed| proposed.waiter)
+    pub(crate) fn add_read(&mut self, waiter: W) {
+        self.reads.add(self.deadline, waiter);
     }
 
-    /// Begins a round of reads; returns the context that names it to raft.
-    pub(crate) fn add_reads(&mut self, waiters: Vec<W>) -> u64 {
-        let context = self.next_context;
-        self.next_context += 1;
-        self.rounds.push_back(ReadRound { context, index: None, waiters });
-        context
+    /// See [`Reads::begin_round`].
+    pub(crate) fn begin_read_round(
+        &mut self,
+        now: Duration,
+        next_context: impl FnOnce() -> u64,
+    ) -> Option<u64> {
+        self.reads.begin_round(now, next_context)
     }
 
-    /// The round `context` may read once `index` is applied.
+    /// See [`Reads::retry`].
+    pub(crate) fn retry_reads(&mut self, now: Duration, next_context: impl FnMut() -> u64) -> Vec<u64> {
+        self.reads.retry(now, next_context)
+    }
+
+    /// See [`Reads::set_index`].
     pub(crate) fn set_read_index(&mut self, context: u64, index: u64) {
-        if let Some(round) = self.rounds.iter_mut().find(|r| r.context == context) {
-            round.index = Some(index);
-        }
+        self.reads.set_index(context, index);
     }
 
-    /// The reads that may be served now that `applied` is applied.
-    pub(crate) fn take_readable(&mut self, applied: u64, readable: &mut Vec<W>) {
-        while self.rounds.front().is_some_and(|r| r.index.is_some_and(|index| index <= applied)) {
-            readable.extend(self.rounds.pop_front().into_iter().flat_map(|r| r.waiters));
-        }
-    }
-
-    /// Everyone who waits for a read.
-    pub(crate) fn take_reads(&mut self) -> impl Iterator<Item = W> + use<W> {
-        std::mem::take(&mut self.rounds).into_iter().flat_map(|r| r.waiters)
+    /// See [`Reads::take_readable`].
+    pub(crate) fn take_readable(&mut self, applied: u64, readable: impl FnMut(W)) {
+        self.reads.take_readable(applied, readable);
     }
 
     pub(crate) fn add_compaction(&mut self, revision: i64, waiter: W) {
-        self.compactions.push((revision, waiter));
+        self.compactions.add(revision, self.deadline, waiter);
     }
 
     /// Those who waited for the compaction at `revision` or an earlier one.
-    pub(crate) fn take_compacted(&mut self, revision: i64) -> impl Iterator<Item = W> {
-        self.compactions.extract_if(.., move |(at, _)| *at <= revision).map(|(_, waiter)| waiter)
+    pub(crate) fn take_compacted(&mut self, revision: i64) -> Vec<W> {
+        self.compactions.take(i64::MIN..=revision)
     }
 
     pub(crate) fn add_alarmed(&mut self, id: u64, waiters: Vec<W>) {
-        self.alarmed.insert(id, waiters);
+        waiters.into_iter().for_each(|waiter| self.alarmed.add(id, self.deadline, waiter));
     }
 
     /// Those who waited for the alarm that was proposed under `id`.
-    pub(crate) fn take_alarmed(&mut self, id: u64) -> impl Iterator<Item = W> + use<W> {
-        self.alarmed.remove(&id).into_iter().flatten()
+    pub(crate) fn take_alarmed(&mut self, id: u64) -> Vec<W> {
+        if self.alarmed.len() == 0 { Vec::new() } else { self.alarmed.take(id..=id) }
     }
 
-    /// Everyone who waits for an alarm.
-    pub(crate) fn take_all_alarmed(&mut self) -> impl Iterator<Item = W> + use<W> {
-        std::mem::take(&mut self.alarmed).into_values().flatten()
+    pub(crate) fn add_renewal(&mut self, lease: i64, waiter: W) {
+        self.renewals.add(lease, self.deadline, waiter);
+    }
+
+    /// Those who wait to have this lease renewed.
+    pub(crate) fn take_renewals(&mut self, lease: i64) -> Vec<W> {
+        if self.renewals.len() == 0 { Vec::new() } else { self.renewals.take(lease..=lease) }
+    }
+
+    /// Those whose question was for the leader of a term that has ended.
+    pub(crate) fn take_leaders(&mut self) -> impl Iterator<Item = W> + use<W> {
+        self.reads.take_all().chain(self.renewals.take_all())
+    }
+
+    /// Those whose deadline has passed, with the deadline.
+    pub(crate) fn take_expired(&mut self, now: Duration, mut expired: impl FnMut(Duration, W)) {
+        while let Some(proposed) = self.proposals.pop_front_if(|proposed| proposed.deadline <= now) {
+            self.uncount(proposed.bytes);
+            expired(proposed.deadline, proposed.waiter);
+        }
+        self.reads.take_expired(now, &mut expired);
+        while let Some((deadline, waiter)) = self.compactions.take_expired(now) {
+            expired(deadline, waiter);
+        }
+        while let Some((deadline, waiter)) = self.alarmed.take_expired(now) {
+            expired(deadline, waiter);
+        }
+        while let Some((deadline, waiter)) = self.renewals.take_expired(now) {
+            expired(deadline, waiter);
+        }
+    }
+
+    /// Everyone.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = W> + use<W> {
+        let Waiters { proposals, mut reads, mut compactions, mut alarmed, mut renewals, .. } =
+            std::mem::take(self);
+        let proposals = proposals.into_iter().map(|proposed| proposed.waiter);
+        let lists = compactions.take_all().chain(alarmed.take_all()).chain(renewals.take_all());
+        proposals.chain(reads.take_all()).chain(lists)
     }
 }
 
@@ -154,20 +202,7 @@ fn long(bytes: usize) -> usize {
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_are_served_in_order_once_their_index_is_applied() {
-        let mut waiters = Waiters::default();
-        let (first, second) = (waiters.add_reads(vec![1, 2]), waiters.add_reads(vec![3]));
-        let mut readable = Vec::new();
-        waiters.set_read_index(second, 5);
-        waiters.take_readable(9, &mut readable);
-        assert!(readable.is_empty(), "the first round has no index yet");
-        waiters.set_read_index(first, 7);
-        waiters.take_readable(6, &mut readable);
-        assert!(readable.is_empty(), "its index is not applied yet");
-        waiters.take_readable(7, &mut readable);
-        assert_eq!(readable, [1, 2, 3]);
-    }
+    const S: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_finished_compaction_answers_for_earlier_ones() {
@@ -175,14 +210,14 @@ mod tests {
         for (revision, waiter) in [(3, "a"), (9, "b"), (5, "c")] {
             waiters.add_compaction(revision, waiter);
         }
-        assert_eq!(waiters.take_compacted(5).collect::<Vec<_>>(), ["a", "c"]);
-        assert_eq!(waiters.take_compacted(9).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(waiters.take_compacted(5), ["a", "c"]);
+        assert_eq!(waiters.take_compacted(9), ["b"]);
     }
 
     #[test]
     fn a_proposal_is_answered_once() {
         let mut waiters = Waiters::default();
-        waiters.add_proposal(4, 10, 'a');
+        waiters.add_proposal(4, 10, S, 'a');
         assert_eq!(waiters.take_proposal(4), Some('a'));
         assert_eq!(waiters.take_proposal(4), None);
     }
@@ -191,13 +226,31 @@ mod tests {
     fn proposals_may_come_and_go_in_any_order() {
         let mut waiters = Waiters::default();
         for id in [3, 7, 5, 1, 9] {
-            waiters.add_proposal(id, LONG_LEN_MIN, id);
+            waiters.add_proposal(id, LONG_LEN_MIN, S, id);
         }
         for id in [5, 1, 9] {
             assert_eq!(waiters.take_proposal(id), Some(id));
         }
         assert_eq!((waiters.take_proposal(4), waiters.take_proposal(10)), (None, None));
         assert_eq!((waiters.proposals_bytes(), waiters.long_bytes()), (2 * LONG_LEN_MIN, 2 * LONG_LEN_MIN));
-        assert_eq!(waiters.take_proposals().collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(waiters.take_all().collect::<Vec<_>>(), [3, 7]);
+    }
+
+    #[test]
+    fn whoever_waits_expires_at_the_deadline() {
+        let mut waiters = Waiters::default();
+        waiters.set_deadline(S);
+        waiters.add_proposal(1, 10, S, "proposal");
+        waiters.add_read("read");
+        waiters.add_compaction(5, "compaction");
+        waiters.add_alarmed(7, vec!["alarm"]);
+        waiters.add_renewal(9, "renewal");
+        assert_eq!(waiters.len(), 5);
+        waiters.take_expired(S / 2, |_, who| panic!("{who} expires early"));
+        let mut expired = Vec::new();
+        waiters.take_expired(S, |deadline, who| expired.push((deadline, who)));
+        let names = ["proposal", "read", "compaction", "alarm", "renewal"];
+        assert_eq!(expired, names.map(|name| (S, name)));
+        assert_eq!((waiters.len(), waiters.proposals_bytes()), (0, 0));
     }
 }

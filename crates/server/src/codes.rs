@@ -22,7 +22,11 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::MemberUrlUsed
         | Error::NotLearner => Code::FailedPrecondition,
         Error::TooManyRequests | Error::UnknownMethod | Error::TooFewMembers => Code::Unknown,
-        Error::LeaderChanged | Error::TimedOut | Error::Stopped | Error::NoLeader => Code::Unavailable,
+        Error::LeaderChanged
+        | Error::TimedOut
+        | Error::TimedOutInElection
+        | Error::Stopped
+        | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
         Error::UnknownService | Error::MemberNotFound => Code::NotFound,
         Error::Auth(refusal) => auth_code(*refusal),

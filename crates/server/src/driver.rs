@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Job, LeaseRenewer, LogTask, LogWriter, Node, Note, Output, Published};
+use node::{Fatal, Input, Job, LeaseRenewer, Node, Note, Output, Published, WalTask, WalWriter};
 use store::{Kind, ReadView, WatchHub};
 
 pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
@@ -102,7 +102,7 @@ impl Driver {
     /// Starts the threads. `mailboxes` are those of the workers, by their number.
     pub(crate) fn start(
         node: Node<Ticket>,
-        log_writer: LogWriter,
+        wal_writer: WalWriter,
         mailboxes: Vec<Arc<Mailbox>>,
         tick: Duration,
         metrics: Arc<Metrics>,
@@ -118,7 +118,7 @@ impl Driver {
             epoch: Instant::now(),
         };
         let threads = Threads {
-            log: start_log(log_writer, &inbox, Arc::clone(&metrics))?,
+            log: start_log(wal_writer, &inbox, Arc::clone(&metrics))?,
             spare_files: start_jobs("spare-files", || (), &inbox, Arc::clone(&metrics))?,
             maintenance: start_jobs("maintenance", lower_priority, &inbox, metrics)?,
         };
@@ -164,7 +164,7 @@ impl<T> Thread<T> {
 
 #[derive(Debug)]
 struct Threads {
-    log: Thread<LogTask>,
+    log: Thread<WalTask>,
     spare_files: Thread<Job>,
     maintenance: Thread<Job>,
 }
@@ -178,18 +178,18 @@ impl Threads {
 }
 
 fn start_log(
-    mut writer: LogWriter,
+    mut writer: WalWriter,
     node: &Arc<Inbox<Message>>,
     metrics: Arc<Metrics>,
-) -> io::Result<Thread<LogTask>> {
-    let inbox = Arc::<Inbox<LogTask>>::default();
+) -> io::Result<Thread<WalTask>> {
+    let inbox = Arc::<Inbox<WalTask>>::default();
     let (tasks_in, node) = (Arc::clone(&inbox), Arc::clone(node));
     let thread = thread::Builder::new().name("log".into()).spawn(move || {
         // An empty batch first: the node learns how much room there is.
         let mut tasks = Vec::new();
         loop {
             match write_log(&mut writer, &mut tasks, &metrics) {
-                Ok(report) => node.push(Message::Input(Input::Logged(report))),
+                Ok(report) => node.push(Message::Input(Input::WalWritten(report))),
                 Err(error) => return node.push(Message::Fail(error.into())),
             }
             if !tasks_in.take(&mut tasks, None) {
@@ -201,10 +201,10 @@ fn start_log(
 }
 
 fn write_log(
-    writer: &mut LogWriter,
-    tasks: &mut Vec<LogTask>,
+    writer: &mut WalWriter,
+    tasks: &mut Vec<WalTask>,
     metrics: &Metrics,
-) -> Result<node::LogReport, disk::Error> {
+) -> Result<node::WalReport, disk::Error> {
     let start = Instant::now();
     for task in tasks.drain(..) {
         writer.accept(task)?;
@@ -285,20 +285,27 @@ impl<O: Observer> Run<O> {
                 next_tick = (next_tick + self.tick).max(now);
             }
             let is_upkeep = output.is_busy && inputs.is_empty();
-            self.node.handle(now - self.epoch, inputs.drain(..), &mut output)?;
-            if is_upkeep {
-                self.observer.paused(now.elapsed());
-            } else if !output.applied.is_empty() {
+            self.node.decide(now - self.epoch, inputs.drain(..), &mut output)?;
+            // The log is written while the node applies.
+            self.write_log(&mut output);
+            self.node.apply(&mut output)?;
+            if !output.applied.is_empty() {
                 self.observer.applied(&output.applied, now.elapsed());
+            } else if is_upkeep {
+                self.observer.paused(now.elapsed());
             }
             self.deliver(&mut output);
         }
     }
 
-    fn deliver(&mut self, output: &mut Output<Ticket>) {
-        if !output.log.is_empty() {
-            self.threads.log.inbox.extend(output.log.drain(..));
+    fn write_log(&mut self, output: &mut Output<Ticket>) {
+        if !output.wal.is_empty() {
+            self.threads.log.inbox.extend(output.wal.drain(..));
         }
+    }
+
+    fn deliver(&mut self, output: &mut Output<Ticket>) {
+        self.write_log(output);
         for (ticket, answer) in output.answers.drain(..) {
             self.letters[ticket.worker].push((ticket, Mail::Answer(answer)));
         }

@@ -189,7 +189,7 @@ fn serve(config: &Config) -> Result<End, Error> {
     let (life, lives) = watch::channel(Life::Starting);
     let driver = Driver::start(
         started.node,
-        started.log_writer,
+        started.wal_writer,
         mailboxes.clone(),
         config.heartbeat_interval,
         Arc::clone(&metrics),

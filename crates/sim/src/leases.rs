@@ -66,6 +66,11 @@ impl Leases {
         query
     }
 
+    /// Nobody waits for an answer to this any more.
+    pub(crate) fn given_up(&mut self, ticket: Ticket) {
+        self.asked.remove(&ticket);
+    }
+
     /// An answer, with the model as the member saw its store.
     pub(crate) fn answered(
         &mut self,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::{Disk, SimDisk};
-use node::{Answer, Config, Fatal, Finished, Input, Job, LogTask, LogWriter, Node, Note, Output};
+use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, WalTask, WalWriter};
 use proto::etcdserverpb::Member as Identity;
 use proto::raftpb::EntryType;
 use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
@@ -44,15 +44,17 @@ const IDS_OF_A_LIFE: u64 = 1 << 40;
 #[derive(Debug)]
 pub(crate) struct Member {
     node: Node<Ticket>,
-    writer: LogWriter,
+    writer: WalWriter,
     pub(crate) view: ReadView,
     pub(crate) watch_hub: Arc<WatchHub>,
     inbox: VecDeque<Input<Ticket>>,
-    log: VecDeque<LogTask>,
+    log: VecDeque<WalTask>,
     /// Whether the log writer has something to report, if only how much room it has.
     is_report_due: bool,
     jobs: BTreeMap<u64, JobState>,
     next_job: u64,
+    /// What the node has decided, but for WAL tasks and jobs; it has not applied anything since.
+    decided: Option<Output<Ticket>>,
     is_busy: bool,
     pub(crate) now: Duration,
 }
@@ -80,8 +82,10 @@ pub(crate) struct News {
 /// One thing a member can do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The node takes what is in its inbox, so many at most.
-    Node(usize),
+    /// The node takes what is in its inbox, so many at most, and decides.
+    Decide(usize),
+    /// The node applies something, after it has decided.
+    Apply,
     /// The log writer writes a task.
     Write,
     /// The log writer syncs and reports.
@@ -102,12 +106,13 @@ impl Member {
             view: node.view(),
             watch_hub: node.watch_hub(),
             node,
-            writer: started.log_writer,
+            writer: started.wal_writer,
             inbox: VecDeque::new(),
             log: VecDeque::new(),
             is_report_due: true,
             jobs: BTreeMap::new(),
             next_job: 0,
+            decided: None,
             is_busy: true,
             now,
         })
@@ -117,6 +122,11 @@ impl Member {
     pub(crate) fn tick(&mut self) {
         self.now += TICK;
         self.send(Input::Tick);
+    }
+
+    /// Whether the clock may go on: not between the two phases of a call.
+    pub(crate) fn may_pass_time(&self) -> bool {
+        self.decided.is_none()
     }
 
     /// Puts something into the inbox.
@@ -167,8 +177,10 @@ impl Member {
     /// A step that there is something to do for, or none.
     pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
-        if !self.inbox.is_empty() || self.is_busy {
-            steps.push((Plan::USUAL_PACE, Step::Node(1 + random.index(8))));
+        if self.decided.is_some() {
+            steps.push((Plan::USUAL_PACE, Step::Apply));
+        } else if !self.inbox.is_empty() || self.is_busy {
+            steps.push((Plan::USUAL_PACE, Step::Decide(1 + random.index(8))));
         }
         if !self.log.is_empty() {
             steps.push((Plan::USUAL_PACE, Step::Write));
@@ -186,7 +198,8 @@ impl Member {
     /// Does one step.
     pub(crate) fn step(&mut self, step: Step) -> Result<News, Fatal> {
         match step {
-            Step::Node(inputs_max) => return self.run_node(inputs_max),
+            Step::Decide(inputs_max) => return self.decide(inputs_max),
+            Step::Apply => return self.apply(),
             Step::Write => {
                 if let Some(task) = self.log.pop_front() {
                     self.writer.accept(task)?;
@@ -195,7 +208,7 @@ impl Member {
             }
             Step::Sync => {
                 let report = self.writer.sync()?;
-                self.inbox.push_back(Input::Logged(report));
+                self.inbox.push_back(Input::WalWritten(report));
                 self.is_report_due = false;
             }
             Step::Job(id) => match self.jobs.remove(&id).expect("a step names a job that is there") {
@@ -208,27 +221,41 @@ impl Member {
         Ok(News::default())
     }
 
-    fn run_node(&mut self, inputs_max: usize) -> Result<News, Fatal> {
+    fn decide(&mut self, inputs_max: usize) -> Result<News, Fatal> {
         let mut output = Output::default();
         let taken = self.inbox.len().min(inputs_max);
-        self.node.handle(self.now, self.inbox.drain(..taken), &mut output)?;
+        self.node.decide(self.now, self.inbox.drain(..taken), &mut output)?;
         assert!(output.messages.is_empty(), "a lone member has nobody to write to");
-        let logged = commands(&output.log);
-        self.log.extend(output.log);
-        for job in output.jobs {
-            self.jobs.insert(self.next_job, JobState::Waits(job));
-            self.next_job += 1;
-        }
+        let news = self.carry_out(&mut output);
+        self.decided = Some(output);
+        Ok(news)
+    }
+
+    fn apply(&mut self) -> Result<News, Fatal> {
+        let mut output = self.decided.take().expect("the node has decided");
+        self.node.apply(&mut output)?;
         output.signals.iter().for_each(|signal| signal.signal());
         self.is_busy = output.is_busy;
         let applied = output.applied.iter().filter(|(kind, _)| !introduces(*kind)).count();
-        Ok(News { logged, applied, answers: output.answers, notes: output.notes })
+        Ok(News { applied, ..self.carry_out(&mut output) })
+    }
+
+    /// Hands WAL tasks and jobs on; returns what is told.
+    fn carry_out(&mut self, output: &mut Output<Ticket>) -> News {
+        let logged = commands(&output.wal);
+        self.log.extend(output.wal.drain(..));
+        for job in output.jobs.drain(..) {
+            self.jobs.insert(self.next_job, JobState::Waits(job));
+            self.next_job += 1;
+        }
+        let answers = std::mem::take(&mut output.answers);
+        News { logged, applied: 0, answers, notes: std::mem::take(&mut output.notes) }
     }
 
     /// Describes what a job does next, for the trace.
     pub(crate) fn job_name(&self, id: u64) -> &'static str {
         match self.jobs.get(&id) {
-            Some(JobState::Waits(Job::PrepareLogFile(_))) => "prepare a log file",
+            Some(JobState::Waits(Job::PrepareWalFile(_))) => "prepare a log file",
             Some(JobState::Waits(Job::PrepareSegment(_))) => "prepare a segment",
             Some(JobState::Waits(Job::Checkpoint(_))) => "checkpoint",
             Some(JobState::Waits(Job::HashCompaction(_))) => "hash a compaction",
@@ -241,9 +268,9 @@ impl Member {
     }
 }
 
-fn commands(tasks: &[LogTask]) -> Vec<Command> {
+fn commands(tasks: &[WalTask]) -> Vec<Command> {
     let appended = tasks.iter().flat_map(|task| match task {
-        LogTask::Append(batch) => &batch.entries[..],
+        WalTask::Append(batch) => &batch.entries[..],
         _ => &[],
     });
     let full = appended.filter(|entry| entry.r#type() == EntryType::EntryNormal && !entry.data.is_empty());

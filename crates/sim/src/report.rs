@@ -25,6 +25,8 @@ pub struct Report {
     pub refused: u64,
     /// Commands refused because of an alarm.
     pub alarmed: u64,
+    /// Requests that took too long.
+    pub timed_out: u64,
     /// Checkpoints that became durable.
     pub checkpoints: u64,
     /// Compactions that finished.
@@ -47,6 +49,7 @@ impl AddAssign for Report {
         self.late_starts += other.late_starts;
         self.refused += other.refused;
         self.alarmed += other.alarmed;
+        self.timed_out += other.timed_out;
         self.checkpoints += other.checkpoints;
         self.compactions += other.compactions;
         self.effects += other.effects;

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use disk::{Disk as _, SimDisk};
-use node::{Answer, Fatal, Input, LeaseAnswer, LeaseQuery, Note, Proposal};
+use node::{Answer, Fatal, Input, LeaseAnswer, LeaseQuery, Note, Proposal, Unserved};
 use store::Request;
 
 use crate::checks;
@@ -39,6 +39,8 @@ const PAUSE_MAX_MS: u64 = 6000;
 const LEASES_END: Duration = Duration::from_secs(60);
 /// Bytes that a defragmentation leaves beside those in use: heads of segments, tombstones that a restart needs.
 const WASTED_BYTES_MAX: u64 = 512;
+/// The longest that a request waits for its answer: 5 s and two election timeouts.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 /// Steps within which a member must have recovered, or become silent, or found its space again.
 const STEPS_MAX: u32 = 20_000;
 
@@ -62,8 +64,10 @@ pub fn simulate(plan: &Plan) -> Result<Report, Failure> {
 /// A command that is not applied yet.
 #[derive(Debug)]
 struct InFlight {
-    /// Who waits for it; nobody if the member proposed it by itself.
+    /// Who sent it; nobody if the member proposed it by itself.
     ticket: Option<Ticket>,
+    /// Whether its sender was told that it took too long.
+    is_late: bool,
     /// Request id, by which it is known in the log.
     id: u64,
     request: Request,
@@ -79,6 +83,8 @@ struct Run<'a> {
     leases: Leases,
     watchers: Watchers,
     in_flight: VecDeque<InFlight>,
+    /// When what waits for an answer was sent.
+    sent_at: BTreeMap<Ticket, Duration>,
     /// Commands that were applied and are to be answered later.
     unanswered: BTreeMap<Ticket, Applied>,
     /// Whether the step under way applied the member's own alarm.
@@ -111,6 +117,7 @@ impl<'a> Run<'a> {
             leases: Leases::default(),
             watchers: Watchers::new(),
             in_flight: VecDeque::new(),
+            sent_at: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             is_own_alarm_applied: false,
             next_ticket: 1,
@@ -198,6 +205,8 @@ impl<'a> Run<'a> {
         }
         match self.random.below(100) {
             0..20 => self.send_command(member),
+            // The node decides and applies at the same time of the clock.
+            20..26 if !member.may_pass_time() => return self.step(member),
             20..25 => member.tick(),
             25 if self.random.percent(20) => {
                 self.note(format_args!("defragment"));
@@ -258,14 +267,24 @@ impl<'a> Run<'a> {
         }
         let ticket = self.ticket();
         self.trace.note(format_args!("{ticket}: {}", checks::describe(&request)));
+        self.sent_at.insert(ticket, member.now);
         member.send(Input::Propose(proposal, ticket));
-        self.in_flight.push_back(InFlight { ticket: Some(ticket), id, request, len, is_logged: false });
+        let sender = Some(ticket);
+        self.in_flight.push_back(InFlight {
+            ticket: sender,
+            is_late: false,
+            id,
+            request,
+            len,
+            is_logged: false,
+        });
         self.report.commands += 1;
     }
 
     fn send_read(&mut self, member: &mut Member) {
         let ticket = self.ticket();
         self.note(format_args!("{ticket}: read index"));
+        self.sent_at.insert(ticket, member.now);
         member.send(Input::ReadIndex(ticket));
     }
 
@@ -280,6 +299,7 @@ impl<'a> Run<'a> {
         {
             return self.leases.answered(ticket, &LeaseAnswer::Renewed(ttl_s), member.now, &self.model);
         }
+        self.sent_at.insert(ticket, member.now);
         member.send(Input::Lease(query, ticket));
         Ok(())
     }
@@ -305,7 +325,9 @@ impl<'a> Run<'a> {
         let (mut readable, mut results) = (0, Vec::new());
         for (ticket, answer) in news.answers {
             self.note(format_args!("{ticket} answered"));
+            let sent_at = self.sent_at.remove(&ticket);
             match answer {
+                Answer::Unserved(Unserved::TimedOut) => self.timed_out(ticket, sent_at)?,
                 Answer::Readable => readable += 1,
                 Answer::Lease(answer) => {
                     self.leases.answered(ticket, &answer, self.now, &self.model)?;

@@ -126,7 +126,7 @@ impl Store {
         self.mvcc.leases()
     }
 
-    /// The revision log, for the chores of its files.
+    /// The revision log, for the maintenance of its files.
     pub fn log(&mut self) -> &mut disk::RevisionLog {
         self.mvcc.log()
     }

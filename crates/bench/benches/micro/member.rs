@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use disk::{Disk, RealDisk, SimDisk};
-use node::{Config, Input, LogWriter, Node, Output, Proposal};
+use node::{Config, Input, Node, Output, Proposal, WalWriter};
 use proto::etcdserverpb;
 use store::Request;
 
@@ -31,7 +31,7 @@ pub(crate) fn run(runner: &Runner) {
 /// A lone member that has become the leader.
 pub(crate) struct Member {
     pub(crate) node: Node<()>,
-    log: LogWriter,
+    log: WalWriter,
     next: u64,
     /// The time that leases are counted by.
     pub(crate) now: Duration,
@@ -45,7 +45,7 @@ impl Member {
             node::start(disk, &dir.join("wal"), &dir.join("data"), disk::wal::SEGMENT_BYTES, config());
         let started = started.unwrap();
         let (now, longest_step) = (Duration::ZERO, Duration::ZERO);
-        let mut member = Self { node: started.node, log: started.log_writer, next: 0, now, longest_step };
+        let mut member = Self { node: started.node, log: started.wal_writer, next: 0, now, longest_step };
         while member.node.published().leader() == 0 {
             member.settle(vec![Input::Tick]);
         }
@@ -84,13 +84,13 @@ impl Member {
             self.node.handle(self.now, inputs, &mut output).unwrap();
             self.longest_step = self.longest_step.max(started_at.elapsed());
             answers += output.answers.len();
-            if output.log.is_empty() && output.jobs.is_empty() && !output.is_busy {
+            if output.wal.is_empty() && output.jobs.is_empty() && !output.is_busy {
                 return answers;
             }
             inputs = output.jobs.into_iter().map(|job| Input::Finished(job.run())).collect();
-            if !output.log.is_empty() {
-                output.log.into_iter().for_each(|task| self.log.accept(task).unwrap());
-                inputs.push(Input::Logged(self.log.sync().unwrap()));
+            if !output.wal.is_empty() {
+                output.wal.into_iter().for_each(|task| self.log.accept(task).unwrap());
+                inputs.push(Input::WalWritten(self.log.sync().unwrap()));
             }
         }
     }

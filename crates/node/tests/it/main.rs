@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
-mod chores;
 mod fatal;
 mod leases;
+mod maintenance;
 mod member;
 mod quota;
 mod requests;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use disk::wal::{Recovered, Wal};
 use disk::{Disk, SimDisk};
-use node::{Answer, Config, Fatal, Finished, Input, Job, LogTask, LogWriter, Node, Note, Output, Proposal};
+use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Proposal, WalTask, WalWriter};
 use prost::Message;
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, Member as MemberInfo, PutRequest, RangeRequest,
@@ -25,9 +25,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// A running member and what it has given out so far.
 pub(crate) struct Member {
     pub(crate) node: Node<u32>,
-    writer: LogWriter,
+    writer: WalWriter,
     pub(crate) is_restart: bool,
-    pub(crate) tasks: Vec<LogTask>,
+    pub(crate) tasks: Vec<WalTask>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) answers: Vec<(u32, Answer)>,
     pub(crate) notes: Vec<Note>,
@@ -75,7 +75,7 @@ impl Member {
         let started = node::start(&disk, Path::new(WAL_DIR), Path::new(DATA_DIR), file_bytes, config)?;
         Ok(Member {
             node: started.node,
-            writer: started.log_writer,
+            writer: started.wal_writer,
             is_restart: started.is_restart,
             tasks: Vec::new(),
             jobs: Vec::new(),
@@ -103,7 +103,7 @@ impl Member {
     }
 
     pub(crate) fn collect(&mut self, output: Output<u32>) {
-        self.tasks.extend(output.log);
+        self.tasks.extend(output.wal);
         self.jobs.extend(output.jobs);
         self.answers.extend(output.answers);
         self.notes.extend(output.notes);
@@ -139,7 +139,7 @@ impl Member {
             self.writer.accept(task)?;
         }
         let report = self.writer.sync()?;
-        self.handle(vec![Input::Logged(report)])
+        self.handle(vec![Input::WalWritten(report)])
     }
 
     pub(crate) fn run_jobs(&mut self) -> Result<(), Fatal> {

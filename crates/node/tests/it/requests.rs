@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use disk::SimDisk;
-use node::{Answer, Config, Input, LogTask, Output, Unserved};
+use node::{Answer, Config, Input, Output, Unserved, WalTask};
 use store::Refusal;
 
 use crate::member::{ID, Member, compact, config, delete, info, put, refusal, revision};
@@ -36,7 +36,7 @@ fn proposals_that_came_together_are_logged_together_and_answered_in_order() {
     let mut member = Member::lead(&SimDisk::new(1), config());
     let inputs: Vec<_> = (0..5).map(|i| member.proposal(put(&format!("k{i}"), "v")).1).collect();
     member.handle(inputs).unwrap();
-    let entries = |task: &LogTask| if let LogTask::Append(batch) = task { batch.entries.len() } else { 0 };
+    let entries = |task: &WalTask| if let WalTask::Append(batch) = task { batch.entries.len() } else { 0 };
     let written: Vec<usize> = member.tasks.iter().map(entries).filter(|n| *n > 0).collect();
     assert_eq!(written, [5]);
     member.write_log().unwrap();

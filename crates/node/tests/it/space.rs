@@ -126,7 +126,7 @@ fn defragmenting_on_a_full_disk_waits_for_room_and_takes_none() {
 fn only_what_failed_is_asked_for_again() {
     let disk = SimDisk::new(1);
     let mut member = Member::lead(&disk, config());
-    let is_log_file = |job: &Job| matches!(job, Job::PrepareLogFile(_));
+    let is_log_file = |job: &Job| matches!(job, Job::PrepareWalFile(_));
     let is_segment = |job: &Job| matches!(job, Job::PrepareSegment(_));
     // Both are asked for, and the one of the log takes its time.
     while !member.jobs.iter().any(is_log_file) {

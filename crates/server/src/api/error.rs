@@ -20,6 +20,8 @@ pub(crate) enum Error {
     LeaderChanged,
     /// No answer within the time a request may take; it may still take effect.
     TimedOut,
+    /// The same, and an election shortly after the request is the likely reason.
+    TimedOutInElection,
     /// The member is stopping; the request may still take effect.
     Stopped,
     /// No leader is known, and the request needs one.
@@ -73,6 +75,9 @@ impl Error {
             Error::TooManyRequests => "etcdserver: too many requests",
             Error::LeaderChanged => "etcdserver: leader changed",
             Error::TimedOut => "etcdserver: request timed out",
+            Error::TimedOutInElection => {
+                "etcdserver: request timed out, possibly due to previous leader failure"
+            }
             Error::Stopped => "etcdserver: server stopped",
             Error::NoLeader => "etcdserver: no leader",
             Error::UnknownMethod => "etcdserver: unknown method",
@@ -109,6 +114,8 @@ impl From<Unserved> for Error {
         match unserved {
             Unserved::TooManyRequests => Error::TooManyRequests,
             Unserved::LeaderChanged => Error::LeaderChanged,
+            Unserved::TimedOut => Error::TimedOut,
+            Unserved::TimedOutInElection => Error::TimedOutInElection,
             Unserved::NotLeader => Error::NoLeader,
             Unserved::Stopped => Error::Stopped,
         }

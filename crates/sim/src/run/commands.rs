@@ -4,11 +4,13 @@
 //! Whoever is applied is answered in the same step, with two exceptions: a physical compaction, once it has
 //! finished; and whoever wrote over the quota, once the alarm about it is raised.
 
+use std::time::Duration;
+
 use proto::etcdserverpb::AlarmType;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use store::{Command, Outcome, Refusal, Request};
 
-use super::{InFlight, Run};
+use super::{InFlight, REQUEST_TIMEOUT, Run};
 use crate::member::{ID, Ticket};
 use crate::model::takes_space;
 use crate::plan::Fault;
@@ -29,7 +31,7 @@ impl Run<'_> {
             } else {
                 self.note(format_args!("the member's own: {request:?}"));
                 let last = self.in_flight.iter().rposition(|command| command.is_logged);
-                let own = InFlight { ticket: None, id, request, len: 0, is_logged: true };
+                let own = InFlight { ticket: None, is_late: false, id, request, len: 0, is_logged: true };
                 self.in_flight.insert(last.map_or(0, |last| last + 1), own);
             }
         }
@@ -51,7 +53,9 @@ impl Run<'_> {
             {
                 self.leases.granted(grant.id, granted.ttl_s, self.now);
             }
-            if let Some(ticket) = command.ticket {
+            if let Some(ticket) = command.ticket
+                && !command.is_late
+            {
                 self.unanswered.insert(ticket, Applied { request: command.request, expected });
             }
         }
@@ -99,6 +103,22 @@ impl Run<'_> {
             return Ok(());
         }
         Err(format!("{ticket} is answered {result:?}, but etcd would answer {expected:?}"))
+    }
+
+    /// A request may take too long, but is told so no sooner. A command that was not logged by then never will be.
+    pub(super) fn timed_out(&mut self, ticket: Ticket, sent_at: Option<Duration>) -> Result<(), String> {
+        let waited = sent_at.map(|sent_at| self.now - sent_at);
+        if waited.is_none_or(|waited| waited < REQUEST_TIMEOUT) {
+            return Err(format!("{ticket} is timed out after {waited:?}"));
+        }
+        self.report.timed_out += 1;
+        self.leases.given_up(ticket);
+        self.unanswered.remove(&ticket);
+        self.in_flight.retain(|command| command.is_logged || command.ticket != Some(ticket));
+        if let Some(command) = self.in_flight.iter_mut().find(|command| command.ticket == Some(ticket)) {
+            command.is_late = true;
+        }
+        Ok(())
     }
 
     /// Nothing but a full disk is a reason to take no command: for a file that is late, they wait.

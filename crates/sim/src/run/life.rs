@@ -84,6 +84,7 @@ impl Run<'_> {
         }
         self.watchers.disconnect();
         self.unanswered.clear();
+        self.sent_at.clear();
         self.end_process();
         Ok(())
     }
@@ -153,7 +154,8 @@ impl Run<'_> {
     pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
         for _ in 0..STEPS_MAX {
             let is_silent = member.choose(&mut self.random, self.plan).is_none();
-            let is_awaited = self.in_flight.iter().any(|command| command.ticket.is_some());
+            let is_awaited =
+                self.in_flight.iter().any(|command| command.ticket.is_some() && !command.is_late);
             let is_answered = !is_awaited && self.unanswered.is_empty();
             if is_silent && is_answered && member.has_space() {
                 return Ok(member);

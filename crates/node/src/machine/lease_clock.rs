@@ -57,11 +57,13 @@ impl LeaseClock {
         LeaseClock { leases, queue, ..LeaseClock::default() }
     }
 
-    /// Sets a lease, known or not. Its deadline must lie in the future.
-    pub(crate) fn set(&mut self, id: i64, lease: Timed) {
+    /// Gives a lease, known or not, so many seconds from now on.
+    pub(crate) fn grant(&mut self, id: i64, ttl_s: i64, now: Duration) {
+        self.now = self.now.max(now);
         self.remove(id);
-        self.leases.insert(id, lease);
-        self.queue.insert((lease.deadline, id));
+        let deadline = self.now + seconds(ttl_s);
+        self.leases.insert(id, Timed { deadline, renewable_s: Some(ttl_s) });
+        self.queue.insert((deadline, id));
     }
 
     /// Gives a lease its whole time again, if it can be done by the clock alone.
@@ -202,9 +204,18 @@ mod tests {
     fn a_lease_granted_again_under_an_id_handed_out_is_another_one() {
         let mut clock = clock([(1, s(3))]);
         clock.hand_out(s(3), 9);
-        clock.set(1, until(s(5)));
+        clock.grant(1, 2, s(3));
         assert_eq!((clock.n_handed(), clock.deadline(1)), (0, Some(s(5))));
         assert_eq!(clock.hand_out(s(5), 9), [1]);
+    }
+
+    #[test]
+    fn a_lease_whose_grant_was_held_up_has_its_whole_time_all_the_same() {
+        let mut clock = clock([(1, s(3))]);
+        assert_eq!(clock.hand_out(s(9), 9), [1]);
+        clock.grant(2, 4, s(2));
+        assert!(clock.hand_out(s(13) - Duration::from_nanos(1), 9).is_empty());
+        assert_eq!(clock.hand_out(s(13), 9), [2]);
     }
 
     #[test]

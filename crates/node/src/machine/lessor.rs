@@ -12,10 +12,8 @@ use std::time::Duration;
 use proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
 use store::{LeaseTable, LeaseTerm, Request};
 
-use crate::error::Unserved;
-use crate::input::{Answer, Output};
-use crate::lease_clock::{LeaseClock, Place, Renewal, Timed, seconds};
-use crate::lease_renewer::LeaseRenewer;
+use super::lease_clock::{LeaseClock, Place, Renewal, Timed, seconds};
+use super::lease_renewer::LeaseRenewer;
 
 /// Revocations of expired leases under way at a time. So many with a key each are applied in some 6 ms, for which
 /// everything else waits; how fast a million end hardly depends on it.
@@ -84,26 +82,35 @@ pub struct LeaseState {
     pub remaining_ttl_s: i64,
 }
 
+/// What becomes of a query.
+#[derive(Debug)]
+pub(crate) enum Queried {
+    /// It can be answered now.
+    Answered(LeaseAnswer),
+    /// The answer is known once a command about the lease is applied.
+    Waits {
+        /// Which lease.
+        id: i64,
+        /// What must be proposed for that, unless it is under way already.
+        proposal: Option<Request>,
+    },
+    /// This member does not lead.
+    NotLeader,
+}
+
 /// The leases of a member as its leader sees them.
 #[derive(Debug)]
-pub(crate) struct Lessor<W> {
+pub(crate) struct Lessor {
     /// Its clock runs while this member leads.
     renewer: LeaseRenewer,
-    /// Renewals that wait until something about their lease is applied: its end, or that it has its whole time.
-    renewals: BTreeMap<i64, Vec<W>>,
     /// How many revocations of a lease are under way, this member's own and its clients'.
     revokes: BTreeMap<i64, usize>,
     election_timeout: Duration,
 }
 
-impl<W> Lessor<W> {
-    pub(crate) fn new(election_timeout: Duration) -> Lessor<W> {
-        Lessor {
-            renewer: LeaseRenewer::default(),
-            renewals: BTreeMap::new(),
-            revokes: BTreeMap::new(),
-            election_timeout,
-        }
+impl Lessor {
+    pub(crate) fn new(election_timeout: Duration) -> Lessor {
+        Lessor { renewer: LeaseRenewer::default(), revokes: BTreeMap::new(), election_timeout }
     }
 
     /// Begins to count the time of all leases.
@@ -119,46 +126,26 @@ impl<W> Lessor<W> {
     }
 
     /// Another member may lead from now on.
-    pub(crate) fn step_down(&mut self, output: &mut Output<W>) {
+    pub(crate) fn step_down(&mut self) {
         *self.renewer.clock() = None;
         self.revokes.clear();
-        let waiters = self.take_waiters();
-        output.answers.extend(waiters.map(|w| (w, Answer::Unserved(Unserved::LeaderChanged))));
     }
 
-    /// Everyone who waits.
-    pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
-        std::mem::take(&mut self.renewals).into_values().flatten()
-    }
-
-    /// Answers a query, or lets it wait. Returns what must be proposed before it can be answered.
-    pub(crate) fn query(
-        &mut self,
-        query: LeaseQuery,
-        waiter: W,
-        now: Duration,
-        table: &LeaseTable,
-        output: &mut Output<W>,
-    ) -> Option<Request> {
+    /// Answers a query if it can be answered now.
+    pub(crate) fn query(&mut self, query: LeaseQuery, now: Duration, table: &LeaseTable) -> Queried {
         let mut clock = self.renewer.clock();
-        let Some(clock) = clock.as_mut() else {
-            output.answers.push((waiter, Answer::Unserved(Unserved::NotLeader)));
-            return None;
-        };
-        let answer = match query {
+        let Some(clock) = clock.as_mut() else { return Queried::NotLeader };
+        Queried::Answered(match query {
             LeaseQuery::Renew { id } => match clock.renew(id, now) {
                 Renewal::Renewed(ttl_s) => LeaseAnswer::Renewed(ttl_s),
                 Renewal::Unknown => LeaseAnswer::Renewed(0),
                 // As good as revoked: the answer waits for that.
-                Renewal::RunOut => {
-                    self.renewals.entry(id).or_default().push(waiter);
-                    return None;
-                }
+                Renewal::RunOut => return Queried::Waits { id, proposal: None },
                 // What was written down must be undone first, or the next leader would end it early.
                 Renewal::Bound => {
-                    self.renewals.entry(id).or_default().push(waiter);
                     let checkpoints = vec![LeaseCheckpoint { id, remaining_ttl: 0 }];
-                    return Some(Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }));
+                    let request = Request::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints });
+                    return Queried::Waits { id, proposal: Some(request) };
                 }
             },
             LeaseQuery::State { id } => LeaseAnswer::State(state(clock, table, id, now)),
@@ -169,22 +156,18 @@ impl<W> Lessor<W> {
                 let page = clock.page(after.map(|place| place.0), PAGE_LEN_MAX);
                 LeaseAnswer::List(page.into_iter().map(LeasePlace).collect())
             }
-        };
-        output.answers.push((waiter, Answer::Lease(answer)));
-        None
+        })
     }
 
     /// A lease was granted.
     pub(crate) fn granted(&mut self, id: i64, ttl_s: i64, now: Duration) {
         if let Some(clock) = self.renewer.clock().as_mut() {
-            clock.set(id, Timed { deadline: now + seconds(ttl_s), renewable_s: Some(ttl_s) });
+            clock.grant(id, ttl_s, now);
         }
     }
 
     /// A lease is no more. True if it had run out.
-    pub(crate) fn revoked(&mut self, id: i64, output: &mut Output<W>) -> bool {
-        let waiters = self.renewals.remove(&id).into_iter().flatten();
-        output.answers.extend(waiters.map(|w| (w, Answer::Lease(LeaseAnswer::Renewed(0)))));
+    pub(crate) fn revoked(&mut self, id: i64) -> bool {
         self.renewer.clock().as_mut().is_some_and(|clock| clock.remove(id))
     }
 
@@ -204,18 +187,9 @@ impl<W> Lessor<W> {
     }
 
     /// The remaining time of a lease was written down.
-    pub(crate) fn checkpointed(
-        &mut self,
-        id: i64,
-        now: Duration,
-        table: &LeaseTable,
-        output: &mut Output<W>,
-    ) {
+    pub(crate) fn checkpointed(&mut self, id: i64, table: &LeaseTable) {
         if let Some(clock) = self.renewer.clock().as_mut() {
             clock.set_renewable(id, table.term(id).and_then(renewable_s));
-        }
-        for waiter in self.renewals.remove(&id).into_iter().flatten() {
-            self.query(LeaseQuery::Renew { id }, waiter, now, table, output);
         }
     }
 
@@ -269,21 +243,20 @@ mod tests {
 
     #[test]
     fn no_more_revocations_are_under_way_than_allowed() {
-        let mut lessor = Lessor::<()>::new(Duration::ZERO);
+        let mut lessor = Lessor::new(Duration::ZERO);
         let leases = (1..=REVOKES_MAX as i64 + 1).map(|id| (id, HAS_RUN_OUT));
         *lessor.renewer.clock() = Some(LeaseClock::new(leases));
         let under_way = lessor.expired(Duration::ZERO);
         under_way.iter().for_each(|id| lessor.revoking(*id));
         assert_eq!(under_way.len(), REVOKES_MAX);
         assert!(lessor.expired(Duration::ZERO).is_empty());
-        let mut output = Output::default();
-        assert!(lessor.revoked(under_way[5], &mut output), "it had run out");
+        assert!(lessor.revoked(under_way[5]), "it had run out");
         assert_eq!(lessor.expired(Duration::ZERO), [REVOKES_MAX as i64 + 1]);
     }
 
     #[test]
     fn revocations_that_were_lost_are_made_again() {
-        let mut lessor = Lessor::<()>::new(Duration::ZERO);
+        let mut lessor = Lessor::new(Duration::ZERO);
         *lessor.renewer.clock() = Some(LeaseClock::new([(1, HAS_RUN_OUT)]));
         lessor.revoking(1);
         assert!(lessor.expired(Duration::ZERO).is_empty());

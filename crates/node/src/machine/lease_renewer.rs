@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::lease_clock::{LeaseClock, Renewal};
+use super::lease_clock::{LeaseClock, Renewal};
 
 /// Renews the leases of a node from any thread.
 #[derive(Debug, Clone, Default)]

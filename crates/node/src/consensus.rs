@@ -1,0 +1,391 @@
+//! The part of a member that agrees with the others: proposals, raft, the WAL's room, messages, read indexes.
+//!
+//! ```text
+//!   proposals ─▶ admission ─▶ batch ─▶ raft ─▶ WAL tasks, messages
+//!                    │                  └────▶ committed entries ─▶ machine
+//!                    └▶ queues: no leader, no room yet, long
+//! ```
+//!
+//! Does not know what a command means. What it decides is given out before the machine begins to apply anything.
+
+pub(crate) mod admission;
+mod proposal_queue;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::raftpb::{ConfChange, ConfState, Entry, Message};
+use raft::{Raft, Ready, Role, Status};
+
+use self::admission::{Admission, ENTRY_BYTES};
+use self::proposal_queue::{ProposalQueue, Queued};
+use crate::config::Config;
+use crate::error::Unserved;
+use crate::handover::{EntryId, RevisionRoom};
+use crate::input::Proposal;
+use crate::output::{Note, Output};
+use crate::waiters::{LONG_LEN_MIN, Waiters};
+use crate::wal_writer::{WalReport, WalTask};
+
+/// Requests that may wait at a time, whatever they wait for.
+pub(crate) const WAITING_MAX: usize = 100_000;
+
+/// Bytes of the log entries of proposals that may wait at a time; each is held about twice more on its way into
+/// the WAL.
+const PROPOSALS_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of long proposals that are being written and applied before the next has to wait, so that short ones never
+/// wait for many. The one that passes the limit is let through.
+const LONG_BYTES_MAX: usize = 2 << 20;
+
+/// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may have a
+/// megabyte each.
+const CATCHUP_BYTES_MAX: u64 = 32 << 20;
+
+/// What becomes of a proposal that is to be admitted.
+enum Admitted<W> {
+    /// It is part of the next batch, or waits for other long ones.
+    Taken,
+    /// It has to wait for a spare file.
+    TooEarly(Queued<W>),
+    /// There is no room, and none is expected.
+    NoSpace(W),
+}
+
+/// What raft has decided.
+pub(crate) struct Decided {
+    /// To be applied, in order.
+    pub(crate) committed: Vec<Entry>,
+    /// Whether another member leads since, or this one in another term.
+    pub(crate) is_leader_changed: bool,
+}
+
+/// A member's part in the agreement.
+#[derive(Debug)]
+pub(crate) struct Consensus<W> {
+    raft: Raft,
+    catchup_entries: u64,
+    is_only_voter: bool,
+    /// The last entry that the machine has applied.
+    applied: EntryId,
+    admission: Admission,
+    /// Proposals that wait for a leader to be known, or for a spare file that is late.
+    queue: ProposalQueue<W>,
+    /// Long proposals that wait for those before them. Empty unless as many are under way as may be.
+    long_queue: ProposalQueue<W>,
+    /// What is proposed next, together.
+    batch: Vec<Proposal>,
+    /// Leases that proposals admitted since the last look revoke.
+    revokes: Vec<i64>,
+    /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
+    deferred: Vec<WalTask>,
+    /// The leader as last told, and its term.
+    leader: (u64, u64),
+    /// When it became known.
+    leader_since: Option<Duration>,
+}
+
+impl<W> Consensus<W> {
+    pub(crate) fn new(config: &Config, raft: Raft, wal_room: u64, applied: EntryId) -> Consensus<W> {
+        let is_only_voter = is_only_voter(&raft.conf_state(), config.member.id);
+        Consensus {
+            raft,
+            catchup_entries: config.catchup_entries,
+            is_only_voter,
+            applied,
+            admission: Admission::new(config.segment_bytes, wal_room),
+            queue: ProposalQueue::default(),
+            long_queue: ProposalQueue::default(),
+            batch: Vec::new(),
+            revokes: Vec::new(),
+            deferred: Vec::new(),
+            leader: (0, 0),
+            leader_since: None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.raft.status()
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Whether this member leads, and has applied an entry of its own term: it knows all that was committed before.
+    pub(crate) fn leads(&self) -> bool {
+        let status = self.raft.status();
+        status.role == Role::Leader && self.applied.term == status.term
+    }
+
+    /// Whether this member alone decides: it leads, and nobody else has a vote.
+    pub(crate) fn is_lone_leader(&self) -> bool {
+        self.is_only_voter && self.leads()
+    }
+
+    pub(crate) fn tick(&mut self, output: &mut Output<W>) {
+        self.raft.tick();
+        if self.admission.spare_file().tick() {
+            output.wal.push(WalTask::OfferNext);
+        }
+        output.wal.append(&mut self.deferred);
+    }
+
+    /// Takes a message of another member. One that no correct member would send is dropped.
+    pub(crate) fn step(&mut self, message: Message) {
+        let _ = self.raft.step(message);
+    }
+
+    pub(crate) fn wal_written(&mut self, report: WalReport, output: &mut Output<W>) {
+        if let Some(seq) = report.persisted {
+            self.raft.persisted(seq);
+        }
+        self.admission.set_wal_room(report.room, report.persisted);
+        output.jobs.extend(report.next.map(crate::Job::PrepareWalFile));
+    }
+
+    /// A spare file of the WAL was made, or could not be for want of space: then the next attempt comes after
+    /// `retry_ticks`.
+    pub(crate) fn wal_file_made(
+        &mut self,
+        file: Option<disk::wal::Prepared>,
+        retry_ticks: u32,
+        output: &mut Output<W>,
+    ) {
+        self.admission.spare_file().finished(file.is_none().then_some(retry_ticks));
+        output.wal.extend(file.map(WalTask::Adopt));
+    }
+
+    /// Takes a proposal of a client: into the next batch, into a queue, or not at all.
+    pub(crate) fn propose(
+        &mut self,
+        proposal: Proposal,
+        deadline: Duration,
+        waiter: W,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) {
+        let bytes = waiters.proposals_bytes() + self.queue.bytes() + self.long_queue.bytes();
+        if !self.may_wait(waiters) || bytes + proposal.len() > PROPOSALS_BYTES_MAX {
+            return output.refuse(waiter, Unserved::TooManyRequests);
+        }
+        let queued = Queued { proposal, deadline, waiter };
+        if self.raft.status().leader == 0 || !self.queue.is_empty() {
+            // New proposals queue behind those that wait already.
+            self.queue.push(queued);
+        } else {
+            match self.admit(queued, waiters) {
+                Admitted::Taken => {}
+                Admitted::TooEarly(queued) => self.queue.push(queued),
+                Admitted::NoSpace(waiter) => output.refuse_for_space(waiter),
+            }
+        }
+    }
+
+    /// Whether one more request may wait.
+    pub(crate) fn may_wait(&self, waiters: &Waiters<W>) -> bool {
+        waiters.len() + self.queue.len() + self.long_queue.len() < WAITING_MAX
+    }
+
+    /// Admits queued proposals as far as possible; the work is that of those that leave the queues, and one look at
+    /// the next.
+    pub(crate) fn admit_queued(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) {
+        while self.raft.status().leader != 0
+            && let Some(queued) = self.queue.pop()
+        {
+            match self.admit(queued, waiters) {
+                Admitted::Taken => {}
+                Admitted::TooEarly(queued) => {
+                    self.queue.push_front(queued);
+                    break;
+                }
+                Admitted::NoSpace(waiter) => output.refuse_for_space(waiter),
+            }
+        }
+        while waiters.long_bytes() < LONG_BYTES_MAX
+            && let Some(queued) = self.long_queue.pop()
+        {
+            match self.admit(queued, waiters) {
+                Admitted::Taken => {}
+                Admitted::TooEarly(queued) => {
+                    self.long_queue.push_front(queued);
+                    break;
+                }
+                Admitted::NoSpace(waiter) => output.refuse_for_space(waiter),
+            }
+        }
+    }
+
+    /// Whether [`Consensus::admit_queued`] could admit something.
+    pub(crate) fn can_admit_queued(&mut self) -> bool {
+        let Some(first) = self.queue.first().filter(|_| self.leader.0 != 0) else { return false };
+        self.admission.fits((first.proposal.len() + ENTRY_BYTES) as u64, first.proposal.takes_space)
+    }
+
+    /// Admits a revocation of a lease that has run out, if there is room. It takes no space: what is deleted with
+    /// the lease is worth more than the little that the revocation writes.
+    pub(crate) fn propose_revocation(&mut self, proposal: Proposal) -> bool {
+        let bytes = (proposal.len() + ENTRY_BYTES) as u64;
+        let fits = self.admission.fits(bytes, proposal.takes_space);
+        if fits {
+            self.add_to_batch(proposal, bytes);
+        }
+        fits
+    }
+
+    /// The leases that were not known to be revoked when this was last asked.
+    pub(crate) fn take_revokes(&mut self) -> impl Iterator<Item = i64> {
+        self.revokes.drain(..)
+    }
+
+    /// Proposes what the member itself has to say, then the batch, as one. Without a leader all of it is lost; the
+    /// result is the ids of that.
+    pub(crate) fn propose_batch(&mut self, own: Vec<Proposal>) -> Result<(), Vec<u64>> {
+        self.admission.proposed();
+        if own.is_empty() && self.batch.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<u64> = own.iter().chain(&self.batch).map(|proposal| proposal.id).collect();
+        let data = own.into_iter().chain(self.batch.drain(..)).map(|proposal| proposal.data);
+        self.raft.propose(data).map(|_| ()).map_err(|_| ids)
+    }
+
+    /// Asks for a read index under a context that no member has used before.
+    pub(crate) fn ask_read_index(&mut self, context: u64) {
+        self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
+    }
+
+    /// Gives out what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and the rest as
+    /// the result. None if there is nothing.
+    pub(crate) fn decide(
+        &mut self,
+        now: Duration,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) -> Option<Decided> {
+        let ready = self.raft.ready()?;
+        let is_leader_changed = self.look_for_leader(now, output);
+        let Ready { persist, messages, committed, read_states, .. } = ready;
+        if let Some(batch) = persist {
+            self.admission.handed_to_wal(&batch);
+            let must_sync = batch.must_sync;
+            self.deferred.push(WalTask::Append(batch));
+            if must_sync {
+                output.wal.append(&mut self.deferred);
+            }
+        }
+        output.messages.extend(messages);
+        for state in read_states {
+            // Another member may answer anything: what nobody asked is not among the rounds.
+            if let Ok(context) = <[u8; 8]>::try_from(&state.context[..]) {
+                waiters.set_read_index(u64::from_be_bytes(context), state.index);
+            }
+        }
+        Some(Decided { committed, is_leader_changed })
+    }
+
+    /// A lone voter need not wait for an election, once it has applied everything. True if it stands for one.
+    pub(crate) fn campaign_if_alone(&mut self) -> bool {
+        let status = self.raft.status();
+        let is_due = self.is_only_voter && status.role == Role::Follower;
+        if !is_due || status.commit != self.applied.index {
+            return false;
+        }
+        self.raft.campaign();
+        self.raft.status().role != Role::Follower
+    }
+
+    /// The machine has applied entries up to `applied`.
+    pub(crate) fn applied(&mut self, applied: EntryId) {
+        self.applied = applied;
+        self.raft.applied_to(applied.index);
+        let forgotten = applied.index.saturating_sub(self.catchup_entries);
+        self.raft.compact(forgotten.max(self.raft.status().first_index - 1), CATCHUP_BYTES_MAX);
+    }
+
+    /// Acts by a configuration from now on; it must be called before [`Consensus::applied`] for the entry that
+    /// holds the change. Returns the whole configuration.
+    pub(crate) fn configure(&mut self, change: &ConfChange) -> ConfState {
+        let conf_state = self.raft.apply_conf_change(change);
+        self.is_only_voter = is_only_voter(&conf_state, self.raft.status().id);
+        conf_state
+    }
+
+    /// Notes the room in the revision log after everything up to the last applied entry.
+    pub(crate) fn set_revision_room(&mut self, room: RevisionRoom, output: &mut Output<W>) {
+        self.admission.set_revision_room(room, self.applied.index);
+        if let Some(is_left) = self.admission.check_space() {
+            output.notes.push(Note::Space { is_left });
+        }
+    }
+
+    /// Takes out the queued proposals whose deadline has passed: they are never proposed.
+    pub(crate) fn take_expired(&mut self, now: Duration, mut expired: impl FnMut(Duration, W)) {
+        for queue in [&mut self.queue, &mut self.long_queue] {
+            while let Some(queued) = queue.pop_expired(now) {
+                expired(queued.deadline, queued.waiter);
+            }
+        }
+    }
+
+    /// Why a request that was asked at `asked_at` has not come to its end in time.
+    pub(crate) fn why_late(&self, asked_at: Duration, election_timeout: Duration) -> Unserved {
+        let is_by_election =
+            |since: Duration| asked_at < since && asked_at > since.saturating_sub(2 * election_timeout);
+        match self.leader_since {
+            Some(since) if is_by_election(since) => Unserved::TimedOutInElection,
+            _ => Unserved::TimedOut,
+        }
+    }
+
+    /// Everyone who waits to be proposed.
+    pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
+        self.queue.take_waiters().chain(self.long_queue.take_waiters())
+    }
+
+    fn admit(&mut self, queued: Queued<W>, waiters: &mut Waiters<W>) -> Admitted<W> {
+        let proposal = &queued.proposal;
+        let bytes = (proposal.len() + ENTRY_BYTES) as u64;
+        if proposal.len() >= LONG_LEN_MIN && waiters.long_bytes() >= LONG_BYTES_MAX {
+            self.long_queue.push(queued);
+            Admitted::Taken
+        } else if self.admission.fits(bytes, proposal.takes_space) {
+            let Queued { proposal, deadline, waiter } = queued;
+            waiters.add_proposal(proposal.id, proposal.len(), deadline, waiter);
+            self.add_to_batch(proposal, bytes);
+            Admitted::Taken
+        } else if self.admission.expects_room() {
+            Admitted::TooEarly(queued)
+        } else {
+            Admitted::NoSpace(queued.waiter)
+        }
+    }
+
+    fn add_to_batch(&mut self, proposal: Proposal, bytes: u64) {
+        self.admission.admit(bytes);
+        self.revokes.extend(proposal.revokes);
+        self.batch.push(proposal);
+    }
+
+    /// Notes who leads and since when. True if that has changed: the same member in a later term is another leader,
+    /// since others may have led in between.
+    fn look_for_leader(&mut self, now: Duration, output: &mut Output<W>) -> bool {
+        let Status { leader, term, .. } = self.raft.status();
+        let (last_leader, last_term) = self.leader;
+        let is_changed = leader != last_leader || (leader != 0 && term != last_term);
+        if is_changed {
+            self.leader = (leader, term);
+            if leader != 0 {
+                self.leader_since = Some(now);
+            }
+            output.notes.push(Note::Leader { id: leader, term });
+        }
+        is_changed
+    }
+}
+
+/// Whether `member` alone can decide.
+fn is_only_voter(conf_state: &ConfState, member: u64) -> bool {
+    let is_alone_outgoing = conf_state.voters_outgoing.iter().all(|voter| *voter == member);
+    conf_state.voters == [member] && is_alone_outgoing
+}

@@ -1,0 +1,163 @@
+//! When checkpoints are made, and what becomes possible once one is durable.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::Disk;
+use proto::checkpointpb::Checkpoint;
+use proto::walpb;
+use store::Store;
+
+use crate::config::Config;
+use crate::job::{CheckpointJob, Job, SavedCheckpoint};
+use crate::machine::AppliedState;
+use crate::output::{Note, Output};
+use crate::wal_writer::WalTask;
+
+/// How much longer than the last checkpoint the WAL must have become before its length asks for the next: with a
+/// million leases a checkpoint has some twenty megabytes, and is not to be written for every few of the WAL.
+const WAL_BYTES_PER_CHECKPOINT_BYTE: u64 = 8;
+
+/// What is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// A job makes a checkpoint durable.
+    Saving,
+}
+
+/// What makes a checkpoint due before its usual time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Urgency {
+    /// Commands are refused for want of space: what a checkpoint releases may be the only way to have room again.
+    pub(super) is_short_of_space: bool,
+    /// More segments are about to be retired; the files of those that are can wait for them.
+    pub(super) is_rewriting: bool,
+    /// Somebody waits for the files of retired segments to go.
+    pub(super) is_awaited: bool,
+}
+
+/// Makes checkpoints.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    disk: Arc<dyn Disk>,
+    /// Where the checkpoint lies.
+    dir: PathBuf,
+    entries_min: u64,
+    bytes_min: u64,
+    ticks_min: u32,
+    retry_ticks: u32,
+    state: State,
+    /// Index of the newest durable checkpoint, and the length of its file if it was made since the start.
+    last_index: u64,
+    last_file_bytes: u64,
+    ticks_since: u32,
+    /// Bytes of entries applied since the last checkpoint was begun.
+    bytes_since: u64,
+    /// Whether segments may wait for a checkpoint that does not list them.
+    has_retired: bool,
+}
+
+impl Checkpointer {
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, config: &Config, last_index: u64) -> Checkpointer {
+        Checkpointer {
+            disk,
+            dir,
+            entries_min: config.checkpoint_entries,
+            bytes_min: config.checkpoint_bytes,
+            ticks_min: config.checkpoint_ticks,
+            retry_ticks: config.retry_ticks,
+            state: State::Idle,
+            last_index,
+            last_file_bytes: 0,
+            ticks_since: 0,
+            bytes_since: 0,
+            has_retired: false,
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.ticks_since = self.ticks_since.saturating_add(1);
+    }
+
+    /// Entries of so many bytes were applied.
+    pub(super) fn applied(&mut self, bytes: u64) {
+        self.bytes_since += bytes;
+    }
+
+    /// A segment was retired: its file goes with the next checkpoint.
+    pub(super) fn retired(&mut self) {
+        self.has_retired = true;
+    }
+
+    /// Whether a checkpoint is being made.
+    pub(super) fn is_saving(&self) -> bool {
+        self.state == State::Saving
+    }
+
+    /// Whether files wait for a checkpoint.
+    pub(super) fn has_retired(&self) -> bool {
+        self.has_retired
+    }
+
+    pub(super) fn is_due(&self, applied: u64, urgency: Urgency) -> bool {
+        let long = self.bytes_min.max(self.last_file_bytes * WAL_BYTES_PER_CHECKPOINT_BYTE);
+        let is_long = self.bytes_since >= long;
+        let is_old = self.ticks_since >= self.ticks_min;
+        let has_entries = applied - self.last_index >= self.entries_min;
+        let may_retry = self.ticks_since >= self.retry_ticks;
+        // Without room there may never be more entries.
+        let is_short = urgency.is_short_of_space && may_retry;
+        // Files that a rewriting has retired go with a checkpoint soon after it, though nothing more may be written.
+        let is_release = self.has_retired && !urgency.is_rewriting && (urgency.is_awaited || may_retry);
+        let has_news = applied > self.last_index || (is_short && self.has_retired) || is_release;
+        let is_due = is_long || is_short || is_release || (has_entries && is_old);
+        self.state == State::Idle && has_news && is_due
+    }
+
+    pub(super) fn begin<W>(&mut self, store: &mut Store, applied: &AppliedState, output: &mut Output<W>) {
+        self.state = State::Saving;
+        self.ticks_since = 0;
+        self.bytes_since = 0;
+        self.has_retired = false;
+        let seeded_error = u64::from(disk::seeded_bug!("applied-index-too-high"));
+        let snapshot = store.snapshot(Checkpoint {
+            applied_index: applied.entry.index + seeded_error,
+            applied_term: applied.entry.term,
+            conf_state: Some(applied.conf_state.clone()),
+            ..Checkpoint::default()
+        });
+        if disk::seeded_bug!("log-released-early") {
+            output.wal.push(WalTask::Release(applied.entry.index));
+        }
+        let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());
+        let job = CheckpointJob { disk, dir, sync: store.log().sync_job(), snapshot };
+        output.jobs.push(Job::Checkpoint(Box::new(job)));
+    }
+
+    /// A checkpoint is durable, or (`None`) there was no space for it. What it covers of the WAL, which a start does
+    /// not read, and the segments that it does not list are no longer needed.
+    pub(super) fn finished<W>(
+        &mut self,
+        saved: Option<&SavedCheckpoint>,
+        store: &mut Store,
+        output: &mut Output<W>,
+    ) {
+        self.state = State::Idle;
+        let Some(SavedCheckpoint { body, file_bytes }) = saved else {
+            self.has_retired = true;
+            return;
+        };
+        let index = body.applied_index;
+        self.last_index = index;
+        self.last_file_bytes = *file_bytes;
+        output.wal.push(WalTask::MarkCheckpoint(walpb::Snapshot {
+            index,
+            term: body.applied_term,
+            conf_state: body.conf_state.clone(),
+        }));
+        output.wal.push(WalTask::Release(index));
+        output.jobs.push(Job::Remove(store.log().release(&body.segments)));
+        output.notes.push(Note::Checkpoint { index });
+    }
+}
