@@ -51,6 +51,7 @@ pub fn connection(data: &[u8]) {
             }
             Event::Data { id, data, .. } => connection.release(id, data.len()),
             Event::Gone { owner: () } => n_open = n_open.saturating_sub(1),
+            Event::Handled => {}
         }
         connection.fill_output(|()| {});
         assert!(connection.output().len() < 2 * OUTPUT_LEN_MAX);

@@ -55,6 +55,8 @@ pub enum Event<T> {
         /// What the owner had put there.
         owner: T,
     },
+    /// It sent a frame that is dealt with already, such as a PING.
+    Handled,
 }
 
 /// A connection with a client. `T` is what the owner keeps of each stream.
@@ -154,6 +156,14 @@ impl<T: Default> Connection<T> {
                 None => on_sent(&mut stream.owner),
             }
         }
+    }
+
+    /// The work done since the last call, by receiving and by sending: as much as copying so many bytes.
+    ///
+    /// Each frame counts, and header blocks count by the fields that come out of them. Bytes of DATA and of the
+    /// output do not: the owner sees them pass.
+    pub fn take_cost(&mut self) -> usize {
+        self.receiving.take_cost() + std::mem::take(&mut self.sending.cost)
     }
 
     /// What is to be written.

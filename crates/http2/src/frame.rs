@@ -90,10 +90,12 @@ impl Head {
         if self.kind == HEADERS && self.has(WITH_PRIORITY) {
             start += PRIORITY_LEN;
         }
-        match () {
-            () if start > payload.len() => Err(too_short()),
-            () if start > end => Err(TOO_MUCH_PADDING),
-            () => Ok((start, end)),
+        if start > payload.len() {
+            Err(too_short())
+        } else if start > end {
+            Err(TOO_MUCH_PADDING)
+        } else {
+            Ok((start, end))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::head::{self, Head, Malformed};
-use crate::hpack::{Corrupt, Decoder, Field};
+use crate::hpack::{Corrupt, Decoder, FIELD_OVERHEAD, Field};
 use crate::limits::HEADER_LIST_LEN_MAX;
 
 /// Blocks remembered: the calls that a client alternates between.
@@ -32,7 +32,9 @@ pub(crate) struct Heads {
     decoder: Decoder,
     known: Vec<Known>,
     /// The next to be replaced.
-    turn: usize,
+    next_replaced: usize,
+    /// Work done for blocks and not yet reported: the bytes of blocks, and of the fields that came out of them.
+    cost: usize,
 }
 
 #[derive(Debug)]
@@ -43,8 +45,14 @@ struct Known {
 }
 
 impl Heads {
+    /// The work done since the last call, as much as copying so many bytes.
+    pub(crate) fn take_cost(&mut self) -> usize {
+        std::mem::take(&mut self.cost)
+    }
+
     /// Reads the block of a request.
     pub(crate) fn request(&mut self, block: &[u8]) -> Result<Section, Corrupt> {
+        self.cost += block.len();
         let n_changes = self.decoder.n_changes();
         let is_known = |known: &&Known| known.n_changes == n_changes && known.block == block;
         if let Some(known) = self.known.iter().find(is_known) {
@@ -62,6 +70,7 @@ impl Heads {
 
     /// Reads the block of a request's trailers, which nobody asks for.
     pub(crate) fn trailers(&mut self, block: &[u8]) -> Result<Result<(), Malformed>, Corrupt> {
+        self.cost += block.len();
         let fields = self.fields(block)?;
         Ok(fields.ok_or(Malformed).and_then(|fields| head::check_trailers(&fields)))
     }
@@ -70,6 +79,11 @@ impl Heads {
     fn fields(&mut self, block: &[u8]) -> Result<Option<Vec<Field>>, Corrupt> {
         let mut fields = Vec::with_capacity(8);
         let is_short = self.decoder.decode(block, HEADER_LIST_LEN_MAX, &mut fields)?;
+        self.cost += fields.iter().map(Field::len).sum::<usize>();
+        if !is_short {
+            // Each byte of the block may have been a field that was looked up and left out.
+            self.cost += FIELD_OVERHEAD * block.len();
+        }
         Ok(is_short.then_some(fields))
     }
 
@@ -78,8 +92,8 @@ impl Heads {
             self.known.push(known);
             return;
         }
-        self.known[self.turn] = known;
-        self.turn = (self.turn + 1) % KNOWN_MAX;
+        self.known[self.next_replaced] = known;
+        self.next_replaced = (self.next_replaced + 1) % KNOWN_MAX;
     }
 }
 

@@ -7,6 +7,7 @@ mod table;
 
 pub use decode::{Corrupt, Decoder};
 pub use encode::{NO_TABLE, encode, encode_entry, encode_newer};
+pub(crate) use table::FIELD_OVERHEAD;
 pub use table::Field;
 
 /// Size of the dynamic table, in the bytes of RFC 7541 §4.1, that a peer may use: the default of the protocol.

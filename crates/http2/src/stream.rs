@@ -42,8 +42,12 @@ pub(crate) struct Stream<T> {
     /// Whether the response has begun and goes on.
     pub(crate) is_answering: bool,
     /// DATA that waits for windows.
-    pub(crate) queue: VecDeque<Bytes>,
+    queue: VecDeque<Bytes>,
     pub(crate) queued_len: usize,
+    /// Memory of the pieces of the queue: one that is sent in part is still there as a whole.
+    pieces_len: usize,
+    /// Length of the first piece before any of it was sent.
+    front_len: usize,
     /// The header block that ends the stream once the queue is sent.
     pub(crate) trailers: Option<Vec<u8>>,
     /// Whether it stands in line for sending.
@@ -62,6 +66,8 @@ impl<T> Stream<T> {
             is_answering: false,
             queue: VecDeque::new(),
             queued_len: 0,
+            pieces_len: 0,
+            front_len: 0,
             trailers: None,
             is_in_line: false,
         }
@@ -87,28 +93,37 @@ impl<T> Stream<T> {
     pub(crate) fn enqueue(&mut self, payload: Payload<'_>) {
         let head = (!payload.head.is_empty()).then(|| Bytes::copy_from_slice(payload.head));
         let chunks = payload.chunks.iter().filter(|chunk| !chunk.is_empty()).cloned();
+        let was_empty = self.queue.is_empty();
         self.queue.extend(head.into_iter().chain(chunks));
         self.queued_len += payload.len();
+        self.pieces_len += payload.len();
+        if was_empty {
+            self.front_len = self.queue.front().map_or(0, Bytes::len);
+        }
     }
 
-    /// Memory that the queue takes, in bytes: many tiny answers are more than their content.
+    /// Memory that the queue takes, in bytes: many tiny answers are more than their content, and so is a long piece
+    /// of which little is left.
     pub(crate) fn held(&self) -> usize {
         if self.queue.is_empty() {
             return 0;
         }
-        WAITING_STREAM_COST + WAITING_PIECE_COST * self.queue.len() + self.queued_len
+        WAITING_STREAM_COST + WAITING_PIECE_COST * self.queue.len() + self.pieces_len
     }
 
-    /// The next piece of the queue, of at most `len` bytes.
-    pub(crate) fn dequeue(&mut self, len: usize) -> Bytes {
-        let front = self.queue.front_mut().expect("only what is queued is taken");
-        let piece = if front.len() <= len {
-            self.queue.pop_front().expect("there is a front")
-        } else {
+    /// The next piece of the queue, of at most `len` bytes; `None` if nothing is queued.
+    pub(crate) fn dequeue(&mut self, len: usize) -> Option<Bytes> {
+        let front = self.queue.front_mut()?;
+        let piece = if front.len() > len {
             front.split_to(len)
+        } else {
+            self.pieces_len -= self.front_len;
+            let piece = self.queue.pop_front()?;
+            self.front_len = self.queue.front().map_or(0, Bytes::len);
+            piece
         };
         self.queued_len -= piece.len();
-        piece
+        Some(piece)
     }
 }
 
@@ -136,8 +151,21 @@ mod tests {
         let chunks = [Bytes::from_static(b"cdef"), Bytes::from_static(b"g")];
         stream.enqueue(Payload { head: b"ab", chunks: &chunks });
         assert_eq!(stream.queued_len, 7);
-        let portions: Vec<Bytes> = [9, 3, 1, 1].map(|len| stream.dequeue(len)).into();
+        let portions: Vec<Bytes> = [9, 3, 1, 1].map(|len| stream.dequeue(len).unwrap()).into();
         assert_eq!(portions, [&b"ab"[..], b"cde", b"f", b"g"]);
-        assert_eq!(stream.queued_len, 0);
+        assert_eq!((stream.queued_len, stream.pieces_len), (0, 0));
+        assert_eq!(stream.dequeue(1), None);
+    }
+
+    #[test]
+    fn piece_that_is_sent_in_part_is_held_whole() {
+        let mut stream = stream(None);
+        let chunks = [Bytes::from(vec![1; 1 << 20]), Bytes::from(vec![2; 10])];
+        stream.enqueue(Payload { head: b"", chunks: &chunks });
+        let held_at_first = stream.held();
+        stream.dequeue((1 << 20) - 1).unwrap();
+        assert_eq!((stream.queued_len, stream.held()), (11, held_at_first));
+        stream.dequeue(1).unwrap();
+        assert_eq!(stream.held(), WAITING_STREAM_COST + WAITING_PIECE_COST + 10);
     }
 }

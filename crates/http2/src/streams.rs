@@ -7,6 +7,8 @@
 
 use std::collections::VecDeque;
 
+use slab::Slab;
+
 use crate::StreamId;
 use crate::limits::REMEMBERED_MAX;
 use crate::stream::Stream;
@@ -26,10 +28,9 @@ pub(crate) enum Ended {
 /// Streams by their numbers.
 #[derive(Debug)]
 pub(crate) struct Streams<T> {
-    /// Ascending; the place in `slots`, or none in a gap.
+    /// Ascending; the key in `slab`, or none in a gap.
     index: VecDeque<(StreamId, Option<usize>)>,
-    slots: Vec<Option<Stream<T>>>,
-    free: Vec<usize>,
+    slab: Slab<Stream<T>>,
     /// The streams that ended last.
     endings: VecDeque<(StreamId, Ended)>,
     /// The highest number that a client has used.
@@ -38,19 +39,13 @@ pub(crate) struct Streams<T> {
 
 impl<T> Default for Streams<T> {
     fn default() -> Self {
-        Streams {
-            index: VecDeque::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            endings: VecDeque::new(),
-            last: 0,
-        }
+        Streams { index: VecDeque::new(), slab: Slab::new(), endings: VecDeque::new(), last: 0 }
     }
 }
 
 impl<T> Streams<T> {
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slab.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,27 +70,22 @@ impl<T> Streams<T> {
 
     /// Adds the stream of the last number used.
     pub(crate) fn insert(&mut self, stream: Stream<T>) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(stream);
-        self.index.push_back((self.last, Some(slot)));
+        let key = self.slab.insert(stream);
+        self.index.push_back((self.last, Some(key)));
     }
 
     pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Stream<T>> {
-        let (_, slot) = self.index[self.place(id)?];
-        self.slots[slot?].as_mut()
+        let (_, key) = *self.index.get(self.place(id)?)?;
+        self.slab.get_mut(key?)
     }
 
     pub(crate) fn remove(&mut self, id: StreamId, ended: Ended) -> Option<Stream<T>> {
         let place = self.place(id)?;
-        let slot = self.index[place].1.take()?;
-        let stream = self.slots[slot].take();
-        self.free.push(slot);
+        let (_, key) = self.index.get_mut(place)?;
+        let stream = self.slab.try_remove(key.take()?)?;
         self.remember(id, ended);
         self.close_gaps();
-        stream
+        Some(stream)
     }
 
     /// Notes how a number was used up that has no stream, or none any more.
@@ -111,16 +101,19 @@ impl<T> Streams<T> {
         self.endings.iter().rev().find(|(other, _)| *other == id).map(|(_, ended)| *ended)
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Stream<T>)> {
-        let mut slots: Vec<_> = self.slots.iter_mut().map(Option::as_mut).collect();
-        self.index.iter().filter_map(move |(id, slot)| Some((*id, slots[(*slot)?].take()?)))
+    /// Visits all streams, by ascending number.
+    pub(crate) fn for_each_mut(&mut self, mut visit: impl FnMut(StreamId, &mut Stream<T>)) {
+        for (id, key) in &self.index {
+            if let Some(stream) = key.and_then(|key| self.slab.get_mut(key)) {
+                visit(*id, stream);
+            }
+        }
     }
 
     /// Takes all streams away.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Stream<T>> {
         self.index.clear();
-        self.free.clear();
-        std::mem::take(&mut self.slots).into_iter().flatten()
+        std::mem::take(&mut self.slab).into_iter().map(|(_, stream)| stream)
     }
 
     fn place(&self, id: StreamId) -> Option<usize> {
@@ -137,12 +130,11 @@ impl<T> Streams<T> {
         if self.is_empty() {
             self.index.clear();
             self.index.shrink_to(IDLE_CAPACITY_MAX);
-            self.slots.clear();
-            self.slots.shrink_to(IDLE_CAPACITY_MAX);
-            self.free.clear();
-            self.free.shrink_to(IDLE_CAPACITY_MAX);
+            if self.slab.capacity() > IDLE_CAPACITY_MAX {
+                self.slab = Slab::new();
+            }
         } else if self.index.len() > 2 * self.len() + IDLE_CAPACITY_MAX {
-            self.index.retain(|(_, slot)| slot.is_some());
+            self.index.retain(|(_, key)| key.is_some());
         }
     }
 }
@@ -171,8 +163,12 @@ mod tests {
         for id in (1..1000).step_by(6) {
             assert_eq!(streams.get_mut(id).unwrap().owner, id);
         }
-        assert_eq!(streams.len(), streams.iter_mut().count());
-        assert!(streams.iter_mut().all(|(id, stream)| id == stream.owner));
+        let mut n_visited = 0;
+        streams.for_each_mut(|id, stream| {
+            assert_eq!(id, stream.owner);
+            n_visited += 1;
+        });
+        assert_eq!(streams.len(), n_visited);
         assert!(streams.get_mut(1001).is_none());
     }
 
@@ -185,7 +181,7 @@ mod tests {
             streams.remove(id, Ended::ByBoth);
         }
         assert!(streams.index.len() <= 2 + IDLE_CAPACITY_MAX);
-        assert!(streams.slots.len() <= 2);
+        assert!(streams.slab.capacity() <= 4);
         assert_eq!(streams.get_mut(1).unwrap().owner, 1);
     }
 

@@ -32,6 +32,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use node::{Answer, Input, Proposal, Published};
 use store::{Kind, Outcome, ReadView, Request, WatchHub};
+use tokio::sync::Mutex;
 
 pub(crate) use self::auth::AuthRefusal;
 pub(crate) use self::encode::Encoded;
@@ -73,13 +74,15 @@ pub(crate) struct Api {
     metrics: Arc<Metrics>,
     /// Memory for log entries.
     entries: RefCell<BytesMut>,
+    /// Held while a hash is computed.
+    last_hash: Mutex<Option<maintenance::LastHash>>,
 }
 
 impl Api {
     pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk, metrics: Arc<Metrics>) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
-        let (settings, entries) = (Rc::new(settings), RefCell::default());
-        Api { settings, node, desk, published, view, watch_hub, metrics, entries }
+        let (settings, entries, last_hash) = (Rc::new(settings), RefCell::default(), Mutex::default());
+        Api { settings, node, desk, published, view, watch_hub, metrics, entries, last_hash }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.

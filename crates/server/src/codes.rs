@@ -30,6 +30,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
         Error::UnknownService | Error::MemberNotFound => Code::NotFound,
         Error::Auth(refusal) => auth_code(*refusal),
+        Error::AnswerTooLong(_) => Code::ResourceExhausted,
         Error::Damaged => Code::DataLoss,
     };
     Status::new(code, error.text())

@@ -18,17 +18,19 @@ mod gzip;
 mod input;
 mod link;
 mod preamble;
+mod quote;
+mod received_bytes;
 mod routes;
 mod status;
 mod stream;
 mod tasks;
-mod unfinished;
 
 use std::future::Future;
 use std::rc::Rc;
 
 pub use batch::Batch;
-pub use body::Body;
+pub(crate) use body::SENT_LEN_MAX;
+pub use body::{Body, TooLong};
 pub use call::Call;
 pub use connection::serve;
 pub use http2::{Head, Policy as Keepalive};

@@ -27,9 +27,9 @@ use tracing::warn;
 
 use crate::api::{Api, AuthRefusal, Encoded, Error, RangeAnswer, RangePieces, WatchSession};
 use crate::codes::status;
-use crate::condition::Condition;
-use crate::counted::{CountedCall, CountedRequests, CountedResponses};
 use crate::grpc::{Batch, Body, Call, Code, Gone, Head, Service, Status};
+use crate::local_event::LocalEvent;
+use crate::metered_call::{MeteredCall, MeteredRequests, MeteredResponses};
 use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 use crate::route::{Method, Route, SERVICES};
 use crate::turn;
@@ -42,8 +42,8 @@ pub(crate) struct Calls {
     clients: ClientVersions,
     /// Unary calls that take longer are logged.
     slow_call: Duration,
-    stopping: Rc<Condition>,
-    leader_lost: Rc<Condition>,
+    stopping: Rc<LocalEvent>,
+    leader_lost: Rc<LocalEvent>,
 }
 
 impl Calls {
@@ -54,22 +54,25 @@ impl Calls {
         slow_call: Duration,
         stopping: watch::Receiver<bool>,
     ) -> Calls {
-        let leader_lost = Rc::<Condition>::default();
+        let leader_lost = Rc::<LocalEvent>::default();
         spawn_local(Rc::clone(&api).watch_leader(Rc::clone(&leader_lost)));
         let methods = SERVICES.iter().flat_map(|service| service.methods.iter().map(move |m| (*service, m)));
         let clients = metrics.requests.clients();
         let metrics = methods.map(|(service, m)| Rc::new(metrics.method(service, m))).collect();
-        Calls { api, metrics, clients, slow_call, stopping: Condition::follow(stopping), leader_lost }
+        Calls { api, metrics, clients, slow_call, stopping: LocalEvent::follow(stopping), leader_lost }
     }
 
     /// Finds the handler.
-    async fn dispatch(&self, method: Method, needs_leader: bool, call: &mut CountedCall<'_>) -> Code {
+    async fn dispatch(&self, method: Method, needs_leader: bool, call: &mut MeteredCall<'_>) -> Code {
         let api = &self.api;
         match method {
             Method::Range => self.range(call).await,
             Method::Put => unary(call, |r| api.put(r)).await,
             Method::DeleteRange => unary(call, |r| api.delete_range(r)).await,
-            Method::Txn => unary_with(call, |bytes| self.decode_txn(bytes), |r| api.txn(r)).await,
+            Method::Txn => {
+                let share = call.read_share();
+                unary_with(call, |bytes| self.decode_txn(bytes), |r| api.txn(r, &share)).await
+            }
             other => self.dispatch_other(other, needs_leader, call).await,
         }
     }
@@ -79,7 +82,7 @@ impl Calls {
         &'a self,
         method: Method,
         needs_leader: bool,
-        call: &'a mut CountedCall<'_>,
+        call: &'a mut MeteredCall<'_>,
     ) -> Pin<Box<dyn Future<Output = Code> + 'a>> {
         let api = &self.api;
         match method {
@@ -102,8 +105,14 @@ impl Calls {
             Method::Alarm => Box::pin(unary(call, |r| api.alarm(r))),
             Method::Status => Box::pin(unary(call, async |StatusRequest {}| Ok(api.status()))),
             Method::Defragment => Box::pin(unary(call, async |DefragmentRequest {}| Ok(api.defragment()))),
-            Method::Hash => Box::pin(unary(call, |HashRequest {}| api.hash())),
-            Method::HashKv => Box::pin(unary(call, |r| api.hash_kv(r))),
+            Method::Hash => Box::pin(async move {
+                let share = call.read_share();
+                unary(call, |HashRequest {}| api.hash(&share)).await
+            }),
+            Method::HashKv => Box::pin(async move {
+                let share = call.read_share();
+                unary(call, |r| api.hash_kv(r, &share)).await
+            }),
             Method::MoveLeader => Box::pin(unary(call, async |r| api.move_leader(r))),
             Method::Downgrade => Box::pin(unary(call, |r| api.downgrade(r))),
             Method::Health => Box::pin(unary(call, async |r| api.health(&r))),
@@ -117,7 +126,7 @@ impl Calls {
     fn dispatch_auth<'a>(
         &'a self,
         method: Method,
-        call: &'a mut CountedCall<'_>,
+        call: &'a mut MeteredCall<'_>,
     ) -> Pin<Box<dyn Future<Output = Code> + 'a>> {
         let api = &self.api;
         match method {
@@ -153,15 +162,16 @@ impl Calls {
     /// Refuses a request about something there is not.
     fn refuse_auth<'a, R: Message + Default + 'a>(
         &'a self,
-        call: &'a mut CountedCall<'_>,
+        call: &'a mut MeteredCall<'_>,
         refusal: AuthRefusal,
     ) -> Pin<Box<dyn Future<Output = Code> + 'a>> {
         Box::pin(unary(call, async move |request: R| self.api.refuse_auth(&request, refusal).await))
     }
 
     /// Reads a range; a long answer is sent while it is made.
-    async fn range(&self, call: &mut CountedCall<'_>) -> Code {
-        match ask(call, decode, |r| self.api.range(r)).await {
+    async fn range(&self, call: &mut MeteredCall<'_>) -> Code {
+        let share = call.read_share();
+        match ask(call, decode, |r| self.api.range(r, &share)).await {
             Ok(RangeAnswer::Whole(encoded)) => reply(call, Ok(encoded)),
             Ok(RangeAnswer::InPieces(pieces)) => Box::pin(send_pieces(call, pieces)).await,
             Err(status) => reply(call, Err(status)),
@@ -176,7 +186,7 @@ impl Calls {
     }
 
     /// Serves a stream of watches until the client goes. That it has nothing more to say does not end it.
-    async fn watch(&self, call: &mut CountedCall<'_>, needs_leader: bool) -> Code {
+    async fn watch(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
         let mut session = self.api.watch();
         self.stream(call, needs_leader, async |requests, responses| {
             exchange(&mut session, requests, responses).await
@@ -186,7 +196,7 @@ impl Calls {
 
     /// One answer to each request, in order, until the client has nothing more to say. Those that have come together
     /// are answered together.
-    async fn keep_alive(&self, call: &mut CountedCall<'_>, needs_leader: bool) -> Code {
+    async fn keep_alive(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
         self.stream(call, needs_leader, async |requests, responses| {
             while let Some(bytes) = requests.next().await? {
                 let mut batch = Batch::default();
@@ -205,7 +215,7 @@ impl Calls {
     async fn renew(
         &self,
         first: Bytes,
-        requests: &mut CountedRequests<'_>,
+        requests: &mut MeteredRequests<'_>,
         batch: &mut Batch,
     ) -> Result<(), Status> {
         let mut next = Some(first);
@@ -217,12 +227,12 @@ impl Calls {
     }
 
     /// Hands out a range; the next chunk is made when the client has taken the one before.
-    async fn range_stream(&self, call: &mut CountedCall<'_>, needs_leader: bool) -> Code {
+    async fn range_stream(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
         self.stream(call, needs_leader, async |requests, responses| {
             let request: RangeRequest = only(requests).await?;
             let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
             while let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? {
-                responses.send(Body::from_chunks(chunk.chunks)).await?;
+                responses.send(Body::from_chunks(chunk.chunks)?).await?;
             }
             Ok(())
         })
@@ -230,10 +240,10 @@ impl Calls {
     }
 
     /// Tells the health of a service, which does not change while clients are served.
-    async fn watch_health(&self, call: &mut CountedCall<'_>, needs_leader: bool) -> Code {
+    async fn watch_health(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
         self.stream(call, needs_leader, async |requests, responses| {
             let health = self.api.watched_health(&only(requests).await?);
-            responses.send(Body::from_chunks(health.chunks)).await?;
+            responses.send(Body::from_chunks(health.chunks)?).await?;
             Err(responses.gone().await.into())
         })
         .await
@@ -243,16 +253,16 @@ impl Calls {
     /// the leader is lost.
     async fn stream(
         &self,
-        call: &mut CountedCall<'_>,
+        call: &mut MeteredCall<'_>,
         needs_leader: bool,
-        serve: impl AsyncFnOnce(&mut CountedRequests<'_>, &mut CountedResponses<'_>) -> Result<(), Status>,
+        serve: impl AsyncFnOnce(&mut MeteredRequests<'_>, &mut MeteredResponses<'_>) -> Result<(), Status>,
     ) -> Code {
         let (mut requests, mut responses) = call.split();
         let outcome = tokio::select! {
             biased;
             outcome = serve(&mut requests, &mut responses) => outcome,
-            () = self.stopping.met() => Err(status(&Error::Stopped)),
-            () = self.leader_lost.met(), if needs_leader => Err(status(&Error::NoLeader)),
+            () = self.stopping.wait() => Err(status(&Error::Stopped)),
+            () = self.leader_lost.wait(), if needs_leader => Err(status(&Error::NoLeader)),
         };
         let code = code(&outcome);
         responses.finish(outcome);
@@ -274,7 +284,7 @@ impl Service for Calls {
             metrics.started.inc();
             client_calls.inc();
         }
-        let mut call = CountedCall { call, metrics };
+        let mut call = MeteredCall { call, metrics };
         let code = match &route.method {
             _ if route.needs_leader && !self.api.has_leader() => refuse(&mut call, status(&Error::NoLeader)),
             Ok(method) => self.dispatch(*method, route.needs_leader, &mut call).await,
@@ -291,10 +301,8 @@ impl Service for Calls {
     }
 }
 
-fn refuse(call: &mut CountedCall<'_>, status: Status) -> Code {
-    let code = status.code;
-    call.reply(Err(status));
-    code
+fn refuse(call: &mut MeteredCall<'_>, status: Status) -> Code {
+    code(&call.reply(Err(status)))
 }
 
 /// What has become of a unary call that is still being carried out: if its client has stopped waiting, it has timed out,
@@ -307,14 +315,14 @@ fn unfinished(gone: Gone) -> Status {
 }
 
 /// The one request of a call that is answered with a stream.
-async fn only<R: Message + Default>(requests: &mut CountedRequests<'_>) -> Result<R, Status> {
+async fn only<R: Message + Default>(requests: &mut MeteredRequests<'_>) -> Result<R, Status> {
     let missing = "cardinality violation: received no request message from non-client-streaming RPC";
     let bytes = requests.next().await?.ok_or_else(|| Status::internal(missing))?;
     decode(bytes)
 }
 
 /// Takes one request, answers once.
-fn unary<R, F>(call: &mut CountedCall<'_>, handler: impl FnOnce(R) -> F) -> impl Future<Output = Code>
+fn unary<R, F>(call: &mut MeteredCall<'_>, handler: impl FnOnce(R) -> F) -> impl Future<Output = Code>
 where
     R: Message + Default,
     F: Future<Output = Result<Encoded, Error>>,
@@ -324,7 +332,7 @@ where
 
 /// The same, for a request that is not decoded as it comes.
 async fn unary_with<R, F>(
-    call: &mut CountedCall<'_>,
+    call: &mut MeteredCall<'_>,
     decode: impl FnOnce(Bytes) -> Result<R, Status>,
     handler: impl FnOnce(R) -> F,
 ) -> Code
@@ -337,7 +345,7 @@ where
 
 /// Has the one request of a call handled, for no longer than the client waits.
 async fn ask<R, A, F>(
-    call: &mut CountedCall<'_>,
+    call: &mut MeteredCall<'_>,
     decode: impl FnOnce(Bytes) -> Result<R, Status>,
     handler: impl FnOnce(R) -> F,
 ) -> Result<A, Status>
@@ -349,13 +357,12 @@ where
     answer.map_err(|error| status(&error))
 }
 
-fn reply(call: &mut CountedCall<'_>, answer: Result<Encoded, Status>) -> Code {
-    let code = code(&answer);
-    call.reply(answer.map(|encoded| Body::from_chunks(encoded.chunks)));
-    code
+fn reply(call: &mut MeteredCall<'_>, answer: Result<Encoded, Status>) -> Code {
+    let answer = answer.and_then(|encoded| Ok(Body::from_chunks(encoded.chunks)?));
+    code(&call.reply(answer))
 }
 
-async fn send_pieces(call: &mut CountedCall<'_>, mut pieces: Box<RangePieces<'_>>) -> Code {
+async fn send_pieces(call: &mut MeteredCall<'_>, mut pieces: Box<RangePieces<'_>>) -> Code {
     let len = pieces.len();
     code(&call.reply_in_pieces(len, || pieces.next().map_err(|e| status(&e))).await)
 }
@@ -367,8 +374,8 @@ fn code<T>(outcome: &Result<T, Status>) -> Code {
 
 async fn exchange(
     session: &mut WatchSession<'_>,
-    requests: &mut CountedRequests<'_>,
-    responses: &mut CountedResponses<'_>,
+    requests: &mut MeteredRequests<'_>,
+    responses: &mut MeteredResponses<'_>,
 ) -> Result<(), Status> {
     let mut is_half_closed = false;
     let mut batch = Batch::default();

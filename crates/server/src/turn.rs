@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::task::yield_now;
 
 /// What a turn may cost, in bytes: some 300 µs of small calls, of copies, or of reads and writes.
-const TURN_MAX: usize = 256 << 10;
+pub(crate) const TURN_MAX: usize = 256 << 10;
 
 /// What polling a call costs beside the bytes that it moves: as much as copying so many.
 pub(crate) const CALL: usize = 2 << 10;

@@ -15,7 +15,7 @@ use crate::frame::{self, HEAD_LEN, Head, PREFACE};
 use crate::heads::{Heads, Section};
 use crate::hpack;
 use crate::limits::{
-    CONNECTION_WINDOW, CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, FRAME_LEN_MAX, HEADER_BLOCK_LEN_MAX,
+    CONNECTION_WINDOW, CONTINUATIONS_MAX, EMPTY_FRAMES_MAX, FRAME_COST, FRAME_LEN_MAX, HEADER_BLOCK_LEN_MAX,
     RAPID_RESETS_MAX, RAPID_RESETS_SPAN, Rate, SECOND, SETTINGS_MAX,
 };
 use crate::stream::Stream;
@@ -32,6 +32,8 @@ pub(super) struct Receiving {
     resets: Rate,
     settings: Rate,
     empty_frames: Rate,
+    /// Work done for frames and not yet reported by [`Connection::take_cost`].
+    cost: usize,
 }
 
 /// What must come next.
@@ -62,7 +64,13 @@ impl Receiving {
             resets: Rate::new(RAPID_RESETS_MAX, RAPID_RESETS_SPAN, now),
             settings: Rate::new(SETTINGS_MAX, SECOND, now),
             empty_frames: Rate::new(EMPTY_FRAMES_MAX, SECOND, now),
+            cost: 0,
         }
+    }
+
+    /// Returns the work done since the last call, in the unit of [`Connection::take_cost`].
+    pub(super) fn take_cost(&mut self) -> usize {
+        std::mem::take(&mut self.cost) + self.heads.take_cost()
     }
 
     /// Takes the preface off the input; false if there is not enough of it to tell.
@@ -99,27 +107,27 @@ impl Receiving {
 }
 
 impl<T: Default> Connection<T> {
-    /// Takes the next event from the input; `None` when it holds no whole frame any more. What is left of it then
-    /// must be there again, with more, the next time.
+    /// Handles the next frame of the input; `None` if the input holds no whole frame. The caller then passes the
+    /// rest of the input again, with more behind it.
+    ///
+    /// It handles one frame only, so that the caller can stop between any two frames when
+    /// [`Connection::take_cost`] says that a client has had its share of the processor.
     ///
     /// After an error the connection is over: the output, which ends with a GOAWAY, is to be written.
     pub fn next_event(&mut self, input: &mut Bytes, now: Instant) -> Result<Option<Event<T>>, Error> {
         self.keepalive.hear(now);
-        loop {
-            let outcome = match self.next_frame(input) {
-                Ok(None) => return Ok(None),
-                Ok(Some((head, payload))) => self.take_frame(head, payload, now),
-                Err(fault) => Err(fault),
-            };
-            let event = match outcome {
-                Ok(event) => event,
-                Err(Fault::Connection(error)) => return Err(self.break_off(error)),
-                Err(Fault::Stream(id, code)) => self.fail_stream(id, code, now)?,
-            };
-            if event.is_some() {
-                return Ok(event);
-            }
-        }
+        let outcome = match self.next_frame(input) {
+            Ok(None) => return Ok(None),
+            Ok(Some((head, payload))) => self.take_frame(head, payload, now),
+            Err(fault) => Err(fault),
+        };
+        self.receiving.cost += FRAME_COST;
+        let event = match outcome {
+            Ok(event) => event,
+            Err(Fault::Connection(error)) => return Err(self.break_off(error)),
+            Err(Fault::Stream(id, code)) => self.fail_stream(id, code, now)?,
+        };
+        Ok(Some(event.unwrap_or(Event::Handled)))
     }
 
     fn next_frame(&mut self, input: &mut Bytes) -> Result<Option<(Head, Bytes)>, Fault> {
@@ -198,7 +206,9 @@ impl<T: Default> Connection<T> {
     }
 
     fn continuation(&mut self, head: Head, payload: &[u8], now: Instant) -> Outcome<T> {
-        let mut block = self.receiving.open_block.take().expect("checked with the head");
+        let Some(mut block) = self.receiving.open_block.take() else {
+            return Err(Fault::protocol("CONTINUATION without a header block"));
+        };
         block.continuations += 1;
         block.bytes.extend_from_slice(payload);
         if block.continuations > CONTINUATIONS_MAX || block.bytes.len() > HEADER_BLOCK_LEN_MAX {
@@ -330,16 +340,15 @@ impl<T: Default> Connection<T> {
         if by == 0 {
             return Ok(());
         }
-        for (id, stream) in self.streams.iter_mut() {
-            if stream.send_window.grow(by).is_err() {
-                return Err(Fault::connection(
-                    Code::FlowControlError,
-                    "INITIAL_WINDOW_SIZE overflows a window",
-                ));
-            }
-            self.sending.stand_in_line(id, stream);
-        }
-        Ok(())
+        self.receiving.cost += FRAME_COST * self.streams.len();
+        let mut is_valid = true;
+        let sending = &mut self.sending;
+        self.streams.for_each_mut(|id, stream| {
+            is_valid &= stream.send_window.grow(by).is_ok();
+            sending.stand_in_line(id, stream);
+        });
+        let fault = Fault::connection(Code::FlowControlError, "INITIAL_WINDOW_SIZE overflows a window");
+        if is_valid { Ok(()) } else { Err(fault) }
     }
 
     fn ping(&mut self, head: Head, payload: &[u8], now: Instant) -> Result<(), Fault> {

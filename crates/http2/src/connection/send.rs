@@ -9,7 +9,7 @@ use crate::StreamId;
 use crate::flow::{SendWindow, WINDOW_DEFAULT};
 use crate::frame::{self, Head};
 use crate::hpack;
-use crate::limits::OUTPUT_LEN_MAX;
+use crate::limits::{FRAME_COST, OUTPUT_LEN_MAX};
 use crate::output::Output;
 use crate::settings::PeerSettings;
 use crate::stream::{Payload, Stream};
@@ -30,6 +30,8 @@ pub(super) struct Sending {
     has_disowned_table: bool,
     /// Whether HEADERS or DATA have been written since this was last taken.
     pub(super) has_spoken: bool,
+    /// Work done for frames and not yet reported by `Connection::take_cost`.
+    pub(super) cost: usize,
 }
 
 impl Default for Sending {
@@ -42,6 +44,7 @@ impl Default for Sending {
             held: 0,
             has_disowned_table: false,
             has_spoken: false,
+            cost: 0,
         }
     }
 }
@@ -133,8 +136,9 @@ impl Sending {
         stream.send_window.take(len);
         self.held -= stream.held();
         self.data_head(id, len);
-        while len > 0 {
-            let piece = stream.dequeue(len);
+        while len > 0
+            && let Some(piece) = stream.dequeue(len)
+        {
             len -= piece.len();
             self.output.push(&piece);
         }
@@ -143,6 +147,7 @@ impl Sending {
 
     fn data_head(&mut self, id: StreamId, len: usize) {
         self.has_spoken = true;
+        self.cost += FRAME_COST;
         Head { len, kind: frame::DATA, flags: 0, stream: id }.put(self.output.buffer());
     }
 }

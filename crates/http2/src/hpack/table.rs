@@ -21,7 +21,7 @@ impl Field {
 }
 
 /// What a field counts beside its bytes.
-const FIELD_OVERHEAD: usize = 32;
+pub(crate) const FIELD_OVERHEAD: usize = 32;
 
 /// Fields with an index for good, from 1 on.
 #[rustfmt::skip]

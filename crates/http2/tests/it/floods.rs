@@ -12,6 +12,77 @@ use crate::wire::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Handles all that was written, and returns what that cost with the number of frames.
+fn cost(wire: &mut Wire) -> (usize, usize) {
+    wire.connection.take_cost();
+    let n_frames = wire.handle_all();
+    (wire.connection.take_cost(), n_frames)
+}
+
+#[test]
+fn every_frame_costs_whatever_its_kind() {
+    let mut wire = Wire::open();
+    wire.request(1);
+    wire.events().unwrap();
+    let mut cost_of = |kind, stream, payload: &[u8]| {
+        (0..50).for_each(|_| wire.frame(kind, 0, stream, payload));
+        let (cost, n_frames) = cost(&mut wire);
+        assert_eq!(n_frames, 50);
+        cost / n_frames
+    };
+    let costs = [
+        cost_of(SETTINGS, 0, b""),
+        cost_of(WINDOW_UPDATE, 0, &[0, 0, 0, 1]),
+        cost_of(WINDOW_UPDATE, 1, &[0, 0, 0, 1]),
+        cost_of(PRIORITY, 1, &[0; 5]),
+        cost_of(DATA, 1, b""),
+        cost_of(DATA, 1, b"x"),
+        // A kind that nobody knows.
+        cost_of(0x77, 1, b""),
+    ];
+    assert!(costs.iter().all(|cost| *cost >= 64), "{costs:?}");
+}
+
+#[test]
+fn header_block_costs_what_comes_out_of_it() {
+    let mut wire = Wire::open();
+    let field = [b"\x40\x01a\x7f\x81\x1e".as_slice(), &[b'x'; 3968]].concat();
+    wire.frame(HEADERS, END_HEADERS, 1, &[REQUEST, &field].concat());
+    wire.events().unwrap();
+    // Ten references to the long field.
+    let block = [REQUEST, &[0xbe; 10]].concat();
+    wire.frame(HEADERS, END_HEADERS, 3, &block);
+    assert!(cost(&mut wire).0 >= 10 * 3968);
+    // The same block again is known, and so are its fields.
+    wire.frame(HEADERS, END_HEADERS, 5, &block);
+    assert!(cost(&mut wire).0 < 200);
+    // Trailers are decoded as well.
+    wire.frame(HEADERS, END_HEADERS | END_STREAM, 5, &[0xbe; 10]);
+    assert!(cost(&mut wire).0 >= 10 * 3968);
+}
+
+#[test]
+fn list_that_is_too_long_costs_its_references_and_not_their_length() {
+    let mut wire = Wire::open();
+    let field = [b"\x40\x01a\x7f\x81\x1e".as_slice(), &[b'x'; 3968]].concat();
+    wire.frame(HEADERS, END_HEADERS, 1, &[REQUEST, &field, &[0xbe; 12_000][..]].concat());
+    let (cost, _) = cost(&mut wire);
+    assert!((12_000 * 32..12_000 * 4000 / 10).contains(&cost), "{cost}");
+}
+
+#[test]
+fn new_initial_window_costs_as_many_streams_as_there_are() {
+    let mut costs = [100_u32, 200].map(|n_streams| {
+        let mut wire = Wire::open_for(u32::MAX);
+        (0..n_streams).for_each(|n| wire.request(2 * n + 1));
+        wire.events().unwrap();
+        wire.setting(4, 1);
+        cost(&mut wire).0
+    });
+    costs.sort_unstable();
+    assert!(costs[0] >= 100 * 64 && costs[1] <= 2 * costs[0], "{costs:?}");
+}
+
 /// Opens a stream and resets it at once.
 fn reset(wire: &mut Wire, stream: u32) {
     wire.request(stream);

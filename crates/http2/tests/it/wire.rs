@@ -101,10 +101,22 @@ impl Wire {
         let mut events = Vec::new();
         let mut input = std::mem::take(&mut self.input).freeze();
         while let Some(event) = self.connection.next_event(&mut input, self.now)? {
-            events.push(event);
+            if !matches!(event, Event::Handled) {
+                events.push(event);
+            }
         }
         self.input = BytesMut::from(&input[..]);
         Ok(events)
+    }
+
+    /// The same, but counts the frames.
+    pub(crate) fn handle_all(&mut self) -> usize {
+        let mut input = std::mem::take(&mut self.input).freeze();
+        let mut n_frames = 0;
+        while self.connection.next_event(&mut input, self.now).unwrap().is_some() {
+            n_frames += 1;
+        }
+        n_frames
     }
 
     /// Takes what the server has written since the last time.

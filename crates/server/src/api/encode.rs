@@ -5,8 +5,11 @@
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::encoded_len_varint;
 use proto::wire::{message_field_len, put_int, put_message, put_message_head, put_uint};
 use store::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
+
+use crate::grpc::{SENT_LEN_MAX, TooLong};
 
 const HEADER: u8 = 0x0a;
 const HEADER_CLUSTER_ID: u8 = 0x08;
@@ -42,6 +45,11 @@ impl Encoded {
     /// A message in one piece.
     pub(super) fn message(message: &impl Message) -> Encoded {
         Encoded::one(message.encode_to_vec())
+    }
+
+    /// Bytes of all pieces.
+    pub(super) fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
     }
 
     fn one(bytes: Vec<u8>) -> Encoded {
@@ -98,10 +106,12 @@ impl Header {
     }
 
     /// A `DeleteRangeResponse`.
-    pub(super) fn delete_response(&self, outcome: &DeleteOutcome) -> Encoded {
-        let mut out = self.start(outcome.prev.iter().map(|kv| message_field_len(kv.len())).sum());
+    pub(super) fn delete_response(&self, outcome: &DeleteOutcome) -> Result<Encoded, TooLong> {
+        let len = delete_len(outcome);
+        let mut out = self.start_within(len, SENT_LEN_MAX)?;
+        out.reserve_exact(len);
         delete_body(&mut out, outcome);
-        Encoded::one(out)
+        Ok(Encoded::one(out))
     }
 
     /// A `RangeResponse`; many keys are a piece of their own.
@@ -137,11 +147,22 @@ impl Header {
         Encoded { chunks: vec![frame.into(), kvs, tail.into()] }
     }
 
-    /// A `TxnResponse`.
-    pub(super) fn txn_response(&self, outcome: &TxnOutcome) -> Encoded {
-        let mut out = self.start(64);
-        txn_body(&mut out, outcome);
-        Encoded::one(out)
+    /// A `TxnResponse`; many keys of a range are a piece of their own.
+    pub(super) fn txn_response(&self, outcome: &TxnOutcome) -> Result<Encoded, TooLong> {
+        let mut lens = OpLens::default();
+        let len = lens.measure_txn(outcome);
+        let mut pieces = Pieces { done: Vec::new(), last: self.start_within(len, SENT_LEN_MAX)? };
+        pieces.last.reserve(len.min(JOINED_LEN_MAX));
+        txn_body(&mut pieces, outcome, &mut lens.0.into_iter());
+        Ok(pieces.finish())
+    }
+
+    /// The beginning of a response with `len` bytes behind its header, if that is not longer than `len_max` bytes: so
+    /// nothing is copied for an answer that cannot be sent.
+    fn start_within(&self, len: usize, len_max: usize) -> Result<Vec<u8>, TooLong> {
+        let out = self.start(0);
+        TooLong::check(out.len() + len, len_max)?;
+        Ok(out)
     }
 
     /// A `LeaseKeepAliveResponse`.
@@ -163,6 +184,12 @@ fn put_body(out: &mut Vec<u8>, outcome: &PutOutcome) {
     }
 }
 
+/// Bytes that [`delete_body`] appends.
+fn delete_len(outcome: &DeleteOutcome) -> usize {
+    let prev = outcome.prev.iter().map(|kv| message_field_len(kv.len()));
+    uint_field_len(outcome.deleted.cast_unsigned()) + prev.sum::<usize>()
+}
+
 fn delete_body(out: &mut Vec<u8>, outcome: &DeleteOutcome) {
     put_int(out, DELETE_DELETED, outcome.deleted);
     for prev in &outcome.prev {
@@ -170,55 +197,128 @@ fn delete_body(out: &mut Vec<u8>, outcome: &DeleteOutcome) {
     }
 }
 
+/// Bytes that [`range_tail`] appends.
+fn range_tail_len(tail: RangeTail) -> usize {
+    uint_field_len(tail.more.into()) + uint_field_len(tail.count.cast_unsigned())
+}
+
 fn range_tail(out: &mut Vec<u8>, tail: RangeTail) {
     put_uint(out, RANGE_MORE, tail.more.into());
     put_int(out, RANGE_COUNT, tail.count);
 }
 
-fn txn_body(out: &mut Vec<u8>, outcome: &TxnOutcome) {
-    put_uint(out, TXN_SUCCEEDED, outcome.succeeded.into());
-    for result in &outcome.results {
-        let (tag, response) = op_response(result);
-        put_message_head(out, TXN_RESPONSES, message_field_len(response.len()));
-        put_message(out, tag, &response);
+/// Lengths of the responses of all operations of a transaction, nested ones included, in the order in which they are
+/// written: each stands before its response, which is written once and not moved.
+#[derive(Default)]
+struct OpLens(Vec<usize>);
+
+impl OpLens {
+    /// Bytes of a transaction's response behind its header.
+    fn measure_txn(&mut self, outcome: &TxnOutcome) -> usize {
+        let results = outcome.results.iter().map(|result| {
+            let at = self.0.len();
+            self.0.push(0);
+            let len = self.measure_op(result);
+            self.0[at] = len;
+            message_field_len(message_field_len(len))
+        });
+        uint_field_len(outcome.succeeded.into()) + results.sum::<usize>()
+    }
+
+    fn measure_op(&mut self, result: &OpOutcome) -> usize {
+        match result {
+            OpOutcome::Range(range) => {
+                revision_len(range.revision) + range.kvs.len() + range_tail_len(RangeTail::of(range))
+            }
+            OpOutcome::Put(put) => {
+                let prev = put.prev.as_ref().map_or(0, |prev| message_field_len(prev.len()));
+                revision_len(put.revision) + prev
+            }
+            OpOutcome::Delete(delete) => revision_len(delete.revision) + delete_len(delete),
+            OpOutcome::Txn(txn) => message_field_len(0) + self.measure_txn(txn),
+        }
     }
 }
 
-/// The response of one operation, and the tag of its kind. Its header tells the revision alone; that of a
-/// nested transaction is empty.
-fn op_response(result: &OpOutcome) -> (u8, Vec<u8>) {
-    let mut out = Vec::new();
-    let tag = match result {
+/// A response that is being written: small parts are copied together, many keys are shared.
+struct Pieces {
+    done: Vec<Bytes>,
+    last: Vec<u8>,
+}
+
+impl Pieces {
+    fn push(&mut self, kvs: &Bytes) {
+        if kvs.len() <= JOINED_LEN_MAX {
+            return self.last.extend_from_slice(kvs);
+        }
+        self.done.push(std::mem::take(&mut self.last).into());
+        self.done.push(kvs.clone());
+    }
+
+    fn finish(mut self) -> Encoded {
+        if !self.last.is_empty() {
+            self.done.push(self.last.into());
+        }
+        Encoded { chunks: self.done }
+    }
+}
+
+/// Appends a transaction's response behind its header. `lens` are those of its operations, as [`OpLens`] has them.
+fn txn_body(out: &mut Pieces, outcome: &TxnOutcome, lens: &mut dyn Iterator<Item = usize>) {
+    put_uint(&mut out.last, TXN_SUCCEEDED, outcome.succeeded.into());
+    for result in &outcome.results {
+        let len = lens.next().unwrap_or_default();
+        put_message_head(&mut out.last, TXN_RESPONSES, message_field_len(len));
+        put_message_head(&mut out.last, op_tag(result), len);
+        op_response(out, result, lens);
+    }
+}
+
+fn op_tag(result: &OpOutcome) -> u8 {
+    match result {
+        OpOutcome::Range(_) => OP_RANGE,
+        OpOutcome::Put(_) => OP_PUT,
+        OpOutcome::Delete(_) => OP_DELETE,
+        OpOutcome::Txn(_) => OP_TXN,
+    }
+}
+
+/// Appends the response of one operation. Its header tells the revision alone; that of a nested transaction is empty.
+fn op_response(out: &mut Pieces, result: &OpOutcome, lens: &mut dyn Iterator<Item = usize>) {
+    match result {
         OpOutcome::Range(range) => {
-            out.reserve(range.kvs.len() + 32);
-            put_revision(&mut out, range.revision);
-            out.extend_from_slice(&range.kvs);
-            range_tail(&mut out, RangeTail::of(range));
-            OP_RANGE
+            put_revision(&mut out.last, range.revision);
+            out.push(&range.kvs);
+            range_tail(&mut out.last, RangeTail::of(range));
         }
         OpOutcome::Put(put) => {
-            put_revision(&mut out, put.revision);
-            put_body(&mut out, put);
-            OP_PUT
+            put_revision(&mut out.last, put.revision);
+            put_body(&mut out.last, put);
         }
         OpOutcome::Delete(delete) => {
-            put_revision(&mut out, delete.revision);
-            delete_body(&mut out, delete);
-            OP_DELETE
+            put_revision(&mut out.last, delete.revision);
+            delete_body(&mut out.last, delete);
         }
         OpOutcome::Txn(txn) => {
-            put_message(&mut out, HEADER, &[]);
-            txn_body(&mut out, txn);
-            OP_TXN
+            put_message(&mut out.last, HEADER, &[]);
+            txn_body(out, txn, lens);
         }
-    };
-    (tag, out)
+    }
 }
 
 fn put_revision(out: &mut Vec<u8>, revision: i64) {
-    let mut header = Vec::with_capacity(11);
-    put_int(&mut header, HEADER_REVISION, revision);
-    put_message(out, HEADER, &header);
+    put_message_head(out, HEADER, uint_field_len(revision.cast_unsigned()));
+    put_int(out, HEADER_REVISION, revision);
+}
+
+/// Bytes that [`put_revision`] appends.
+fn revision_len(revision: i64) -> usize {
+    message_field_len(uint_field_len(revision.cast_unsigned()))
+}
+
+/// Bytes of a number field; zero is left out.
+fn uint_field_len(value: u64) -> usize {
+    if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
 }
 
 #[cfg(test)]
@@ -268,7 +368,7 @@ mod tests {
 
         let delete = DeleteOutcome { revision: 300, deleted: 2, prev: vec![stored("a"), stored("b")] };
         let expected = DeleteRangeResponse { header: header(), deleted: 2, prev_kvs: vec![kv("a"), kv("b")] };
-        assert_eq!(bytes(&HEADER.delete_response(&delete)), expected.encode_to_vec());
+        assert_eq!(bytes(&HEADER.delete_response(&delete).unwrap()), expected.encode_to_vec());
 
         let expected = RangeResponse { header: header(), kvs: vec![kv("a"), kv("b")], more: true, count: 7 };
         assert_eq!(bytes(&HEADER.range_response(range())), expected.encode_to_vec());
@@ -319,6 +419,44 @@ mod tests {
         ];
         let responses = responses.into_iter().map(|r| ResponseOp { response: Some(r) }).collect();
         let expected = TxnResponse { header: header(), succeeded: true, responses };
-        assert_eq!(bytes(&HEADER.txn_response(&outcome)), expected.encode_to_vec());
+        assert_eq!(bytes(&HEADER.txn_response(&outcome).unwrap()), expected.encode_to_vec());
+    }
+
+    #[test]
+    fn a_deep_transaction_is_measured_and_written_once() {
+        let kvs: Bytes = vec![0x12; JOINED_LEN_MAX + 1].into();
+        let range = RangeOutcome { kvs: kvs.clone(), ..range() };
+        let innermost = TxnOutcome { revision: 300, succeeded: true, results: vec![OpOutcome::Range(range)] };
+        let outcome = (0..40).fold(innermost, |txn, _| {
+            let put = OpOutcome::Put(PutOutcome { revision: 300, prev: Some(stored("a")) });
+            TxnOutcome { revision: 300, succeeded: true, results: vec![OpOutcome::Txn(txn), put] }
+        });
+        let encoded = HEADER.txn_response(&outcome).unwrap();
+        assert!(encoded.chunks.iter().any(|chunk| chunk.as_ptr() == kvs.as_ptr()), "the keys are not copied");
+        let (head, kvs_and_tail) = encoded.chunks.split_at(1);
+        let len = kvs_and_tail.iter().map(Bytes::len).sum::<usize>();
+        assert_eq!(OpLens::default().measure_txn(&outcome), head[0].len() - HEADER.start(0).len() + len);
+    }
+
+    #[test]
+    fn answers_too_long_to_send_are_found_out_by_their_lengths() {
+        // Gigabytes that are one piece of memory: copying them would take the memory that they pretend to be.
+        let megabyte = Bytes::from(vec![7; 1 << 20]);
+        let delete = DeleteOutcome { revision: 300, deleted: 4400, prev: vec![megabyte.clone(); 4400] };
+        let error = HEADER.delete_response(&delete).unwrap_err();
+        assert!(error.len > 4400 << 20 && error.len_max == SENT_LEN_MAX);
+
+        let range = RangeOutcome { kvs: megabyte, ..range() };
+        let results = vec![OpOutcome::Delete(delete), OpOutcome::Range(range)];
+        let nested = TxnOutcome { revision: 300, succeeded: true, results };
+        let outcome = TxnOutcome { revision: 300, succeeded: true, results: vec![OpOutcome::Txn(nested)] };
+        assert!(HEADER.txn_response(&outcome).unwrap_err().len > 4401 << 20);
+    }
+
+    #[test]
+    fn an_answer_of_the_longest_length_is_sent() {
+        let header_len = HEADER.start(0).len();
+        assert!(HEADER.start_within(100 - header_len, 100).is_ok());
+        assert_eq!(HEADER.start_within(101 - header_len, 100), Err(TooLong { len: 101, len_max: 100 }));
     }
 }

@@ -6,6 +6,7 @@ use node::Unserved;
 use store::Refusal;
 
 use super::AuthRefusal;
+use crate::grpc::TooLong;
 
 /// An error as a client sees it, before a transport words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) enum Error {
     Refused(Refusal),
     /// The request is longer than allowed.
     RequestTooLarge,
+    /// The answer is longer than a message may be.
+    AnswerTooLong(TooLong),
     /// Too many requests are under way on this member.
     TooManyRequests,
     /// The leader changed meanwhile.
@@ -72,6 +75,7 @@ impl Error {
         Cow::Borrowed(match self {
             Error::Refused(refusal) => refusal.text(),
             Error::RequestTooLarge => "etcdserver: request is too large",
+            Error::AnswerTooLong(error) => return Cow::Owned(error.to_string()),
             Error::TooManyRequests => "etcdserver: too many requests",
             Error::LeaderChanged => "etcdserver: leader changed",
             Error::TimedOut => "etcdserver: request timed out",
@@ -106,6 +110,12 @@ impl Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         Error::Refused(refusal)
+    }
+}
+
+impl From<TooLong> for Error {
+    fn from(error: TooLong) -> Self {
+        Error::AnswerTooLong(error)
     }
 }
 

@@ -67,7 +67,7 @@ impl Api {
         if ttl > 0 {
             self.metrics.leases.renewed.inc();
         }
-        batch.add(|out| header.put_keep_alive(out, id, ttl));
+        batch.add(|out| header.put_keep_alive(out, id, ttl))?;
         Ok(())
     }
 

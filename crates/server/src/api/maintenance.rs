@@ -13,9 +13,20 @@ use tokio::task::spawn_blocking;
 use super::encode::Encoded;
 use super::{Api, Error};
 use crate::config::ETCD_VERSION;
+use crate::read_budget::ReadShare;
 
 /// The quota reported when there is no limit: etcd reports what was configured, a negative number.
 pub(super) const UNLIMITED: i64 = -1;
+
+/// The hash that was computed last, and what for.
+#[derive(Debug)]
+pub(super) struct LastHash {
+    /// The revision asked for.
+    asked: i64,
+    /// The compacted revision when it was computed, on which it depends.
+    compacted: i64,
+    hash: KeyValueHash,
+}
 
 impl Api {
     /// The state of this member, without asking anyone.
@@ -72,7 +83,9 @@ impl Api {
     }
 
     /// One number for all there is, control tables included.
-    pub(crate) async fn hash(&self) -> Result<Encoded, Error> {
+    pub(crate) async fn hash(&self, share: &ReadShare) -> Result<Encoded, Error> {
+        let _first_of_connection = share.begin_hash().await;
+        let _first_of_worker = self.last_hash.lock().await;
         let started_at = Instant::now();
         let (revision, hash) = self.read_hash(self.view.hash_everything(&self.published.control())).await?;
         self.metrics.upkeep.hash.observe(started_at.elapsed());
@@ -81,10 +94,25 @@ impl Api {
     }
 
     /// One number for all the store holds at a revision.
-    pub(crate) async fn hash_kv(&self, request: HashKvRequest) -> Result<Encoded, Error> {
+    ///
+    /// A worker computes one hash at a time, since each takes memory for every key. The others wait; those that ask
+    /// for the same as the last one get its result.
+    pub(crate) async fn hash_kv(&self, request: HashKvRequest, share: &ReadShare) -> Result<Encoded, Error> {
+        let _first_of_connection = share.begin_hash().await;
+        let mut last_hash = self.last_hash.lock().await;
         let started_at = Instant::now();
-        let read = self.view.hash(request.revision).map_err(|e| self.store_error(e))?;
-        let (revision, hash) = self.read_hash(read).await?;
+        let (current, compacted) = (self.view.revision(), self.view.compact_revision());
+        let asked = if request.revision == 0 { current } else { request.revision };
+        let (revision, hash) = match &*last_hash {
+            Some(last) if (last.asked, last.compacted) == (asked, compacted) => (current, last.hash),
+            _ => {
+                let read = self.view.hash(asked).map_err(|e| self.store_error(e))?;
+                let (revision, hash) = self.read_hash(read).await?;
+                *last_hash = Some(LastHash { asked, compacted, hash });
+                (revision, hash)
+            }
+        };
+        drop(last_hash);
         self.metrics.upkeep.hash_kv.observe(started_at.elapsed());
         let response = HashKvResponse {
             header: Some(self.response_header(revision)),
@@ -100,12 +128,13 @@ impl Api {
     async fn read_hash(&self, mut read: HashRead) -> Result<(i64, KeyValueHash), Error> {
         loop {
             let step = spawn_blocking(move || read.step().map(|is_known| (is_known, read)));
-            let stepped = step.await.expect("a step does not panic, and its worker outlives it");
-            let is_known;
-            (is_known, read) = stepped.map_err(|e| self.store_error(e))?;
+            // The step did not run to its end, because the server is stopping.
+            let Ok(stepped) = step.await else { return Err(Error::Stopped) };
+            let (is_known, stepped_read) = stepped.map_err(|e| self.store_error(e))?;
             if is_known {
-                return Ok(read.finish());
+                return Ok(stepped_read.finish());
             }
+            read = stepped_read;
         }
     }
 

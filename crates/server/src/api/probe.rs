@@ -8,6 +8,7 @@ use super::maintenance::UNLIMITED;
 use super::{Api, Error};
 use crate::config::ETCD_VERSION;
 use crate::metrics::Metrics;
+use crate::read_budget::ReadShare;
 
 impl Api {
     /// Whether a client could read: the smallest read there is, as clients do it.
@@ -21,7 +22,7 @@ impl Api {
             serializable: is_serializable,
             ..RangeRequest::default()
         };
-        self.range(request).await.map(drop)
+        self.range(request, &ReadShare::default()).await.map(drop)
     }
 
     /// Names of the alarms that are raised; one for each member that raised it.

@@ -11,6 +11,8 @@ use store::RangeReading;
 
 use super::encode::Encoded;
 use super::{Api, Error};
+use crate::grpc::{SENT_LEN_MAX, TooLong};
+use crate::read_budget::Reservation;
 
 /// What a range is answered with.
 pub(crate) enum RangeAnswer<'a> {
@@ -30,19 +32,24 @@ pub(crate) struct RangePieces<'a> {
     tail: Vec<u8>,
     len: usize,
     is_done: bool,
+    /// What its keys and a piece are counted for.
+    _reservation: Option<Reservation>,
 }
 
 impl<'a> RangePieces<'a> {
-    /// The answer to `request`, whose keys have all been found.
+    /// The answer to `request`, whose keys have all been found; refused if it is too long to be sent.
     pub(super) fn new(
         api: &'a Api,
         request: RangeRequest,
         started_at: Instant,
         reading: RangeReading,
-    ) -> RangePieces<'a> {
+        reservation: Option<Reservation>,
+    ) -> Result<RangePieces<'a>, TooLong> {
         let (head, tail) = api.header(reading.outcome().revision).around_range(reading.outcome());
         let len = head.len() + reading.copied_len() + tail.len();
-        RangePieces { api, request, started_at, reading, head, tail, len, is_done: false }
+        TooLong::check(len, SENT_LEN_MAX)?;
+        let (is_done, _reservation) = (false, reservation);
+        Ok(RangePieces { api, request, started_at, reading, head, tail, len, is_done, _reservation })
     }
 
     /// Bytes of all pieces together.

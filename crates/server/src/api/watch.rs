@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::encode::Header;
 use super::{Api, Error};
 use crate::driver::{Mail, Slot};
-use crate::grpc::Batch;
+use crate::grpc::{Batch, TooLong};
 
 const WATCH_ID: u8 = 0x10;
 const CREATED: u8 = 0x18;
@@ -107,14 +107,14 @@ impl WatchSession<'_> {
     fn fill_up(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         loop {
             while let Some(answer) = self.answers.due.pop_front() {
-                batch.add(|out| out.extend_from_slice(&answer));
+                batch.add(|out| out.extend_from_slice(&answer))?;
             }
             if !batch.has_room() {
                 return Ok(true);
             }
             match self.stream.advance().map_err(|e| self.answers.api.store_error(e))? {
                 Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
-                    self.answers.tell(watch_id, revision, events, batch);
+                    self.answers.tell(watch_id, revision, events, batch)?;
                 }
                 Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
                     self.answers.cut_off(watch_id, compact_revision);
@@ -209,8 +209,15 @@ impl WatchSession<'_> {
 }
 
 impl Answers<'_> {
-    /// Answers with events: in one response, or in several if the watch asked for fragments and they are long.
-    fn tell(&mut self, watch_id: i64, revision: i64, events: &[Event], batch: &mut Batch) {
+    /// Answers with events: in one response, or in several if the watch asked for fragments and they are long. The
+    /// error ends the stream, as in etcd.
+    fn tell(
+        &mut self,
+        watch_id: i64,
+        revision: i64,
+        events: &[Event],
+        batch: &mut Batch,
+    ) -> Result<(), TooLong> {
         let options = self.options.get_mut(&watch_id);
         let is_fragmented = options.is_some_and(|options| {
             options.had_events = true;
@@ -223,13 +230,13 @@ impl Answers<'_> {
             let (part, left) = rest.split_at(fitting(rest, len_max));
             let heading = self.heading.of(self.api.header(revision), watch_id);
             put_uint(heading, FRAGMENT, (!left.is_empty()).into());
-            batch.begin(heading.len() + part.iter().map(event_field_len).sum::<usize>());
+            batch.begin(heading.len() + part.iter().map(event_field_len).sum::<usize>())?;
             batch.buffer().extend_from_slice(heading);
             for event in part {
                 put_event(batch, event);
             }
             if left.is_empty() {
-                return;
+                return Ok(());
             }
             rest = left;
         }

@@ -13,8 +13,9 @@ use std::cell::Cell;
 use bytes::Bytes;
 use http2::Payload;
 
-use super::body::{PREFIX_LEN, prefix};
+use super::body::{PREFIX_LEN, TooLong, prefix};
 use super::gzip;
+use super::status::Status;
 
 /// Bytes that a batch holds, unless it is one long message: what fits into a DATA frame of usual length.
 const LEN_MAX: usize = 16 << 10;
@@ -58,20 +59,20 @@ impl Drop for Batch {
 
 impl Batch {
     /// Adds a message that `put` appends.
-    pub fn add(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub fn add(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Result<(), TooLong> {
         let start = self.tail.len();
-        self.begin_message(false, 0);
+        self.begin_message(false, 0)?;
         put(&mut self.tail);
         let len = self.tail.len() - start - PREFIX_LEN;
-        self.tail[start..start + PREFIX_LEN].copy_from_slice(&prefix(false, len));
+        self.tail[start..start + PREFIX_LEN].copy_from_slice(&prefix(false, len)?);
         self.end += len;
         self.last_message_len = len;
+        Ok(())
     }
 
-    /// Begins a message of `len` bytes, which are to follow. Panics if those of the last one are not complete, or
-    /// `len` is 4 GiB and more.
-    pub fn begin(&mut self, len: usize) {
-        self.begin_message(false, len);
+    /// Begins a message of `len` bytes, which are to follow. Panics if those of the last one are not complete.
+    pub fn begin(&mut self, len: usize) -> Result<(), TooLong> {
+        self.begin_message(false, len)
     }
 
     /// Appends a piece of the message, by copy if it is small.
@@ -131,29 +132,31 @@ impl Batch {
     }
 
     /// The same messages, each compressed by `grpc-encoding`.
-    pub(super) fn compressed(&mut self) -> Batch {
+    pub(super) fn compressed(&mut self) -> Result<Batch, Status> {
         let Payload { head, chunks } = self.payload();
         let bytes = [head, &chunks.concat()].concat();
         let mut batch = Batch::default();
         let mut rest = &bytes[..];
         while let Some(([_, len @ ..], left)) = rest.split_first_chunk::<PREFIX_LEN>() {
             let (message, left) = left.split_at(u32::from_be_bytes(*len) as usize);
-            let packed = gzip::compress([message].into_iter());
-            batch.begin_message(true, packed.len());
+            let packed = gzip::compress([message].into_iter())?;
+            batch.begin_message(true, packed.len())?;
             batch.push(&packed.into());
             rest = left;
         }
-        batch
+        Ok(batch)
     }
 
-    fn begin_message(&mut self, is_compressed: bool, len: usize) {
+    fn begin_message(&mut self, is_compressed: bool, len: usize) -> Result<(), TooLong> {
         assert_eq!(self.bytes(), self.end, "the last message is complete");
+        let prefix = prefix(is_compressed, len)?;
         // Where there is a second message there are often many.
         self.tail.reserve(if self.n_messages == 1 { LEN_MAX } else { PREFIX_LEN + len.min(SHARE_LEN_MIN) });
-        self.tail.extend_from_slice(&prefix(is_compressed, len));
+        self.tail.extend_from_slice(&prefix);
         self.end += PREFIX_LEN + len;
         self.last_message_len = len;
         self.n_messages += 1;
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     fn add(batch: &mut Batch, message: &[u8]) {
-        batch.begin(message.len());
+        batch.begin(message.len()).unwrap();
         batch.push(&Bytes::copy_from_slice(message));
     }
 
@@ -198,7 +201,7 @@ mod tests {
     fn long_piece_is_shared() {
         let mut batch = Batch::default();
         let long = Bytes::from(vec![7; SHARE_LEN_MIN]);
-        batch.begin(long.len());
+        batch.begin(long.len()).unwrap();
         batch.push(&long);
         assert_eq!(batch.payload().chunks[1].as_ptr(), long.as_ptr());
     }
@@ -207,10 +210,18 @@ mod tests {
     fn long_message_of_small_pieces_is_cut_into_moderate_ones() {
         let mut batch = Batch::default();
         let piece = Bytes::from(vec![7; 1000]);
-        batch.begin(100 * piece.len());
+        batch.begin(100 * piece.len()).unwrap();
         (0..100).for_each(|_| batch.push(&piece));
         assert!(batch.payload().chunks.iter().all(|chunk| chunk.len() <= LEN_MAX));
         assert_eq!(wire(&mut batch)[PREFIX_LEN..], [7; 100_000]);
+    }
+
+    #[test]
+    fn message_that_is_too_long_is_refused_before_its_bytes_are_there() {
+        let mut batch = Batch::default();
+        add(&mut batch, b"first");
+        assert_eq!(batch.begin(1 << 31), Err(TooLong { len: 1 << 31, len_max: (1 << 31) - 1 }));
+        assert_eq!(wire(&mut batch), b"\0\0\0\0\x05first");
     }
 
     #[test]
@@ -227,10 +238,10 @@ mod tests {
         let mut batch = Batch::default();
         add(&mut batch, b"first");
         add(&mut batch, b"second");
-        let mut rest = Bytes::from(wire(&mut batch.compressed()));
+        let mut rest = Bytes::from(wire(&mut batch.compressed().unwrap()));
         for message in ["first", "second"] {
-            let packed = gzip::compress([message.as_bytes()].into_iter());
-            assert_eq!(rest.split_to(PREFIX_LEN), prefix(true, packed.len())[..]);
+            let packed = gzip::compress([message.as_bytes()].into_iter()).unwrap();
+            assert_eq!(rest.split_to(PREFIX_LEN), prefix(true, packed.len()).unwrap()[..]);
             assert_eq!(rest.split_to(packed.len()), packed);
         }
         assert!(rest.is_empty());

@@ -20,6 +20,7 @@ use super::link::Link;
 use super::preamble::Preamble;
 use super::status::Status;
 use super::stream::{Gone, Requests, Responses};
+use crate::read_budget::ReadShare;
 
 /// A call that waits for its answer.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Call {
         message_len_max: usize,
     ) -> Call {
         let deadline = timeout.map(|timeout| at + timeout);
-        let decoder = Decoder::new(encoding, message_len_max, link.unfinished());
+        let decoder = Decoder::new(encoding, message_len_max, Rc::clone(link.received()));
         Call {
             requests: Requests::new(Rc::clone(link), id, decoder, Deadline::new(deadline)),
             responses: Responses::new(Rc::clone(link), id, encoding, Deadline::new(deadline)),
@@ -73,19 +74,27 @@ impl Call {
         .await
     }
 
-    /// Answers a unary call, once. Never waits: headers, message and trailers go to the connection together, which
-    /// writes them as the client's window allows.
-    pub fn reply(&mut self, answer: Result<Body, Status>) {
+    /// Answers a unary call, once; returns how it ended. Never waits: headers, message and trailers go to the connection
+    /// together, which writes them as the client's window allows.
+    pub fn reply(&mut self, answer: Result<Body, Status>) -> Result<(), Status> {
         match answer {
             Ok(body) => self.responses.reply(body),
-            Err(status) => self.responses.finish(Err(status)),
+            Err(status) => {
+                self.responses.finish(Err(status.clone()));
+                Err(status)
+            }
         }
     }
 
+    /// What long answers of the call's connection may hold.
+    pub(crate) fn read_share(&self) -> Rc<ReadShare> {
+        self.responses.read_share()
+    }
+
     /// Answers a unary call well, with a message of `len` bytes in pieces: `next` makes one after the other and gives
-    /// nothing after the last. Never waits for the client, but lets others have their turn.
+    /// nothing after the last. Lets others have their turn, and waits while the connection holds too many answers.
     ///
-    /// The error is that of `next`, or `Canceled` if the client has gone; then the rest is not made.
+    /// The error is that of `next`, or that the client or its time is gone; then the rest is not made.
     pub async fn reply_in_pieces(
         &mut self,
         len: usize,

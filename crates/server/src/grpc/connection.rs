@@ -161,10 +161,11 @@ where
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let was_full = !self.link.connection().wants_input();
         let was_behind = self.is_behind();
-        let has_read = !was_full && !was_behind && self.read(cx)?;
+        let has_read = !was_full && !was_behind && self.receive(cx)?;
         self.start_calls();
         self.tasks.poll_woken(|| !turn::is_over());
         self.write(cx)?;
+        self.link.has_room();
         self.look_at_clock(cx)?;
         // What came while the client had to read first has woken this task already, and will not do so again.
         let is_unread = was_behind || was_full && self.link.connection().wants_input();
@@ -176,27 +177,34 @@ where
         self.tasks.is_behind() || !self.waiting.is_empty() && !self.link.connection().is_congested()
     }
 
-    /// Reads once. False if there was nothing.
-    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
-        let mut bytes = read?;
-        turn::charge(ROUND + bytes.len());
+    /// Handles what the last turn has left of the input, or reads once and handles that. False if there was nothing.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        if self.input.is_handled() {
+            let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
+            read?;
+            turn::charge(ROUND + self.input.unhandled().len());
+        }
         let now = Instant::now();
         self.rest_at.get_or_insert(now + REST_AFTER);
-        loop {
-            let event = self.link.connection().next_event(&mut bytes, now.into_std()).map_err(End::Broken)?;
-            let Some(event) = event else { break };
+        while !turn::is_over() {
+            let mut connection = self.link.connection();
+            let event = connection.next_event(self.input.unhandled(), now.into_std()).map_err(End::Broken)?;
+            turn::charge(connection.take_cost());
+            drop(connection);
+            let Some(event) = event else {
+                self.input.wait_for_more();
+                break;
+            };
             self.take(event, now);
         }
-        self.input.keep(&bytes);
         Ok(true)
     }
 
     fn take(&mut self, event: Event<Traffic>, now: Instant) {
         match event {
             Event::Request { id, head, is_end } => {
-                if is_end && let Some(traffic) = self.link.connection().owner(id) {
-                    traffic.push(bytes::Bytes::new(), true);
+                if is_end {
+                    self.link.push(id, &[], true);
                 }
                 if self.waiting.len() >= WAITING_MAX && self.link.connection().is_congested() {
                     return self.link.connection().reset(id, http2::Code::RefusedStream);
@@ -206,15 +214,15 @@ where
                         let call = Call::new(&self.link, id, preamble, now, self.limits.message_len_max);
                         self.waiting.push_back((route, call));
                     }
-                    Err(refusal) => refusal.send(&mut self.link.connection(), id),
+                    Err(refusal) => {
+                        turn::charge(turn::CALL);
+                        refusal.send(&mut self.link.connection(), id);
+                    }
                 }
             }
-            Event::Data { id, data, is_end } => {
-                if let Some(traffic) = self.link.connection().owner(id) {
-                    traffic.push(data, is_end);
-                }
-            }
+            Event::Data { id, data, is_end } => self.link.push(id, &data, is_end),
             Event::Gone { owner } => owner.leave(),
+            Event::Handled => {}
         }
     }
 
@@ -235,6 +243,7 @@ where
         loop {
             let mut connection = self.link.connection();
             connection.fill_output(Traffic::sent);
+            turn::charge(connection.take_cost());
             let output = connection.output();
             if output.is_empty() {
                 return Ok(());
@@ -280,11 +289,30 @@ where
         self.rest_at.map_or(deadline, |at| at.min(deadline))
     }
 
+    /// Lets the calls see that their client is gone, and end; other connections have their turn in between.
+    async fn end_calls(&mut self) {
+        let owners: Vec<Traffic> = self.link.connection().abandon().collect();
+        let mut owners = owners.into_iter();
+        loop {
+            turn::begin();
+            while !turn::is_over()
+                && let Some(owner) = owners.next()
+            {
+                turn::charge(turn::CALL);
+                owner.leave();
+            }
+            self.tasks.poll_woken(|| !turn::is_over());
+            turn::end();
+            if owners.len() == 0 && !self.tasks.is_behind() {
+                return;
+            }
+            yield_now().await;
+        }
+    }
+
     /// Tells the calls that nobody waits for them any more, and the client why, if it is there.
     async fn close(mut self, end: End) -> io::Result<()> {
-        let owners: Vec<Traffic> = self.link.connection().abandon().collect();
-        owners.into_iter().for_each(Traffic::leave);
-        self.tasks.poll_woken(|| true);
+        self.end_calls().await;
         drop((self.tasks, self.waiting));
         match end {
             End::Lost(error) => Err(error),

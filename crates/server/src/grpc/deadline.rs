@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::quote::quote;
+
 /// An optional point in time that can be awaited.
 #[derive(Debug)]
 pub(super) struct Deadline {
@@ -28,26 +30,26 @@ impl Deadline {
 }
 
 /// Reads a `grpc-timeout` header: one to eight digits and a unit. The error is the text of grpc-go.
-pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
-    match text.len() {
-        0 | 1 => return Err(format!("transport: timeout string is too short: {text:?}")),
-        2..=9 => {}
-        _ => return Err(format!("transport: timeout string is too long: {text:?}")),
-    }
-    // A unit of several bytes is as unknown as any other.
-    let (digits, unit) = text.split_at_checked(text.len() - 1).unwrap_or((text, ""));
-    let of_unit: fn(u64) -> Duration = match unit {
-        "H" => |n| Duration::from_secs(n * 3600),
-        "M" => |n| Duration::from_secs(n * 60),
-        "S" => Duration::from_secs,
-        "m" => Duration::from_millis,
-        "u" => Duration::from_micros,
-        "n" => Duration::from_nanos,
-        _ => return Err(format!("transport: timeout unit is not recognized: {text:?}")),
+pub(super) fn parse_timeout(text: &[u8]) -> Result<Duration, String> {
+    let (digits, unit) = match text {
+        [] | [_] => return Err(format!("transport: timeout string is too short: {}", quote(text))),
+        [_, _, _, _, _, _, _, _, _, _, ..] => {
+            return Err(format!("transport: timeout string is too long: {}", quote(text)));
+        }
+        [digits @ .., unit] => (digits, unit),
     };
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count = if is_number { digits.parse().ok() } else { None };
-    count.map(of_unit).ok_or_else(|| format!("strconv.ParseUint: parsing {digits:?}: invalid syntax"))
+    let of_unit: fn(u64) -> Duration = match unit {
+        b'H' => |n| Duration::from_secs(n * 3600),
+        b'M' => |n| Duration::from_secs(n * 60),
+        b'S' => Duration::from_secs,
+        b'm' => Duration::from_millis,
+        b'u' => Duration::from_micros,
+        b'n' => Duration::from_nanos,
+        _ => return Err(format!("transport: timeout unit is not recognized: {}", quote(text))),
+    };
+    let add_digit = |count, digit: &u8| digit.is_ascii_digit().then(|| 10 * count + u64::from(digit - b'0'));
+    let count = digits.iter().try_fold(0, add_digit);
+    count.map(of_unit).ok_or_else(|| format!("strconv.ParseUint: parsing {}: invalid syntax", quote(digits)))
 }
 
 #[cfg(test)]
@@ -56,12 +58,12 @@ mod tests {
 
     #[test]
     fn each_unit_is_read() {
-        assert_eq!(parse_timeout("2H"), Ok(Duration::from_secs(7200)));
-        assert_eq!(parse_timeout("3M"), Ok(Duration::from_secs(180)));
-        assert_eq!(parse_timeout("5S"), Ok(Duration::from_secs(5)));
-        assert_eq!(parse_timeout("250m"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse_timeout("7u"), Ok(Duration::from_micros(7)));
-        assert_eq!(parse_timeout("99999999n"), Ok(Duration::from_nanos(99_999_999)));
+        assert_eq!(parse_timeout(b"2H"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_timeout(b"3M"), Ok(Duration::from_secs(180)));
+        assert_eq!(parse_timeout(b"5S"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_timeout(b"250m"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_timeout(b"7u"), Ok(Duration::from_micros(7)));
+        assert_eq!(parse_timeout(b"99999999n"), Ok(Duration::from_nanos(99_999_999)));
     }
 
     #[test]
@@ -73,8 +75,8 @@ mod tests {
             ("5x", "not recognized"),
             ("+5S", "invalid syntax"),
         ] {
-            assert!(parse_timeout(text).unwrap_err().contains(part), "{text}");
+            assert!(parse_timeout(text.as_bytes()).unwrap_err().contains(part), "{text}");
         }
-        assert!(parse_timeout("1\u{20ac}").is_err());
+        assert!(parse_timeout("1\u{20ac}".as_bytes()).is_err());
     }
 }

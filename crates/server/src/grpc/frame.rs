@@ -11,8 +11,8 @@ use bytes::{Buf, Bytes};
 
 use super::body::PREFIX_LEN;
 use super::gzip;
+use super::received_bytes::ReceivedBytes;
 use super::status::{Code, Status};
-use super::unfinished::Unfinished;
 
 /// How a peer compresses its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +31,17 @@ pub(super) struct Decoder {
     chunk: Bytes,
     /// The beginning of a message that spans chunks.
     partial: Vec<u8>,
-    /// Where the bytes of `partial` are counted.
-    unfinished: Rc<Unfinished>,
+    /// Where the bytes of `chunk` and `partial` are counted.
+    received: Rc<ReceivedBytes>,
 }
 
 impl Decoder {
-    pub(super) fn new(encoding: Encoding, len_max: usize, unfinished: Rc<Unfinished>) -> Decoder {
-        Decoder { len_max, encoding, chunk: Bytes::new(), partial: Vec::new(), unfinished }
+    pub(super) fn new(encoding: Encoding, len_max: usize, received: Rc<ReceivedBytes>) -> Decoder {
+        Decoder { len_max, encoding, chunk: Bytes::new(), partial: Vec::new(), received }
     }
 
-    /// Takes the next bytes of the stream. Call [`Decoder::next`] until it yields `None` first.
+    /// Takes the next bytes of the stream, which have been counted as received. Call [`Decoder::next`] until it yields
+    /// `None` first.
     pub(super) fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty(), "next() takes all of a chunk before it yields None");
         self.chunk = chunk;
@@ -51,6 +52,7 @@ impl Decoder {
         if self.partial.is_empty() {
             match self.frame_len(&self.chunk)? {
                 Some(len) if len <= self.chunk.len() => {
+                    self.received.give_back(len);
                     let frame = self.chunk.split_to(len);
                     return self.open(frame).map(Some);
                 }
@@ -61,31 +63,26 @@ impl Decoder {
             let known_len = self.frame_len(&self.partial)?;
             let frame_len = known_len.unwrap_or(PREFIX_LEN);
             if known_len.is_some() && self.partial.len() == frame_len {
-                self.unfinished.give_back(frame_len);
+                self.received.give_back(frame_len);
                 let frame = std::mem::take(&mut self.partial).into();
                 return self.open(frame).map(Some);
             }
             if self.chunk.is_empty() {
                 return Ok(None);
             }
-            self.extend_partial(frame_len)?;
+            self.extend_partial(frame_len);
         }
     }
 
     /// Copies what has come of a frame, doubling the memory each time, but to no more than the whole.
-    fn extend_partial(&mut self, frame_len: usize) -> Result<(), Status> {
+    fn extend_partial(&mut self, frame_len: usize) {
         let len = self.chunk.len().min(frame_len - self.partial.len());
-        if !self.unfinished.take(len) {
-            let text = "grpc: too many bytes of unfinished messages";
-            return Err(Status::new(Code::ResourceExhausted, text));
-        }
         let needed_len = self.partial.len() + len;
         if needed_len > self.partial.capacity() {
             let capacity = (2 * self.partial.capacity()).clamp(needed_len, frame_len);
             self.partial.reserve_exact(capacity - self.partial.len());
         }
         self.partial.extend_from_slice(&self.chunk.split_to(len));
-        Ok(())
     }
 
     /// Whether the stream may end here.
@@ -124,7 +121,7 @@ impl Decoder {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        self.unfinished.give_back(self.partial.len());
+        self.received.give_back(self.chunk.len() + self.partial.len());
     }
 }
 
@@ -134,6 +131,12 @@ mod tests {
 
     fn decoder() -> Decoder {
         Decoder::new(Encoding::Identity, 100, Rc::default())
+    }
+
+    /// Pushes bytes as a call does, which have been counted when they arrived.
+    fn push(decoder: &mut Decoder, chunk: Bytes) {
+        assert!(decoder.received.take(chunk.len()));
+        decoder.push(chunk);
     }
 
     fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
@@ -147,7 +150,7 @@ mod tests {
     fn message_in_one_chunk_is_shared() {
         let chunk = Bytes::from(frame(0, b"hello"));
         let mut decoder = decoder();
-        decoder.push(chunk.clone());
+        push(&mut decoder, chunk.clone());
         let message = decoder.next().unwrap().unwrap();
         assert_eq!(message.as_ptr(), chunk[PREFIX_LEN..].as_ptr());
         assert_eq!(decoder.next(), Ok(None));
@@ -161,7 +164,7 @@ mod tests {
             let mut decoder = decoder();
             let mut messages = Vec::new();
             for chunk in bytes.chunks(step) {
-                decoder.push(Bytes::copy_from_slice(chunk));
+                push(&mut decoder, Bytes::copy_from_slice(chunk));
                 while let Some(message) = decoder.next().unwrap() {
                     messages.push(message);
                 }
@@ -176,7 +179,7 @@ mod tests {
         let mut decoder = Decoder::new(Encoding::Identity, 1 << 20, Rc::default());
         let bytes = frame(0, &[7; 100_000]);
         for chunk in bytes.chunks(16_384) {
-            decoder.push(Bytes::copy_from_slice(chunk));
+            push(&mut decoder, Bytes::copy_from_slice(chunk));
             let message = decoder.next().unwrap();
             assert!(message.is_some() || decoder.partial.capacity() <= 2 * decoder.partial.len());
             assert!(decoder.partial.capacity() <= bytes.len());
@@ -187,7 +190,7 @@ mod tests {
     #[test]
     fn oversize_message_is_refused_by_its_prefix() {
         let mut decoder = decoder();
-        decoder.push(Bytes::from_static(&[0, 0, 0, 0, 101]));
+        push(&mut decoder, Bytes::from_static(&[0, 0, 0, 0, 101]));
         let status = decoder.next().unwrap_err();
         assert_eq!(status.code, Code::ResourceExhausted);
         assert_eq!(status.message, "grpc: received message larger than max (101 vs. 100)");
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn half_a_message_is_not_the_end() {
         let mut decoder = decoder();
-        decoder.push(Bytes::from_static(&[0, 0]));
+        push(&mut decoder, Bytes::from_static(&[0, 0]));
         assert_eq!(decoder.next(), Ok(None));
         assert!(!decoder.is_between_messages());
     }
@@ -205,7 +208,7 @@ mod tests {
     fn wrong_flags_are_refused() {
         let refusal = |bytes: Vec<u8>| {
             let mut decoder = decoder();
-            decoder.push(Bytes::from(bytes));
+            push(&mut decoder, Bytes::from(bytes));
             decoder.next().unwrap_err()
         };
         let status = refusal(frame(1, b"x"));
@@ -217,8 +220,8 @@ mod tests {
     #[test]
     fn gzip_message_is_opened() {
         let mut decoder = Decoder::new(Encoding::Gzip, 100, Rc::default());
-        let packed = gzip::compress([&b"hello"[..]].into_iter());
-        decoder.push(Bytes::from([frame(1, &packed), frame(0, b"plain")].concat()));
+        let packed = gzip::compress([&b"hello"[..]].into_iter()).unwrap();
+        push(&mut decoder, Bytes::from([frame(1, &packed), frame(0, b"plain")].concat()));
         assert_eq!(decoder.next().unwrap().unwrap(), b"hello"[..]);
         assert_eq!(decoder.next().unwrap().unwrap(), b"plain"[..]);
     }

@@ -27,11 +27,34 @@ pub(super) fn decompress(packed: &[u8], len_max: usize) -> Result<Bytes, Status>
     Ok(Bytes::from(message))
 }
 
+/// Packs a message piece by piece.
+#[derive(Debug)]
+pub(super) struct Compressor(GzEncoder<Vec<u8>>);
+
+impl Compressor {
+    pub(super) fn new() -> Compressor {
+        Compressor(GzEncoder::new(Vec::new(), Compression::fast()))
+    }
+
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Status> {
+        self.0.write_all(piece).map_err(|error| failed(&error))
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<u8>, Status> {
+        self.0.finish().map_err(|error| failed(&error))
+    }
+}
+
+/// A Vec takes any bytes, so that nobody gets to see this.
+fn failed(error: &io::Error) -> Status {
+    Status::internal(format!("grpc: error while compressing: {error}"))
+}
+
 /// Packs a message given in pieces.
-pub(super) fn compress<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let written: io::Result<()> = pieces.into_iter().try_for_each(|piece| encoder.write_all(piece));
-    written.and_then(|()| encoder.finish()).expect("a Vec takes any bytes")
+pub(super) fn compress<'a>(mut pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, Status> {
+    let mut compressor = Compressor::new();
+    pieces.try_for_each(|piece| compressor.push(piece))?;
+    compressor.finish()
 }
 
 #[cfg(test)]
@@ -40,13 +63,13 @@ mod tests {
 
     #[test]
     fn pieces_come_back_whole() {
-        let packed = compress([&b"ab"[..], b"", b"c"].into_iter());
+        let packed = compress([&b"ab"[..], b"", b"c"].into_iter()).unwrap();
         assert_eq!(decompress(&packed, 3).unwrap(), b"abc"[..]);
     }
 
     #[test]
     fn bomb_is_refused_at_the_limit() {
-        let packed = compress([&vec![0; 1 << 20][..]].into_iter());
+        let packed = compress([&vec![0; 1 << 20][..]].into_iter()).unwrap();
         assert!(packed.len() < 8192);
         let status = decompress(&packed, 4096).unwrap_err();
         assert_eq!(status.code, Code::ResourceExhausted);

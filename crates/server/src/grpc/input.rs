@@ -1,7 +1,8 @@
 //! Bytes read from a socket and not yet understood.
 //!
 //! Reads go into memory that all connections of a thread share: frames found there are handed on as slices of it,
-//! and an idle connection holds nothing. Only the beginning of a frame that is not whole yet is kept apart.
+//! and an idle connection holds nothing. Only the beginning of a frame that is not whole yet is kept apart, and what
+//! a connection has read and had no time to handle.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -25,27 +26,42 @@ thread_local! {
 /// What a connection has read.
 #[derive(Debug, Default)]
 pub(super) struct Input {
+    /// Read last, and not yet handled.
+    unhandled: Bytes,
     /// The beginning of a frame.
     rest: BytesMut,
 }
 
 impl Input {
-    /// Reads once, and gives all that is not understood. `UnexpectedEof` when the client has closed.
+    /// Whether all frames that have been read are handled.
+    pub(super) fn is_handled(&self) -> bool {
+        self.unhandled.is_empty()
+    }
+
+    /// Reads once, when all that was read before is handled. `UnexpectedEof` when the client has closed.
     pub(super) fn poll_read(
         &mut self,
         io: &mut (impl AsyncRead + Unpin),
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Bytes>> {
-        if self.rest.is_empty() {
-            return SHARED.with_borrow_mut(|shared| poll_read(shared, io, cx));
-        }
-        poll_read(&mut self.rest, io, cx)
+    ) -> Poll<io::Result<()>> {
+        self.unhandled = ready!(if self.rest.is_empty() {
+            SHARED.with_borrow_mut(|shared| poll_read(shared, io, cx))
+        } else {
+            poll_read(&mut self.rest, io, cx)
+        })?;
+        Poll::Ready(Ok(()))
     }
 
-    /// Keeps what is left of the bytes read last.
-    pub(super) fn keep(&mut self, left: &[u8]) {
-        // Memory that is still shared with messages is left to them.
-        self.rest = BytesMut::from(left);
+    /// The bytes to be handled, from which whoever handles them takes them away.
+    pub(super) fn unhandled(&mut self) -> &mut Bytes {
+        &mut self.unhandled
+    }
+
+    /// Keeps what is left, which is no whole frame, for the next read.
+    pub(super) fn wait_for_more(&mut self) {
+        // A copy: the memory of the read is other connections' as well.
+        self.rest = BytesMut::from(&self.unhandled[..]);
+        self.unhandled = Bytes::new();
     }
 }
 
@@ -69,25 +85,20 @@ mod tests {
 
     use super::*;
 
-    fn read(input: &mut Input, mut bytes: &[u8]) -> Poll<io::Result<Bytes>> {
+    fn read(input: &mut Input, mut bytes: &[u8]) -> Poll<io::Result<()>> {
         input.poll_read(&mut bytes, &mut Context::from_waker(Waker::noop()))
     }
 
-    fn bytes(polled: Poll<io::Result<Bytes>>) -> Bytes {
-        match polled {
-            Poll::Ready(Ok(bytes)) => bytes,
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
-    fn what_was_kept_comes_before_what_is_read() {
+    fn what_was_left_comes_before_what_is_read() {
         let mut input = Input::default();
-        assert_eq!(bytes(read(&mut input, b"ab")), "ab");
-        input.keep(b"b");
-        assert_eq!(bytes(read(&mut input, b"cd")), "bcd");
-        input.keep(b"");
-        assert_eq!(bytes(read(&mut input, b"e")), "e");
+        for (read_now, handled, left) in [("ab", "a", "b"), ("cd", "bcd", ""), ("e", "e", "")] {
+            assert!(matches!(read(&mut input, read_now.as_bytes()), Poll::Ready(Ok(()))));
+            assert_eq!(input.unhandled().split_to(handled.len()), handled);
+            assert_eq!(input.unhandled(), left);
+            input.wait_for_more();
+            assert!(input.is_handled());
+        }
     }
 
     #[test]

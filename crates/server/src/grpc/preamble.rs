@@ -10,6 +10,7 @@ use http2::{Connection, Head, StreamId, hpack};
 use super::deadline::parse_timeout;
 use super::frame::Encoding;
 use super::link::Traffic;
+use super::quote::quote;
 use super::status::{self, Code, Status};
 
 /// How the content type of every gRPC request begins.
@@ -40,15 +41,19 @@ impl Refusal {
 }
 
 impl Preamble {
-    /// Checks content type, method, timeout and encoding, in this order.
+    /// Checks content type, timeout, method and encoding, in this order, which is grpc-go's.
     pub(super) fn read(head: &Head) -> Result<Preamble, Refusal> {
         check_content_type(head)?;
+        let timeout = timeout(head)?;
         if head.method != "POST" {
-            let method = String::from_utf8_lossy(&head.method);
-            let message = format!("Received a HEADERS frame with :method {method:?} which should be POST");
+            let method = quote(&head.method);
+            let message = format!("Received a HEADERS frame with :method {method} which should be POST");
             return Err(Refusal { http: 405, status: Status::internal(message) });
         }
-        Ok(Preamble { timeout: timeout(head)?, encoding: encoding(head)? })
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Refusal { http: 200, status: Status::deadline_exceeded() });
+        }
+        Ok(Preamble { timeout, encoding: encoding(head)? })
     }
 }
 
@@ -61,13 +66,13 @@ fn check_content_type(head: &Head) -> Result<(), Refusal> {
     {
         return Ok(());
     }
-    let message = format!("invalid gRPC request content-type {:?}", String::from_utf8_lossy(value));
+    let message = format!("invalid gRPC request content-type {}", quote(value));
     Err(Refusal { http: 415, status: Status::new(Code::InvalidArgument, message) })
 }
 
 fn timeout(head: &Head) -> Result<Option<Duration>, Refusal> {
     let Some(value) = head.get("grpc-timeout") else { return Ok(None) };
-    match parse_timeout(&String::from_utf8_lossy(value)) {
+    match parse_timeout(value) {
         Ok(timeout) => Ok(Some(timeout)),
         Err(error) => {
             let status = Status::internal(format!("malformed grpc-timeout: {error}"));
@@ -81,8 +86,7 @@ fn encoding(head: &Head) -> Result<Encoding, Refusal> {
         None | Some(b"" | b"identity") => Ok(Encoding::Identity),
         Some(b"gzip") => Ok(Encoding::Gzip),
         Some(other) => {
-            let name = String::from_utf8_lossy(other);
-            let message = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
+            let message = format!("grpc: Decompressor is not installed for grpc-encoding {}", quote(other));
             Err(Refusal { http: 200, status: Status::unimplemented(message) })
         }
     }
@@ -91,6 +95,8 @@ fn encoding(head: &Head) -> Result<Encoding, Refusal> {
 #[cfg(test)]
 mod tests {
     use http2::hpack::Field;
+
+    use crate::grpc::quote::QUOTED_LEN_MAX;
 
     use super::*;
 
@@ -122,6 +128,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_repeats_no_more_than_the_beginning_of_a_header() {
+        let long: &'static str = "x".repeat(60_000).leak();
+        let content_type = ("content-type", "application/grpc");
+        for refusal in [
+            read("POST", &[("content-type", long)]),
+            read(long, &[content_type]),
+            read("POST", &[content_type, ("grpc-timeout", long)]),
+            read("POST", &[content_type, ("grpc-encoding", long)]),
+        ] {
+            let message = refusal.unwrap_err().status.message;
+            assert!(message.len() < QUOTED_LEN_MAX + 100, "{message}");
+        }
+    }
+
+    #[test]
     fn only_post_is_a_call() {
         let refusal = read("GET", &[("content-type", "application/grpc")]).unwrap_err();
         assert_eq!(refusal.http, 405);
@@ -135,7 +156,10 @@ mod tests {
         assert_eq!(preamble.timeout, Some(Duration::from_secs(1)));
         assert_eq!(preamble.encoding, Encoding::Gzip);
 
-        let refusal = read("POST", &[content_type, ("grpc-timeout", "1x")]).unwrap_err();
+        let refusal = read("POST", &[content_type, ("grpc-timeout", "0n")]).unwrap_err();
+        assert_eq!((refusal.http, refusal.status), (200, Status::deadline_exceeded()));
+
+        let refusal = read("GET", &[content_type, ("grpc-timeout", "1x")]).unwrap_err();
         assert_eq!(refusal.http, 400);
         let refusal = read("POST", &[content_type, ("grpc-encoding", "snappy")]).unwrap_err();
         assert_eq!(refusal.status.code, Code::Unimplemented);

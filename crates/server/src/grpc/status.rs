@@ -146,6 +146,10 @@ impl fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
+/// Bytes of a text that are sent; what follows is left out. No text of etcd is half as long, but some repeat what a
+/// client has sent, and an answer should not be much longer than what was asked.
+pub(super) const TEXT_LEN_MAX: usize = 512;
+
 /// The header block of the trailers that end a call.
 pub(super) fn trailers(outcome: &Result<(), Status>) -> Vec<u8> {
     let mut block = Vec::with_capacity(64);
@@ -169,8 +173,14 @@ fn put(outcome: &Result<(), Status>, block: &mut Vec<u8>) {
     if let Err(status) = outcome
         && !status.message.is_empty()
     {
-        hpack::encode([("grpc-message", percent_encode(&status.message).as_bytes())], block);
+        let text = percent_encode(shortened(&status.message));
+        hpack::encode([("grpc-message", text.as_bytes())], block);
     }
+}
+
+/// As much of a text as is sent, in whole characters.
+fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_LEN_MAX)]
 }
 
 /// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits. A space at either
@@ -189,7 +199,8 @@ fn percent_encode(text: &str) -> Cow<'_, str> {
         if is_plain((at, byte)) {
             encoded.push(char::from(byte));
         } else {
-            write!(encoded, "%{byte:02X}").expect("a String takes any text");
+            // Writing to a String does not fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
         encoded
     };
@@ -217,6 +228,14 @@ mod tests {
         assert_eq!(percent_encode("100%\n\u{e9}"), "100%25%0A%C3%A9");
         assert_eq!(percent_encode(" x "), "%20x%20");
         assert_eq!(percent_encode(""), "");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        let failure = |text: String| Err(Status::internal(text));
+        let block = trailers(&failure(format!("{}\u{e9}\u{e9}", "x".repeat(TEXT_LEN_MAX - 1))));
+        assert_eq!(fields(&block)[1].1, "x".repeat(TEXT_LEN_MAX - 1));
+        assert!(trailers(&failure("\u{e9}".repeat(1 << 20))).len() < 3 * TEXT_LEN_MAX + 100);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Both wait for the client's flow control, so a stream costs one DATA window on the way in and one message on
 //! the way out, however slow the client is. Both end at the call's deadline and when the client goes away.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
@@ -16,9 +17,10 @@ use super::batch::Batch;
 use super::body::{self, Body};
 use super::deadline::Deadline;
 use super::frame::{Decoder, Encoding};
-use super::gzip;
-use super::link::Link;
-use super::status::{self, Status};
+use super::gzip::{self, Compressor};
+use super::link::{Link, Lost};
+use super::status::{self, Code, Status};
+use crate::read_budget::ReadShare;
 use crate::turn;
 
 /// The header block that begins an answer with messages.
@@ -91,7 +93,12 @@ impl Requests {
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         match self.link.poll_chunk(self.id, cx) {
-            Poll::Ready(chunk) => Poll::Ready(chunk.transpose().map_err(|()| Status::canceled())),
+            Poll::Ready(chunk) => Poll::Ready(chunk.map_err(|lost| match lost {
+                Lost::Stream => Status::canceled(),
+                Lost::Content => {
+                    Status::new(Code::ResourceExhausted, "grpc: too many bytes of unfinished messages")
+                }
+            })),
             Poll::Pending => self.deadline.poll_expired(cx).map(|()| Err(Status::deadline_exceeded())),
         }
     }
@@ -123,19 +130,19 @@ impl Responses {
     /// Sends one message, waiting until the client's window has taken all of it.
     ///
     /// Not safe to drop half way: the stream must then be ended without another message.
-    pub async fn send(&mut self, body: Body) -> Result<(), Gone> {
-        let body = encode(body, self.encoding);
-        self.send_payload(body.payload()).await
+    pub async fn send(&mut self, body: Body) -> Result<(), Status> {
+        let body = encode(body, self.encoding)?;
+        Ok(self.send_payload(body.payload()).await?)
     }
 
     /// Sends the messages of a batch, which is empty then; otherwise as [`Responses::send`].
-    pub async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Gone> {
-        let sent = match self.encoding {
-            Encoding::Identity => self.send_payload(batch.payload()).await,
-            Encoding::Gzip => self.send_payload(batch.compressed().payload()).await,
-        };
+    pub async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Status> {
+        match self.encoding {
+            Encoding::Identity => self.send_payload(batch.payload()).await?,
+            Encoding::Gzip => self.send_payload(batch.compressed()?.payload()).await?,
+        }
         batch.clear();
-        sent
+        Ok(())
     }
 
     /// Resolves when the client has cancelled the call, its connection has broken, or the deadline has passed.
@@ -169,46 +176,100 @@ impl Responses {
         self.link.peer()
     }
 
-    /// Sends the whole answer of a unary call at once; the connection holds what the window does not take.
-    pub(super) fn reply(&mut self, body: Body) {
-        self.stage = Stage::Finished;
-        let body = encode(body, self.encoding);
-        turn::charge(body.message_len());
-        self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
+    pub(super) fn read_share(&self) -> Rc<ReadShare> {
+        Rc::clone(self.link.read_share())
+    }
+
+    /// Sends the whole answer of a unary call at once; the connection holds what the window does not take. Returns
+    /// how the call ended.
+    pub(super) fn reply(&mut self, body: Body) -> Result<(), Status> {
+        match encode(body, self.encoding) {
+            Ok(body) => {
+                self.respond(&body);
+                Ok(())
+            }
+            Err(status) => {
+                self.finish(Err(status.clone()));
+                Err(status)
+            }
+        }
     }
 
     /// Sends the answer of a unary call, `len` bytes in pieces that `next` makes until it has none. Others have their
-    /// turn after each, so that it is mostly with the client when the next is made; the connection holds what the
-    /// window does not take. Returns how the call ended.
+    /// turn after each, so that it is mostly with the client when the next is made. The connection holds what the
+    /// window does not take; when it holds too much, the next piece waits. Returns how the call ended.
     pub(super) async fn reply_in_pieces(
+        &mut self,
+        len: usize,
+        next: impl FnMut() -> Result<Option<Bytes>, Status>,
+    ) -> Result<(), Status> {
+        let outcome = match self.encoding {
+            Encoding::Identity => self.send_pieces(len, next).await,
+            Encoding::Gzip => match self.compress_pieces(next).await {
+                Ok(body) => {
+                    self.respond(&body);
+                    return Ok(());
+                }
+                Err(status) => Err(status),
+            },
+        };
+        self.finish(outcome.clone());
+        outcome
+    }
+
+    async fn send_pieces(
         &mut self,
         len: usize,
         mut next: impl FnMut() -> Result<Option<Bytes>, Status>,
     ) -> Result<(), Status> {
-        // Compressed, a message is as long as it turns out to be.
-        let is_whole = self.encoding == Encoding::Gzip;
-        let mut gathered = Vec::new();
-        let prefix = body::prefix(false, len);
+        let prefix = body::prefix(false, len)?;
         let mut head = &prefix[..];
-        let outcome = loop {
-            match next() {
-                Ok(Some(piece)) if is_whole => gathered.push(piece),
-                Ok(Some(piece)) => drop(self.send_now(Payload { head, chunks: &[piece] })),
-                Ok(None) => break Ok(()),
-                Err(status) => break Err(status),
-            }
+        loop {
+            self.room().await?;
+            let Some(piece) = next()? else { return Ok(()) };
+            self.send_now(Payload { head, chunks: &[piece] });
             head = &[];
             turn::pass().await;
-            if self.is_gone() {
-                break Err(Status::canceled());
-            }
-        };
-        if is_whole && outcome.is_ok() {
-            self.reply(Body::from_chunks(gathered));
-        } else {
-            self.finish(outcome.clone());
         }
-        outcome
+    }
+
+    /// Compressed, a message is as long as it turns out to be: it is sent when it is complete.
+    async fn compress_pieces(
+        &mut self,
+        mut next: impl FnMut() -> Result<Option<Bytes>, Status>,
+    ) -> Result<Body, Status> {
+        let mut compressor = Compressor::new();
+        while let Some(piece) = next()? {
+            compressor.push(&piece)?;
+            turn::pass().await;
+            self.room().await?;
+        }
+        Ok(Body::compressed(compressor.finish()?)?)
+    }
+
+    /// Waits until the connection holds fewer answers than it may. Fails once nobody waits for this one.
+    async fn room(&mut self) -> Result<(), Status> {
+        let link = Rc::clone(&self.link);
+        loop {
+            if self.is_gone() {
+                return Err(Status::canceled());
+            }
+            if link.has_room() {
+                return Ok(());
+            }
+            let mut room = pin!(link.room().wait());
+            poll_fn(|cx| match room.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => self.poll_gone(cx).map(Err),
+            })
+            .await?;
+        }
+    }
+
+    fn respond(&mut self, body: &Body) {
+        self.stage = Stage::Finished;
+        turn::charge(body.message_len());
+        self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
     }
 
     async fn send_payload(&mut self, payload: Payload<'_>) -> Result<(), Gone> {
@@ -252,10 +313,10 @@ impl Drop for Responses {
 }
 
 /// Compresses the answer if the client compressed its request, as grpc-go does.
-fn encode(body: Body, encoding: Encoding) -> Body {
+fn encode(body: Body, encoding: Encoding) -> Result<Body, Status> {
     match encoding {
-        Encoding::Identity => body,
-        Encoding::Gzip => Body::compressed(gzip::compress(body.message_chunks())),
+        Encoding::Identity => Ok(body),
+        Encoding::Gzip => Ok(Body::compressed(gzip::compress(body.message_chunks())?)?),
     }
 }
 

@@ -185,6 +185,28 @@ async fn service_learns_that_the_connection_broke() {
 }
 
 #[tokio::test]
+async fn answer_that_is_too_long_is_an_error_of_its_call_alone() {
+    with_server(async |testbed| {
+        let mut client = Client::connect(testbed.addr).await;
+        let text = "grpc: trying to send message larger than max (4613734400 vs. 2147483647)";
+        assert_eq!(client.unary("/t/TooLong", &[], b"").await.status(), ("8", text));
+        assert_eq!(client.unary("/t/Echo", &[], b"x").await.status(), ("0", ""));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn time_that_is_over_before_it_begins_is_over_at_once() {
+    with_server(async |testbed| {
+        let mut client = Client::connect(testbed.addr).await;
+        let answer = client.unary("/t/Echo", &[("grpc-timeout", "0n")], b"x").await;
+        assert_eq!(answer.status(), ("4", "context deadline exceeded"));
+        assert!(answer.body.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn reader_that_never_reads_stops_the_sender() {
     with_server(async |mut testbed| {
         let window = 4 * u32::try_from(FLOOD_LEN).unwrap();

@@ -29,7 +29,8 @@ impl Service for Verbose {
     fn route(&self, _: &http2::Head) {}
 
     async fn call(self: &Rc<Self>, _: Rc<()>, mut call: Call) {
-        call.reply(Ok(Body::from_chunks([Bytes::from(vec![b'x'; ANSWER_LEN])])));
+        let answer = Body::from_chunks([Bytes::from(vec![b'x'; ANSWER_LEN])]);
+        call.reply(answer.map_err(Into::into)).unwrap();
     }
 }
 

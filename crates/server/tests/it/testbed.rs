@@ -91,13 +91,14 @@ impl Service for Obedient {
             "/t/Echo" => echo(call).await,
             "/t/Pieces" => echo_in_pieces(call).await,
             "/t/Stream" => stream(call).await,
+            "/t/TooLong" => reply_too_long(call),
             "/t/Flood" => self.flood(call).await,
             "/t/Gate" => self.wait_at_gate(call).await,
             "/t/Hang" => self.hang(call).await,
             "/t/Watch" => self.watch(call).await,
             path => {
                 let status = Status::unimplemented(format!("100% unknown: {path}"));
-                call.reply(Err(status));
+                let _ = call.reply(Err(status));
             }
         }
     }
@@ -108,7 +109,7 @@ impl Obedient {
         let message = call.unary().await;
         self.waiting.notify_one();
         self.gate.notified().await;
-        call.reply(message.map(|message| Body::from_chunks([message])));
+        let _ = call.reply(message.and_then(|message| Ok(Body::from_chunks([message])?)));
     }
 
     /// Never has an answer.
@@ -118,33 +119,37 @@ impl Obedient {
         if gone == Gone::Client {
             let _ = self.endings.send(gone);
         }
-        call.reply(Err(gone.into()));
+        let _ = call.reply(Err(gone.into()));
     }
 
     /// Sends until the client is gone.
     async fn flood(&self, mut call: Call) {
         let (_requests, responses) = call.split();
-        let message = Body::from_chunks([Bytes::from(vec![b'x'; FLOOD_LEN])]);
-        let gone = loop {
-            match responses.send(message.clone()).await {
-                Ok(()) => self.n_sent.fetch_add(1, Ordering::SeqCst),
-                Err(gone) => break gone,
-            };
-        };
-        let _ = self.endings.send(gone);
+        let message = Body::from_chunks([Bytes::from(vec![b'x'; FLOOD_LEN])]).unwrap();
+        while responses.send(message.clone()).await.is_ok() {
+            self.n_sent.fetch_add(1, Ordering::SeqCst);
+        }
+        let _ = self.endings.send(responses.gone().await);
     }
 
     /// Waits for the client to go, as a watch without events does.
     async fn watch(&self, mut call: Call) {
         let (_requests, responses) = call.split();
-        responses.send(Body::from_chunks([])).await.unwrap();
+        responses.send(Body::from_chunks([]).unwrap()).await.unwrap();
         let _ = self.endings.send(responses.gone().await);
     }
 }
 
 async fn echo(mut call: Call) {
     let message = call.unary().await;
-    call.reply(message.map(|message| Body::from_chunks([message])));
+    let _ = call.reply(message.and_then(|message| Ok(Body::from_chunks([message])?)));
+}
+
+/// Answers with 4.4 GB, which are one piece of memory many times.
+fn reply_too_long(mut call: Call) {
+    let megabyte = Bytes::from(vec![b'x'; 1 << 20]);
+    let answer = Body::from_chunks(vec![megabyte; 4400]);
+    let _ = call.reply(answer.map_err(Status::from));
 }
 
 /// Echoes in pieces of three bytes; fails where one is `bad`.
@@ -166,7 +171,7 @@ async fn stream(mut call: Call) {
             if message.is_empty() {
                 return Err(Status::new(Code::OutOfRange, "an empty message"));
             }
-            responses.send(Body::from_chunks([message])).await?;
+            responses.send(Body::from_chunks([message])?).await?;
         }
         Ok(())
     };

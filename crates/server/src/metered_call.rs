@@ -1,22 +1,24 @@
-//! A gRPC call whose messages are counted, in both directions, as they come and go.
+//! A gRPC call that counts its messages, in both directions, in the metrics of its method.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
 use crate::grpc::{Batch, Body, Call, Gone, Requests, Responses, Status};
 use crate::metrics::MethodMetrics;
+use crate::read_budget::ReadShare;
 
 /// A call, and the counters of its method if that is known.
 #[derive(Debug)]
-pub(crate) struct CountedCall<'a> {
+pub(crate) struct MeteredCall<'a> {
     pub(crate) call: Call,
     pub(crate) metrics: Option<&'a MethodMetrics>,
 }
 
-impl CountedCall<'_> {
+impl MeteredCall<'_> {
     /// See [`Call::peer`].
     pub(crate) fn peer(&self) -> SocketAddr {
         self.call.peer()
@@ -38,11 +40,16 @@ impl CountedCall<'_> {
     }
 
     /// See [`Call::reply`].
-    pub(crate) fn reply(&mut self, answer: Result<Body, Status>) {
+    pub(crate) fn reply(&mut self, answer: Result<Body, Status>) -> Result<(), Status> {
         if let Ok(body) = &answer {
             count(self.metrics, |metrics| metrics.sent(1, body.message_len()));
         }
-        self.call.reply(answer);
+        self.call.reply(answer)
+    }
+
+    /// See [`Call::read_share`].
+    pub(crate) fn read_share(&self) -> Rc<ReadShare> {
+        self.call.read_share()
     }
 
     /// See [`Call::reply_in_pieces`].
@@ -56,21 +63,21 @@ impl CountedCall<'_> {
     }
 
     /// See [`Call::split`].
-    pub(crate) fn split(&mut self) -> (CountedRequests<'_>, CountedResponses<'_>) {
+    pub(crate) fn split(&mut self) -> (MeteredRequests<'_>, MeteredResponses<'_>) {
         let (requests, responses) = self.call.split();
         let metrics = self.metrics;
-        (CountedRequests { requests, metrics }, CountedResponses { responses, metrics })
+        (MeteredRequests { requests, metrics }, MeteredResponses { responses, metrics })
     }
 }
 
 /// The requests of a stream.
 #[derive(Debug)]
-pub(crate) struct CountedRequests<'a> {
+pub(crate) struct MeteredRequests<'a> {
     requests: &'a mut Requests,
     metrics: Option<&'a MethodMetrics>,
 }
 
-impl CountedRequests<'_> {
+impl MeteredRequests<'_> {
     /// See [`Requests::next`].
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         let message = self.requests.next().await?;
@@ -93,20 +100,20 @@ impl CountedRequests<'_> {
 
 /// The responses of a stream.
 #[derive(Debug)]
-pub(crate) struct CountedResponses<'a> {
+pub(crate) struct MeteredResponses<'a> {
     responses: &'a mut Responses,
     metrics: Option<&'a MethodMetrics>,
 }
 
-impl CountedResponses<'_> {
+impl MeteredResponses<'_> {
     /// See [`Responses::send`].
-    pub(crate) async fn send(&mut self, body: Body) -> Result<(), Gone> {
+    pub(crate) async fn send(&mut self, body: Body) -> Result<(), Status> {
         count(self.metrics, |metrics| metrics.sent(1, body.message_len()));
         self.responses.send(body).await
     }
 
     /// See [`Responses::send_all`].
-    pub(crate) async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Gone> {
+    pub(crate) async fn send_all(&mut self, batch: &mut Batch) -> Result<(), Status> {
         count(self.metrics, |metrics| metrics.sent(batch.len(), batch.messages_len()));
         self.responses.send_all(batch).await
     }
