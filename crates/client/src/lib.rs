@@ -8,6 +8,8 @@ mod client;
 mod config;
 mod endpoint;
 mod error;
+#[cfg(test)]
+mod fake_server;
 mod keep_alive;
 mod pool;
 mod range_stream;

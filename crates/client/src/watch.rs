@@ -4,20 +4,25 @@
 //! breaks, the task opens another and creates the watches again from there, so a watch sees each event once and
 //! in order, or the reason why it ended.
 //!
-//! A watch that nobody reads holds up no other and no memory: once its queue is full it is cancelled at the server,
-//! and created again from its next revision when its reader has emptied the queue. If that revision has been
-//! compacted meanwhile, it ends like any watch that comes too late.
+//! The task never waits for one thing alone. A server may read no requests until its responses are read, so the task
+//! reads responses while requests wait to be sent.
+//!
+//! A watch that nobody reads delays no other and takes bounded memory: once its queue is full it is cancelled at the
+//! server, and created again from its next revision when its reader has emptied the queue. If that revision has been
+//! compacted meanwhile, the watch ends like any other that starts too late. A watch that is dropped is cancelled at the
+//! server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
     WatchCancelRequest, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
 };
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
@@ -25,7 +30,8 @@ use tonic::{Code, Streaming};
 use crate::client::Client;
 use crate::error::Error;
 
-/// Responses that wait for the reader of a watch at most, and requests that wait to be sent.
+/// Responses that may wait for the reader of a watch, and orders that may wait for the task. The task takes no more
+/// orders while as many requests wait to be sent.
 const QUEUE_MAX: usize = 16;
 /// Pause before a broken stream is opened again.
 const RESUME_PAUSE: Duration = Duration::from_millis(100);
@@ -36,6 +42,8 @@ const EVERY_WATCH: i64 = -1;
 #[derive(Debug)]
 pub struct Watcher {
     orders: Sender<Order>,
+    drops: UnboundedSender<Handle>,
+    n_watches: AtomicU64,
     _task: JoinSet<()>,
 }
 
@@ -43,11 +51,33 @@ pub struct Watcher {
 #[derive(Debug)]
 pub struct Watch {
     responses: Receiver<Result<WatchResponse, Error>>,
+    /// Dropped after `responses` is closed, since fields are dropped in order.
+    _notice: DropNotice,
+}
+
+/// Names a watch of a [`Watcher`] for as long as it exists; its number on the stream may change.
+type Handle = u64;
+
+type ResponseSender = Sender<Result<WatchResponse, Error>>;
+
+/// Tells the task that a [`Watch`] was dropped. That happens once for each, so the queue holds no more than one
+/// number for each watch that was made.
+#[derive(Debug)]
+struct DropNotice {
+    handle: Handle,
+    drops: UnboundedSender<Handle>,
+}
+
+impl Drop for DropNotice {
+    fn drop(&mut self) {
+        // If the task has ended, so has the watch.
+        let _ = self.drops.send(self.handle);
+    }
 }
 
 #[derive(Debug)]
 enum Order {
-    Create(WatchCreateRequest, Sender<Result<WatchResponse, Error>>),
+    Create(Handle, WatchCreateRequest, ResponseSender),
     Progress,
 }
 
@@ -55,30 +85,34 @@ impl Client {
     /// Makes a stream for watches; it is opened with the first of them.
     pub fn watcher(&self) -> Watcher {
         let (sender, orders) = channel(QUEUE_MAX);
-        let hub = Hub::new(self.clone(), orders);
+        let (drops, dropped) = unbounded_channel();
         let mut task = JoinSet::new();
-        task.spawn(hub.run());
-        Watcher { orders: sender, _task: task }
+        task.spawn(Hub::new(self.clone(), orders, dropped).run());
+        Watcher { orders: sender, drops, n_watches: AtomicU64::new(0), _task: task }
     }
 }
 
 impl Watcher {
     /// Starts a watch. Its number on the stream is chosen here, the one in `request` does not count.
+    ///
+    /// Waits while many requests of this stream wait to be sent. If the server has refused the stream before, the
+    /// watch ends with an error.
     pub async fn watch(&self, request: WatchCreateRequest) -> Watch {
         let (sender, responses) = channel(QUEUE_MAX);
-        self.order(Order::Create(request, sender)).await;
-        Watch { responses }
+        let handle = self.n_watches.fetch_add(1, Ordering::Relaxed);
+        let watch = Watch { responses, _notice: DropNotice { handle, drops: self.drops.clone() } };
+        let refused = self.orders.send(Order::Create(handle, request, sender)).await;
+        if let Err(SendError(Order::Create(_, _, sender))) = refused {
+            sender.try_send(Err(Error::stream_ended())).expect("the queue is new");
+        }
+        watch
     }
 
     /// Asks for a progress notification, which comes to all watches once they have caught up, but for those whose
     /// queue is full.
     pub async fn request_progress(&self) {
-        self.order(Order::Progress).await;
-    }
-
-    async fn order(&self, order: Order) {
-        // A hub that has ended has dropped its watches, and their readers know why.
-        let _ = self.orders.send(order).await;
+        // A task that has ended has told the readers of its watches why.
+        let _ = self.orders.send(Order::Progress).await;
     }
 }
 
@@ -107,24 +141,32 @@ pub fn cancellation(response: &WatchResponse) -> Option<Error> {
 struct Hub {
     client: Client,
     orders: Receiver<Order>,
+    /// Watches that were dropped by their readers.
+    dropped: UnboundedReceiver<Handle>,
+    /// By their number on the stream.
     watches: BTreeMap<i64, Subscription>,
+    /// The number on the stream of each watch.
+    ids: BTreeMap<Handle, i64>,
     last_id: i64,
-    /// Wait for readers, each on behalf of a watch.
+    /// Requests that wait to be sent: orders as [`QUEUE_MAX`] says, and one cancellation or creation for each watch.
+    requests: VecDeque<WatchRequest>,
+    /// Each waits for the reader of a watch.
     readers: JoinSet<i64>,
 }
 
-/// A watch as the hub sees it: `request` asks for what is still to come.
+/// A watch as the task sees it: `request` asks for what is still to come.
 struct Subscription {
+    handle: Handle,
     request: WatchCreateRequest,
     state: State,
     /// The fragments so far of a response.
     fragments: Option<WatchResponse>,
-    sender: Sender<Result<WatchResponse, Error>>,
+    sender: ResponseSender,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The server was asked for it.
+    /// The server was asked for it, and has not answered.
     Asked,
     /// The server has it.
     Created,
@@ -133,20 +175,21 @@ enum State {
 }
 
 impl Hub {
-    fn new(client: Client, orders: Receiver<Order>) -> Hub {
-        Hub { client, orders, watches: BTreeMap::new(), last_id: 0, readers: JoinSet::new() }
+    fn new(client: Client, orders: Receiver<Order>, dropped: UnboundedReceiver<Handle>) -> Hub {
+        Hub {
+            client,
+            orders,
+            dropped,
+            watches: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            last_id: 0,
+            requests: VecDeque::new(),
+            readers: JoinSet::new(),
+        }
     }
 
     async fn run(mut self) {
-        loop {
-            if self.watches.is_empty() {
-                match self.orders.recv().await {
-                    None => return,
-                    Some(Order::Create(request, sender)) => drop(self.subscribe(request, sender)),
-                    // Nobody is there to be told.
-                    Some(Order::Progress) => continue,
-                }
-            }
+        while self.wait_for_watch().await {
             match self.serve_stream().await {
                 Ok(()) => return,
                 Err(error) if error.is_resumable() => sleep(RESUME_PAUSE).await,
@@ -155,78 +198,151 @@ impl Hub {
         }
     }
 
+    /// Waits for a watch to ask the server for: it may not answer a stream without a request. False when the
+    /// [`Watcher`] is gone.
+    async fn wait_for_watch(&mut self) -> bool {
+        self.forget_dropped();
+        while self.watches.values().all(|watch| watch.state == State::Held) {
+            tokio::select! {
+                order = self.orders.recv() => match order {
+                    None => return false,
+                    Some(Order::Create(handle, request, sender)) => self.subscribe(handle, request, sender),
+                    // There is no watch to tell the progress to.
+                    Some(Order::Progress) => {}
+                },
+                Some(handle) = self.dropped.recv() => self.end_dropped(handle),
+                Some(reader) = self.readers.join_next() => self.reader_is_ready(reader),
+            }
+        }
+        true
+    }
+
     /// Opens a stream with all watches and serves it. `Ok` when the [`Watcher`] is gone.
     async fn serve_stream(&mut self) -> Result<(), Error> {
         let (sender, requests) = channel(self.watches.len() + QUEUE_MAX);
+        self.requests.clear();
         for watch in self.watches.values_mut().filter(|watch| watch.state != State::Held) {
-            (watch.state, watch.fragments) = (State::Asked, None);
+            watch.state = State::Asked;
+            watch.fragments = None;
             sender.try_send(create(&watch.request)).expect("the queue was made for them");
         }
         let mut responses: Streaming<WatchResponse> =
             self.client.stream("/etcdserverpb.Watch/Watch", ReceiverStream::new(requests)).await?;
+        let mut can_send = true;
         loop {
-            let request = tokio::select! {
-                order = self.orders.recv() => match order {
+            let takes_orders = self.requests.len() < QUEUE_MAX;
+            tokio::select! {
+                permit = sender.reserve(), if can_send && !self.requests.is_empty() => match permit {
+                    Ok(permit) => permit.send(self.requests.pop_front().expect("it is not empty")),
+                    // The stream has ended. Why it has is the last that `responses` tells.
+                    Err(_) => can_send = false,
+                },
+                order = self.orders.recv(), if takes_orders => match order {
                     None => return Ok(()),
-                    Some(Order::Create(request, reader)) => Some(self.subscribe(request, reader)),
-                    Some(Order::Progress) => Some(wrap(RequestUnion::ProgressRequest(WatchProgressRequest {}))),
+                    Some(Order::Create(handle, request, sender)) => self.subscribe(handle, request, sender),
+                    Some(Order::Progress) => {
+                        self.requests.push_back(wrap(RequestUnion::ProgressRequest(WatchProgressRequest {})));
+                    }
                 },
                 response = responses.message() => match response? {
                     Some(response) => self.deliver(response),
                     None => return Err(Error::stream_ended()),
                 },
-                Some(reader) = self.readers.join_next() => reader.ok().and_then(|id| self.resume(id)),
-            };
-            if let Some(request) = request {
-                sender.send(request).await.map_err(|_| Error::stream_ended())?;
+                Some(handle) = self.dropped.recv() => self.end_dropped(handle),
+                Some(reader) = self.readers.join_next() => self.reader_is_ready(reader),
             }
         }
     }
 
-    fn subscribe(
-        &mut self,
-        mut request: WatchCreateRequest,
-        sender: Sender<Result<WatchResponse, Error>>,
-    ) -> WatchRequest {
+    /// Takes a new watch, unless its reader is gone already, and asks the server for it.
+    fn subscribe(&mut self, handle: Handle, mut request: WatchCreateRequest, sender: ResponseSender) {
+        if sender.is_closed() {
+            return;
+        }
         self.last_id += 1;
         request.watch_id = self.last_id;
-        let message = create(&request);
-        let watch = Subscription { request, state: State::Asked, fragments: None, sender };
+        self.requests.push_back(create(&request));
+        self.ids.insert(handle, self.last_id);
+        let watch = Subscription { handle, request, state: State::Asked, fragments: None, sender };
         self.watches.insert(self.last_id, watch);
-        message
     }
 
-    /// Hands a response to its watch, or to all; says what is to be told to the server.
-    fn deliver(&mut self, response: WatchResponse) -> Option<WatchRequest> {
-        let mut watches = self.watches.iter();
-        let id = match response.watch_id {
-            // The server creates watches in the order they were asked for.
-            EVERY_WATCH if response.created => *watches.find(|(_, watch)| watch.state == State::Asked)?.0,
-            EVERY_WATCH => {
-                self.deliver_to_all(&response);
-                return None;
+    fn remove(&mut self, id: i64) -> Option<Subscription> {
+        let watch = self.watches.remove(&id)?;
+        self.ids.remove(&watch.handle);
+        Some(watch)
+    }
+
+    /// Ends a watch whose reader is gone.
+    ///
+    /// One that the server has not answered yet stays until then: the server names no number if it refuses a watch,
+    /// so the order of the unanswered ones must be known.
+    fn end_dropped(&mut self, handle: Handle) {
+        let Some(&id) = self.ids.get(&handle) else { return };
+        match self.watches.get(&id).map(|watch| watch.state) {
+            Some(State::Created) => {
+                self.remove(id);
+                self.cancel(id);
             }
-            id => id,
-        };
-        let watch = self.watches.get_mut(&id).filter(|watch| watch.state != State::Held)?;
-        let response = watch.put_together(response)?;
-        if response.canceled {
-            let watch = self.watches.remove(&id)?;
-            self.tell_last(id, watch, Ok(response));
-            return None;
+            Some(State::Held) => drop(self.remove(id)),
+            Some(State::Asked) | None => {}
         }
-        if response.created {
+    }
+
+    /// Forgets the watches whose readers are gone, while the server has none.
+    fn forget_dropped(&mut self) {
+        self.watches.retain(|_, watch| !watch.sender.is_closed());
+        let watches = self.watches.iter();
+        self.ids = watches.map(|(id, watch)| (watch.handle, *id)).collect();
+    }
+
+    /// Tells the server that watch `id` is over.
+    fn cancel(&mut self, id: i64) {
+        self.requests.push_back(wrap(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: id })));
+    }
+
+    /// Hands a response to its watch, or to all.
+    fn deliver(&mut self, response: WatchResponse) {
+        match response.watch_id {
+            EVERY_WATCH if response.created => {
+                // The server creates watches in the order they were asked for.
+                let first = self.watches.iter().find(|(_, watch)| watch.state == State::Asked);
+                if let Some((&id, _)) = first {
+                    self.deliver_to(id, response);
+                }
+            }
+            EVERY_WATCH => self.deliver_to_all(&response),
+            id => self.deliver_to(id, response),
+        }
+    }
+
+    fn deliver_to(&mut self, id: i64, response: WatchResponse) {
+        let Some(watch) = self.watches.get_mut(&id).filter(|watch| watch.state != State::Held) else {
+            return;
+        };
+        let Some(response) = watch.put_together(response) else { return };
+        if response.canceled {
+            if let Some(watch) = self.remove(id) {
+                self.tell_last(id, watch, Ok(response));
+            }
+        } else if response.created {
             watch.state = State::Created;
             watch.request.start_revision = watch.next_revision(&response);
-            return None;
+            if watch.sender.is_closed() {
+                self.remove(id);
+                self.cancel(id);
+            }
+        } else {
+            match watch.offer(response) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    self.hold(id);
+                    self.cancel(id);
+                }
+                // Its reader is gone: `end_dropped` will cancel it.
+                Err(TrySendError::Closed(_)) => {}
+            }
         }
-        match watch.offer(response) {
-            Ok(()) => return None,
-            Err(TrySendError::Full(_)) => self.hold(id),
-            // Its reader is gone.
-            Err(TrySendError::Closed(_)) => drop(self.watches.remove(&id)),
-        }
-        Some(wrap(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: id })))
     }
 
     /// Hands a notification to each watch that the server has and that has room. One whose reader is gone is taken
@@ -243,7 +359,7 @@ impl Hub {
         watch.state = State::Held;
         let sender = watch.sender.clone();
         self.readers.spawn(async move {
-            // That the reader is gone shows when the watch is to go on.
+            // If the reader is gone, the watch is forgotten when it is to go on.
             let _ = sender.reserve_many(QUEUE_MAX).await;
             id
         });
@@ -251,22 +367,30 @@ impl Hub {
 
     /// Asks for a watch again that had to wait. It gets another number, since the server may have sent more for
     /// the old one before it was cancelled.
-    fn resume(&mut self, id: i64) -> Option<WatchRequest> {
-        let watch = self.watches.remove(&id)?;
-        (!watch.sender.is_closed()).then(|| self.subscribe(watch.request, watch.sender))
+    fn reader_is_ready(&mut self, reader: Result<i64, JoinError>) {
+        let id = reader.expect("waiting for a reader does not panic and is not aborted");
+        if let Some(watch) = self.remove(id) {
+            self.subscribe(watch.handle, watch.request, watch.sender);
+        }
     }
 
     /// Hands a watch that has ended its last response, whenever there is room.
     fn tell_last(&mut self, id: i64, watch: Subscription, last: Result<WatchResponse, Error>) {
         self.readers.spawn(async move {
-            // Nobody is told if the reader is gone.
+            // A reader that is gone needs no last response.
             let _ = watch.sender.send(last).await;
             id
         });
     }
 
-    /// Ends all watches with the reason.
+    /// Ends all watches with the reason, also those that are still to be taken.
     async fn fail(mut self, error: &Error) {
+        self.orders.close();
+        while let Some(order) = self.orders.recv().await {
+            if let Order::Create(handle, request, sender) = order {
+                self.subscribe(handle, request, sender);
+            }
+        }
         for (id, watch) in std::mem::take(&mut self.watches) {
             self.tell_last(id, watch, Err(error.clone()));
         }
@@ -320,162 +444,4 @@ fn wrap(request: RequestUnion) -> WatchRequest {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::slice;
-
-    use proto::etcdserverpb::ResponseHeader;
-    use proto::mvccpb::{Event, KeyValue};
-
-    use super::*;
-    use crate::config::Config;
-
-    fn response(revision: i64) -> WatchResponse {
-        let header = ResponseHeader { revision, ..ResponseHeader::default() };
-        WatchResponse { header: Some(header), ..WatchResponse::default() }
-    }
-
-    fn resumed_from(start_revision: i64, responses: &[WatchResponse]) -> i64 {
-        let request = WatchCreateRequest { start_revision, ..WatchCreateRequest::default() };
-        let mut watch = Subscription { request, state: State::Asked, fragments: None, sender: channel(1).0 };
-        for response in responses {
-            watch.request.start_revision = watch.next_revision(response);
-        }
-        watch.request.start_revision
-    }
-
-    #[test]
-    fn a_watch_from_now_is_resumed_from_where_it_was_created() {
-        let created = WatchResponse { created: true, ..response(7) };
-        assert_eq!(resumed_from(0, slice::from_ref(&created)), 8);
-        assert_eq!(resumed_from(3, &[created]), 3);
-    }
-
-    #[test]
-    fn a_watch_is_resumed_behind_its_last_event_or_notification() {
-        let kv = KeyValue { mod_revision: 5, ..KeyValue::default() };
-        let event = Event { kv: Some(kv), ..Event::default() };
-        // The header is of the moment the event was sent, which may be much later.
-        let events = WatchResponse { events: vec![event], ..response(9) };
-        assert_eq!(resumed_from(3, slice::from_ref(&events)), 6);
-        assert_eq!(resumed_from(3, &[events, response(12)]), 13);
-    }
-
-    /// Runs a test of a hub without a server, with two watches that were created at revision 7.
-    fn with_hub(test: impl AsyncFnOnce(Hub, [Watch; 2])) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let endpoints = vec!["127.0.0.1:1".to_owned()];
-            let client = Client::new(&Config { endpoints, ..Config::default() }).unwrap();
-            let mut hub = Hub::new(client, channel(1).1);
-            let watches = [(); 2].map(|()| {
-                let (sender, responses) = channel(QUEUE_MAX);
-                hub.subscribe(WatchCreateRequest::default(), sender);
-                Watch { responses }
-            });
-            for watch_id in [1, 2] {
-                hub.deliver(WatchResponse { watch_id, created: true, ..response(7) });
-            }
-            test(hub, watches).await;
-        });
-    }
-
-    fn event(watch_id: i64, mod_revision: i64) -> WatchResponse {
-        let kv = KeyValue { mod_revision, ..KeyValue::default() };
-        let event = Event { kv: Some(kv), ..Event::default() };
-        WatchResponse { watch_id, events: vec![event], ..response(mod_revision) }
-    }
-
-    async fn next_revisions(watch: &mut Watch) -> Vec<i64> {
-        let response = watch.next().await.unwrap().unwrap();
-        response.events.iter().map(|event| event.kv.as_ref().unwrap().mod_revision).collect()
-    }
-
-    #[test]
-    fn a_watch_that_nobody_reads_waits_alone_and_misses_nothing() {
-        with_hub(async |mut hub, [mut unread, mut read]| {
-            let first = 8;
-            let full = first + QUEUE_MAX as i64;
-            for revision in first..full {
-                assert_eq!(hub.deliver(event(1, revision)), None);
-            }
-            let cancel = wrap(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 1 }));
-            assert_eq!(hub.deliver(event(1, full)), Some(cancel), "one more than it holds");
-            assert_eq!(hub.deliver(event(1, full + 1)), None, "sent before the server heard of it");
-            let canceled = WatchResponse { watch_id: 1, canceled: true, ..response(full) };
-            assert_eq!(hub.deliver(canceled), None);
-            assert_eq!(hub.deliver(event(2, full)), None);
-            assert_eq!(next_revisions(&mut read).await, [full], "the other one goes on");
-
-            for revision in first..full {
-                assert_eq!(next_revisions(&mut unread).await, [revision]);
-            }
-            let id = hub.readers.join_next().await.unwrap().unwrap();
-            let again =
-                WatchCreateRequest { watch_id: 3, start_revision: full, ..WatchCreateRequest::default() };
-            assert_eq!(hub.resume(id), Some(create(&again)));
-            hub.deliver(WatchResponse { watch_id: 3, created: true, ..response(full + 1) });
-            hub.deliver(event(3, full));
-            assert_eq!(next_revisions(&mut unread).await, [full]);
-        });
-    }
-
-    #[test]
-    fn a_watch_is_told_its_end_however_late_it_is_read() {
-        with_hub(async |mut hub, [mut unread, read]| {
-            for revision in 8..8 + QUEUE_MAX as i64 {
-                hub.deliver(event(1, revision));
-            }
-            hub.deliver(WatchResponse { watch_id: 1, canceled: true, ..response(90) });
-            drop(read);
-            let reader = async move {
-                let mut last = None;
-                while let Some(response) = unread.next().await {
-                    last = Some(response.unwrap());
-                }
-                last.unwrap()
-            };
-            let reason = Error::stream_ended();
-            let (last, ()) = tokio::join!(reader, hub.fail(&reason));
-            assert!(last.canceled);
-        });
-    }
-
-    #[test]
-    fn fragments_are_put_together() {
-        with_hub(async |mut hub, [mut watch, _]| {
-            let revision = 8;
-            hub.deliver(WatchResponse { fragment: true, ..event(1, revision) });
-            hub.deliver(WatchResponse { fragment: true, ..event(1, revision) });
-            assert_eq!(hub.watches[&1].request.start_revision, revision, "it is not seen yet");
-            hub.deliver(event(1, revision));
-            assert_eq!(next_revisions(&mut watch).await, [revision; 3]);
-            assert_eq!(hub.watches[&1].request.start_revision, revision + 1);
-        });
-    }
-
-    #[test]
-    fn a_notification_moves_only_watches_that_the_server_has() {
-        with_hub(async |mut hub, [mut watch, _]| {
-            let request = WatchCreateRequest { start_revision: 3, ..WatchCreateRequest::default() };
-            hub.subscribe(request, channel(1).0);
-            hub.deliver(WatchResponse { watch_id: EVERY_WATCH, ..response(20) });
-            assert!(next_revisions(&mut watch).await.is_empty());
-            let next = hub.watches.values().map(|watch| watch.request.start_revision);
-            assert_eq!(next.collect::<Vec<_>>(), [21, 21, 3]);
-        });
-    }
-
-    #[test]
-    fn the_reason_of_a_cancellation_is_etcds() {
-        let shown = |response| cancellation(&response).map(|error| error.to_string());
-        let canceled = WatchResponse { canceled: true, ..response(1) };
-        assert_eq!(shown(response(1)), None);
-        let future = "etcdserver: mvcc: required revision is a future revision";
-        assert_eq!(shown(canceled.clone()).as_deref(), Some(future));
-        let compacted = WatchResponse { compact_revision: 3, ..canceled.clone() };
-        let text = "etcdserver: mvcc: required revision has been compacted";
-        assert_eq!(shown(compacted).as_deref(), Some(text));
-        let denied = WatchResponse { cancel_reason: "etcdserver: permission denied".into(), ..canceled };
-        assert_eq!(shown(denied).as_deref(), Some("etcdserver: permission denied"));
-    }
-}
+mod tests;
