@@ -11,6 +11,7 @@ mod file;
 mod gates;
 mod log;
 mod notice;
+mod security;
 mod table;
 mod text;
 mod url;
@@ -24,12 +25,13 @@ pub use self::cluster::InitialMember;
 pub(crate) use self::cluster::default_host;
 pub use self::compaction::AutoCompaction;
 pub use self::error::Error;
+pub(crate) use self::error::go_text;
 pub use self::gates::Gates;
 pub use self::log::{LogConfig, LogFormat, LogOutput, Rotation};
 pub use self::notice::Notice;
 pub use self::text::{ETCD_VERSION, help, usage, version};
 pub use self::url::{Scheme, Url};
-use crate::flags::{Flags, Request};
+use crate::flags::{Flags, Request, Support};
 
 /// The name of a member that was not given one.
 const DEFAULT_NAME: &str = "default";
@@ -93,8 +95,12 @@ pub struct Config {
     pub listen_peer_urls: Vec<Url>,
     /// What other members are told to connect to.
     pub initial_advertise_peer_urls: Vec<Url>,
-    /// The first members of the cluster, by name; URLs sorted.
-    pub initial_cluster: Vec<InitialMember>,
+    /// The first members of the cluster, by name, or why their list cannot be read. A member that has data needs
+    /// neither this nor the next two fields: whose data it is stands there.
+    pub initial_cluster: Result<Vec<InitialMember>, String>,
+    /// The setting, if any, by which a member without data would have to do what this version cannot: to join an
+    /// existing cluster or to discover one.
+    pub unsupported_bootstrap: Option<String>,
     /// Part of what member and cluster identifiers are hashed from.
     pub initial_cluster_token: String,
     /// Entries applied between two checkpoints, never zero.
@@ -143,6 +149,8 @@ pub struct Config {
     pub has_extensive_metrics: bool,
     /// Whether to leave out waiting for the disk.
     pub unsafe_no_fsync: bool,
+    /// Bytes that a start would give back if there were as many; 0 means that the log says nothing of it.
+    pub bootstrap_defrag_threshold_bytes: u64,
     /// The log.
     pub log: LogConfig,
     /// What the log should tell about the settings.
@@ -190,8 +198,12 @@ impl Config {
             &self.listen_peer_urls,
             host,
         );
-        if peer && self.name != DEFAULT_NAME && is_cluster_of_default_url(&self.initial_cluster, &self.name) {
-            self.initial_cluster[0].peer_urls.clone_from(&self.initial_advertise_peer_urls);
+        if peer
+            && self.name != DEFAULT_NAME
+            && let Ok(members) = &mut self.initial_cluster
+            && is_cluster_of_default_url(members, &self.name)
+        {
+            members[0].peer_urls.clone_from(&self.initial_advertise_peer_urls);
         }
         let client = cluster::substitute_host(
             &mut self.advertise_client_urls,
@@ -211,8 +223,11 @@ impl Config {
         let (mut config, mut notices) = Config::of_values(&flags, log)?;
         check::check(&config, &flags).map_err(Error::Invalid)?;
         config.auto_compaction = auto_compaction(&flags)?;
-        config.initial_cluster = initial_cluster(&flags, &config)?;
+        config.initial_cluster = initial_cluster(&flags, &config);
+        config.unsupported_bootstrap = unsupported_bootstrap(&flags);
+        security::check(&config, &flags).map_err(Error::Start)?;
         check_supported(&flags, &config)?;
+        notices.append(&mut security::notices(&config, &flags));
         notices.extend(flags.without_effect().map(|(flag, reason)| Notice::NoEffect { flag, reason }));
         config.notices = flags.into_notices();
         config.notices.append(&mut notices);
@@ -239,7 +254,8 @@ impl Config {
             advertise_client_urls: urls("advertise-client-urls"),
             listen_peer_urls: urls("listen-peer-urls"),
             initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
-            initial_cluster: Vec::new(),
+            initial_cluster: Ok(Vec::new()),
+            unsupported_bootstrap: None,
             initial_cluster_token: text("initial-cluster-token"),
             snapshot_count: non_zero("snapshot-count", DEFAULT_SNAPSHOT_COUNT),
             snapshot_catchup_entries: non_zero("snapshot-catchup-entries", DEFAULT_CATCHUP_ENTRIES),
@@ -270,6 +286,10 @@ impl Config {
             enable_pprof: is_set("enable-pprof"),
             has_extensive_metrics: text("metrics") == "extensive",
             unsafe_no_fsync: is_set("unsafe-no-fsync"),
+            bootstrap_defrag_threshold_bytes: flags
+                .value("bootstrap-defrag-threshold-megabytes")
+                .into_int::<u64>()
+                .saturating_mul(1 << 20),
             log,
             notices: Vec::new(),
         };
@@ -345,12 +365,12 @@ fn auto_compaction(flags: &Flags) -> Result<Option<AutoCompaction>, Error> {
 }
 
 /// A member that has only a name of its own is its whole cluster under that name.
-fn initial_cluster(flags: &Flags, config: &Config) -> Result<Vec<InitialMember>, Error> {
+fn initial_cluster(flags: &Flags, config: &Config) -> Result<Vec<InitialMember>, String> {
     if config.name != DEFAULT_NAME && !flags.is_given("initial-cluster") {
         let (name, peer_urls) = (config.name.clone(), config.initial_advertise_peer_urls.clone());
         return Ok(vec![InitialMember { name, peer_urls }]);
     }
-    cluster::parse_members(&flags.value("initial-cluster").into_text()).map_err(Error::Start)
+    cluster::parse_members(&flags.value("initial-cluster").into_text())
 }
 
 fn is_cluster_of_default_url(members: &[InitialMember], name: &str) -> bool {
@@ -358,11 +378,17 @@ fn is_cluster_of_default_url(members: &[InitialMember], name: &str) -> bool {
     member.name == name && member.peer_urls.len() == 1 && member.peer_urls[0].to_string() == DEFAULT_PEER_URL
 }
 
+fn unsupported_bootstrap(flags: &Flags) -> Option<String> {
+    if let Some(flag) = flags.first_changed(Support::NotYetForNew) {
+        return Some(format!("--{flag}"));
+    }
+    let is_new = flags.value("initial-cluster-state").into_text() == "new";
+    (!is_new).then(|| "--initial-cluster-state=existing".to_owned())
+}
+
 /// Refuses what etcd can do and this version cannot.
 fn check_supported(flags: &Flags, config: &Config) -> Result<(), Error> {
-    let refused = if flags.value("initial-cluster-state").into_text() != "new" {
-        "--initial-cluster-state=existing".to_owned()
-    } else if let Some(name) = flags.first_unsupported() {
+    let refused = if let Some(name) = flags.first_changed(Support::NotYet) {
         format!("--{name}")
     } else if let Some(gate) = config.feature_gates.first_unsupported() {
         format!("--feature-gates={gate}")

@@ -41,6 +41,8 @@ pub(crate) enum Support {
     NoEffect(&'static str),
     /// It is to come; until then it may only have its default value.
     NotYet,
+    /// The same for a member without data. One that has data does not need it, and may have any value.
+    NotYetForNew,
     /// It has not meant anything for years.
     Ignored,
 }
@@ -135,9 +137,9 @@ impl Flags {
         Flags { table, given, notices: vec![Notice::FileLoaded { path }] }
     }
 
-    /// The first flag that this version knows, does not support and was given something else than the default.
-    pub(crate) fn first_unsupported(&self) -> Option<&'static str> {
-        self.changed().find(|flag| flag.support == Support::NotYet).map(|flag| flag.name)
+    /// The first flag with this support that was given something else than its default.
+    pub(crate) fn first_changed(&self, support: Support) -> Option<&'static str> {
+        self.changed().find(|flag| flag.support == support).map(|flag| flag.name)
     }
 
     /// The flags that were given something else than their default and change nothing, with the reason.
@@ -312,8 +314,9 @@ mod tests {
 
     #[test]
     fn unsupported_flag_may_ask_for_its_default() {
-        assert_eq!(read("--later 60s").unwrap().0.first_unsupported(), None);
-        assert_eq!(read("--later 61s").unwrap().0.first_unsupported(), Some("later"));
+        let unsupported = |line| read(line).unwrap().0.first_changed(Support::NotYet);
+        assert_eq!(unsupported("--later 60s"), None);
+        assert_eq!(unsupported("--later 61s"), Some("later"));
     }
 
     #[test]

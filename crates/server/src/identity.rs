@@ -2,33 +2,46 @@
 
 use std::time::SystemTime;
 
+use disk::wal::Metadata;
 use proto::etcdserverpb::Member;
 use sha1::{Digest, Sha1};
 
 use crate::config::{Config, InitialMember, Url};
 
-/// This member and its cluster's id, from the list of the first members; or what is wrong with the list. Texts
-/// are etcd's where it has one.
-pub(crate) fn initial_member(config: &Config) -> Result<(Member, u64), String> {
-    let named = config.initial_cluster.iter().find(|member| member.name == config.name);
+/// A member that has no data yet, and its cluster's id, from the list of the first members; or what is wrong with
+/// the list. Texts are etcd's where it has one.
+pub(crate) fn new_member(config: &Config) -> Result<(Member, u64), String> {
+    let unsupported = |what: &str| format!("{what} is not supported by this version yet");
+    if let Some(setting) = &config.unsupported_bootstrap {
+        return Err(unsupported(setting));
+    }
+    let members = config.initial_cluster.as_ref().map_err(String::clone)?;
+    let named = members.iter().find(|member| member.name == config.name);
     let named = named.ok_or_else(|| {
         format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
     })?;
     check_advertised(named, config)?;
-    if config.initial_cluster.len() > 1 {
-        return Err(
-            "--initial-cluster with more than one member is not supported by this version yet".to_owned()
-        );
+    if members.len() > 1 {
+        return Err(unsupported("--initial-cluster with more than one member"));
     }
     let id = member_id(named, &config.initial_cluster_token);
-    let member = Member {
+    Ok((member(config, id, &named.peer_urls), first_eight_bytes(&id.to_be_bytes())))
+}
+
+/// The member whose data `metadata` comes from. The list of the first members and everything else that a new member
+/// goes by does not count any more, as in etcd: it may have changed since.
+pub(crate) fn restarted_member(config: &Config, metadata: Metadata) -> Member {
+    member(config, metadata.member_id, &config.initial_advertise_peer_urls)
+}
+
+fn member(config: &Config, id: u64, peer_urls: &[Url]) -> Member {
+    Member {
         id,
         name: config.name.clone(),
-        peer_ur_ls: urls(&named.peer_urls),
+        peer_ur_ls: urls(peer_urls),
         client_ur_ls: urls(&config.advertise_client_urls),
         is_learner: false,
-    };
-    Ok((member, first_eight_bytes(&id.to_be_bytes())))
+    }
 }
 
 /// The list must say of this member what it says of itself.
@@ -89,7 +102,7 @@ mod tests {
     /// What etcd 3.5.1 reports for `--name default` with default URLs.
     #[test]
     fn ids_equal_those_of_etcd() {
-        let (member, cluster_id) = initial_member(&config(&[])).unwrap();
+        let (member, cluster_id) = new_member(&config(&[])).unwrap();
         assert_eq!(format!("{:x}", member.id), "8e9e05c52164694d");
         assert_eq!(format!("{cluster_id:x}"), "cdf818194e3a8c32");
         assert_eq!(member.client_ur_ls, ["http://localhost:2379"]);
@@ -111,8 +124,36 @@ mod tests {
                 vec!["--initial-cluster", "default=http://localhost:2380,b=http://localhost:1"],
                 "--initial-cluster with more than one member is not supported by this version yet",
             ),
+            (
+                vec!["--initial-cluster", "default"],
+                "error setting up initial cluster: URL scheme must be http, https, unix, or unixs: ",
+            ),
+            (
+                vec!["--initial-cluster", ""],
+                "couldn't find local name \"default\" in the initial cluster configuration",
+            ),
+            (
+                vec!["--initial-cluster-state", "existing"],
+                "--initial-cluster-state=existing is not supported by this version yet",
+            ),
+            (vec!["--discovery-srv", "x"], "--discovery-srv is not supported by this version yet"),
         ] {
-            assert_eq!(initial_member(&config(&args)), Err(text.to_owned()));
+            assert_eq!(new_member(&config(&args)), Err(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn member_with_data_is_who_its_data_says() {
+        let metadata = Metadata { member_id: 7, cluster_id: 9 };
+        for args in [
+            vec!["--initial-cluster", "b=http://localhost:1,c=http://localhost:2"],
+            vec!["--initial-cluster", ""],
+            vec!["--initial-cluster-state", "existing", "--initial-cluster-token", "t"],
+            vec!["--initial-advertise-peer-urls", "http://10.0.0.2:2380"],
+            vec!["--discovery-token", "t", "--discovery-endpoints", "http://localhost:1"],
+        ] {
+            let member = restarted_member(&config(&args), metadata);
+            assert_eq!((member.id, &*member.name), (7, "default"), "{args:?}");
         }
     }
 

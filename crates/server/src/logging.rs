@@ -27,7 +27,7 @@ use self::line::Fields;
 use self::queue::Queue;
 use self::rotation::RotatingFile;
 use self::sampling::Sampler;
-use crate::config::{LogConfig, LogFormat, LogOutput};
+use crate::config::{LogConfig, LogFormat, LogOutput, go_text};
 
 /// The target of an event that ends the process.
 pub(crate) const FATAL: &str = "fatal";
@@ -40,11 +40,12 @@ const CHATTY: [&str; 3] = ["h2", "hyper", "tokio"];
 
 /// Starts the log of the process. The last lines are written when the answer is dropped.
 ///
-/// Panics if the process has a log already. The error is the system's refusal of a file or a thread.
-pub(crate) fn start(config: &LogConfig) -> io::Result<Log> {
+/// Panics if the process has a log already. The error names the file that the system refuses, in etcd's words.
+pub(crate) fn start(config: &LogConfig) -> Result<Log, String> {
     let mut log = Log::new(config.format);
     for output in &config.outputs {
-        log.add(open(output, config)?)?;
+        let sink = open(output, config).map_err(|error| refused(output, &error))?;
+        log.add(sink).map_err(|error| format!("start the writer of {output:?}: {error}"))?;
     }
     let subscriber = tracing_subscriber::registry().with(log.layer(config.level));
     tracing::subscriber::set_global_default(subscriber).expect("a process starts one log");
@@ -60,6 +61,11 @@ fn open(output: &LogOutput, config: &LogConfig) -> io::Result<Box<dyn Write + Se
             Box::new(OpenOptions::new().append(true).create(true).mode(0o644).open(path)?)
         }
     })
+}
+
+fn refused(output: &LogOutput, error: &io::Error) -> String {
+    let LogOutput::File(path) = output else { return format!("open {output:?}: {error}") };
+    format!("open sink {path:?}: open {path}: {}", go_text(error))
 }
 
 /// A running log.

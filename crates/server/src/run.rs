@@ -5,15 +5,16 @@
 //! watches end, then the member's threads; the process then ends by that signal, as its parent expects. If the
 //! member fails, the process ends with the reason as its last line and exit code 1, and answers nothing more.
 
+mod directories;
 mod member;
 mod reporter;
 mod systemd;
 
-use std::fmt;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use node::Fatal;
 use signal_hook::low_level::emulate_default_handler;
@@ -38,6 +39,9 @@ use crate::worker::Workers;
 
 /// Time that calls under way have to finish when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// The system's number for "too many open files", which has no name in the standard library.
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
 
 /// Runs the server with the process's arguments and environment.
 pub fn run() -> ExitCode {
@@ -102,8 +106,11 @@ enum Error {
     Bind(BindError),
     Disk(disk::Error),
     Member(Fatal),
+    /// A new member's list of first members does not fit it.
     Cluster(String),
-    System(std::io::Error),
+    /// A directory that cannot be used; the text names it.
+    Directory(String),
+    System(io::Error),
 }
 
 impl From<BindError> for Error {
@@ -124,8 +131,8 @@ impl From<Fatal> for Error {
     }
 }
 
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
         Error::System(error)
     }
 }
@@ -134,18 +141,38 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Bind(error) => error.fmt(f),
-            Error::Disk(error) => error.fmt(f),
+            Error::Disk(error) | Error::Member(Fatal::Disk(error)) => {
+                write!(f, "{error}{}", remedy(error).unwrap_or_default())
+            }
             Error::Member(error) => error.fmt(f),
-            Error::Cluster(text) => f.write_str(text),
+            Error::Cluster(text) | Error::Directory(text) => f.write_str(text),
             Error::System(error) => error.fmt(f),
         }
+    }
+}
+
+/// What an operator can do about an error of the disk at start, where the error does not say it.
+fn remedy(error: &disk::Error) -> Option<&'static str> {
+    match error {
+        disk::Error::NoSpace { .. } => Some(": make room on it and start again"),
+        disk::Error::Io { source, .. } => match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Some(": start the server as the user who owns the directory, or choose another one")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Some(": mount it for writing, or choose another directory"),
+            _ if source.raw_os_error() == Some(EMFILE) => {
+                Some(": raise the limit of open files, as with `ulimit -n`")
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 
 fn serve_process(mut config: Config) -> ExitCode {
     let log = match logging::start(&config.log) {
         Ok(log) => log,
-        Err(error) => return refuse(&config::Error::Invalid(format!("couldn't open sink: {error}"))),
+        Err(error) => return refuse(&config::Error::Invalid(error)),
     };
     config.notices.iter().for_each(Notice::log);
     info!(args = ?std::env::args_os().collect::<Vec<_>>(), "Running: ");
@@ -337,7 +364,7 @@ fn start_workers(
     context: Context,
     mailboxes: Vec<Arc<Mailbox>>,
     count: usize,
-) -> std::io::Result<Workers> {
+) -> io::Result<Workers> {
     let handle = driver.handle();
     Workers::start(count, move |worker| {
         let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));

@@ -16,6 +16,7 @@ mod messages;
 mod metrics;
 mod range_stream;
 mod server;
+mod settings;
 mod startup;
 mod transcripts;
 mod watcher;

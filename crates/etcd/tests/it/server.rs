@@ -23,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// From its start until it was ready.
     pub(crate) start_time: Duration,
+    /// What it logged until it was ready.
+    start_log: String,
 }
 
 impl Server {
@@ -41,10 +43,11 @@ impl Server {
     pub(crate) fn launch(flags: &[String], env: &[(&str, &str)]) -> Server {
         let started_at = Instant::now();
         let process = Process::spawn(flags, env);
-        let line = process.log.wait_for("serving client traffic");
+        let start_log = process.log.up_to("ready to serve client requests");
+        let line = start_log.lines().find(|line| line.contains("serving client traffic")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
-        process.log.wait_for("ready to serve client requests");
-        Server { process, address, start_time: started_at.elapsed() }
+        Server { process, address, start_time: started_at.elapsed(), start_log }
     }
 
     /// Starts another etcd, the binary `program`, on `data_dir` and waits until it takes clients.
@@ -57,13 +60,18 @@ impl Server {
         let flags = [&peer_flags[..], &["--initial-cluster", &cluster]].concat();
         let process =
             Process::start(Command::new(program), &own_flags(data_dir, &client.to_string(), &flags));
-        process.log.wait_for("serving client traffic");
-        Server { process, address: client, start_time: started_at.elapsed() }
+        let start_log = process.log.up_to("serving client traffic");
+        Server { process, address: client, start_time: started_at.elapsed(), start_log }
     }
 
     /// The number of the process.
     pub(crate) fn pid(&self) -> u32 {
         self.process.child.id()
+    }
+
+    /// What it logged until it was ready.
+    pub(crate) fn start_log(&self) -> &str {
+        &self.start_log
     }
 
     /// Waits for a line of the log that contains `text`.
@@ -113,7 +121,12 @@ pub(crate) struct Refusal {
 
 /// Starts a server that is expected to refuse `data_dir` or `address`.
 pub(crate) fn start_in_vain(data_dir: &Path, address: &str) -> Refusal {
-    let mut process = Process::spawn(&own_flags(data_dir, address, &[]), &[]);
+    start_in_vain_with(data_dir, address, &[])
+}
+
+/// Like [`start_in_vain`], with more flags.
+pub(crate) fn start_in_vain_with(data_dir: &Path, address: &str, flags: &[&str]) -> Refusal {
+    let mut process = Process::spawn(&own_flags(data_dir, address, flags), &[]);
     let log = process.log.to_the_end();
     let code = process.child.wait().unwrap().code().expect("it was not killed");
     Refusal { code, log }
@@ -177,14 +190,20 @@ impl Log {
 
     /// Waits for a line that contains `text`.
     pub(crate) fn wait_for(&self, text: &str) -> serde_json::Value {
+        let seen = self.up_to(text);
+        serde_json::from_str(seen.lines().last().expect("the line is there")).unwrap()
+    }
+
+    /// Waits for a line that contains `text`; returns all lines up to it.
+    fn up_to(&self, text: &str) -> String {
         let mut seen = String::new();
         loop {
             let line = self.next().unwrap_or_else(|| panic!("no {text:?} in:\n{seen}"));
-            if line.contains(text) {
-                return serde_json::from_str(&line).unwrap();
-            }
             seen.push_str(&line);
             seen.push('\n');
+            if line.contains(text) {
+                return seen;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::url::{Scheme, Url};
-use super::{Config, ELECTION_TIMEOUT_MAX};
+use super::{Config, ELECTION_TIMEOUT_MAX, security};
 use crate::flags::Flags;
 
 /// Checks everything that etcd checks before it starts. The error is etcd's text.
@@ -41,7 +41,7 @@ pub(super) fn check(config: &Config, flags: &Flags) -> Result<(), String> {
     if flags.value("compact-hash-check-time").into_duration().is_zero() {
         return Err("--compact-hash-check-time must be >0 (set to 0s)".to_owned());
     }
-    check_tls_versions(flags)
+    security::check_tls_versions(flags)
 }
 
 fn check_advertised(flag: &str, form: &str, urls: &[Url]) -> Result<(), String> {
@@ -109,20 +109,4 @@ fn check_tracing(flags: &Flags) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(format!("distributed tracing configurition is not valid: ({reason})"))
-}
-
-fn check_tls_versions(flags: &Flags) -> Result<(), String> {
-    let (min, max) = (flags.value("tls-min-version").into_text(), flags.value("tls-max-version").into_text());
-    for version in [&min, &max] {
-        if !matches!(&**version, "" | "TLS1.2" | "TLS1.3") {
-            return Err(format!("unexpected TLS version {version:?} (must be one of: TLS1.2, TLS1.3)"));
-        }
-    }
-    if !max.is_empty() && min > max {
-        return Err(format!("min version ({min}) is greater than max version ({max})"));
-    }
-    if min == "TLS1.3" && !flags.value("cipher-suites").into_words().is_empty() {
-        return Err("cipher suites cannot be configured when only TLS1.3 is enabled".to_owned());
-    }
-    Ok(())
 }

@@ -13,15 +13,12 @@ pub struct InitialMember {
     pub peer_urls: Vec<Url>,
 }
 
-/// Reads `name=URL,name=URL`; a name may come several times.
+/// Reads `name=URL,name=URL`; a name may come several times. The error is etcd's text.
 pub(super) fn parse_members(text: &str) -> Result<Vec<InitialMember>, String> {
     let mut members: Vec<InitialMember> = Vec::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
-        if url.is_empty() {
-            return Err(format!("empty URL given for {name:?}"));
-        }
-        let url = Url::parse(url)?;
+        let url = Url::parse(url).map_err(|error| format!("error setting up initial cluster: {error}"))?;
         match members.iter_mut().find(|member| member.name == name) {
             Some(member) => member.peer_urls.push(url),
             None => members.push(InitialMember { name: name.to_owned(), peer_urls: vec![url] }),

@@ -7,12 +7,13 @@
 //! YAML is read as version 1.2, plus the words for true and false of version 1.1, which etcd's reader takes.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value as Json};
 
-use super::error::Error;
+use super::error::{Error, go_text};
 use super::value::{Kind, Value};
 use crate::flags::Flag;
 
@@ -32,8 +33,10 @@ pub(crate) type Given = BTreeMap<&'static str, Value>;
 
 /// Reads the file at `path`; texts of errors are etcd's, but for syntax errors, which are of our YAML reader.
 pub(crate) fn read(table: &'static [Flag], path: &str) -> Result<Given, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Invalid(format!("open {path}: {}", without_number(&error))))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let operation = if error.kind() == ErrorKind::IsADirectory { "read" } else { "open" };
+        Error::Invalid(format!("{operation} {path}: {}", go_text(&error)))
+    })?;
     let mut reader = Reader { table, given: Given::new() };
     match parse(&text)
         .map_err(|error| Error::Invalid(format!("error converting YAML to JSON: yaml: {error}")))?
@@ -190,14 +193,6 @@ fn mistyped(value: &Json, field: &str, go_type: &str) -> Error {
         "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go struct field \
          configYAML.{field} of type {go_type}"
     ))
-}
-
-/// The system's text, without the number that Rust adds and with Go's small first letter.
-fn without_number(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// JSON is YAML too.

@@ -7,21 +7,21 @@ struct Gate {
     name: &'static str,
     stage: &'static str,
     is_on: bool,
-    /// Whether switching it makes no difference that a client could see.
+    /// Whether switching it makes no difference on a member alone that a client could see.
     is_free: bool,
 }
 
 /// All gates by name; the two groups first.
 const GATES: &[Gate] = &[
-    gate("AllAlpha", ALPHA, false, false),
+    gate("AllAlpha", ALPHA, false, true),
     gate("AllBeta", BETA, false, true),
-    gate("CompactHashCheck", ALPHA, false, false),
+    gate("CompactHashCheck", ALPHA, false, true),
     gate("FastLeaseKeepAlive", BETA, true, true),
-    gate("InitialCorruptCheck", ALPHA, false, false),
+    gate("InitialCorruptCheck", ALPHA, false, true),
     gate("LeaseCheckpoint", ALPHA, false, false),
     gate("LeaseCheckpointPersist", ALPHA, false, false),
     gate("PriorityRequest", ALPHA, false, true),
-    gate("SetMemberLocalAddr", ALPHA, false, false),
+    gate("SetMemberLocalAddr", ALPHA, false, true),
     gate("StopGRPCServiceOnDefrag", ALPHA, false, true),
     gate("TxnModeWriteWithSharedBuffer", BETA, true, true),
 ];
@@ -125,8 +125,13 @@ mod tests {
             Gates::parse("PriorityRequest=true,FastLeaseKeepAlive=false").unwrap().first_unsupported(),
             None
         );
-        let gates = Gates::parse("InitialCorruptCheck=true").unwrap();
-        assert_eq!(gates.first_unsupported(), Some("InitialCorruptCheck"));
+        for text in
+            ["InitialCorruptCheck=true", "CompactHashCheck=true", "AllAlpha=true,LeaseCheckpoint=false"]
+        {
+            let gates = Gates::parse(&format!("{text},LeaseCheckpointPersist=false")).unwrap();
+            assert_eq!(gates.first_unsupported(), None, "{text}");
+        }
+        assert_eq!(Gates::parse("AllAlpha=true").unwrap().first_unsupported(), Some("LeaseCheckpoint"));
         assert_eq!(Gates::parse("").unwrap(), Gates::default());
     }
 }

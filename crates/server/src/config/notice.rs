@@ -47,6 +47,16 @@ pub enum Notice {
         /// Why.
         reason: &'static str,
     },
+    /// A certificate was given for a URL without TLS.
+    CertificateIgnored {
+        /// The URL.
+        url: String,
+    },
+    /// Clients are to show a certificate at a URL without TLS.
+    ClientCertAuthIgnored {
+        /// The URL.
+        url: String,
+    },
     /// Another notice, in words that are etcd's.
     Words(&'static str),
 }
@@ -88,6 +98,14 @@ impl Notice {
             Notice::NoEffect { flag, reason } => {
                 info!(flag = format!("--{flag}"), reason, "this flag has no effect here");
             }
+            Notice::CertificateIgnored { url } => warn!(
+                "client-url" = url,
+                "scheme is http or unix while key and cert files are present; ignoring key and cert files"
+            ),
+            Notice::ClientCertAuthIgnored { url } => warn!(
+                "client-url" = url,
+                "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL"
+            ),
             Notice::Words(text) => warn!("{text}"),
         }
     }

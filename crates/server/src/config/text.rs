@@ -35,7 +35,7 @@ pub fn help() -> String {
         }
     }
     text.push_str("\nNot supported by this version yet, other than with their defaults:\n\n");
-    for flag in FLAGS.iter().filter(|flag| flag.support == Support::NotYet) {
+    for flag in FLAGS.iter().filter(|flag| matches!(flag.support, Support::NotYet | Support::NotYetForNew)) {
         writeln!(text, "  --{} '{}'", flag.name, flag.default).expect("a String takes any text");
     }
     text

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
-use crate::config::{Scheme, Url};
+use crate::config::{Scheme, Url, go_text};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -39,9 +39,7 @@ impl fmt::Display for BindError {
             ),
             BindError::Refused(url, error) => {
                 let family = if url.scheme == Scheme::Unix { "unix" } else { "tcp" };
-                let text = error.to_string().to_lowercase();
-                let text = text.split(" (os error").next().unwrap_or_default();
-                write!(f, "listen {family} {}: bind: {text}", url.address)
+                write!(f, "listen {family} {}: bind: {}", url.address, go_text(error))
             }
         }
     }

@@ -1,19 +1,19 @@
 //! Brings the member up: from settings and a data directory to a node that is ready to be driven.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk::{DataDir, Disk, RealDisk, UnsyncedDisk};
-use node::Started;
+use disk::{DataDir, Disk, RealDisk, UnsyncedDisk, wal};
+use node::{Published, Started};
 use proto::etcdserverpb::Member;
 use tracing::{info, warn};
 
-use super::Error;
+use super::{Error, directories};
 use crate::api::Settings;
 use crate::config::{Config, ETCD_VERSION};
 use crate::driver::Ticket;
-use crate::identity::{first_request_id, initial_member};
+use crate::identity::{first_request_id, new_member, restarted_member};
 
 /// etcd's allowance for a request beside its election timeouts.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -32,33 +32,65 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
         false => Arc::new(RealDisk),
     };
     let root = std::path::absolute(&config.data_dir)?;
+    directories::check(&root.join("member"), "data-dir").map_err(Error::Directory)?;
+    directories::warn_of_permissions(&root);
+    directories::warn_of_permissions(&root.join("member"));
     let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
-    let (member, cluster_id) = initial_member(config).map_err(Error::Cluster)?;
+    let (wal_dir, log) = (wal_dir(config, &data_dir, &*disk)?, data_dir.log());
+    let (member, cluster_id) = identity(config, &*disk, &wal_dir)?;
     let settings = settings(config, cluster_id, member.id);
     let member_config = member_config(config, member, cluster_id);
-    let (wal, log) = (wal_dir(config, &data_dir, &*disk)?, data_dir.log());
     // The longest request must fit a file of the log beside what the member keeps for itself.
-    let wal_segment_bytes = disk::wal::SEGMENT_BYTES.max(2 * config.max_request_bytes as u64);
-    let started = node::start(&disk, &wal, &log, wal_segment_bytes, member_config)?;
+    let wal_segment_bytes = wal::SEGMENT_BYTES.max(2 * config.max_request_bytes as u64);
+    let started = node::start(&disk, &wal_dir, &log, wal_segment_bytes, member_config)?;
     info!(
         "local-member-id" = format!("{:x}", settings.member_id),
         "cluster-id" = format!("{cluster_id:x}"),
         restart = started.is_restart,
         "starting local member"
     );
+    if config.bootstrap_defrag_threshold_bytes > 0 {
+        log_defragmentation(config.bootstrap_defrag_threshold_bytes, &started.node.published());
+    }
     if started.is_repaired {
         warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
     }
     Ok((data_dir, settings, started))
 }
 
+/// Says that nothing is defragmented at start: space is given back while the server runs.
+fn log_defragmentation(threshold_bytes: u64, published: &Published) {
+    info!(
+        "current-db-size-bytes" = published.size_bytes(),
+        "current-db-size-in-use-bytes" = published.size_in_use_bytes(),
+        "bootstrap-defrag-threshold-bytes" = threshold_bytes,
+        "Skipping defragmentation"
+    );
+}
+
+/// Who this member is and whose cluster it belongs to: what its data says or, without data, its settings.
+fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<(Member, u64), Error> {
+    let Some(metadata) = wal::read_metadata(disk, wal_dir)? else {
+        return new_member(config).map_err(Error::Cluster);
+    };
+    if config.unsupported_bootstrap.as_ref().is_some_and(|setting| setting.starts_with("--discovery")) {
+        warn!(
+            "wal-dir" = %wal_dir.display(),
+            "discovery token is ignored since cluster already initialized; valid logs are found"
+        );
+    }
+    Ok((restarted_member(config, metadata), metadata.cluster_id))
+}
+
 /// The directory of the log. Its parent exists then.
 fn wal_dir(config: &Config, data_dir: &DataDir, disk: &dyn Disk) -> Result<PathBuf, Error> {
     let Some(dir) = &config.wal_dir else { return Ok(data_dir.wal()) };
     let dir = std::path::absolute(dir)?;
+    directories::check(&dir, "wal-dir").map_err(Error::Directory)?;
     if let Some(parent) = dir.parent() {
-        disk.create_dir(parent)?;
-        disk.sync_dir(parent)?;
+        let failed =
+            |error| Error::Directory(format!("cannot create {} for --wal-dir: {error}", parent.display()));
+        disk.create_dir(parent).and_then(|()| disk.sync_dir(parent)).map_err(failed)?;
     }
     Ok(dir)
 }

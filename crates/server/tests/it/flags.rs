@@ -75,11 +75,13 @@ fn difference(actual: &[String], default: &[String]) -> String {
 fn describe(config: &Config) -> Vec<String> {
     let urls =
         |urls: &[server::config::Url]| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let cluster: Vec<String> = config
-        .initial_cluster
-        .iter()
-        .map(|member| format!("{}={}", member.name, urls(&member.peer_urls)))
-        .collect();
+    let cluster = match &config.initial_cluster {
+        Ok(members) => {
+            let members = members.iter().map(|member| format!("{}={}", member.name, urls(&member.peer_urls)));
+            members.collect::<Vec<_>>().join(" ")
+        }
+        Err(error) => format!("unreadable: {error}"),
+    };
     let is_common = |notice: &&Notice| {
         matches!(notice, Notice::SharedPort | Notice::DefaultName | Notice::DefaultDataDir { .. })
     };
@@ -94,7 +96,8 @@ fn describe(config: &Config) -> Vec<String> {
         format!("advertise-client-urls {}", urls(&config.advertise_client_urls)),
         format!("listen-peer-urls {}", urls(&config.listen_peer_urls)),
         format!("initial-advertise-peer-urls {}", urls(&config.initial_advertise_peer_urls)),
-        format!("initial-cluster {}", cluster.join(" ")),
+        format!("initial-cluster {cluster}"),
+        format!("cannot bootstrap by {:?}", config.unsupported_bootstrap),
         format!("initial-cluster-token {}", config.initial_cluster_token),
         format!("snapshot-count {}", config.snapshot_count),
         format!("snapshot-catchup-entries {}", config.snapshot_catchup_entries),
