@@ -20,6 +20,7 @@
 mod decode;
 mod encode;
 mod file_name;
+mod metadata;
 mod recover;
 mod replay;
 mod segment;
@@ -40,6 +41,7 @@ use file_name::FileName;
 use replay::Replay;
 use tail::Tail;
 
+pub use metadata::read_metadata;
 pub use recover::Repair;
 pub use segment::{PrepareNext, Prepared};
 

@@ -13,6 +13,7 @@ mod cluster;
 mod downgrade;
 mod encode;
 mod error;
+mod hash_queue;
 mod health;
 mod kv;
 mod leader;
@@ -31,8 +32,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use node::{Answer, Input, Proposal, Published};
-use store::{Kind, Outcome, ReadView, Request, WatchHub};
-use tokio::sync::Mutex;
+use store::{KeyValueHash, Kind, Outcome, ReadView, Request, WatchHub};
+
+use self::hash_queue::HashQueue;
 
 pub(crate) use self::auth::AuthRefusal;
 pub(crate) use self::encode::Encoded;
@@ -74,15 +76,15 @@ pub(crate) struct Api {
     metrics: Arc<Metrics>,
     /// Memory for log entries.
     entries: RefCell<BytesMut>,
-    /// Held while a hash is computed.
-    last_hash: Mutex<Option<maintenance::LastHash>>,
+    /// Hashes by the revision asked for and the compacted revision of then.
+    hash_queue: HashQueue<(i64, i64), KeyValueHash>,
 }
 
 impl Api {
     pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk, metrics: Arc<Metrics>) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
-        let (settings, entries, last_hash) = (Rc::new(settings), RefCell::default(), Mutex::default());
-        Api { settings, node, desk, published, view, watch_hub, metrics, entries, last_hash }
+        let (settings, entries, hash_queue) = (Rc::new(settings), RefCell::default(), HashQueue::default());
+        Api { settings, node, desk, published, view, watch_hub, metrics, entries, hash_queue }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.

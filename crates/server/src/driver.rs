@@ -28,7 +28,7 @@ pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
 use self::inbox::Inbox;
 use crate::background::lower_priority;
 use crate::metrics::Metrics;
-use crate::turn;
+use crate::time_slice;
 
 /// What the node's thread is told.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl NodeHandle {
 
     /// Renews a lease if the node need not be asked for that; the seconds that it has now.
     pub(crate) fn renew_lease(&self, id: i64) -> Option<i64> {
-        self.lease_renewer.renew(id, turn::now() - self.epoch)
+        self.lease_renewer.renew(id, time_slice::now() - self.epoch)
     }
 
     /// Stops the member: a reader has met damaged data.

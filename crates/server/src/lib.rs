@@ -21,7 +21,7 @@ mod route;
 mod run;
 mod service;
 mod sniff;
-mod turn;
+mod time_slice;
 pub mod worker;
 
 pub use run::{run, run_with};

@@ -28,8 +28,9 @@ static WALKS: Semaphore = Semaphore::const_new(WALKS_MAX / UNIT);
 #[derive(Debug)]
 pub(crate) struct ReadShare {
     answers: Arc<Semaphore>,
-    /// One hash at a time: so a connection that asks for many is one among those that wait for the worker's.
-    hashes: Semaphore,
+    /// One at a time of what walks all of a table: so a connection that asks for many holds the memory of one, and is
+    /// one among those that wait for a worker.
+    listings: Semaphore,
 }
 
 /// The part of a connection's share that a long answer takes; given back when dropped.
@@ -38,7 +39,7 @@ pub(crate) struct Reservation(OwnedSemaphorePermit);
 
 impl Default for ReadShare {
     fn default() -> ReadShare {
-        ReadShare { answers: Arc::new(Semaphore::new(ANSWERS_MAX / UNIT)), hashes: Semaphore::new(1) }
+        ReadShare { answers: Arc::new(Semaphore::new(ANSWERS_MAX / UNIT)), listings: Semaphore::new(1) }
     }
 }
 
@@ -54,9 +55,10 @@ impl ReadShare {
         Arc::clone(&self.answers).acquire_many_owned(units(len, ANSWERS_MAX)).await.ok().map(Reservation)
     }
 
-    /// Waits until the connection has no other hash computed. For as long as the permit lives, others wait.
-    pub(crate) async fn begin_hash(&self) -> Option<SemaphorePermit<'_>> {
-        self.hashes.acquire().await.ok()
+    /// Waits until the connection has no other hash computed or long list made. The next one waits for as long as the
+    /// permit lives.
+    pub(crate) async fn begin_listing(&self) -> Option<SemaphorePermit<'_>> {
+        self.listings.acquire().await.ok()
     }
 }
 
@@ -143,6 +145,26 @@ mod tests {
         assert!(is_pending(share.reserve(1)), "one byte keeps all");
         drop(bytes);
         assert!(!is_pending(share.reserve(1)));
+    }
+
+    #[test]
+    fn a_connection_makes_one_listing_at_a_time() {
+        let (share, other) = (ReadShare::default(), ReadShare::default());
+        let mut first = pin!(share.begin_listing());
+        let mut cx = Context::from_waker(Waker::noop());
+        let permit = first.as_mut().poll(&mut cx);
+        assert!(permit.is_ready() && is_pending(share.begin_listing()) && !is_pending(other.begin_listing()));
+        drop(permit);
+        assert!(!is_pending(share.begin_listing()));
+    }
+
+    #[test]
+    fn walks_wait_for_each_other_and_those_that_give_up_do_not_count() {
+        let held = try_begin_walk(WALKS_MAX).unwrap();
+        assert!(try_begin_walk(1).is_none());
+        assert!(is_pending(begin_walk(WALKS_MAX)), "and is dropped");
+        drop(held);
+        assert!(!is_pending(begin_walk(usize::MAX)), "the longest walk takes all");
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::local_event::LocalEvent;
 use crate::metered_call::{MeteredCall, MeteredRequests, MeteredResponses};
 use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 use crate::route::{Method, Route, SERVICES};
-use crate::turn;
+use crate::time_slice;
 
 /// The calls of one worker thread.
 #[derive(Debug)]
@@ -95,8 +95,14 @@ impl Calls {
             Method::LeaseGrant => Box::pin(unary(call, |r| api.lease_grant(r))),
             Method::LeaseRevoke => Box::pin(unary(call, |r| api.lease_revoke(r))),
             Method::LeaseKeepAlive => Box::pin(self.keep_alive(call, needs_leader)),
-            Method::LeaseTimeToLive => Box::pin(unary(call, |r| api.lease_time_to_live(r))),
-            Method::LeaseLeases => Box::pin(unary(call, |LeaseLeasesRequest {}| api.lease_leases())),
+            Method::LeaseTimeToLive => Box::pin(async move {
+                let share = call.read_share();
+                unary(call, |r| api.lease_time_to_live(r, &share)).await
+            }),
+            Method::LeaseLeases => Box::pin(async move {
+                let share = call.read_share();
+                unary(call, |LeaseLeasesRequest {}| api.lease_leases(&share)).await
+            }),
             Method::MemberList => Box::pin(unary(call, |r| api.member_list(r))),
             Method::MemberAdd => Box::pin(unary(call, async |r| api.member_add(&r))),
             Method::MemberRemove => Box::pin(unary(call, async |r| api.member_remove(r))),
@@ -278,7 +284,7 @@ impl Service for Calls {
     }
 
     async fn call(self: &Rc<Self>, route: Rc<Route>, call: Call) {
-        let started_at = turn::now();
+        let started_at = time_slice::now();
         let metrics = route.metrics.as_deref();
         if let (Some(metrics), Some(client_calls)) = (metrics, &route.client_calls) {
             metrics.started.inc();
@@ -291,7 +297,7 @@ impl Service for Calls {
             Err(status) => refuse(&mut call, status.clone()),
         };
         if let Some(metrics) = metrics {
-            let time = turn::now() - started_at;
+            let time = time_slice::now() - started_at;
             metrics.handled(code, time);
             if time > self.slow_call && !metrics.is_stream {
                 let remote = call.peer();
@@ -390,7 +396,7 @@ async fn exchange(
             tokio::select! {
                 biased;
                 request = requests.next(), if !is_half_closed => is_half_closed = take_request(session, request?)?,
-                () = tokio::task::yield_now(), if !has_answers => {}
+                () = time_slice::wait_for_next(), if !has_answers => {}
                 () = std::future::ready(()), if has_answers => {}
             }
             continue;

@@ -12,7 +12,7 @@ use super::encode::{Encoded, Header};
 use super::range_answer::{RangeAnswer, RangePieces};
 use super::{Api, Error, check};
 use crate::read_budget::{self, ReadShare, Reservation};
-use crate::turn;
+use crate::time_slice;
 
 /// Bytes of a long answer that is made while it is sent: a piece that is made, and one that waits.
 const PIECE_COST: usize = 512 << 10;
@@ -27,7 +27,7 @@ impl Api {
         request: RangeRequest,
         share: &ReadShare,
     ) -> Result<RangeAnswer<'_>, Error> {
-        let started_at = turn::now();
+        let started_at = time_slice::now();
         let (outcome, reservation) = match self.find_range(&request, share).await {
             Ok((reading, reservation)) if reading.is_long() => {
                 let pieces = RangePieces::new(self, request, started_at, reading, reservation)?;
@@ -72,7 +72,7 @@ impl Api {
             reading = self.begin_range(&query)?;
         }
         while !reading.step().map_err(|e| self.store_error(e))? {
-            turn::pass().await;
+            time_slice::wait_for_next().await;
         }
         drop(walk);
         Ok((reading, reservation))
@@ -98,7 +98,7 @@ impl Api {
 
     /// Counts a range that has been read, and says so if it was slow.
     pub(super) fn note_range(&self, request: &RangeRequest, started_at: Instant, is_ok: bool) {
-        let time = turn::read_clock() - started_at;
+        let time = time_slice::read_clock() - started_at;
         self.metrics.requests.range(is_ok, time);
         if time > self.settings.slow_read {
             self.warn_of_slow("read-only range ", &range_text(request), time);
@@ -168,9 +168,9 @@ impl Api {
     }
 
     async fn timed_txn(&self, txn: &TxnRequest) -> Result<TxnOutcome, Error> {
-        let started_at = turn::now();
+        let started_at = time_slice::now();
         let result = self.read_txn(txn).await;
-        let time = turn::read_clock() - started_at;
+        let time = time_slice::read_clock() - started_at;
         self.metrics.requests.readonly_txns.observe(result.is_ok(), time);
         if time > self.settings.slow_read {
             let ops = txn.compare.len() + txn.success.len() + txn.failure.len();

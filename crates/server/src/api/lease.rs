@@ -17,6 +17,10 @@ use store::{Outcome, Request};
 use super::encode::Encoded;
 use super::{Api, Error};
 use crate::grpc::Batch;
+use crate::read_budget::ReadShare;
+
+/// Leases, or keys of a lease, that a list may have without being counted as a long one.
+const LISTED_AT_ONCE: usize = 1000;
 
 impl Api {
     /// Grants a lease, under an id of its own unless the client has chosen one. Answered when it is durable.
@@ -72,13 +76,17 @@ impl Api {
     }
 
     /// What is left of a lease, and its keys if asked for. The time to live is -1 if there is no such lease.
-    pub(crate) async fn lease_time_to_live(&self, request: LeaseTimeToLiveRequest) -> Result<Encoded, Error> {
+    pub(crate) async fn lease_time_to_live(
+        &self,
+        request: LeaseTimeToLiveRequest,
+        share: &ReadShare,
+    ) -> Result<Encoded, Error> {
         let id = request.id;
         let state = match self.ask_lease(LeaseQuery::State { id }).await? {
             LeaseAnswer::State(state) => state,
             other => unreachable!("a question about a lease came to {other:?}"),
         };
-        let mut keys = Vec::new();
+        let (mut keys, mut listing) = (Vec::new(), None);
         if request.keys && state.is_some() {
             let mut after = None;
             loop {
@@ -91,6 +99,9 @@ impl Api {
                     break;
                 }
                 keys.extend(page.iter().map(|key| key.to_vec().into()));
+                if keys.len() > LISTED_AT_ONCE && listing.is_none() {
+                    listing = share.begin_listing().await;
+                }
             }
         }
         let unknown = LeaseState { granted_ttl_s: 0, remaining_ttl_s: -1 };
@@ -102,12 +113,12 @@ impl Api {
     }
 
     /// All leases, those first that run out first.
-    pub(crate) async fn lease_leases(&self) -> Result<Encoded, Error> {
+    pub(crate) async fn lease_leases(&self, share: &ReadShare) -> Result<Encoded, Error> {
         let mut leases = LeaseLeasesResponse::default();
         // A lease that is renewed meanwhile comes again in a later page.
         let mut listed = HashSet::new();
         let mut chunks = Vec::new();
-        let mut after = None;
+        let (mut after, mut listing) = (None, None);
         loop {
             let page = match self.ask_lease(LeaseQuery::List { after }).await? {
                 LeaseAnswer::List(page) => page,
@@ -125,6 +136,9 @@ impl Api {
                     .map(|id| LeaseStatus { id }),
             );
             chunks.push(leases.encode_to_vec().into());
+            if listed.len() > LISTED_AT_ONCE && listing.is_none() {
+                listing = share.begin_listing().await;
+            }
         }
         let header = Some(self.response_header_now());
         chunks.insert(0, LeaseLeasesResponse { header, leases: Vec::new() }.encode_to_vec().into());

@@ -18,16 +18,6 @@ use crate::read_budget::ReadShare;
 /// The quota reported when there is no limit: etcd reports what was configured, a negative number.
 pub(super) const UNLIMITED: i64 = -1;
 
-/// The hash that was computed last, and what for.
-#[derive(Debug)]
-pub(super) struct LastHash {
-    /// The revision asked for.
-    asked: i64,
-    /// The compacted revision when it was computed, on which it depends.
-    compacted: i64,
-    hash: KeyValueHash,
-}
-
 impl Api {
     /// The state of this member, without asking anyone.
     pub(crate) fn status(&self) -> Encoded {
@@ -84,38 +74,32 @@ impl Api {
 
     /// One number for all there is, control tables included.
     pub(crate) async fn hash(&self, share: &ReadShare) -> Result<Encoded, Error> {
-        let _first_of_connection = share.begin_hash().await;
-        let _first_of_worker = self.last_hash.lock().await;
+        let _permit = share.begin_listing().await;
         let started_at = Instant::now();
-        let (revision, hash) = self.read_hash(self.view.hash_everything(&self.published.control())).await?;
+        let compute = async || self.read_hash(self.view.hash_everything(&self.published.control())).await;
+        let hash = self.hash_queue.answer_alone(compute).await?;
         self.metrics.upkeep.hash.observe(started_at.elapsed());
-        let header = Some(self.response_header(revision));
+        let header = Some(self.response_header_now());
         Ok(Encoded::message(&HashResponse { header, hash: hash.hash }))
     }
 
-    /// One number for all the store holds at a revision.
-    ///
-    /// A worker computes one hash at a time, since each takes memory for every key. The others wait; those that ask
-    /// for the same as the last one get its result.
+    /// One number for all the store holds at a revision. Requests wait for each other, since each hash takes memory
+    /// for every key.
     pub(crate) async fn hash_kv(&self, request: HashKvRequest, share: &ReadShare) -> Result<Encoded, Error> {
-        let _first_of_connection = share.begin_hash().await;
-        let mut last_hash = self.last_hash.lock().await;
+        let _permit = share.begin_listing().await;
         let started_at = Instant::now();
-        let (current, compacted) = (self.view.revision(), self.view.compact_revision());
-        let asked = if request.revision == 0 { current } else { request.revision };
-        let (revision, hash) = match &*last_hash {
-            Some(last) if (last.asked, last.compacted) == (asked, compacted) => (current, last.hash),
-            _ => {
-                let read = self.view.hash(asked).map_err(|e| self.store_error(e))?;
-                let (revision, hash) = self.read_hash(read).await?;
-                *last_hash = Some(LastHash { asked, compacted, hash });
-                (revision, hash)
-            }
+        let query = || {
+            let asked = if request.revision == 0 { self.view.revision() } else { request.revision };
+            (asked, self.view.compact_revision())
         };
-        drop(last_hash);
+        let compute = async |(revision, _)| {
+            let read = self.view.hash(revision).map_err(|e| self.store_error(e))?;
+            self.read_hash(read).await
+        };
+        let hash = self.hash_queue.answer(query, compute).await?;
         self.metrics.upkeep.hash_kv.observe(started_at.elapsed());
         let response = HashKvResponse {
-            header: Some(self.response_header(revision)),
+            header: Some(self.response_header_now()),
             hash: hash.hash,
             compact_revision: hash.compact_revision,
             hash_revision: hash.revision,
@@ -124,15 +108,15 @@ impl Api {
     }
 
     /// Computes a hash off the worker's thread, which its longest step, sorting a million revisions, would hold up for
-    /// a tenth of a second; returns the revision of the store as well. A call that goes away ends it at the next step.
-    async fn read_hash(&self, mut read: HashRead) -> Result<(i64, KeyValueHash), Error> {
+    /// a tenth of a second. A call that goes away ends it at the next step.
+    async fn read_hash(&self, mut read: HashRead) -> Result<KeyValueHash, Error> {
         loop {
             let step = spawn_blocking(move || read.step().map(|is_known| (is_known, read)));
             // The step did not run to its end, because the server is stopping.
             let Ok(stepped) = step.await else { return Err(Error::Stopped) };
             let (is_known, stepped_read) = stepped.map_err(|e| self.store_error(e))?;
             if is_known {
-                return Ok(stepped_read.finish());
+                return Ok(stepped_read.finish().1);
             }
             read = stepped_read;
         }

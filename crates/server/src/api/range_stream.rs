@@ -5,7 +5,7 @@ use store::{RangeQuery, RangeStream};
 
 use super::encode::{Encoded, RangeTail};
 use super::{Api, Error};
-use crate::turn;
+use crate::time_slice;
 
 /// Keys in the first chunk, as in etcd; from then on their bytes decide.
 const FIRST_CHUNK_KEYS: usize = 10;
@@ -51,7 +51,7 @@ impl RangeChunks<'_> {
             let bytes_left = len_max - self.stream.chunk_len();
             let added = self.stream.step(keys_left, bytes_left);
             keys_left -= added.map_err(|e| self.api.store_error(e))?;
-            turn::pass().await;
+            time_slice::wait_for_next().await;
         }
         self.adapt(len_max);
         self.is_done = self.stream.keys_left() == 0;

@@ -51,9 +51,17 @@ struct Answers<'a> {
     due: VecDeque<Vec<u8>>,
     heading: Heading,
     /// Of the watches for which something was chosen: most watches cost nothing here.
-    options: BTreeMap<i64, Options>,
+    options: WatchOptions,
     /// Events told and not yet counted.
     n_events: usize,
+}
+
+/// What clients chose for their watches, by watch id.
+#[derive(Default)]
+struct WatchOptions {
+    by_id: BTreeMap<i64, Options>,
+    /// How many of them want progress notifications.
+    n_progress: usize,
 }
 
 /// What a client chose for one watch, as far as it concerns the answers.
@@ -78,7 +86,7 @@ impl Api {
     pub(crate) fn watch(&self) -> WatchSession<'_> {
         let slot = self.desk.open_signal();
         let stream = self.watch_hub.stream(self.view.clone(), Arc::new(slot.signal()));
-        let (due, heading, options) = (VecDeque::new(), Heading::default(), BTreeMap::new());
+        let (due, heading, options) = (VecDeque::new(), Heading::default(), WatchOptions::default());
         let answers = Answers { api: self, due, heading, options, n_events: 0 };
         let next_progress = Instant::now() + self.settings.progress_interval;
         WatchSession { stream, slot, answers, is_progress_asked: false, next_progress }
@@ -106,7 +114,9 @@ impl WatchSession<'_> {
 
     fn fill_up(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         loop {
-            while let Some(answer) = self.answers.due.pop_front() {
+            while batch.has_room()
+                && let Some(answer) = self.answers.due.pop_front()
+            {
                 batch.add(|out| out.extend_from_slice(&answer))?;
             }
             if !batch.has_room() {
@@ -186,7 +196,7 @@ impl WatchSession<'_> {
     /// Cancelling what does not exist is not answered.
     fn cancel(&mut self, watch_id: i64) {
         if let Some(revision) = self.stream.cancel(watch_id) {
-            self.answers.options.remove(&watch_id);
+            self.answers.options.remove(watch_id);
             let mut out = self.answers.start(revision, watch_id);
             put_uint(&mut out, CANCELED, 1);
             self.answers.due.push_back(out);
@@ -218,7 +228,7 @@ impl Answers<'_> {
         events: &[Event],
         batch: &mut Batch,
     ) -> Result<(), TooLong> {
-        let options = self.options.get_mut(&watch_id);
+        let options = self.options.by_id.get_mut(&watch_id);
         let is_fragmented = options.is_some_and(|options| {
             options.had_events = true;
             options.fragment
@@ -250,6 +260,7 @@ impl Answers<'_> {
 
     /// As in etcd, the header of this answer has no revision.
     fn cut_off(&mut self, watch_id: i64, compact_revision: i64) {
+        self.options.remove(watch_id);
         let mut out = self.start(0, watch_id);
         put_uint(&mut out, CANCELED, 1);
         put_int(&mut out, COMPACT_REVISION, compact_revision);
@@ -257,13 +268,13 @@ impl Answers<'_> {
     }
 
     fn wants_progress(&self) -> bool {
-        self.options.values().any(|options| options.progress_notify)
+        self.options.n_progress > 0
     }
 
     fn notify_progress(&mut self, stream: &WatchStream) {
-        let due = self.options.iter().filter(|(_, o)| o.progress_notify && !o.had_events);
+        let due = self.options.by_id.iter().filter(|(_, o)| o.progress_notify && !o.had_events);
         let due: Vec<_> = due.filter_map(|(id, _)| Some((*id, stream.told(*id)?))).collect();
-        for options in self.options.values_mut() {
+        for options in self.options.by_id.values_mut() {
             options.had_events = false;
         }
         for (watch_id, revision) in due {
@@ -278,6 +289,21 @@ impl Answers<'_> {
         self.api.header(revision).put(&mut out);
         put_int(&mut out, WATCH_ID, watch_id);
         out
+    }
+}
+
+impl WatchOptions {
+    fn insert(&mut self, watch_id: i64, options: Options) {
+        self.n_progress += usize::from(options.progress_notify);
+        if let Some(former) = self.by_id.insert(watch_id, options) {
+            self.n_progress -= usize::from(former.progress_notify);
+        }
+    }
+
+    fn remove(&mut self, watch_id: i64) {
+        if let Some(options) = self.by_id.remove(&watch_id) {
+            self.n_progress -= usize::from(options.progress_notify);
+        }
     }
 }
 
@@ -327,5 +353,27 @@ fn put_event(batch: &mut Batch, event: &Event) {
     if let Some(prev) = &event.prev {
         put_message_head(batch.buffer(), EVENT_PREV_KV, prev.len());
         batch.push(prev);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_wanted_as_long_as_a_watch_wants_it() {
+        let mut options = WatchOptions::default();
+        let chosen = |progress_notify| Options { fragment: true, progress_notify, had_events: false };
+        options.insert(1, chosen(false));
+        assert_eq!(options.n_progress, 0);
+        options.insert(2, chosen(true));
+        options.insert(3, chosen(true));
+        // An id that is used again.
+        options.insert(3, chosen(true));
+        assert_eq!(options.n_progress, 2);
+        [1, 2, 2].into_iter().for_each(|id| options.remove(id));
+        assert_eq!(options.n_progress, 1);
+        options.remove(3);
+        assert!(options.n_progress == 0 && options.by_id.is_empty());
     }
 }

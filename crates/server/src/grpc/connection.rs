@@ -1,9 +1,9 @@
 //! One connection as a task: reads, runs calls, writes.
 //!
-//! Each time it is woken it goes round: read once, start the calls that came with that, poll those that can go on,
-//! write all that has been answered. It sleeps when a round has read nothing and no call is due, and lets others go
-//! first when it has done as much as a [`turn`] may. Calls that arrive while too many answers wait for the client are
-//! started later, and refused if there are too many.
+//! Each time it is woken it works in rounds: read once, start the calls that came with that, poll those that were
+//! woken, write all that has been answered. It sleeps when a round has read nothing and no call was woken. When its
+//! [`time_slice`] is over, other connections go on first; it can be over between any two frames of the input. Calls
+//! that arrive while too many answers wait for the client are started later, and refused if there are too many.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -25,10 +25,10 @@ use super::link::{Link, Traffic};
 use super::routes::Routes;
 use super::tasks::Tasks;
 use super::{Limits, Service};
-use crate::turn;
+use crate::time_slice;
 
-/// What a round costs of a turn beside what it does: there are no more than four.
-const ROUND: usize = 64 << 10;
+/// What a read costs beside its bytes: there are no more than four in a time slice.
+const READ_COST: usize = 64 << 10;
 
 /// Pieces of output that one system call takes.
 const SLICES_MAX: usize = 64;
@@ -36,8 +36,8 @@ const SLICES_MAX: usize = 64;
 /// Calls that wait to be started; more are refused.
 const WAITING_MAX: usize = 1000;
 
-/// How long after a read a connection gives back what it needs for calls that are not open then.
-const REST_AFTER: Duration = Duration::from_secs(1);
+/// How long after a read a connection frees the memory of calls that have ended.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a client that broke the connection has for reading why.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
@@ -102,8 +102,8 @@ struct Session<T, S: Service, H, F> {
     tasks: Tasks<F>,
     /// When the connection wants to look at the clock.
     timer: Pin<Box<Sleep>>,
-    /// When the places of calls are given back; none if nothing has been read since.
-    rest_at: Option<Instant>,
+    /// When the memory of ended calls is freed; `None` if nothing has been read since the last time.
+    shrink_at: Option<Instant>,
 }
 
 impl<T, S, H, F> Session<T, S, H, F>
@@ -130,19 +130,19 @@ where
             waiting,
             tasks: Tasks::new(),
             timer,
-            rest_at: None,
+            shrink_at: None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        turn::begin();
-        let end = self.go_round(cx);
-        turn::end();
+        time_slice::begin();
+        let end = self.run_slice(cx);
+        time_slice::end();
         end
     }
 
-    fn go_round(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        while !turn::is_over() {
+    fn run_slice(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        while !time_slice::is_over() {
             match self.round(cx) {
                 Ok(true) => {}
                 Ok(false) if self.link.connection().is_done() && self.tasks.is_empty() => {
@@ -163,33 +163,33 @@ where
         let was_behind = self.is_behind();
         let has_read = !was_full && !was_behind && self.receive(cx)?;
         self.start_calls();
-        self.tasks.poll_woken(|| !turn::is_over());
+        self.tasks.poll_woken(|| !time_slice::is_over());
         self.write(cx)?;
         self.link.has_room();
         self.look_at_clock(cx)?;
         // What came while the client had to read first has woken this task already, and will not do so again.
         let is_unread = was_behind || was_full && self.link.connection().wants_input();
-        Ok(has_read || is_unread || turn::is_over() || !self.tasks.sleep(cx))
+        Ok(has_read || is_unread || time_slice::is_over() || !self.tasks.sleep(cx))
     }
 
-    /// Whether the last turn has left calls that can go on: they come before new ones.
+    /// Whether the last time slice has left calls that can go on: they come before new ones.
     fn is_behind(&self) -> bool {
         self.tasks.is_behind() || !self.waiting.is_empty() && !self.link.connection().is_congested()
     }
 
-    /// Handles what the last turn has left of the input, or reads once and handles that. False if there was nothing.
+    /// Handles what the last time slice has left of the input, or reads once and handles that. False if there was nothing.
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.input.is_handled() {
             let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
             read?;
-            turn::charge(ROUND + self.input.unhandled().len());
+            time_slice::charge(READ_COST + self.input.unhandled().len());
         }
         let now = Instant::now();
-        self.rest_at.get_or_insert(now + REST_AFTER);
-        while !turn::is_over() {
+        self.shrink_at.get_or_insert(now + SHRINK_AFTER);
+        while !time_slice::is_over() {
             let mut connection = self.link.connection();
             let event = connection.next_event(self.input.unhandled(), now.into_std()).map_err(End::Broken)?;
-            turn::charge(connection.take_cost());
+            time_slice::charge(connection.take_cost());
             drop(connection);
             let Some(event) = event else {
                 self.input.wait_for_more();
@@ -215,7 +215,7 @@ where
                         self.waiting.push_back((route, call));
                     }
                     Err(refusal) => {
-                        turn::charge(turn::CALL);
+                        time_slice::charge(time_slice::CALL_COST);
                         refusal.send(&mut self.link.connection(), id);
                     }
                 }
@@ -228,7 +228,7 @@ where
 
     /// Starts calls when all that was read with them is in place, so that most need not wait for it.
     fn start_calls(&mut self) {
-        while !turn::is_over()
+        while !time_slice::is_over()
             && !self.link.connection().is_congested()
             && let Some((route, call)) = self.waiting.pop_front()
         {
@@ -243,7 +243,7 @@ where
         loop {
             let mut connection = self.link.connection();
             connection.fill_output(Traffic::sent);
-            turn::charge(connection.take_cost());
+            time_slice::charge(connection.take_cost());
             let output = connection.output();
             if output.is_empty() {
                 return Ok(());
@@ -252,11 +252,11 @@ where
                 Poll::Ready(written) => {
                     let len = written?;
                     output.advance(len);
-                    turn::charge(len);
+                    time_slice::charge(len);
                 }
                 Poll::Pending => return Ok(()),
             }
-            if turn::is_over() {
+            if time_slice::is_over() {
                 return Ok(());
             }
         }
@@ -273,8 +273,8 @@ where
             if !self.link.connection().tick(now.into_std()) {
                 return Err(End::Lost(io::ErrorKind::TimedOut.into()));
             }
-            if self.rest_at.take_if(|at| *at <= now).is_some() {
-                self.tasks.rest();
+            if self.shrink_at.take_if(|at| *at <= now).is_some() {
+                self.tasks.shrink();
             }
             let deadline = self.deadline();
             self.timer.as_mut().reset(deadline);
@@ -286,7 +286,7 @@ where
     /// When to look at the clock again.
     fn deadline(&self) -> Instant {
         let deadline = self.link.connection().deadline().into();
-        self.rest_at.map_or(deadline, |at| at.min(deadline))
+        self.shrink_at.map_or(deadline, |at| at.min(deadline))
     }
 
     /// Lets the calls see that their client is gone, and end; other connections have their turn in between.
@@ -294,15 +294,15 @@ where
         let owners: Vec<Traffic> = self.link.connection().abandon().collect();
         let mut owners = owners.into_iter();
         loop {
-            turn::begin();
-            while !turn::is_over()
+            time_slice::begin();
+            while !time_slice::is_over()
                 && let Some(owner) = owners.next()
             {
-                turn::charge(turn::CALL);
+                time_slice::charge(time_slice::CALL_COST);
                 owner.leave();
             }
-            self.tasks.poll_woken(|| !turn::is_over());
-            turn::end();
+            self.tasks.poll_woken(|| !time_slice::is_over());
+            time_slice::end();
             if owners.len() == 0 && !self.tasks.is_behind() {
                 return;
             }

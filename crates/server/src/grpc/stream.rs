@@ -21,7 +21,7 @@ use super::gzip::{self, Compressor};
 use super::link::{Link, Lost};
 use super::status::{self, Code, Status};
 use crate::read_budget::ReadShare;
-use crate::turn;
+use crate::time_slice;
 
 /// The header block that begins an answer with messages.
 static HEADERS: LazyLock<Vec<u8>> =
@@ -87,7 +87,7 @@ impl Requests {
     /// The next message if it has arrived with the one before. Errors as [`Requests::next`].
     pub fn next_at_once(&mut self) -> Result<Option<Bytes>, Status> {
         let message = self.decoder.next()?;
-        turn::charge(message.as_ref().map_or(0, Bytes::len));
+        time_slice::charge(message.as_ref().map_or(0, Bytes::len));
         Ok(message)
     }
 
@@ -229,7 +229,7 @@ impl Responses {
             let Some(piece) = next()? else { return Ok(()) };
             self.send_now(Payload { head, chunks: &[piece] });
             head = &[];
-            turn::pass().await;
+            time_slice::wait_for_next().await;
         }
     }
 
@@ -241,7 +241,7 @@ impl Responses {
         let mut compressor = Compressor::new();
         while let Some(piece) = next()? {
             compressor.push(&piece)?;
-            turn::pass().await;
+            time_slice::wait_for_next().await;
             self.room().await?;
         }
         Ok(Body::compressed(compressor.finish()?)?)
@@ -268,7 +268,7 @@ impl Responses {
 
     fn respond(&mut self, body: &Body) {
         self.stage = Stage::Finished;
-        turn::charge(body.message_len());
+        time_slice::charge(body.message_len());
         self.link.connection().respond(self.id, headers(self.encoding), body.payload(), &OK_TRAILERS);
     }
 
@@ -286,7 +286,7 @@ impl Responses {
             self.stage = Stage::Open;
             connection.send_headers(self.id, headers(self.encoding));
         }
-        turn::charge(payload.chunks.iter().map(Bytes::len).sum());
+        time_slice::charge(payload.chunks.iter().map(Bytes::len).sum());
         let is_sent = connection.send_data(self.id, payload);
         match connection.owner(self.id) {
             Some(traffic) if !is_sent => traffic.begin_sending(),

@@ -1,8 +1,10 @@
 //! The calls of a connection that are not finished, each a future with a place of its own.
 //!
-//! A call is polled at once, and most need no more. One that waits stays in its place until it is woken; the
-//! places that were woken are polled together when the connection's task runs, so that their answers share a
-//! write. Places are used again, until the connection rests: a call costs no allocation in a burst of them.
+//! A call is polled when it starts, and most end with that. One that waits stays in its place until it is woken. All
+//! that were woken are polled together when the connection's task runs, so that their answers share a write.
+//!
+//! A place that has become free keeps its memory for the next call, until [`Tasks::shrink`]: in a burst, calls cost no
+//! allocation. That is why places are not kept in a `Slab`, which drops what is removed.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-use crate::turn;
+use crate::time_slice;
 
-/// The futures of one connection.
+/// The calls of one connection.
 pub(super) struct Tasks<F> {
     places: Vec<Place<F>>,
     free: Vec<usize>,
-    bell: Arc<Bell>,
+    wake_queue: Arc<WakeQueue>,
     /// The places that are to be polled next.
     due: VecDeque<usize>,
 }
@@ -25,31 +27,32 @@ pub(super) struct Tasks<F> {
 struct Place<F> {
     future: Pin<Box<Option<F>>>,
     waker: Waker,
-    is_woken: Arc<Rope>,
+    place_waker: Arc<PlaceWaker>,
 }
 
-/// Wakes one place.
+/// The waker of the call in a place.
 #[derive(Debug)]
-struct Rope {
+struct PlaceWaker {
     place: usize,
-    is_pulled: AtomicBool,
-    bell: Arc<Bell>,
+    is_queued: AtomicBool,
+    wake_queue: Arc<WakeQueue>,
 }
 
 /// Wakes the connection's task, once for all places that are woken while it sleeps.
 #[derive(Debug, Default)]
-struct Bell(Mutex<Ringing>);
+struct WakeQueue(Mutex<WakeState>);
 
 #[derive(Debug, Default)]
-struct Ringing {
+struct WakeState {
+    /// Places that were woken and not polled since.
     woken: Vec<usize>,
-    /// The connection's task, while it sleeps.
+    /// The waker of the connection's task, while that sleeps.
     sleeper: Option<Waker>,
 }
 
 impl<F: Future<Output = ()>> Tasks<F> {
     pub(super) fn new() -> Tasks<F> {
-        Tasks { places: Vec::new(), free: Vec::new(), bell: Arc::default(), due: VecDeque::new() }
+        Tasks { places: Vec::new(), free: Vec::new(), wake_queue: Arc::default(), due: VecDeque::new() }
     }
 
     /// Starts a call.
@@ -61,13 +64,13 @@ impl<F: Future<Output = ()>> Tasks<F> {
 
     /// Polls the calls that have been woken, as long as `may_go_on`; the others come first the next time.
     pub(super) fn poll_woken(&mut self, may_go_on: impl Fn() -> bool) {
-        self.due.extend(self.bell.ring().woken.drain(..));
+        self.due.extend(self.wake_queue.lock().woken.drain(..));
         while may_go_on()
             && let Some(place) = self.due.pop_front()
         {
-            // A wake-up may be later than the end of its call, and of all calls.
+            // A call may be woken after its end, when its place has another call or is gone.
             if let Some(woken) = self.places.get(place) {
-                woken.is_woken.is_pulled.store(false, Ordering::Release);
+                woken.place_waker.is_queued.store(false, Ordering::Release);
                 self.poll(place);
             }
         }
@@ -80,16 +83,16 @@ impl<F: Future<Output = ()>> Tasks<F> {
 
     /// Lets `cx` be woken for the calls. False if some already wait to be polled.
     pub(super) fn sleep(&mut self, cx: &Context<'_>) -> bool {
-        let mut ringing = self.bell.ring();
-        let may_sleep = ringing.woken.is_empty() && self.due.is_empty();
-        if may_sleep && !ringing.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
-            ringing.sleeper = Some(cx.waker().clone());
+        let mut state = self.wake_queue.lock();
+        let may_sleep = state.woken.is_empty() && self.due.is_empty();
+        if may_sleep && !state.sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
+            state.sleeper = Some(cx.waker().clone());
         }
         may_sleep
     }
 
-    /// Gives back the places behind that of the last call that is open.
-    pub(super) fn rest(&mut self) {
+    /// Frees the memory of all places behind the last one that is in use.
+    pub(super) fn shrink(&mut self) {
         while self.places.pop_if(|place| place.future.is_none()).is_some() {}
         self.free.retain(|place| *place < self.places.len());
         self.places.shrink_to_fit();
@@ -103,17 +106,18 @@ impl<F: Future<Output = ()>> Tasks<F> {
 
     fn add_place(&mut self) -> usize {
         let place = self.places.len();
-        let rope = Rope { place, is_pulled: AtomicBool::new(false), bell: Arc::clone(&self.bell) };
-        let rope = Arc::new(rope);
-        let waker = Waker::from(Arc::clone(&rope));
-        self.places.push(Place { future: Box::pin(None), waker, is_woken: rope });
+        let place_waker =
+            PlaceWaker { place, is_queued: AtomicBool::new(false), wake_queue: Arc::clone(&self.wake_queue) };
+        let place_waker = Arc::new(place_waker);
+        let waker = Waker::from(Arc::clone(&place_waker));
+        self.places.push(Place { future: Box::pin(None), waker, place_waker });
         place
     }
 
     fn poll(&mut self, index: usize) {
         let place = &mut self.places[index];
         let Some(future) = place.future.as_mut().as_pin_mut() else { return };
-        turn::charge(turn::CALL);
+        time_slice::charge(time_slice::CALL_COST);
         if future.poll(&mut Context::from_waker(&place.waker)).is_ready() {
             place.future.as_mut().set(None);
             self.free.push(index);
@@ -121,27 +125,27 @@ impl<F: Future<Output = ()>> Tasks<F> {
     }
 }
 
-impl Wake for Rope {
+impl Wake for PlaceWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.is_pulled.swap(true, Ordering::AcqRel) {
+        if self.is_queued.swap(true, Ordering::AcqRel) {
             return;
         }
-        let mut ringing = self.bell.ring();
-        ringing.woken.push(self.place);
-        let sleeper = ringing.sleeper.take();
-        drop(ringing);
+        let mut state = self.wake_queue.lock();
+        state.woken.push(self.place);
+        let sleeper = state.sleeper.take();
+        drop(state);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
     }
 }
 
-impl Bell {
-    fn ring(&self) -> MutexGuard<'_, Ringing> {
+impl WakeQueue {
+    fn lock(&self) -> MutexGuard<'_, WakeState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -232,25 +236,25 @@ mod tests {
     }
 
     #[test]
-    fn rest_leaves_no_place_behind_the_last_open_call() {
+    fn no_free_place_behind_the_last_open_call_is_kept() {
         let mut tasks = Tasks::new();
         let calls = [(); 3].map(|()| switch(false));
         calls.iter().for_each(|call| tasks.start(wait_for(Rc::clone(call))));
         for (ended, n_kept) in [(0, 3), (2, 2), (1, 0)] {
             turn_on(&calls[ended]);
             tasks.poll_woken(|| true);
-            tasks.rest();
+            tasks.shrink();
             assert_eq!(tasks.places.len(), n_kept);
         }
         assert!(tasks.is_empty());
     }
 
     #[test]
-    fn wake_up_after_the_end_is_nobodys() {
+    fn waking_a_call_that_has_ended_does_nothing() {
         let mut tasks = Tasks::new();
         let call = switch(true);
         tasks.start(wait_for(Rc::clone(&call)));
-        tasks.rest();
+        tasks.shrink();
         turn_on(&call);
         tasks.poll_woken(|| true);
         let next = switch(false);

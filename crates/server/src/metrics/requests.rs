@@ -9,7 +9,7 @@ use store::{Kind, Outcome};
 use super::times::{TimesBySuccess, TimesFamily};
 use super::{counters, exponential, gauge, register};
 use crate::api::Error;
-use crate::turn;
+use crate::time_slice;
 
 /// Versions of clients that are told apart, so that no client can fill the memory with its inventions.
 const CLIENT_VERSIONS_MAX: usize = 64;
@@ -115,7 +115,7 @@ impl RequestMetrics {
     /// Counts a proposal as waiting until it is answered or given up.
     pub(crate) fn propose(&self, kind: Kind) -> Pending<'_> {
         self.pending.inc();
-        Pending { metrics: self, kind, started_at: turn::now(), is_answered: false }
+        Pending { metrics: self, kind, started_at: time_slice::now(), is_answered: false }
     }
 
     /// The counters by version of clients, for one worker thread.
@@ -137,7 +137,7 @@ impl Pending<'_> {
     /// Counts what it came to; a refusal of the store is a result as well.
     pub(crate) fn answered(mut self, outcome: &Result<Outcome, Error>) {
         self.is_answered = matches!(outcome, Ok(_) | Err(Error::Refused(_)));
-        let time = turn::now() - self.started_at;
+        let time = time_slice::now() - self.started_at;
         self.metrics.proposals[self.kind as usize].observe(outcome.is_ok(), time);
     }
 }

@@ -279,7 +279,7 @@ async fn frames_that_lead_to_nothing_end_a_turn() {
         n_turns += 1;
         n_settings += count(&written(&mut client).await, SETTINGS);
     }
-    assert!(n_turns >= n_frames * 64 / turn::TURN_MAX, "{n_turns} turns");
+    assert!(n_turns >= n_frames * 64 / time_slice::TIME_SLICE, "{n_turns} turns");
 }
 
 /// How many turns it takes until so many calls have seen that their client is gone.
