@@ -42,7 +42,7 @@ pub(crate) use self::error::Error;
 pub(crate) use self::range_answer::{RangeAnswer, RangePieces};
 pub(crate) use self::watch::WatchSession;
 
-use crate::driver::{Desk, Mail, NodeHandle, Ticket};
+use crate::driver::{Desk, Mail, NodeHandle, Slot, Ticket, is_brief};
 use crate::metrics::Metrics;
 
 /// What does not change while the server runs.
@@ -89,14 +89,21 @@ impl Api {
 
     /// Puts a command into the log and waits until it is applied: it is durable then.
     async fn propose(&self, request: Request) -> Result<Outcome, Error> {
-        let kind = Kind::from(&request);
+        let (kind, is_brief) = (Kind::from(&request), is_brief(&request));
         let id = self.published.next_request_id();
         let proposal = Proposal::new_in(&mut self.entries.borrow_mut(), id, request);
         if proposal.len() > self.settings.max_request_bytes {
             return Err(Error::RequestTooLarge);
         }
         let pending = self.metrics.requests.propose(kind);
-        let outcome = match self.ask(|ticket| Input::Propose(proposal, ticket)).await {
+        let slot = self.desk.open(self.settings.request_timeout);
+        let input = Input::Propose(proposal, slot.ticket());
+        if is_brief {
+            self.desk.send_brief(input);
+        } else {
+            self.desk.send(input);
+        }
+        let outcome = match answer(&slot).await {
             Ok(Answer::Applied(outcome)) => outcome.map_err(Error::Refused),
             Ok(Answer::Unserved(unserved)) => Err(unserved.into()),
             Ok(other) => unreachable!("a proposal is not answered as {other:?}"),
@@ -128,10 +135,15 @@ impl Api {
     async fn ask(&self, input: impl FnOnce(Ticket) -> Input<Ticket>) -> Result<Answer, Error> {
         let slot = self.desk.open(self.settings.request_timeout);
         self.desk.send(input(slot.ticket()));
-        match slot.mail().await {
-            Mail::Answer(answer) => Ok(answer),
-            Mail::TimedOut => Err(Error::TimedOut),
-            Mail::Signal => unreachable!("only a watch is signalled"),
-        }
+        answer(&slot).await
+    }
+}
+
+/// The node's answer, if it comes in time.
+async fn answer(slot: &Slot) -> Result<Answer, Error> {
+    match slot.mail().await {
+        Mail::Answer(answer) => Ok(answer),
+        Mail::TimedOut => Err(Error::TimedOut),
+        Mail::Signal => unreachable!("only a watch is signalled"),
     }
 }

@@ -1,36 +1,46 @@
 //! The threads that carry out what the node decides.
 //!
 //! ```text
-//!   workers ──▶ inbox ──▶ node ──▶ log tasks ──▶ log          writes, syncs
-//!      ▲                   ▲ │  └▶ jobs ───────▶ spare files, maintenance
-//!      └──── mailboxes ◀───┼─┘                     │
-//!                          └──── reports ──────────┘
+//!   workers ──▶ inbox ──▶ node ──▶ tasks ──▶ log           writes, syncs
+//!      ▲                   ▲ │  └▶ jobs ──▶ spare files, checkpoint, maintenance
+//!      └──── mailboxes ◀───┼─┘               │
+//!                          └──── reports ────┘
 //! ```
 //!
-//! Four threads: one owns the node, one the log, and two run jobs, so that making a spare file never waits
-//! behind a long rewrite, whose thread has a lower priority than all others. Each takes everything that has
-//! collected as one batch. If any of them meets an error, the node's thread ends with it and nothing more is
-//! answered.
+//! Five threads: one runs the node, one writes the log, and three run jobs, so that neither a spare file nor a
+//! checkpoint ever waits behind a long rewrite. Each takes everything that has collected as one batch. If any of them
+//! meets an error, the node's thread ends with it and nothing more is answered.
+//!
+//! Waking four threads costs more than a put itself. So a worker whose calls are brief does not hand them over when
+//! nothing else is going on: it runs the node and writes the log itself, by the same functions as the threads do
+//! ([`member`]).
 
-mod desk;
-mod inbox;
+mod batch_queue;
+mod client;
+mod jobs;
+mod log;
+mod mailbox;
+mod member;
 
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Job, LeaseRenewer, Node, Note, Output, Published, WalTask, WalWriter};
+use node::{Fatal, Input, LeaseRenewer, Node, Note, Published, WalWriter};
 use store::{Kind, ReadView, WatchHub};
 
-pub(crate) use self::desk::{Desk, Mail, Mailbox, Slot, Ticket};
+pub(crate) use self::client::{Desk, Slot, is_brief};
+pub(crate) use self::mailbox::{Mail, Mailbox, Ticket};
 
-use self::inbox::Inbox;
-use crate::background::lower_priority;
+use self::batch_queue::BatchQueue;
+use self::jobs::JobThreads;
+use self::log::Log;
+use self::member::{Member, NodeRunner};
 use crate::metrics::Metrics;
 use crate::time_slice;
 
-/// What the node's thread is told.
+/// What the node is told.
 #[derive(Debug)]
 enum Message {
     Input(Input<Ticket>),
@@ -41,7 +51,7 @@ enum Message {
 /// How workers reach the node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeHandle {
-    inbox: Arc<Inbox<Message>>,
+    member: Arc<Member>,
     published: Arc<Published>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
@@ -51,9 +61,13 @@ pub(crate) struct NodeHandle {
 }
 
 impl NodeHandle {
-    /// Tells the node of some things, together.
-    pub(crate) fn send(&self, inputs: impl IntoIterator<Item = Input<Ticket>>) {
-        self.inbox.extend(inputs.into_iter().map(Message::Input));
+    /// Tells the node of some things, together; leaves `inputs` empty. If they are brief ([`is_brief`]) and nothing else
+    /// is going on, this thread, which is worker `worker`, carries them out itself: their answers are in its mailbox
+    /// when this returns.
+    pub(crate) fn send(&self, worker: usize, inputs: &mut Vec<Input<Ticket>>, are_brief: bool) {
+        if !(are_brief && self.published.reads_at_once() && self.member.run_brief(worker, inputs)) {
+            self.member.inbox.extend(inputs.drain(..).map(Message::Input));
+        }
     }
 
     /// Renews a lease if the node need not be asked for that; the seconds that it has now.
@@ -63,7 +77,7 @@ impl NodeHandle {
 
     /// Stops the member: a reader has met damaged data.
     pub(crate) fn fail(&self, error: disk::Error) {
-        self.inbox.push(Message::Fail(error.into()));
+        self.member.inbox.push(Message::Fail(error.into()));
     }
 
     pub(crate) fn published(&self) -> Arc<Published> {
@@ -79,7 +93,7 @@ impl NodeHandle {
     }
 }
 
-/// Told on the node's thread; must return soon.
+/// Told on the thread that runs the node; must return soon.
 pub(crate) trait Observer: Send + 'static {
     /// Something an operator wants to know of.
     fn note(&mut self, note: &Note);
@@ -108,29 +122,30 @@ impl Driver {
         metrics: Arc<Metrics>,
         observer: impl Observer,
     ) -> io::Result<Driver> {
-        let inbox = Arc::<Inbox<Message>>::default();
-        let handle = NodeHandle {
-            inbox: Arc::clone(&inbox),
-            published: node.published(),
-            view: node.view(),
-            watch_hub: node.watch_hub(),
-            lease_renewer: node.lease_renewer(),
-            epoch: Instant::now(),
-        };
-        let threads = Threads {
-            log: start_log(wal_writer, &inbox, Arc::clone(&metrics))?,
-            spare_files: start_jobs("spare-files", || (), &inbox, Arc::clone(&metrics))?,
-            maintenance: start_jobs("maintenance", lower_priority, &inbox, metrics)?,
-        };
-        let letters = mailboxes.iter().map(|_| Vec::new()).collect();
-        let epoch = handle.epoch;
-        let mut run = Run { node, inbox, threads, mailboxes, letters, epoch, tick, observer };
-        let node = thread::Builder::new().name("node".into()).spawn(move || {
-            let result = run.run();
-            run.threads.stop();
-            run.observer.ended(&result);
-            result
+        let epoch = Instant::now();
+        let inbox = Arc::<BatchQueue<Message>>::default();
+        let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
+        let lease_renewer = node.lease_renewer();
+        let jobs = JobThreads::start(&inbox, &metrics)?;
+        let log = Arc::new(Log::new(wal_writer, metrics));
+        let runner = NodeRunner::new(node, Arc::clone(&log), jobs.queues(), mailboxes, epoch, observer);
+        let member = Arc::new(Member::new(inbox, log, runner));
+        let log_thread = thread::Builder::new().name("log".into()).spawn({
+            let member = Arc::clone(&member);
+            move || member.write_log()
         })?;
+        let node = thread::Builder::new().name("node".into()).spawn({
+            let member = Arc::clone(&member);
+            move || {
+                let result = member.run_node(tick);
+                member.log.close();
+                log_thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                jobs.stop();
+                member.ended(&result);
+                result
+            }
+        })?;
+        let handle = NodeHandle { member, published, view, watch_hub, lease_renewer, epoch };
         Ok(Driver { handle, node })
     }
 
@@ -141,190 +156,7 @@ impl Driver {
 
     /// Stops the threads once what is under way is written; whoever still waits is told so.
     pub(crate) fn stop(self) -> Result<(), Fatal> {
-        self.handle.inbox.push(Message::Stop);
+        self.handle.member.inbox.push(Message::Stop);
         self.node.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
-
-/// A thread and the queue it takes from.
-#[derive(Debug)]
-struct Thread<T> {
-    inbox: Arc<Inbox<T>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl<T> Thread<T> {
-    fn stop(&mut self) {
-        self.inbox.close();
-        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
-            std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Threads {
-    log: Thread<WalTask>,
-    spare_files: Thread<Job>,
-    maintenance: Thread<Job>,
-}
-
-impl Threads {
-    fn stop(&mut self) {
-        self.log.stop();
-        self.spare_files.stop();
-        self.maintenance.stop();
-    }
-}
-
-fn start_log(
-    mut writer: WalWriter,
-    node: &Arc<Inbox<Message>>,
-    metrics: Arc<Metrics>,
-) -> io::Result<Thread<WalTask>> {
-    let inbox = Arc::<Inbox<WalTask>>::default();
-    let (tasks_in, node) = (Arc::clone(&inbox), Arc::clone(node));
-    let thread = thread::Builder::new().name("log".into()).spawn(move || {
-        // An empty batch first: the node learns how much room there is.
-        let mut tasks = Vec::new();
-        loop {
-            match write_log(&mut writer, &mut tasks, &metrics) {
-                Ok(report) => node.push(Message::Input(Input::WalWritten(report))),
-                Err(error) => return node.push(Message::Fail(error.into())),
-            }
-            if !tasks_in.take(&mut tasks, None) {
-                return;
-            }
-        }
-    })?;
-    Ok(Thread { inbox, thread: Some(thread) })
-}
-
-fn write_log(
-    writer: &mut WalWriter,
-    tasks: &mut Vec<WalTask>,
-    metrics: &Metrics,
-) -> Result<node::WalReport, disk::Error> {
-    let start = Instant::now();
-    for task in tasks.drain(..) {
-        writer.accept(task)?;
-    }
-    let is_synced = writer.needs_sync();
-    if is_synced {
-        metrics.disk.wal_write.observe(start.elapsed());
-    }
-    let start = Instant::now();
-    let report = writer.sync()?;
-    metrics.disk.wal_bytes.set(writer.written_bytes().cast_signed());
-    if is_synced {
-        metrics.disk.wal_fsync.observe(start.elapsed());
-    }
-    Ok(report)
-}
-
-fn start_jobs(
-    name: &str,
-    prepare: fn(),
-    node: &Arc<Inbox<Message>>,
-    metrics: Arc<Metrics>,
-) -> io::Result<Thread<Job>> {
-    let inbox = Arc::<Inbox<Job>>::default();
-    let (jobs_in, node) = (Arc::clone(&inbox), Arc::clone(node));
-    let thread = thread::Builder::new().name(name.into()).spawn(move || {
-        prepare();
-        let mut jobs = Vec::new();
-        while jobs_in.take(&mut jobs, None) {
-            for job in jobs.drain(..) {
-                let (is_checkpoint, start) = (matches!(job, Job::Checkpoint(_)), Instant::now());
-                let finished = job.run();
-                if is_checkpoint {
-                    metrics.disk.checkpoint.observe(start.elapsed());
-                }
-                node.push(Message::Input(Input::Finished(finished)));
-            }
-        }
-    })?;
-    Ok(Thread { inbox, thread: Some(thread) })
-}
-
-/// What the node's thread owns.
-struct Run<O> {
-    node: Node<Ticket>,
-    inbox: Arc<Inbox<Message>>,
-    threads: Threads,
-    mailboxes: Vec<Arc<Mailbox>>,
-    /// Scratch: answers by worker.
-    letters: Vec<Vec<(Ticket, Mail)>>,
-    epoch: Instant,
-    tick: Duration,
-    observer: O,
-}
-
-impl<O: Observer> Run<O> {
-    fn run(&mut self) -> Result<(), Fatal> {
-        let (mut messages, mut inputs, mut output) = (Vec::new(), Vec::new(), Output::default());
-        let mut next_tick = self.epoch + self.tick;
-        loop {
-            let deadline = if output.is_busy { Instant::now() } else { next_tick };
-            self.inbox.take(&mut messages, Some(deadline));
-            for message in messages.drain(..) {
-                match message {
-                    Message::Input(input) => inputs.push(input),
-                    Message::Fail(error) => return Err(error),
-                    Message::Stop => {
-                        self.node.stop(&mut output);
-                        self.deliver(&mut output);
-                        return Ok(());
-                    }
-                }
-            }
-            let now = Instant::now();
-            if now >= next_tick {
-                inputs.push(Input::Tick);
-                // After a long pause the ticks missed are not made up for: nobody counted on them.
-                next_tick = (next_tick + self.tick).max(now);
-            }
-            let is_upkeep = output.is_busy && inputs.is_empty();
-            self.node.decide(now - self.epoch, inputs.drain(..), &mut output)?;
-            // The log is written while the node applies.
-            self.write_log(&mut output);
-            self.node.apply(&mut output)?;
-            if !output.applied.is_empty() {
-                self.observer.applied(&output.applied, now.elapsed());
-            } else if is_upkeep {
-                self.observer.paused(now.elapsed());
-            }
-            self.deliver(&mut output);
-        }
-    }
-
-    fn write_log(&mut self, output: &mut Output<Ticket>) {
-        if !output.wal.is_empty() {
-            self.threads.log.inbox.extend(output.wal.drain(..));
-        }
-    }
-
-    fn deliver(&mut self, output: &mut Output<Ticket>) {
-        self.write_log(output);
-        for (ticket, answer) in output.answers.drain(..) {
-            self.letters[ticket.worker].push((ticket, Mail::Answer(answer)));
-        }
-        for (mailbox, letters) in self.mailboxes.iter().zip(&mut self.letters) {
-            if !letters.is_empty() {
-                mailbox.post(letters.drain(..));
-            }
-        }
-        for signal in output.signals.drain(..) {
-            signal.signal();
-        }
-        // Answers and signals of a batch together wake a worker once.
-        self.mailboxes.iter().for_each(|mailbox| mailbox.ring());
-        for job in output.jobs.drain(..) {
-            let thread = if job.is_urgent() { &self.threads.spare_files } else { &self.threads.maintenance };
-            thread.inbox.push(job);
-        }
-        for note in output.notes.drain(..) {
-            self.observer.note(&note);
-        }
     }
 }

@@ -236,7 +236,7 @@ fn serve(config: &Config) -> Result<End, Error> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
         let node = driver.handle();
-        spawn_local(own_desk.pump(move |inputs| node.send(inputs)));
+        spawn_local(own_desk.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         if let Some(mode) = config.auto_compaction {
             spawn_local(compactor::run(mode, Rc::new(own_api)));
         }
@@ -370,7 +370,7 @@ fn start_workers(
         let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
         let (node, metrics) = (handle.clone(), Arc::clone(&context.metrics));
         let api = Api::new(context.settings.clone(), handle.clone(), desk.clone(), metrics);
-        spawn_local(desk.pump(move |inputs| node.send(inputs)));
+        spawn_local(desk.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         context.endpoint(api)
     })
 }

@@ -1,90 +1,91 @@
-//! Where the tasks of a worker thread write to the node's thread, and wait for its mail.
+//! Where the tasks of a worker thread send to the node, and wait for its answers.
 //!
-//! Waking another thread costs a system call. So what the tasks ask collects on the desk until its pump, a task
-//! of the same thread, has its turn: behind all tasks that could run by then. The node's thread in turn posts
-//! its answers into one mailbox a worker and rings its bell, and the pump hands the letters to the tasks. Many
+//! What the tasks send collects until [`Desk::run`], a task of the same thread, has its turn: behind all tasks that
+//! could run by then. It hands all of it to the node together, and the mail that has come to the tasks. Many
 //! questions or answers, one wake-up.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
-use std::vec::Drain;
 
-use node::{Answer, Input};
-use tokio::sync::Notify;
+use node::Input;
+use proto::etcdserverpb::TxnRequest;
+use proto::etcdserverpb::request_op::Request as Op;
+use store::Request;
 use tokio::time::{MissedTickBehavior, interval};
+
+use super::mailbox::{Mail, Mailbox, StreamSignal, Ticket};
 
 /// How often waiting tasks are checked for having waited too long.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a task may find.
-#[derive(Debug)]
-pub(crate) enum Mail {
-    /// The node's answer.
-    Answer(Answer),
-    /// There is news for a watch stream.
-    Signal,
-    /// Nothing came in time.
-    TimedOut,
-}
+/// Operations of a transaction that is brief, at most.
+const BRIEF_OPS_MAX: usize = 16;
 
-/// Addresses one waiting task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// Which mailbox.
-    pub(super) worker: usize,
-    slot: usize,
-    /// Tells apart the tasks that use a slot one after the other.
-    generation: u32,
-}
+/// Length of a brief command, at most, in bytes.
+const BRIEF_LEN_MAX: usize = 16 << 10;
 
-/// The mailbox of one worker.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    letters: Mutex<Vec<(Ticket, Mail)>>,
-    bell: Notify,
-}
-
-impl Mailbox {
-    /// Posts letters, which lie there until the bell rings. Any thread.
-    pub(super) fn post(&self, letters: impl IntoIterator<Item = (Ticket, Mail)>) {
-        self.letters().extend(letters);
+/// Whether a command touches so few keys that no thread minds to carry it out: a put, the grant of a lease, or a
+/// transaction of a few operations on one key each.
+pub(crate) fn is_brief(request: &Request) -> bool {
+    match request {
+        Request::Put(put) => put.value.len() <= BRIEF_LEN_MAX,
+        Request::LeaseGrant(_) => true,
+        Request::Txn(txn) => is_brief_txn(txn),
+        _ => false,
     }
+}
 
-    /// Wakes the worker if there are letters.
-    pub(super) fn ring(&self) {
-        if !self.letters().is_empty() {
-            self.bell.notify_one();
+fn is_brief_txn(txn: &TxnRequest) -> bool {
+    let (mut n_ops, mut len) = (txn.compare.len(), 0);
+    for op in txn.success.iter().chain(&txn.failure) {
+        let is_of_one_key = match &op.request {
+            Some(Op::RequestPut(put)) => {
+                len += put.value.len();
+                true
+            }
+            Some(Op::RequestRange(range)) => range.range_end.is_empty(),
+            Some(Op::RequestDeleteRange(delete)) => delete.range_end.is_empty(),
+            Some(Op::RequestTxn(_)) | None => false,
+        };
+        if !is_of_one_key {
+            return false;
         }
+        n_ops += 1;
     }
-
-    fn take(&self, letters: &mut Vec<(Ticket, Mail)>) {
-        std::mem::swap(&mut *self.letters(), letters);
-    }
-
-    fn letters(&self) -> MutexGuard<'_, Vec<(Ticket, Mail)>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    n_ops <= BRIEF_OPS_MAX
+        && len <= BRIEF_LEN_MAX
+        && txn.compare.iter().all(|compare| compare.range_end.is_empty())
 }
 
-/// The desk of one worker thread, shared by its tasks.
+/// The means of one worker thread to reach the node, shared by its tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     worker: usize,
     mailbox: Arc<Mailbox>,
     slots: Rc<RefCell<Slots>>,
+    outbox: Rc<RefCell<Outbox>>,
+}
+
+/// What the tasks have sent since the node was last told.
+#[derive(Debug, Default)]
+struct Outbox {
     /// Bounded by the calls that a worker has open: each asks one thing at a time.
-    outbox: Rc<RefCell<Vec<Input<Ticket>>>>,
+    inputs: Vec<Input<Ticket>>,
+    /// Whether something other than a brief command is among them.
+    has_long: bool,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
     slots: Vec<SlotState>,
     free: Vec<usize>,
-    /// Sweeps so far: a clock coarse enough to be free.
+    /// Slots whose waiting may end by itself.
+    n_expiring: usize,
+    /// Sweeps so far: a clock coarse enough to be free. It stands still while nobody waits.
     sweeps: u64,
 }
 
@@ -98,16 +99,17 @@ struct SlotState {
 }
 
 impl Desk {
-    /// The desk of `worker`, whose mailbox this is. [`Desk::pump`] must run on the same thread.
+    /// That of `worker`, whose mailbox this is. [`Desk::run`] must run on the same thread.
     pub(crate) fn new(worker: usize, mailbox: Arc<Mailbox>) -> Desk {
         Desk { worker, mailbox, slots: Rc::default(), outbox: Rc::default() }
     }
 
-    /// A place to wait for one letter, for up to `limit`.
+    /// A place to wait for one answer, for up to `limit`.
     pub(crate) fn open(&self, limit: Duration) -> Slot {
         let mut slots = self.slots.borrow_mut();
         let sweeps = limit.as_millis().div_ceil(SWEEP_INTERVAL.as_millis()) as u64;
         let expires = Some(slots.sweeps + sweeps);
+        slots.n_expiring += 1;
         self.slot(&mut slots, expires)
     }
 
@@ -118,29 +120,42 @@ impl Desk {
 
     /// Tells the node of something. Its answer, if any, goes to the ticket in it.
     pub(crate) fn send(&self, input: Input<Ticket>) {
-        let mut outbox = self.outbox.borrow_mut();
-        outbox.push(input);
-        if outbox.len() == 1 {
-            self.mailbox.bell.notify_one();
+        self.outbox.borrow_mut().has_long = true;
+        self.send_brief(input);
+    }
+
+    /// The same for the proposal of a brief command ([`is_brief`]).
+    pub(crate) fn send_brief(&self, input: Input<Ticket>) {
+        let inputs = &mut self.outbox.borrow_mut().inputs;
+        inputs.push(input);
+        if inputs.len() == 1 {
+            self.mailbox.notify_always();
         }
     }
 
-    /// Carries letters to the node, by `send`, and from it for as long as the thread runs.
-    pub(crate) async fn pump(self, mut send: impl FnMut(Drain<'_, Input<Ticket>>)) {
-        let mut letters = Vec::new();
+    /// Hands over what the tasks send, by `send`, and the mail that comes, for as long as the thread runs. `send` takes
+    /// the number of this worker, the inputs, which it leaves empty, and whether all of them are brief.
+    pub(crate) async fn run(self, mut send: impl FnMut(usize, &mut Vec<Input<Ticket>>, bool)) {
+        let mut mail = Vec::new();
         let mut sweep = interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let may_expire = self.slots.borrow().n_expiring > 0;
             tokio::select! {
-                () = self.mailbox.bell.notified() => {
-                    send(self.outbox.borrow_mut().drain(..));
-                    self.mailbox.take(&mut letters);
+                () = self.mailbox.notified() => {
+                    {
+                        let Outbox { inputs, has_long } = &mut *self.outbox.borrow_mut();
+                        if !inputs.is_empty() {
+                            send(self.worker, inputs, !std::mem::take(has_long));
+                        }
+                    }
+                    self.mailbox.take(&mut mail);
                     let mut slots = self.slots.borrow_mut();
-                    for (ticket, mail) in letters.drain(..) {
+                    for (ticket, mail) in mail.drain(..) {
                         slots.deliver(ticket, mail);
                     }
                 }
-                _ = sweep.tick() => self.slots.borrow_mut().sweep(),
+                _ = sweep.tick(), if may_expire => self.slots.borrow_mut().sweep(),
             }
         }
     }
@@ -157,7 +172,7 @@ impl Desk {
 }
 
 impl Slots {
-    /// A letter for a task that no longer waits is dropped.
+    /// Mail for a task that no longer waits is dropped.
     fn deliver(&mut self, ticket: Ticket, mail: Mail) {
         let slot = &mut self.slots[ticket.slot];
         if slot.generation == ticket.generation {
@@ -173,6 +188,7 @@ impl Slots {
         for slot in &mut self.slots {
             if slot.expires.is_some_and(|at| at < self.sweeps) {
                 slot.expires = None;
+                self.n_expiring -= 1;
                 slot.mail.get_or_insert(Mail::TimedOut);
                 if let Some(waker) = slot.waker.take() {
                     waker.wake();
@@ -182,7 +198,7 @@ impl Slots {
     }
 }
 
-/// A place at the desk; given up when dropped.
+/// A place to wait; given up when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     ticket: Ticket,
@@ -191,17 +207,17 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// The address to be written to.
+    /// The address for mail.
     pub(crate) fn ticket(&self) -> Ticket {
         self.ticket
     }
 
-    /// Something that wakes this place from any thread, once the bell of the mailbox rings.
+    /// Something that wakes this place from any thread, once the worker is notified.
     pub(crate) fn signal(&self) -> StreamSignal {
         StreamSignal { ticket: self.ticket, mailbox: Arc::clone(&self.mailbox) }
     }
 
-    /// Waits for the next letter.
+    /// Waits for the next mail.
     pub(crate) async fn mail(&self) -> Mail {
         poll_fn(|cx| {
             let slot = &mut self.slots.borrow_mut().slots[self.ticket.slot];
@@ -220,80 +236,72 @@ impl Drop for Slot {
         let mut slots = self.slots.borrow_mut();
         let slot = &mut slots.slots[self.ticket.slot];
         let generation = slot.generation.wrapping_add(1);
+        let may_expire = slot.expires.is_some();
         *slot = SlotState { generation, ..SlotState::default() };
+        slots.n_expiring -= usize::from(may_expire);
         slots.free.push(self.ticket.slot);
-    }
-}
-
-/// Addresses the task that serves a watch stream; who signals many rings once.
-#[derive(Debug)]
-pub(crate) struct StreamSignal {
-    ticket: Ticket,
-    mailbox: Arc<Mailbox>,
-}
-
-impl store::Signal for StreamSignal {
-    fn signal(&self) {
-        self.mailbox.post([(self.ticket, Mail::Signal)]);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use node::Answer;
     use tokio::runtime::Builder;
     use tokio::task::LocalSet;
 
     use super::*;
 
-    /// Runs a test on a paused clock, with the pump of its one desk.
+    /// Runs a test on a paused clock, with the task of its one desk.
     fn with_desk<F: Future<Output = ()>>(test: impl FnOnce(Desk, Arc<Mailbox>) -> F) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let mailbox = Arc::new(Mailbox::default());
             let desk = Desk::new(0, Arc::clone(&mailbox));
-            tokio::task::spawn_local(desk.clone().pump(|inputs| drop(inputs)));
+            tokio::task::spawn_local(desk.clone().run(|_, inputs, _| inputs.clear()));
             test(desk, mailbox).await;
         });
     }
 
     #[test]
-    fn what_tasks_send_before_the_pump_has_its_turn_goes_together() {
+    fn what_tasks_send_before_it_is_handed_over_goes_together() {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let desk = Desk::new(0, Arc::default());
+            let desk = Desk::new(7, Arc::default());
             let sent = Rc::new(RefCell::new(Vec::new()));
             let seen = Rc::clone(&sent);
-            tokio::task::spawn_local(desk.clone().pump(move |inputs| seen.borrow_mut().push(inputs.len())));
+            tokio::task::spawn_local(desk.clone().run(move |worker, inputs, are_brief| {
+                seen.borrow_mut().push((worker, inputs.drain(..).count(), are_brief));
+            }));
             for batch in [2, 1] {
                 (0..batch).for_each(|_| desk.send(Input::Defragment));
-                while !desk.outbox.borrow().is_empty() {
+                while !desk.outbox.borrow().inputs.is_empty() {
                     tokio::task::yield_now().await;
                 }
             }
-            assert_eq!(*sent.borrow(), [2, 1]);
+            assert_eq!(*sent.borrow(), [(7, 2, false), (7, 1, false)]);
         });
     }
 
     #[test]
-    fn a_letter_reaches_the_task_it_is_addressed_to() {
+    fn mail_reaches_the_task_it_is_addressed_to() {
         with_desk(|desk, mailbox| async move {
             let (first, second) = (desk.open(Duration::from_secs(5)), desk.open(Duration::from_secs(5)));
             mailbox.post([(second.ticket(), Mail::Signal), (first.ticket(), Mail::Answer(Answer::Readable))]);
-            mailbox.ring();
+            mailbox.notify();
             assert!(matches!(first.mail().await, Mail::Answer(Answer::Readable)));
             assert!(matches!(second.mail().await, Mail::Signal));
         });
     }
 
     #[test]
-    fn a_late_letter_does_not_reach_the_next_user_of_the_place() {
+    fn late_mail_does_not_reach_the_next_user_of_the_place() {
         with_desk(|desk, mailbox| async move {
             let abandoned = desk.open(Duration::from_secs(5));
             let ticket = abandoned.ticket();
             drop(abandoned);
             let next = desk.open(Duration::from_millis(500));
             mailbox.post([(ticket, Mail::Signal)]);
-            mailbox.ring();
+            mailbox.notify();
             assert!(matches!(next.mail().await, Mail::TimedOut));
         });
     }
@@ -314,7 +322,7 @@ mod tests {
             let slot = desk.open_signal();
             for _ in 0..3 {
                 store::Signal::signal(&slot.signal());
-                mailbox.ring();
+                mailbox.notify();
                 assert!(matches!(slot.mail().await, Mail::Signal));
             }
         });
