@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use node::{Fatal, Input, LeaseRenewer, Node, Note, Published, WalWriter};
 use store::{Kind, ReadView, WatchHub};
+use tokio::sync::watch;
 
 pub(crate) use self::client::{Desk, Slot, is_brief};
 pub(crate) use self::mailbox::{Mail, Mailbox, Ticket};
@@ -56,6 +57,7 @@ pub(crate) struct NodeHandle {
     view: ReadView,
     watch_hub: Arc<WatchHub>,
     lease_renewer: LeaseRenewer,
+    has_leader: watch::Receiver<bool>,
     /// The moment from which the node counts time.
     epoch: Instant,
 }
@@ -82,6 +84,11 @@ impl NodeHandle {
 
     pub(crate) fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published)
+    }
+
+    /// Whether a leader is known, and news of it.
+    pub(crate) fn has_leader(&self) -> watch::Receiver<bool> {
+        self.has_leader.clone()
     }
 
     pub(crate) fn view(&self) -> ReadView {
@@ -128,7 +135,9 @@ impl Driver {
         let lease_renewer = node.lease_renewer();
         let jobs = JobThreads::start(&inbox, &metrics)?;
         let log = Arc::new(Log::new(wal_writer, metrics));
-        let runner = NodeRunner::new(node, Arc::clone(&log), jobs.queues(), mailboxes, epoch, observer);
+        let (leader_known, has_leader) = watch::channel(false);
+        let runner =
+            NodeRunner::new(node, Arc::clone(&log), jobs.queues(), mailboxes, leader_known, epoch, observer);
         let member = Arc::new(Member::new(inbox, log, runner));
         let log_thread = thread::Builder::new().name("log".into()).spawn({
             let member = Arc::clone(&member);
@@ -145,7 +154,7 @@ impl Driver {
                 result
             }
         })?;
-        let handle = NodeHandle { member, published, view, watch_hub, lease_renewer, epoch };
+        let handle = NodeHandle { member, published, view, watch_hub, lease_renewer, has_leader, epoch };
         Ok(Driver { handle, node })
     }
 

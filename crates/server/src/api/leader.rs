@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::Api;
 use crate::local_event::LocalEvent;
 
-/// Checks in a row that find no leader, after which it counts as lost, as in etcd.
-const CHECKS_WITHOUT_LEADER: u32 = 3;
+/// Election timeouts without a leader after which it counts as lost, as in etcd.
+const TIMEOUTS_WITHOUT: u32 = 3;
 
 impl Api {
     /// Whether a leader is known.
@@ -16,13 +16,17 @@ impl Api {
         self.published.leader() != 0
     }
 
-    /// Sets `lost` while there has been no leader for three election timeouts. Runs as long as the thread.
+    /// Tells whether there has been no leader for three election timeouts, for as long as the thread runs.
     pub(crate) async fn watch_leader(self: Rc<Self>, lost: Rc<LocalEvent>) {
-        let mut checks_without = 0;
-        loop {
-            sleep(self.settings.election_timeout).await;
-            checks_without = if self.has_leader() { 0 } else { checks_without + 1 };
-            lost.set(checks_without >= CHECKS_WITHOUT_LEADER);
+        let mut has_leader = self.node.has_leader();
+        // An error means that the member is gone, and its clients with it.
+        while has_leader.wait_for(|has_leader| !has_leader).await.is_ok() {
+            let limit = TIMEOUTS_WITHOUT * self.settings.election_timeout;
+            if timeout(limit, has_leader.wait_for(|has_leader| *has_leader)).await.is_err() {
+                lost.set(true);
+                let _ = has_leader.wait_for(|has_leader| *has_leader).await;
+                lost.set(false);
+            }
         }
     }
 }

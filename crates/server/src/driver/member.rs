@@ -12,7 +12,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Node, Output, WalTask};
+use node::{Fatal, Input, Node, Note, Output, WalTask};
+use tokio::sync::watch;
 
 use super::batch_queue::BatchQueue;
 use super::jobs::JobQueues;
@@ -141,6 +142,7 @@ pub(super) struct NodeRunner {
     mailboxes: Vec<Arc<Mailbox>>,
     /// Scratch: answers by worker.
     mail: Vec<Vec<(Ticket, Mail)>>,
+    has_leader: watch::Sender<bool>,
     epoch: Instant,
     observer: Box<dyn Observer>,
 }
@@ -151,12 +153,13 @@ impl NodeRunner {
         log: Arc<Log>,
         jobs: JobQueues,
         mailboxes: Vec<Arc<Mailbox>>,
+        has_leader: watch::Sender<bool>,
         epoch: Instant,
         observer: impl Observer,
     ) -> NodeRunner {
         let mail = mailboxes.iter().map(|_| Vec::new()).collect();
         let (output, observer) = (Output::default(), Box::new(observer));
-        NodeRunner { node, output, log, jobs, mailboxes, mail, epoch, observer }
+        NodeRunner { node, output, log, jobs, mailboxes, mail, has_leader, epoch, observer }
     }
 
     /// Has the node take `inputs` and decide; what it wants done adds to the output. An error is final.
@@ -229,6 +232,9 @@ impl NodeRunner {
             self.jobs.push(job);
         }
         for note in notes.drain(..) {
+            if let Note::Leader { id, .. } = note {
+                self.has_leader.send_replace(id != 0);
+            }
             self.observer.note(&note);
         }
     }

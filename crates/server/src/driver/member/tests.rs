@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use disk::{Disk, SimDisk};
-use node::{Answer, Finished, Job, Note, Proposal, Published};
+use node::{Answer, Finished, Job, Proposal, Published};
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, Member as EtcdMember, PutRequest};
 use store::{Kind, Request};
 
@@ -98,8 +98,15 @@ impl Still {
         let (jobs, mailbox) = (JobQueues::default(), Arc::<Mailbox>::default());
         let mailboxes = vec![Arc::clone(&mailbox)];
         let observer = Told(mpsc::channel().0);
-        let runner =
-            NodeRunner::new(node, Arc::clone(&log), jobs.clone(), mailboxes, Instant::now(), observer);
+        let runner = NodeRunner::new(
+            node,
+            Arc::clone(&log),
+            jobs.clone(),
+            mailboxes,
+            watch::channel(false).0,
+            Instant::now(),
+            observer,
+        );
         let still =
             Still { disk: sim, member: Member::new(Arc::default(), log, runner), jobs, mailbox, published };
         while !still.published.reads_at_once() {
