@@ -24,11 +24,13 @@ mod scan;
 mod segment;
 mod sidecar;
 mod size;
+mod spares;
 mod sync;
 mod tail;
 mod walk;
 mod window;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +45,7 @@ pub use self::record::{Location, RecordMeta};
 pub use self::revision::Revision;
 pub use self::scan::Scan;
 pub use self::size::Size;
+pub use self::spares::RECORD_HEADER_LEN;
 pub use self::sync::SyncJob;
 pub use self::walk::Record;
 pub use self::window::Sweep;
@@ -84,7 +87,8 @@ pub struct RevisionLog {
     /// Full segments in revision order.
     sealed: Vec<Arc<Segment>>,
     tail: Option<Tail>,
-    prepared: Option<PreparedSegment>,
+    /// The next segments' files, made ahead of need.
+    prepared: VecDeque<PreparedSegment>,
     /// Whether the tail is to be sealed once the next segment is at hand.
     is_tail_to_seal: bool,
     /// Segments that a rewrite has replaced but an index may point to.
@@ -134,7 +138,7 @@ impl RevisionLog {
             next_id,
             sealed,
             tail,
-            prepared: None,
+            prepared: VecDeque::new(),
             is_tail_to_seal: false,
             replaced: Vec::new(),
             retired: Vec::new(),
@@ -158,7 +162,7 @@ impl RevisionLog {
 
     /// Appends a record; others can read it after [`RevisionLog::flush`]. Begins the next segment if it does not fit,
     /// making the file here if none was adopted. After an error nothing was appended, and the call may be repeated;
-    /// [`Error::NoSpace`] never comes as long as [`RevisionLog::room`] covers the record.
+    /// [`Error::NoSpace`] never comes for records that [`RevisionLog::has_room_for`] has found room for.
     ///
     /// # Panics
     /// If the revision does not exceed the last one, or `key_value` is no `mvccpb.KeyValue` as prost encodes it.
@@ -217,35 +221,16 @@ impl RevisionLog {
         }
     }
 
-    /// Bytes of records (headers included) that can be appended without asking the disk for space. The end of a
-    /// segment may stay unused, so keep a margin of the longest record.
-    pub fn room(&self) -> u64 {
-        let prepared = self.prepared.as_ref().map_or(0, |next| next.capacity - HEAD_LEN as u64);
-        self.tail_room() + prepared
-    }
-
     /// Whether it is time to make the next segment's file: the current one is half full or to be sealed, and none
     /// was adopted.
     pub fn needs_next(&self) -> bool {
         let is_half_full = self.tail_room() < self.options.segment_bytes / 2;
-        self.prepared.is_none() && (is_half_full || self.is_tail_to_seal)
+        self.prepared.is_empty() && (is_half_full || self.is_tail_to_seal)
     }
 
     /// A job that makes the next segment's file. At most one may be under way.
     pub fn next_segment(&mut self) -> PrepareSegment {
-        let id = self.next_id;
-        self.next_id = id.checked_add(1).expect("fewer than 2^32 segments are made before a restart");
-        let path = segment_path(&self.dir, id);
-        PrepareSegment { disk: self.disk.clone(), path, id, capacity: self.options.segment_bytes }
-    }
-
-    /// Takes the file that [`RevisionLog::next_segment`] made.
-    ///
-    /// # Panics
-    /// If the log already has one.
-    pub fn adopt(&mut self, prepared: PreparedSegment) {
-        let before = self.prepared.replace(prepared);
-        assert!(before.is_none(), "one segment is prepared at a time");
+        self.next_segment_of(self.options.segment_bytes)
     }
 
     /// Counts the record at `at` as dead. Ignored if its segment was replaced.
@@ -330,7 +315,7 @@ impl RevisionLog {
             let is_bloated = wasted > wasted_min && candidate::is_bloated(wasted, live_bytes);
             tail.is_flushed() && (is_asked || is_bloated)
         };
-        let is_next_at_hand = self.prepared.is_some() || crate::seeded_bug!("tail-sealed-too-soon");
+        let is_next_at_hand = !self.prepared.is_empty() || crate::seeded_bug!("tail-sealed-too-soon");
         if is_next_at_hand && let Some(full) = self.tail.take_if(is_wasteful) {
             self.is_tail_to_seal = false;
             self.sealed.push(full.segment().clone());
@@ -342,12 +327,12 @@ impl RevisionLog {
     fn begin_segment(&mut self, first: Revision, len: u64) -> Result<(), Error> {
         assert!(len <= u32::MAX.into(), "a record is shorter than 4 GiB");
         self.flush()?;
-        let mut next = match self.prepared.take() {
+        let mut next = match self.take_prepared(len) {
             Some(prepared) => prepared,
             None => self.next_segment().run()?,
         };
         if let Err(error) = next.grow(len) {
-            self.prepared = Some(next);
+            self.prepared.push_front(next);
             return Err(error);
         }
         self.is_tail_to_seal = false;

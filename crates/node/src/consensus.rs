@@ -156,10 +156,12 @@ impl<W> Consensus<W> {
         output.wal.extend(file.map(WalTask::Adopt));
     }
 
-    /// Takes a proposal of a client: into the next batch, into a queue, or not at all.
+    /// Takes a proposal of a client: into the next batch, into a queue, or not at all. It takes `weight` bytes of the
+    /// room for commands.
     pub(crate) fn propose(
         &mut self,
         proposal: Proposal,
+        weight: u64,
         deadline: Duration,
         waiter: W,
         waiters: &mut Waiters<W>,
@@ -169,7 +171,7 @@ impl<W> Consensus<W> {
         if !self.may_wait(waiters) || bytes + proposal.len() > PROPOSALS_BYTES_MAX {
             return output.refuse(waiter, Unserved::TooManyRequests);
         }
-        let queued = Queued { proposal, deadline, waiter };
+        let queued = Queued { proposal, weight: weight + ENTRY_BYTES as u64, deadline, waiter };
         if self.raft.status().leader == 0 || !self.queue.is_empty() {
             // New proposals queue behind those that wait already.
             self.queue.push(queued);
@@ -217,18 +219,28 @@ impl<W> Consensus<W> {
     }
 
     /// Whether [`Consensus::admit_queued`] could admit something.
-    pub(crate) fn can_admit_queued(&mut self) -> bool {
-        let Some(first) = self.queue.first().filter(|_| self.leader.0 != 0) else { return false };
-        self.admission.fits((first.proposal.len() + ENTRY_BYTES) as u64, first.proposal.takes_space)
+    pub(crate) fn can_admit_queued(&self) -> bool {
+        self.first_fits() == Some(true)
+    }
+
+    /// Whether queued proposals wait for room.
+    pub(crate) fn is_waiting_for_room(&self) -> bool {
+        self.first_fits() == Some(false)
+    }
+
+    /// Whether there is room for the first queued proposal; `None` if there is none, or if it waits for a leader.
+    fn first_fits(&self) -> Option<bool> {
+        let first = self.queue.first().filter(|_| self.leader.0 != 0)?;
+        Some(self.admission.fits(first.weight, first.proposal.takes_space))
     }
 
     /// Admits a revocation of a lease that has run out, if there is room. It takes no space: what is deleted with
     /// the lease is worth more than the little that the revocation writes.
-    pub(crate) fn propose_revocation(&mut self, proposal: Proposal) -> bool {
-        let bytes = (proposal.len() + ENTRY_BYTES) as u64;
-        let fits = self.admission.fits(bytes, proposal.takes_space);
+    pub(crate) fn propose_revocation(&mut self, proposal: Proposal, weight: u64) -> bool {
+        let weight = weight + ENTRY_BYTES as u64;
+        let fits = self.admission.fits(weight, proposal.takes_space);
         if fits {
-            self.add_to_batch(proposal, bytes);
+            self.add_to_batch(proposal, weight);
         }
         fits
     }
@@ -345,14 +357,13 @@ impl<W> Consensus<W> {
 
     fn admit(&mut self, queued: Queued<W>, waiters: &mut Waiters<W>) -> Admitted<W> {
         let proposal = &queued.proposal;
-        let bytes = (proposal.len() + ENTRY_BYTES) as u64;
         if proposal.len() >= LONG_LEN_MIN && waiters.long_bytes() >= LONG_BYTES_MAX {
             self.long_queue.push(queued);
             Admitted::Taken
-        } else if self.admission.fits(bytes, proposal.takes_space) {
-            let Queued { proposal, deadline, waiter } = queued;
+        } else if self.admission.fits(queued.weight, proposal.takes_space) {
+            let Queued { proposal, weight, deadline, waiter } = queued;
             waiters.add_proposal(proposal.id, proposal.len(), deadline, waiter);
-            self.add_to_batch(proposal, bytes);
+            self.add_to_batch(proposal, weight);
             Admitted::Taken
         } else if self.admission.expects_room() {
             Admitted::TooEarly(queued)
@@ -361,8 +372,8 @@ impl<W> Consensus<W> {
         }
     }
 
-    fn add_to_batch(&mut self, proposal: Proposal, bytes: u64) {
-        self.admission.admit(bytes);
+    fn add_to_batch(&mut self, proposal: Proposal, weight: u64) {
+        self.admission.admit((proposal.len() + ENTRY_BYTES) as u64, weight);
         self.revokes.extend(proposal.revokes);
         self.batch.push(proposal);
     }

@@ -16,6 +16,8 @@ pub struct Proposal {
     pub(crate) id: u64,
     pub(crate) data: Bytes,
     pub(crate) takes_space: bool,
+    /// Whether it may write more than its own bytes, depending on what the store holds.
+    pub(crate) writes_more: bool,
     /// The lease that it revokes, if it does.
     pub(crate) revokes: Option<i64>,
 }
@@ -34,7 +36,13 @@ impl Proposal {
     fn of(command: &Command, encode: impl FnOnce(&Command) -> Bytes) -> Proposal {
         let request = &command.request;
         let revokes = if let Request::LeaseRevoke(revoke) = request { Some(revoke.id) } else { None };
-        Proposal { id: command.id, data: encode(command), takes_space: store::cost(request) > 0, revokes }
+        Proposal {
+            id: command.id,
+            data: encode(command),
+            takes_space: store::cost(request) > 0,
+            writes_more: store::writes_more_than_given(request),
+            revokes,
+        }
     }
 
     /// Bytes of the log entry.

@@ -25,12 +25,12 @@ use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::member_json;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
-use store::{Command, Kind, Outcome, Refusal, Request, Store};
+use store::{Command, Footprint, Kind, Outcome, Refusal, Request, Store};
 
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
-use self::maintenance::Maintenance;
+use self::maintenance::{Maintenance, Pressure};
 use crate::config::Config;
-use crate::consensus::admission::entry_bytes;
+use crate::consensus::admission::{Admission, entry_bytes};
 use crate::error::{Fatal, Unserved};
 use crate::handover::{EntryId, Progress, RevisionRoom};
 use crate::input::{Answer, Proposal};
@@ -43,6 +43,9 @@ use crate::waiters::Waiters;
 const APPLY_LEN_MAX: usize = 1000;
 /// Bytes of the entries applied in one go, or those of the entry that passes the limit.
 const APPLY_BYTES_MAX: usize = 4 << 20;
+
+/// A command counts for no more than this part of a segment while the disk has space.
+const FOOTPRINT_SHARE: u64 = 8;
 
 /// What a checkpoint records of the raft log.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +71,14 @@ pub(crate) struct Moment {
 struct Batch {
     ids: Vec<u64>,
     requests: Vec<Request>,
+    /// What they write at most.
+    footprint: Footprint,
+    /// Bytes of their entries.
+    bytes: usize,
+    /// The last entry.
+    last: Option<EntryId>,
+    /// The configuration change that follows the commands, if one does.
+    conf_change: Option<Entry>,
 }
 
 /// A member's copy of the replicated state, and its upkeep.
@@ -82,8 +93,12 @@ pub(crate) struct Machine {
     applied: AppliedState,
     /// Committed entries that are not applied yet.
     committed: VecDeque<Entry>,
+    /// What the first of them needs of the revision log if there is no room for it: nothing is applied until there is.
+    awaited_room: Option<Footprint>,
     /// What the member has to propose on its own account.
     proposals: Vec<Proposal>,
+    /// Bytes that one command may count for while the disk has space.
+    footprint_waited_for: u64,
     /// Whether the operator was told that this member is known to the cluster.
     is_published: bool,
 }
@@ -106,7 +121,9 @@ impl Machine {
             published,
             applied,
             committed: VecDeque::new(),
+            awaited_room: None,
             proposals: Vec::new(),
+            footprint_waited_for: config.segment_bytes / FOOTPRINT_SHARE,
             is_published: false,
         }
     }
@@ -129,9 +146,29 @@ impl Machine {
         self.committed.extend(entries);
     }
 
-    /// Whether entries wait to be applied.
-    pub(crate) fn has_committed(&self) -> bool {
-        !self.committed.is_empty()
+    /// Whether [`Machine::apply`] has something to do.
+    pub(crate) fn can_apply(&mut self) -> bool {
+        !self.committed.is_empty() && self.has_awaited_room()
+    }
+
+    /// Bytes that a proposal takes of the room for commands: those of its entry, or more if what it writes depends on
+    /// what the store holds.
+    ///
+    /// As long as the disk may have space for more segments, only so much is counted as one segment easily gives:
+    /// applying waits for the rest if it must.
+    pub(crate) fn weigh(&self, proposal: &Proposal, is_disk_full: bool) -> u64 {
+        let len = proposal.len() as u64;
+        if !proposal.writes_more {
+            return len;
+        }
+        // What cannot be decoded stops the member once it is committed.
+        let Ok(command) = Command::decode(proposal.data.clone()) else { return len };
+        len.max(self.weigh_records(&command.request, is_disk_full))
+    }
+
+    fn weigh_records(&self, request: &Request, is_disk_full: bool) -> u64 {
+        let footprint = self.store.footprint(Footprint::default(), request).bytes;
+        if is_disk_full { footprint } else { footprint.min(self.footprint_waited_for) }
     }
 
     /// What is to be proposed on the member's own account. Without a leader it is lost; what the cluster must know
@@ -190,13 +227,18 @@ impl Machine {
         self.decide_version();
     }
 
-    /// Leases to be revoked, as proposals; see [`Lessor::expired`].
-    pub(crate) fn expired_leases(&mut self, now: Duration) -> impl Iterator<Item = Proposal> + use<> {
-        let published = Arc::clone(&self.published);
-        self.lessor.expired(now).into_iter().map(move |id| {
-            let request = Request::LeaseRevoke(LeaseRevokeRequest { id });
-            Proposal::new(published.next_request_id(), request)
-        })
+    /// Leases to be revoked; see [`Lessor::expired`].
+    pub(crate) fn expired_leases(&mut self, now: Duration) -> Vec<i64> {
+        self.lessor.expired(now)
+    }
+
+    /// The proposal that revokes a lease, and what it takes of the room for commands.
+    pub(crate) fn revocation(&self, id: i64, is_disk_full: bool) -> (Proposal, u64) {
+        let request = Request::LeaseRevoke(LeaseRevokeRequest { id });
+        let weight = self.weigh_records(&request, is_disk_full);
+        let proposal = Proposal::new(self.published.next_request_id(), request);
+        let len = proposal.len() as u64;
+        (proposal, len.max(weight))
     }
 
     /// A revocation is proposed.
@@ -223,26 +265,65 @@ impl Machine {
         waiters: &mut Waiters<W>,
         output: &mut Output<W>,
     ) -> Result<Option<Progress>, Fatal> {
-        let (mut batch, mut bytes, mut conf_change) = (Batch::default(), 0, None);
-        let mut applied = None;
-        while let Some(entry) = self.committed.pop_front() {
-            applied = Some(EntryId { index: entry.index, term: entry.term });
-            bytes += entry_bytes(&entry);
-            if entry.r#type() != EntryType::EntryNormal {
-                conf_change = Some(entry);
-                break;
-            }
-            batch.push(entry)?;
-            if batch.requests.len() >= APPLY_LEN_MAX || bytes >= APPLY_BYTES_MAX {
-                break;
-            }
+        if !self.has_awaited_room() {
+            return Ok(None);
         }
-        let Some(applied) = applied else { return Ok(None) };
+        let batch = self.next_batch()?;
+        let Some(applied) = batch.last else { return Ok(None) };
+        let (bytes, conf_change) = (batch.bytes as u64, batch.conf_change.clone());
         self.apply_commands(batch, moment, waiters, output)?;
         let conf_change = conf_change.map(|entry| self.apply_conf_change(&entry)).transpose()?;
         self.applied.entry = applied;
-        self.maintenance.applied(bytes as u64);
+        self.maintenance.applied(bytes);
         Ok(Some(Progress { applied, conf_change }))
+    }
+
+    /// Takes the next entries, as many as the revision log certainly has room for. If that is none, notes what the
+    /// first needs.
+    fn next_batch(&mut self) -> Result<Batch, Fatal> {
+        let mut batch = Batch::default();
+        while batch.requests.len() < APPLY_LEN_MAX
+            && batch.bytes < APPLY_BYTES_MAX
+            && let Some(entry) = self.committed.pop_front()
+        {
+            let id = EntryId { index: entry.index, term: entry.term };
+            let bytes = entry_bytes(&entry);
+            if entry.r#type() != EntryType::EntryNormal {
+                batch.conf_change = Some(entry);
+                batch.note(id, bytes);
+                break;
+            }
+            // The entry with which a leader begins its term holds no command.
+            if entry.data.is_empty() {
+                batch.note(id, bytes);
+                continue;
+            }
+            let command = Command::decode(entry.data.clone());
+            let command = command.map_err(|error| Fatal::Entry { index: id.index, error })?;
+            let footprint = self.store.footprint(batch.footprint, &command.request);
+            let is_ignored = disk::seeded_bug!("room-not-awaited");
+            if !is_ignored && !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
+                self.committed.push_front(entry);
+                if batch.last.is_none() {
+                    self.awaited_room = Some(footprint);
+                }
+                break;
+            }
+            batch.footprint = footprint;
+            batch.push(command);
+            batch.note(id, bytes);
+        }
+        Ok(batch)
+    }
+
+    /// Whether the revision log has the room that the next entry needs, as far as that is known.
+    fn has_awaited_room(&mut self) -> bool {
+        let Some(Footprint { bytes, longest }) = self.awaited_room else { return true };
+        let has_room = self.store.log().has_room_for(bytes, longest);
+        if has_room {
+            self.awaited_room = None;
+        }
+        has_room
     }
 
     /// The configuration after the last applied entry.
@@ -251,8 +332,16 @@ impl Machine {
     }
 
     /// Does what is due of maintenance.
-    pub(crate) fn maintain<W>(&mut self, has_space: bool, waiters: &mut Waiters<W>, output: &mut Output<W>) {
-        let compacted = self.maintenance.work(&mut self.store, &self.applied, has_space, output);
+    pub(crate) fn maintain<W>(
+        &mut self,
+        admission: &Admission,
+        has_queue: bool,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) {
+        let pressure =
+            Pressure { awaited: self.awaited_room, has_queue, has_refusals: !admission.has_space() };
+        let compacted = self.maintenance.work(&mut self.store, &self.applied, pressure, output);
         let Some(revision) = compacted else { return };
         output.notes.push(Note::Compacted { revision });
         let outcome = Outcome::Compact { revision: self.store.view().revision() };
@@ -262,7 +351,9 @@ impl Machine {
 
     /// The room in the revision log.
     pub(crate) fn room(&mut self) -> RevisionRoom {
-        self.maintenance.room(&mut self.store)
+        let room = self.maintenance.room(&mut self.store);
+        // What is there is for the entry that waits, and for those behind it.
+        if self.awaited_room.is_some() { RevisionRoom { bytes: 0, ..room } } else { room }
     }
 
     /// Publishes the size of the data.
@@ -280,7 +371,7 @@ impl Machine {
         waiters: &mut Waiters<W>,
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
-        let Batch { ids, requests } = batch;
+        let Batch { ids, requests, .. } = batch;
         let mut applied = self.store.apply(&requests)?;
         output.signals.append(&mut applied.signals);
         if requests.iter().any(Request::changes_control) {
@@ -403,15 +494,14 @@ impl Machine {
 }
 
 impl Batch {
-    /// Adds the command of an entry. The entry with which a leader begins its term holds none.
-    fn push(&mut self, entry: Entry) -> Result<(), Fatal> {
-        if entry.data.is_empty() {
-            return Ok(());
-        }
-        let index = entry.index;
-        let command = Command::decode(entry.data).map_err(|error| Fatal::Entry { index, error })?;
+    fn push(&mut self, command: Command) {
         self.ids.push(command.id);
         self.requests.push(command.request);
-        Ok(())
+    }
+
+    /// Notes an entry that is part of the batch.
+    fn note(&mut self, id: EntryId, bytes: usize) {
+        self.last = Some(id);
+        self.bytes += bytes;
     }
 }

@@ -45,6 +45,8 @@ pub struct Node<W> {
     published: Arc<Published>,
     /// The time of the call under way.
     now: Duration,
+    /// Whether there was no room to revoke some of the leases that have run out.
+    has_postponed_revocations: bool,
     /// The last term that this member began to lead, knowing all that was committed before.
     led_term: u64,
 }
@@ -67,6 +69,7 @@ impl<W> Node<W> {
             waiters: Waiters::default(),
             published,
             now: Duration::ZERO,
+            has_postponed_revocations: false,
             led_term: 0,
         }
     }
@@ -123,6 +126,12 @@ impl<W> Node<W> {
         self.now = now;
         self.waiters.set_deadline(now + self.config.request_timeout());
         for input in inputs {
+            if self.has_postponed_revocations
+                && matches!(input, Input::Tick | Input::WalWritten(_) | Input::Finished(_))
+            {
+                self.has_postponed_revocations = false;
+                self.machine.take_back_leases();
+            }
             self.take(input, output)?;
         }
         self.agree(output);
@@ -141,11 +150,12 @@ impl<W> Node<W> {
         let readable = |waiter| output.answers.push((waiter, Answer::Readable));
         self.waiters.take_readable(self.machine.applied_index(), readable);
         self.lead();
-        self.machine.maintain(self.consensus.admission().has_space(), &mut self.waiters, output);
+        let has_queue = self.consensus.is_waiting_for_room();
+        self.machine.maintain(self.consensus.admission(), has_queue, &mut self.waiters, output);
         let room = self.machine.room();
         self.consensus.set_revision_room(room, output);
         self.agree(output);
-        output.is_busy |= self.machine.has_committed() || self.consensus.can_admit_queued();
+        output.is_busy |= self.machine.can_apply() || self.consensus.can_admit_queued();
         self.publish_numbers();
         Ok(())
     }
@@ -160,7 +170,9 @@ impl<W> Node<W> {
         match input {
             Input::Propose(proposal, waiter) => {
                 let deadline = self.now + self.config.request_timeout();
-                self.consensus.propose(proposal, deadline, waiter, &mut self.waiters, output);
+                let is_disk_full = self.consensus.admission().is_disk_full();
+                let weight = self.machine.weigh(&proposal, is_disk_full);
+                self.consensus.propose(proposal, weight, deadline, waiter, &mut self.waiters, output);
             }
             Input::ReadIndex(waiter) => {
                 if self.consensus.may_wait(&self.waiters) {
@@ -231,13 +243,15 @@ impl<W> Node<W> {
         }
     }
 
-    /// Has leases revoked that have run out, as many as may be under way and there is room for.
+    /// Has leases revoked that have run out, as many as may be under way and there is room for. The others come again
+    /// when there may be more room.
     fn revoke_expired(&mut self) {
         self.consensus.take_revokes().for_each(|id| self.machine.revoking(id));
-        for proposal in self.machine.expired_leases(self.now) {
-            if !self.consensus.propose_revocation(proposal) {
-                self.machine.take_back_leases();
-                break;
+        for id in self.machine.expired_leases(self.now) {
+            let is_disk_full = self.consensus.admission().is_disk_full();
+            let (proposal, weight) = self.machine.revocation(id, is_disk_full);
+            if !self.consensus.propose_revocation(proposal, weight) {
+                self.has_postponed_revocations = true;
             }
         }
         self.consensus.take_revokes().for_each(|id| self.machine.revoking(id));

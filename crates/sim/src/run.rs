@@ -25,7 +25,7 @@ use crate::checks;
 use crate::leases::Leases;
 use crate::member::{Member, News, RETRY_TICKS, Step, Ticket, WAL_DIR};
 use crate::model::Model;
-use crate::plan::{Kill, Plan};
+use crate::plan::{Fault, Kill, Plan};
 use crate::random::Random;
 use crate::report::{Failure, Report};
 use crate::trace::Trace;
@@ -252,7 +252,9 @@ impl<'a> Run<'a> {
     }
 
     fn send_command(&mut self, member: &mut Member) {
-        let request = workload::command(&mut self.random, Horizon::of(&self.model), self.plan.value_len_max);
+        let writes_more = self.plan.fault == Fault::FullDisk;
+        let horizon = Horizon::of(&self.model);
+        let request = workload::command(&mut self.random, horizon, self.plan.value_len_max, writes_more);
         self.send(member, request);
     }
 

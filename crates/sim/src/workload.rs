@@ -27,6 +27,9 @@ const LEASES: i64 = 9;
 const LEASE_TTL_LONG_S: i64 = 1_000_000;
 /// In how many cases of a hundred a command clears an alarm that is raised: most commands are to be carried out.
 const ALARM_CLEAR_PERCENT: u64 = 20;
+/// Keys that are put and deleted together, where commands are to write much more than their own bytes.
+const MANY_PREFIX: &str = "/many/k";
+const MANY_KEYS: u64 = 40;
 /// How deep transactions are nested at most.
 const DEPTH_MAX: u64 = 2;
 
@@ -59,11 +62,21 @@ impl Horizon {
 }
 
 /// A command.
-pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64) -> Request {
+///
+/// With `writes_more`, some write many times their own bytes.
+pub(crate) fn command(
+    random: &mut Random,
+    horizon: Horizon,
+    value_len_max: u64,
+    writes_more: bool,
+) -> Request {
     if let Some(alarm) = horizon.alarm
         && random.percent(ALARM_CLEAR_PERCENT)
     {
         return clear(alarm);
+    }
+    if writes_more && random.percent(12) {
+        return many_keys(random, value_len_max);
     }
     match random.below(100) {
         0..42 => {
@@ -76,6 +89,35 @@ pub(crate) fn command(random: &mut Random, horizon: Horizon, value_len_max: u64)
         62..92 => Request::Txn(Txn { random, value_len_max, free: keys() }.shuffled().txn(0)),
         92..99 => Request::Compact(compaction(random, horizon)),
         _ => Request::Alarm(alarm(random)),
+    }
+}
+
+/// A command about many keys: all are put on one lease, or one gets a long value, or all keep their values, or all
+/// are deleted.
+fn many_keys(random: &mut Random, value_len_max: u64) -> Request {
+    let key = |i: u64| Bytes::from(format!("{MANY_PREFIX}{i:02}"));
+    let all = |put: &dyn Fn(Bytes) -> PutRequest| {
+        let success = (0..MANY_KEYS).map(|i| op(Op::RequestPut(put(key(i))))).collect();
+        Request::Txn(TxnRequest { success, ..TxnRequest::default() })
+    };
+    match random.below(8) {
+        0 => {
+            let lease = lease(random);
+            all(&|key| PutRequest { key, lease, value: "v".into(), ..PutRequest::default() })
+        }
+        1..5 => {
+            let (key, value) = (key(random.below(MANY_KEYS)), vec![b'v'; value_len_max as usize].into());
+            Request::Put(PutRequest { key, value, ..PutRequest::default() })
+        }
+        5 | 6 => all(&|key| PutRequest { key, ignore_value: true, ..PutRequest::default() }),
+        _ => {
+            let range_end = Bytes::from_static(b"/many/l");
+            Request::DeleteRange(DeleteRangeRequest {
+                key: MANY_PREFIX.into(),
+                range_end,
+                ..DeleteRangeRequest::default()
+            })
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use proto::etcdserverpb::Member;
 use crate::command::Request;
 use crate::control::Control;
 use crate::lease::{LeaseSnapshot, LeaseTable};
-use crate::mvcc::{Batch, CompactionHashJob, KeyValueHash, Mvcc, ReadView, ReclaimJob};
+use crate::mvcc::{Batch, CompactionHashJob, Footprint, KeyValueHash, Mvcc, ReadView, ReclaimJob};
 use crate::outcome::{LeaseGrantOutcome, Outcome};
 use crate::watch::{Signal, WatchHub};
 use crate::{Error, Refusal};
@@ -91,6 +91,12 @@ impl Store {
             }
         }
         Ok(applied)
+    }
+
+    /// The most that commands which have the footprint `before`, and then `request`, write to the revision log when they
+    /// are applied. Takes as long as looking at each key that the request deletes.
+    pub fn footprint(&self, before: Footprint, request: &Request) -> Footprint {
+        self.mvcc.footprint(before, request)
     }
 
     /// Adds a member that a configuration change brought.

@@ -81,6 +81,11 @@ impl LeaseTable {
             .collect()
     }
 
+    /// Visits the keys of a lease in key order.
+    pub(crate) fn visit_keys(&self, id: i64, visit: &mut dyn FnMut(&[u8])) {
+        self.keys.get(&id).into_iter().flatten().for_each(|key| visit(key));
+    }
+
     /// Adds a lease; returns the seconds it is granted for. etcd checks the length before the id.
     pub(crate) fn grant(&mut self, request: &LeaseGrantRequest) -> Result<i64, Refusal> {
         if request.id == 0 {

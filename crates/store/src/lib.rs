@@ -34,13 +34,13 @@ pub use key_range::{End, KeyRange};
 pub use kind::Kind;
 pub use lease::{LeaseTable, LeaseTerm};
 pub use mvcc::{
-    CompactionHashJob, HashRead, KeyValueHash, Operations, RangeQuery, RangeReading, RangeStream, ReadView,
-    ReclaimJob,
+    CompactionHashJob, Footprint, HashRead, KeyValueHash, Operations, RangeQuery, RangeReading, RangeStream,
+    ReadView, ReclaimJob,
 };
 pub use outcome::{
     DeleteOutcome, LeaseGrantOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome,
 };
-pub use quota::cost;
+pub use quota::{cost, writes_more_than_given};
 pub use watch::{
     Created, Delivery, Event, EventKind, Progress, Signal, Watch, WatchHub, WatchRefusal, WatchStream,
 };

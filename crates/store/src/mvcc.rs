@@ -32,6 +32,7 @@ use crate::lease::LeaseTable;
 use crate::watch::Change;
 
 mod compact;
+mod footprint;
 mod hash;
 mod index;
 mod key_value;
@@ -43,6 +44,7 @@ mod txn;
 mod view;
 
 pub use self::compact::CompactionHashJob;
+pub use self::footprint::Footprint;
 pub use self::hash::{HashRead, KeyValueHash};
 pub use self::operations::Operations;
 pub use self::range::RangeQuery;

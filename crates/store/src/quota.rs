@@ -1,4 +1,4 @@
-//! What a command costs in space, as etcd counts it.
+//! What a command costs in space, as etcd counts it, and whether that is all that it writes.
 
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
@@ -19,6 +19,26 @@ pub fn cost(request: &Request) -> u64 {
         Request::LeaseGrant(_) => LEASE,
         _ => 0,
     }
+}
+
+/// Whether a command may write more than its own bytes, depending on what the store holds.
+pub fn writes_more_than_given(request: &Request) -> bool {
+    match request {
+        Request::Put(put) => put.ignore_value,
+        Request::DeleteRange(delete) => !delete.range_end.is_empty(),
+        Request::Txn(txn) => txn_writes_more(txn),
+        Request::LeaseRevoke(_) => true,
+        _ => false,
+    }
+}
+
+fn txn_writes_more(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match &op.request {
+        Some(Op::RequestPut(put)) => put.ignore_value,
+        Some(Op::RequestDeleteRange(delete)) => !delete.range_end.is_empty(),
+        Some(Op::RequestTxn(nested)) => txn_writes_more(nested),
+        _ => false,
+    })
 }
 
 fn put_cost(put: &PutRequest) -> u64 {

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::head::HEAD_LEN;
 use crate::{Disk, Error, File};
 
 /// A job that makes the file of the next segment.
@@ -43,6 +44,11 @@ pub struct PreparedSegment {
 }
 
 impl PreparedSegment {
+    /// Bytes of records that it has space for.
+    pub(super) fn room(&self) -> u64 {
+        self.capacity.saturating_sub(HEAD_LEN as u64)
+    }
+
     /// Makes it hold at least `capacity` bytes.
     pub(super) fn grow(&mut self, capacity: u64) -> Result<(), Error> {
         if self.capacity < capacity {

@@ -37,6 +37,8 @@ pub(crate) struct Admission {
     unapplied_bytes: u64,
     /// Bytes of commands that are admitted and not proposed yet.
     admitted_bytes: u64,
+    /// Bytes that commands take beside those of their entries: of the ones that are admitted and not handed to the WAL.
+    extra_bytes: u64,
     has_space: bool,
 }
 
@@ -52,6 +54,7 @@ impl Admission {
             unapplied: VecDeque::new(),
             unapplied_bytes: 0,
             admitted_bytes: 0,
+            extra_bytes: 0,
             has_space: true,
         }
     }
@@ -69,8 +72,10 @@ impl Admission {
     }
 
     /// Counts a command that fits and is going to be proposed.
-    pub(crate) fn admit(&mut self, bytes: u64) {
+    /// Its entry has `bytes`; it takes `weight` of the room.
+    pub(crate) fn admit(&mut self, bytes: u64, weight: u64) {
         self.admitted_bytes += bytes;
+        self.extra_bytes += weight.saturating_sub(bytes);
     }
 
     /// Whether room that is missing now will come: a spare file is being made, and nothing says that it cannot be.
@@ -94,6 +99,7 @@ impl Admission {
             while let Some((_, bytes)) = self.unapplied.pop_back_if(|(index, _)| *index >= first.index) {
                 self.unapplied_bytes -= bytes;
             }
+            let bytes = bytes + std::mem::take(&mut self.extra_bytes);
             self.unapplied.push_back((last.index, bytes));
             self.unapplied_bytes += bytes;
         }
@@ -127,7 +133,8 @@ impl Admission {
         &mut self.spare_file
     }
 
-    fn is_disk_full(&self) -> bool {
+    /// Whether the disk had no space for a spare file.
+    pub(crate) fn is_disk_full(&self) -> bool {
         self.spare_file.has_failed() || self.revision_room.is_disk_full
     }
 
@@ -135,7 +142,7 @@ impl Admission {
     fn room(&self) -> u64 {
         let wal = self.wal_room.saturating_sub(self.unreported_bytes);
         let revision_log = self.revision_room.bytes.saturating_sub(self.unapplied_bytes);
-        wal.min(revision_log).saturating_sub(self.admitted_bytes)
+        wal.min(revision_log.saturating_sub(self.extra_bytes)).saturating_sub(self.admitted_bytes)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::input::Proposal;
 #[derive(Debug)]
 pub(super) struct Queued<W> {
     pub(super) proposal: Proposal,
+    /// Bytes that it takes of the room for commands.
+    pub(super) weight: u64,
     pub(super) deadline: Duration,
     pub(super) waiter: W,
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use disk::Disk;
-use store::Store;
+use store::{Footprint, Store};
 
 use self::checkpoint::{Checkpointer, Urgency};
 use self::reclaim::Reclaim;
@@ -23,6 +23,17 @@ use crate::handover::RevisionRoom;
 use crate::job::{Finished, Job};
 use crate::output::{Note, Output};
 use crate::spare::Spare;
+
+/// What waits for room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pressure {
+    /// What the next committed entry needs of the revision log if there is no room for it.
+    pub(crate) awaited: Option<Footprint>,
+    /// Whether proposals wait for room.
+    pub(crate) has_queue: bool,
+    /// Whether commands that take space are refused.
+    pub(crate) has_refusals: bool,
+}
 
 /// The maintenance of one member.
 #[derive(Debug)]
@@ -81,15 +92,12 @@ impl Maintenance {
         &mut self,
         store: &mut Store,
         applied: &AppliedState,
-        has_space: bool,
+        pressure: Pressure,
         output: &mut Output<W>,
     ) -> Option<i64> {
-        if store.log().needs_next() && self.spare_segment == Spare::Idle {
-            self.spare_segment = Spare::Making;
-            output.jobs.push(Job::PrepareSegment(store.log().next_segment()));
-        }
+        self.prepare_segment(store, pressure, output);
         let urgency = Urgency {
-            is_short_of_space: !has_space,
+            is_short_of_space: pressure.has_refusals,
             is_rewriting: self.reclaim == Reclaim::Rewriting,
             is_awaited: self.is_defragmenting,
         };
@@ -156,6 +164,20 @@ impl Maintenance {
             }
         }
         Ok(())
+    }
+
+    /// Has another segment made if it is time to, or if something waits for room.
+    fn prepare_segment<W>(&mut self, store: &mut Store, pressure: Pressure, output: &mut Output<W>) {
+        let log = store.log();
+        let is_short = |room: Footprint| !log.has_room_for(room.bytes, room.longest);
+        let is_needed = log.needs_next()
+            || pressure.awaited.is_some_and(is_short)
+            || (pressure.has_queue && !log.has_next());
+        if self.spare_segment == Spare::Idle && is_needed {
+            self.spare_segment = Spare::Making;
+            let longest = pressure.awaited.map_or(0, |room| room.longest);
+            output.jobs.push(Job::PrepareSegment(log.next_segment_for(longest)));
+        }
     }
 
     fn begin_reclaim<W>(&mut self, store: &mut Store, output: &mut Output<W>) {

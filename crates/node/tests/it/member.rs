@@ -181,7 +181,9 @@ impl Member {
     /// Number of keys, from the store.
     pub(crate) fn keys(&self) -> i64 {
         let request = RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() };
-        self.node.view().range(RangeQuery::new(&request).unwrap()).unwrap().finish().unwrap().count
+        let mut reading = self.node.view().range(RangeQuery::new(&request).unwrap()).unwrap();
+        while !reading.step().unwrap() {}
+        reading.finish().unwrap().count
     }
 }
 

@@ -1,8 +1,10 @@
 //! A full disk: what takes space is refused, everything else goes on, and service resumes by itself.
 
+use bytes::Bytes;
 use disk::SimDisk;
 use node::{Input, Job, Note};
-use store::Refusal;
+use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest, PutRequest};
+use store::{Refusal, Request};
 
 use crate::member::{Member, compact, config, delete, put, refusal, revision};
 
@@ -147,4 +149,124 @@ fn only_what_failed_is_asked_for_again() {
     }
     assert!(member.jobs.iter().any(is_segment), "it failed, and is tried again");
     assert_eq!(member.jobs.iter().filter(|job| is_log_file(job)).count(), 1);
+}
+
+fn delete_prefix(from: &'static str, to: &'static str) -> Request {
+    Request::DeleteRange(DeleteRangeRequest {
+        key: from.into(),
+        range_end: to.into(),
+        ..DeleteRangeRequest::default()
+    })
+}
+
+/// A member with so many keys and no space on its disk for anything more.
+fn full_member_with_keys(disk: &SimDisk, n: usize) -> Member {
+    let mut member = Member::lead(disk, config());
+    for i in 0..n {
+        member.apply(put(&format!("key-{i:05}"), "v")).unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    fill_from(&mut member, n as i64);
+    member
+}
+
+#[test]
+fn a_delete_that_writes_more_than_there_is_room_for_is_refused_and_smaller_ones_are_carried_out() {
+    let disk = SimDisk::new(1);
+    let mut member = full_member_with_keys(&disk, 3000);
+    let answer = member.apply(delete_prefix("key-", "key.")).unwrap();
+    assert_eq!(refusal(&answer), Some(Refusal::NoSpace));
+    let before = member.keys();
+    let answer = member.apply(delete_prefix("key-00000", "key-00050")).unwrap();
+    assert!(revision(Some(answer)).is_some());
+    assert_eq!(member.keys(), before - 50);
+
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    let answer = member.apply(delete_prefix("key-", "key.")).unwrap();
+    assert!(revision(Some(answer)).is_some());
+    assert_eq!(member.keys(), 1);
+}
+
+#[test]
+fn a_lease_with_many_keys_that_runs_out_on_a_full_disk_is_revoked_once_there_is_room() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for id in [5, 6] {
+        member.apply(Request::LeaseGrant(LeaseGrantRequest { id, ttl: 60 })).unwrap();
+    }
+    let put_with = |key: String, lease| {
+        Request::Put(PutRequest { key: key.into(), value: "v".into(), lease, ..PutRequest::default() })
+    };
+    member.apply(put_with("short".to_owned(), 6)).unwrap();
+    for i in 0..3000 {
+        member.apply(put_with(format!("key-{i:05}"), 5)).unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    fill_from(&mut member, 3001);
+    member.tick(700).unwrap();
+    assert_eq!(member.node.leases().iter().map(|(id, _)| id).collect::<Vec<_>>(), [5], "6 is not held up");
+    assert_eq!(member.keys(), 3001);
+
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    assert_eq!((member.node.leases().iter().count(), member.keys()), (0, 1));
+}
+
+/// Puts that keep values of 10,000 bytes, together: each is an entry of some 30 bytes and a record of 10,000.
+fn keep_values(member: &mut Member) -> Vec<u32> {
+    let proposals: Vec<_> = (0..40)
+        .map(|i| {
+            let key = Bytes::from(format!("key-{i:05}"));
+            member.proposal(Request::Put(PutRequest { key, ignore_value: true, ..PutRequest::default() }))
+        })
+        .collect();
+    let (waiters, inputs) = proposals.into_iter().unzip();
+    member.handle(inputs).unwrap();
+    waiters
+}
+
+#[test]
+fn commands_that_write_more_than_there_is_room_for_wait_for_it_and_reads_go_on() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for i in 0..40 {
+        member.apply(put(&format!("key-{i:05}"), vec![7; 10_000])).unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    let waiters = keep_values(&mut member);
+    member.settle().unwrap();
+    let applied = waiters.iter().filter(|waiter| revision(member.answer(**waiter)).is_some()).count();
+    assert!(applied < 40, "there was no room for all");
+    assert_eq!(member.keys(), 40);
+    assert_eq!(refusal(&member.apply(put("k", "v")).unwrap()), Some(Refusal::NoSpace));
+    let published = member.node.published();
+    let late = published.committed() - published.applied();
+
+    // A start finds the same entries committed, and waits as well.
+    disk.crash();
+    let mut member = Member::start(&disk, node::Config { first_request_id: 10_000, ..config() }).unwrap();
+    member.settle().unwrap();
+    member.tick(20).unwrap();
+    let published = member.node.published();
+    assert!(late == 0 || published.applied() < published.committed());
+
+    disk.set_capacity(None);
+    member.tick(10).unwrap();
+    assert!(member.node.published().reads_at_once());
+    assert!(member.node.view().revision() > 41);
+    assert!(revision(Some(member.apply(put("k", "v")).unwrap())).is_some());
+}
+
+#[test]
+fn a_command_longer_than_a_segment_is_carried_out() {
+    let mut member = Member::lead(&SimDisk::new(1), config());
+    for i in 0..3000 {
+        member.apply(put(&format!("key-{i:05}"), "v")).unwrap();
+    }
+    member.apply(put("long", vec![0; 30_000])).unwrap();
+    let segment_bytes = config().segment_bytes;
+    assert!(3000 * 60 > 2 * segment_bytes, "the delete fits no two segments");
+    let answer = member.apply(delete_prefix("key-", "key.")).unwrap();
+    assert_eq!((revision(Some(answer)), member.keys()), (Some(3003), 1));
 }

@@ -18,6 +18,8 @@ use crate::plan::{Fault, Kill};
 const STARTS_MAX: u32 = 100;
 /// Effects within which power is lost after the start that follows a kill.
 const EFFECTS_AFTER_KILL_MAX: u64 = 12;
+/// Steps after which a member that recovers on a full disk is given room.
+const STEPS_WITHOUT_SPACE: u32 = 2000;
 /// Restarts while the disk is full.
 const STARTS_WHILE_FULL_MAX: u32 = 3;
 
@@ -58,10 +60,11 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a full disk excuses a stop: a restart may need more room than there was, and what was prepared
-    /// before it is lost. Once the member has taken writes in this life it must go on.
-    fn may_lack_space(&self) -> bool {
-        self.plan.fault == Fault::FullDisk && !self.has_had_space
+    /// Whether a full disk excuses a stop for want of space in this file: each start writes to the WAL, of whose
+    /// spare files a crash may leave none. Once the member has taken writes in this life it must go on, and what
+    /// it applies never stops it.
+    fn may_lack_space(&self, path: &Path) -> bool {
+        self.plan.fault == Fault::FullDisk && !self.has_had_space && path.starts_with(WAL_DIR)
     }
 
     /// Notes a death; only a failed sync or a start on a full disk may have been its own doing.
@@ -75,7 +78,7 @@ impl Run<'_> {
                 self.report.fatal_stops += 1;
                 self.note(format_args!("stopped: {fatal}"));
             }
-            Death::Stopped(Fatal::Disk(disk::Error::NoSpace { path })) if self.may_lack_space() => {
+            Death::Stopped(Fatal::Disk(disk::Error::NoSpace { path })) if self.may_lack_space(&path) => {
                 self.report.late_starts += 1;
                 self.lift_capacity();
                 self.note(format_args!("stopped: no space for {}", path.display()));
@@ -109,9 +112,15 @@ impl Run<'_> {
 
     /// Lets the member run until it serves. Nobody asks it anything meanwhile.
     fn recover(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
-        for _ in 0..STEPS_MAX {
+        for step in 0..STEPS_MAX {
             if self.disk.has_crashed() {
                 return Ok(Err(Death::Killed));
+            }
+            if self.is_full && step == STEPS_WITHOUT_SPACE {
+                // What was committed may need more room than there is: then the member waits for it.
+                self.report.late_starts += 1;
+                self.lift_capacity();
+                self.note(format_args!("the disk holds whatever is written"));
             }
             if member.serves() {
                 return Ok(Ok(()));
