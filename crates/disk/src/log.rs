@@ -60,9 +60,6 @@ use crate::{Disk, Error};
 const SEGMENT_EXTENSION: &str = "seg";
 const SIDECAR_EXTENSION: &str = "idx";
 
-/// A tail that wastes less than this part of a segment is not sealed for it: the next one would soon be the same.
-const TAIL_WASTE_SHARE: u64 = 8;
-
 /// How a log is laid out.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -308,15 +305,12 @@ impl RevisionLog {
     /// Ends the segment being written, if the next one is at hand, so that it can be rewritten: where that was asked
     /// for, or where its dead bytes alone make the log too large.
     fn seal_wasteful_tail(&mut self) {
-        let (live_bytes, wasted_min) = (self.live_bytes, self.options.segment_bytes / TAIL_WASTE_SHARE);
-        let is_asked = self.is_tail_to_seal;
-        let is_wasteful = |tail: &mut Tail| {
-            let wasted = tail.segment().wasted();
-            let is_bloated = wasted > wasted_min && candidate::is_bloated(wasted, live_bytes);
-            tail.is_flushed() && (is_asked || is_bloated)
-        };
+        let is_wanted = self.is_tail_to_seal || self.is_tail_wasteful();
         let is_next_at_hand = !self.prepared.is_empty() || crate::seeded_bug!("tail-sealed-too-soon");
-        if is_next_at_hand && let Some(full) = self.tail.take_if(is_wasteful) {
+        if is_next_at_hand
+            && is_wanted
+            && let Some(full) = self.tail.take_if(|tail| tail.is_flushed())
+        {
             self.is_tail_to_seal = false;
             self.sealed.push(full.segment().clone());
             self.publish();

@@ -65,9 +65,9 @@ pub enum Input<W> {
     Propose(Proposal, W),
     /// A client wants to read what is committed by now.
     ReadIndex(W),
-    /// Somebody wants the space of dead records back now rather than when it is worth the work. Nothing is
-    /// answered.
-    Defragment,
+    /// Somebody wants the space of dead records back now rather than when it is worth the work. Answered when that is
+    /// done, or when it is stuck: then it goes on later.
+    Defragment(W),
     /// A client wants something of leases that only the leader knows.
     Lease(LeaseQuery, W),
     /// Another member has sent this.
@@ -85,6 +85,8 @@ pub enum Answer {
     Applied(Result<Outcome, Refusal>),
     /// Whatever was committed when the read was asked for can be read now.
     Readable,
+    /// To an [`Input::Defragment`]: it is done.
+    Defragmented,
     /// To an [`Input::Lease`].
     Lease(LeaseAnswer),
     /// The request is not served.

@@ -177,16 +177,18 @@ impl Machine {
         std::mem::take(&mut self.proposals)
     }
 
-    pub(crate) fn tick(&mut self) {
-        self.maintenance.tick();
+    /// Lets a tick pass; see [`Maintenance::tick`].
+    pub(crate) fn tick(&mut self) -> bool {
+        self.maintenance.tick(&self.store)
     }
 
     pub(crate) fn finished<W>(&mut self, finished: Finished, output: &mut Output<W>) -> Result<(), Fatal> {
         self.maintenance.finished(finished, &mut self.store, output)
     }
 
-    pub(crate) fn defragment(&mut self) {
-        self.maintenance.defragment(&mut self.store);
+    pub(crate) fn defragment<W>(&mut self, waiter: W, waiters: &mut Waiters<W>) {
+        let run = self.maintenance.defragment(&mut self.store);
+        waiters.add_defragmentation(run, waiter);
     }
 
     /// Answers a query about leases, now or later.
@@ -341,8 +343,12 @@ impl Machine {
     ) {
         let pressure =
             Pressure { awaited: self.awaited_room, has_queue, has_refusals: !admission.has_space() };
-        let compacted = self.maintenance.work(&mut self.store, &self.applied, pressure, output);
-        let Some(revision) = compacted else { return };
+        let done = self.maintenance.work(&mut self.store, &self.applied, pressure, output);
+        if let Some(run) = done.defragmentation {
+            let waiting = waiters.take_defragmented(run).into_iter();
+            output.answers.extend(waiting.map(|waiter| (waiter, Answer::Defragmented)));
+        }
+        let Some(revision) = done.compaction else { return };
         output.notes.push(Note::Compacted { revision });
         let outcome = Outcome::Compact { revision: self.store.view().revision() };
         let done = waiters.take_compacted(revision).into_iter();
@@ -361,6 +367,7 @@ impl Machine {
         let size = self.store.log().size();
         self.published.applied.store(self.applied.entry.index, Ordering::Relaxed);
         self.published.size_bytes.store(size.bytes, Ordering::Relaxed);
+        self.published.set_counted_bytes(size);
         self.published.size_in_use_bytes.store(size.live_bytes, Ordering::Relaxed);
     }
 

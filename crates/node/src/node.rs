@@ -60,7 +60,7 @@ impl<W> Node<W> {
         maintenance: Maintenance,
         applied: AppliedState,
     ) -> Node<W> {
-        let published = Arc::new(Published::new(config.first_request_id, config.quota_bytes));
+        let published = Arc::new(Published::new(&config));
         let consensus = Consensus::new(&config, raft, wal_room, applied.entry);
         Node {
             consensus,
@@ -188,7 +188,13 @@ impl<W> Node<W> {
                 self.consensus.wal_file_made(unless_full(result)?, self.config.retry_ticks, output);
             }
             Input::Finished(finished) => self.machine.finished(finished, output)?,
-            Input::Defragment => self.machine.defragment(),
+            Input::Defragment(waiter) => {
+                if self.consensus.may_wait(&self.waiters) {
+                    self.machine.defragment(waiter, &mut self.waiters);
+                } else {
+                    output.refuse(waiter, Unserved::TooManyRequests);
+                }
+            }
             Input::Tick => self.tick(output),
         }
         Ok(())
@@ -204,7 +210,10 @@ impl<W> Node<W> {
 
     fn tick(&mut self, output: &mut Output<W>) {
         self.consensus.tick(output);
-        self.machine.tick();
+        if self.machine.tick() {
+            let stuck = self.waiters.take_defragmented(u64::MAX);
+            stuck.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
+        }
         self.end_waiting(output);
         let published = Arc::clone(&self.published);
         for context in self.waiters.retry_reads(self.now, || published.next_request_id()) {

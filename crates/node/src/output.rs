@@ -91,6 +91,13 @@ pub enum Note {
         /// Its revision.
         revision: i64,
     },
+    /// All dead records were given back that there were when it was asked for.
+    Defragmented {
+        /// Bytes of the data when it began.
+        bytes_before: u64,
+        /// Bytes at its end.
+        bytes_after: u64,
+    },
     /// A lease was granted.
     LeaseGranted {
         /// For so many seconds.

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use disk::log::Size;
 use store::Control;
+
+use crate::config::Config;
 
 /// Numbers of the moment, written by the node, read by anyone. Each is right by itself; two read one after the
 /// other may be of different moments.
@@ -19,14 +22,21 @@ pub struct Published {
     pub(crate) size_in_use_bytes: AtomicU64,
     pub(crate) has_space: AtomicBool,
     quota_bytes: Option<u64>,
+    segment_bytes: u64,
+    /// Bytes of the data that count for the quota.
+    counted_bytes: AtomicU64,
     control: RwLock<Arc<Control>>,
 }
 
 impl Published {
-    pub(crate) fn new(first_request_id: u64, quota_bytes: Option<u64>) -> Published {
-        let published = Published { has_space: AtomicBool::new(true), quota_bytes, ..Published::default() };
-        published.next_request_id.store(first_request_id, Ordering::Relaxed);
-        published
+    pub(crate) fn new(config: &Config) -> Published {
+        Published {
+            next_request_id: AtomicU64::new(config.first_request_id),
+            has_space: AtomicBool::new(true),
+            quota_bytes: config.quota_bytes,
+            segment_bytes: config.segment_bytes,
+            ..Published::default()
+        }
     }
 
     /// An id for a proposal of this member.
@@ -82,7 +92,12 @@ impl Published {
 
     /// Whether the quota leaves room for a command of this [`store::cost`]. What costs nothing always fits.
     pub fn has_quota_for(&self, cost: u64) -> bool {
-        cost == 0 || self.quota_bytes.is_none_or(|quota| self.size_bytes() + cost < quota)
+        let counted_bytes = self.counted_bytes.load(Ordering::Relaxed);
+        cost == 0 || self.quota_bytes.is_none_or(|quota| counted_bytes.saturating_add(cost) < quota)
+    }
+
+    pub(crate) fn set_counted_bytes(&self, size: Size) {
+        self.counted_bytes.store(counted_bytes(size, self.segment_bytes), Ordering::Relaxed);
     }
 
     /// The control tables.
@@ -92,5 +107,34 @@ impl Published {
 
     pub(crate) fn set_control(&self, control: &Control) {
         *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(control.clone());
+    }
+}
+
+/// Bytes of the data that count for the quota: those of live records, and the dead ones that are more than the member
+/// leaves in its segments by itself. So compaction alone, and the time that it takes, brings the data below
+/// the quota again.
+///
+/// In sealed segments the member leaves a quarter of the live bytes, and in the active one as much or an eighth of a
+/// segment ([`disk::RevisionLog::reclaim_candidate`], [`disk::RevisionLog::is_tail_wasteful`]).
+fn counted_bytes(size: Size, segment_bytes: u64) -> u64 {
+    let dead_bytes = size.bytes.saturating_sub(size.live_bytes);
+    let quarter = size.live_bytes / 4;
+    let left = quarter + quarter.max(segment_bytes / 8);
+    size.live_bytes + dead_bytes.saturating_sub(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_bytes_count_for_the_quota_once_they_are_more_than_is_left_anyway() {
+        let counted = |bytes, live_bytes| counted_bytes(Size { bytes, live_bytes }, 800);
+        assert_eq!(counted(100, 0), 0);
+        assert_eq!(counted(700, 0), 600);
+        assert_eq!(counted(400, 400), 400);
+        assert_eq!(counted(600, 400), 400);
+        assert_eq!(counted(601, 400), 401);
+        assert_eq!(counted(6000, 4000), 4000);
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Waiters<W> {
     alarmed: WaitList<u64, W>,
     /// Those who wait to have a lease renewed until a command about the lease is applied, by its id.
     renewals: WaitList<i64, W>,
+    /// Those who wait for a defragmentation, by its number. They wait as long as it moves.
+    defragmentations: WaitList<u64, W>,
 }
 
 impl<W> Default for Waiters<W> {
@@ -56,6 +58,7 @@ impl<W> Default for Waiters<W> {
             compactions: WaitList::default(),
             alarmed: WaitList::default(),
             renewals: WaitList::default(),
+            defragmentations: WaitList::default(),
         }
     }
 }
@@ -69,6 +72,7 @@ impl<W> Waiters<W> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         let lists = self.compactions.len() + self.alarmed.len() + self.renewals.len();
+        let lists = lists + self.defragmentations.len();
         self.proposals.len() + self.reads.len() + lists
     }
 
@@ -160,6 +164,15 @@ impl<W> Waiters<W> {
         if self.renewals.len() == 0 { Vec::new() } else { self.renewals.take(lease..=lease) }
     }
 
+    pub(crate) fn add_defragmentation(&mut self, run: u64, waiter: W) {
+        self.defragmentations.add(run, Duration::MAX, waiter);
+    }
+
+    /// Those who wait for defragmentations up to this one.
+    pub(crate) fn take_defragmented(&mut self, run: u64) -> Vec<W> {
+        self.defragmentations.take(0..=run)
+    }
+
     /// Those whose question was for the leader of a term that has ended.
     pub(crate) fn take_leaders(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.reads.take_all().chain(self.renewals.take_all())
@@ -185,10 +198,18 @@ impl<W> Waiters<W> {
 
     /// Everyone.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = W> + use<W> {
-        let Waiters { proposals, mut reads, mut compactions, mut alarmed, mut renewals, .. } =
-            std::mem::take(self);
+        let Waiters {
+            proposals,
+            mut reads,
+            mut compactions,
+            mut alarmed,
+            mut renewals,
+            mut defragmentations,
+            ..
+        } = std::mem::take(self);
         let proposals = proposals.into_iter().map(|proposed| proposed.waiter);
         let lists = compactions.take_all().chain(alarmed.take_all()).chain(renewals.take_all());
+        let lists = lists.chain(defragmentations.take_all());
         proposals.chain(reads.take_all()).chain(lists)
     }
 }

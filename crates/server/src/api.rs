@@ -133,7 +133,16 @@ impl Api {
     }
 
     async fn ask(&self, input: impl FnOnce(Ticket) -> Input<Ticket>) -> Result<Answer, Error> {
-        let slot = self.desk.open(self.settings.request_timeout);
+        self.ask_for(self.settings.request_timeout, input).await
+    }
+
+    /// Asks the node and waits for its answer, for up to `limit`.
+    async fn ask_for(
+        &self,
+        limit: Duration,
+        input: impl FnOnce(Ticket) -> Input<Ticket>,
+    ) -> Result<Answer, Error> {
+        let slot = self.desk.open(limit);
         self.desk.send(input(slot.ticket()));
         answer(&slot).await
     }

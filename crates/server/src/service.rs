@@ -110,7 +110,7 @@ impl Calls {
             Method::MemberPromote => Box::pin(unary(call, async |r| api.member_promote(r))),
             Method::Alarm => Box::pin(unary(call, |r| api.alarm(r))),
             Method::Status => Box::pin(unary(call, async |StatusRequest {}| Ok(api.status()))),
-            Method::Defragment => Box::pin(unary(call, async |DefragmentRequest {}| Ok(api.defragment()))),
+            Method::Defragment => Box::pin(unary(call, async |DefragmentRequest {}| api.defragment().await)),
             Method::Hash => Box::pin(async move {
                 let share = call.read_share();
                 unary(call, |HashRequest {}| api.hash(&share)).await

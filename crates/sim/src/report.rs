@@ -31,6 +31,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Compactions that finished.
     pub compactions: u64,
+    /// Requests to defragment that were carried out.
+    pub defragmentations: u64,
     /// Effects on the disk.
     pub effects: u64,
     /// A number that stands for all that happened.
@@ -52,6 +54,7 @@ impl AddAssign for Report {
         self.timed_out += other.timed_out;
         self.checkpoints += other.checkpoints;
         self.compactions += other.compactions;
+        self.defragmentations += other.defragmentations;
         self.effects += other.effects;
         self.trace ^= other.trace;
     }

@@ -177,11 +177,14 @@ impl<'a> Run<'a> {
     /// Once a defragmentation is through, hardly a byte is wasted.
     fn defragment(&mut self, mut member: Member) -> Result<Member, String> {
         let lives = self.lives;
-        member.send(Input::Defragment);
+        let ticket = self.send_defragment(&mut member);
         for _ in 0..RETRY_TICKS + 2 {
             // What failed for want of space is tried again.
             member.tick();
             member = self.settle(member)?;
+        }
+        if lives == self.lives && self.sent_at.contains_key(&ticket) {
+            return Err(format!("defragmentation {ticket} does not come to its end"));
         }
         checks::bytes_in_use(&member, &self.model)?;
         let (bytes, in_use) = (member.size_bytes(), member.size_in_use_bytes());
@@ -209,8 +212,7 @@ impl<'a> Run<'a> {
             20..26 if !member.may_pass_time() => return self.step(member),
             20..25 => member.tick(),
             25 if self.random.percent(20) => {
-                self.note(format_args!("defragment"));
-                member.send(Input::Defragment);
+                self.send_defragment(member);
             }
             25 => member.now += Duration::from_millis(self.random.below(PAUSE_MAX_MS)),
             26..28 => self.send_read(member),
@@ -283,6 +285,14 @@ impl<'a> Run<'a> {
         self.report.commands += 1;
     }
 
+    fn send_defragment(&mut self, member: &mut Member) -> Ticket {
+        let ticket = self.ticket();
+        self.note(format_args!("{ticket}: defragment"));
+        self.sent_at.insert(ticket, member.now);
+        member.send(Input::Defragment(ticket));
+        ticket
+    }
+
     fn send_read(&mut self, member: &mut Member) {
         let ticket = self.ticket();
         self.note(format_args!("{ticket}: read index"));
@@ -331,6 +341,7 @@ impl<'a> Run<'a> {
             match answer {
                 Answer::Unserved(Unserved::TimedOut) => self.timed_out(ticket, sent_at)?,
                 Answer::Readable => readable += 1,
+                Answer::Defragmented => self.report.defragmentations += 1,
                 Answer::Lease(answer) => {
                     self.leases.answered(ticket, &answer, self.now, &self.model)?;
                     self.report.reads += 1;

@@ -1,5 +1,6 @@
 //! The room of the log: what is left of the active segment, and the files of the next ones, made ahead of need.
 
+use super::candidate;
 use super::head::HEAD_LEN;
 use super::prepare::{PrepareSegment, PreparedSegment};
 use super::record::HEADER_LEN;
@@ -7,6 +8,10 @@ use super::{RevisionLog, segment_path};
 
 /// Bytes of a record beside its `KeyValue`.
 pub const RECORD_HEADER_LEN: u64 = HEADER_LEN as u64;
+
+/// An active segment that wastes less than this part of a segment is not sealed for it: the next one would soon be
+/// the same.
+const TAIL_WASTE_SHARE: u64 = 8;
 
 /// A file made for long records has place for so many of them: the end of a segment that stays unused is then a
 /// small part of it.
@@ -33,6 +38,14 @@ impl RevisionLog {
             left -= room.saturating_sub(longest);
         }
         false
+    }
+
+    /// Whether the dead bytes of the active segment alone make the log too large. It is sealed then, and can be
+    /// rewritten, once the next segment's file is at hand.
+    pub fn is_tail_wasteful(&self) -> bool {
+        let wasted = self.tail.as_ref().map_or(0, |tail| tail.segment().wasted());
+        let wasted_min = self.options.segment_bytes / TAIL_WASTE_SHARE;
+        wasted > wasted_min && candidate::is_bloated(wasted, self.live_bytes)
     }
 
     /// Whether the next segment's file is at hand.

@@ -4,6 +4,7 @@
 //! this hands out what is due. What fails for want of space is tried again later; any other failure stops the member.
 
 mod checkpoint;
+mod defragmentation;
 mod reclaim;
 mod segment_sync;
 
@@ -14,6 +15,7 @@ use disk::Disk;
 use store::{Footprint, Store};
 
 use self::checkpoint::{Checkpointer, Urgency};
+use self::defragmentation::{Defragmentation, Stage};
 use self::reclaim::Reclaim;
 use self::segment_sync::SegmentSync;
 use super::AppliedState;
@@ -35,6 +37,14 @@ pub(crate) struct Pressure {
     pub(crate) has_refusals: bool,
 }
 
+/// The hash of what a compaction is about to drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CompactionHash {
+    Idle,
+    /// A job computes it.
+    Hashing,
+}
+
 /// The maintenance of one member.
 #[derive(Debug)]
 pub(crate) struct Maintenance {
@@ -43,8 +53,23 @@ pub(crate) struct Maintenance {
     segment_sync: SegmentSync,
     spare_segment: Spare,
     reclaim: Reclaim,
-    /// Whether all dead bytes are to be given back, however few they are in a segment.
-    is_defragmenting: bool,
+    hash: CompactionHash,
+    /// Jobs under way that remove files.
+    n_removals: usize,
+    defragmentation: Defragmentation,
+    /// Ticks after which a defragmentation in which nothing moves counts as stuck.
+    stuck_ticks: u32,
+    /// Revision of the last compaction that was carried through.
+    compacted: i64,
+}
+
+/// What has come to its end.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// The revision of a compaction.
+    pub(crate) compaction: Option<i64>,
+    /// The number of a defragmentation.
+    pub(crate) defragmentation: Option<u64>,
 }
 
 impl Maintenance {
@@ -56,7 +81,11 @@ impl Maintenance {
             segment_sync: SegmentSync::new(config.segment_bytes),
             spare_segment: Spare::Idle,
             reclaim: Reclaim::Due,
-            is_defragmenting: false,
+            hash: CompactionHash::Idle,
+            n_removals: 0,
+            defragmentation: Defragmentation::new(),
+            stuck_ticks: config.request_timeout().div_duration_f64(config.tick).ceil() as u32,
+            compacted: i64::MIN,
         }
     }
 
@@ -66,19 +95,25 @@ impl Maintenance {
         self.segment_sync.applied(bytes);
     }
 
-    pub(crate) fn tick(&mut self) {
+    /// Lets a tick pass. True if a defragmentation is stuck: for want of space, or because a read holds what is to be
+    /// trimmed.
+    pub(crate) fn tick(&mut self, store: &Store) -> bool {
         self.checkpointer.tick();
         self.reclaim.tick();
         if self.spare_segment.tick() {
             self.reclaim.look();
         }
+        let is_moving = matches!(self.reclaim, Reclaim::Rewriting | Reclaim::Relocating)
+            || self.checkpointer.is_saving()
+            || self.hash == CompactionHash::Hashing
+            || store.can_trim();
+        self.defragmentation.tick(is_moving, self.stuck_ticks)
     }
 
-    /// Begins to give back all dead bytes, those of the active segment too.
-    pub(crate) fn defragment(&mut self, store: &mut Store) {
-        store.log().give_up_wasteful_tail();
-        self.is_defragmenting = true;
-        self.reclaim.look();
+    /// Asks for all dead bytes to be given back, those of the active segment too; returns the number of the run that
+    /// does it.
+    pub(crate) fn defragment(&mut self, store: &mut Store) -> u64 {
+        self.defragmentation.request(store.compacting(), store.log().size().bytes)
     }
 
     /// The room for records.
@@ -86,20 +121,19 @@ impl Maintenance {
         RevisionRoom { bytes: store.log().room(), is_disk_full: self.spare_segment.has_failed() }
     }
 
-    /// Hands out what is due, and takes one small step of what is under way. Returns the revision of a compaction
-    /// that has finished.
+    /// Hands out what is due, and takes one small step of what is under way.
     pub(crate) fn work<W>(
         &mut self,
         store: &mut Store,
         applied: &AppliedState,
         pressure: Pressure,
         output: &mut Output<W>,
-    ) -> Option<i64> {
+    ) -> Done {
         self.prepare_segment(store, pressure, output);
         let urgency = Urgency {
             is_short_of_space: pressure.has_refusals,
             is_rewriting: self.reclaim == Reclaim::Rewriting,
-            is_awaited: self.is_defragmenting,
+            is_awaited: self.defragmentation.stage() == Stage::Releasing,
         };
         if self.checkpointer.is_due(applied.entry.index, urgency) {
             self.checkpointer.begin(store, applied, output);
@@ -108,14 +142,17 @@ impl Maintenance {
             output.jobs.extend(self.segment_sync.begin(store.log()));
         }
         // First the step: a compaction that it finishes makes way for the next one, and for reclaiming.
-        let compacted = self.step(store);
+        let compaction = self.step(store);
         if let Some(job) = store.compaction_hash_job() {
+            self.hash = CompactionHash::Hashing;
             output.notes.push(Note::Compacting);
             output.jobs.push(Job::HashCompaction(job));
         }
+        self.begin_rewriting(store, output);
         self.begin_reclaim(store, output);
+        let defragmentation = self.end_defragmentation(store, output);
         output.is_busy |= store.can_trim() || store.can_relocate();
-        compacted
+        Done { compaction, defragmentation }
     }
 
     /// Takes the result of a job.
@@ -132,7 +169,7 @@ impl Maintenance {
                 self.spare_segment.finished(segment.is_none().then_some(self.retry_ticks));
                 if let Some(segment) = segment {
                     store.log().adopt(segment);
-                    if self.is_defragmenting {
+                    if store.log().is_tail_to_seal() || store.log().is_tail_wasteful() {
                         self.reclaim.look();
                     }
                 }
@@ -145,22 +182,27 @@ impl Maintenance {
                 let saved = unless_full(result)?;
                 self.checkpointer.finished(saved.as_ref(), store, output);
                 if saved.is_some() {
+                    self.n_removals += 1;
                     self.reclaim.look();
                 }
             }
-            Finished::HashCompaction(result) => match result {
-                Ok(hash) => store.compaction_hashed(hash),
-                Err(store::Error::Disk(error)) => return Err(error.into()),
-                Err(store::Error::Refused(refusal)) => {
-                    unreachable!("a compaction pins what it hashes: {refusal}")
+            Finished::HashCompaction(result) => {
+                self.hash = CompactionHash::Idle;
+                match result {
+                    Ok(hash) => store.compaction_hashed(hash),
+                    Err(store::Error::Disk(error)) => return Err(error.into()),
+                    Err(store::Error::Refused(refusal)) => {
+                        unreachable!("a compaction pins what it hashes: {refusal}")
+                    }
                 }
-            },
+            }
             Finished::Reclaim(result) => {
                 let rewritten = unless_full(result)?;
                 self.reclaim.finished(rewritten, self.retry_ticks, store);
             }
             Finished::Remove(result) => {
                 unless_full(result)?;
+                self.n_removals -= 1;
             }
         }
         Ok(())
@@ -172,7 +214,7 @@ impl Maintenance {
         let is_short = |room: Footprint| !log.has_room_for(room.bytes, room.longest);
         let is_needed = log.needs_next()
             || pressure.awaited.is_some_and(is_short)
-            || (pressure.has_queue && !log.has_next());
+            || ((pressure.has_queue || log.is_tail_wasteful()) && !log.has_next());
         if self.spare_segment == Spare::Idle && is_needed {
             self.spare_segment = Spare::Making;
             let longest = pressure.awaited.map_or(0, |room| room.longest);
@@ -180,18 +222,44 @@ impl Maintenance {
         }
     }
 
+    /// Goes on with a defragmentation once everything is trimmed that it is about.
+    fn begin_rewriting<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
+        let bytes = store.log().size().bytes;
+        self.defragmentation.begin_repeated(store.compacting(), bytes);
+        let Stage::Trimming { up_to } = self.defragmentation.stage() else { return };
+        if up_to <= self.compacted {
+            self.defragmentation.trimmed(store.log().segments().len());
+            store.log().give_up_wasteful_tail();
+            self.reclaim.look();
+            output.is_busy = true;
+        }
+    }
+
     fn begin_reclaim<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
-        if self.reclaim != Reclaim::Due {
-            return;
+        let is_defragmenting = matches!(self.defragmentation.stage(), Stage::Rewriting { left } if left > 0);
+        let thoroughly = is_defragmenting && !disk::seeded_bug!("defragmentation-not-thorough");
+        if let Some(job) = self.reclaim.begin(store, thoroughly) {
+            self.defragmentation.rewriting();
+            output.jobs.push(job);
         }
-        let thoroughly = self.is_defragmenting && !disk::seeded_bug!("defragmentation-not-thorough");
-        match self.reclaim.begin(store, thoroughly) {
-            Some(job) => output.jobs.push(job),
-            // What is retired goes with the next checkpoint, which is made at once and leads to another look.
-            None => {
-                self.is_defragmenting &= self.checkpointer.has_retired() || store.log().is_tail_to_seal();
-            }
+    }
+
+    /// Takes a defragmentation to its end once nothing is left to rewrite; returns its number then.
+    fn end_defragmentation<W>(&mut self, store: &mut Store, output: &mut Output<W>) -> Option<u64> {
+        let is_rewritten = self.reclaim == Reclaim::Idle && !store.log().is_tail_to_seal();
+        if matches!(self.defragmentation.stage(), Stage::Rewriting { .. }) && is_rewritten {
+            self.defragmentation.advance(Stage::Releasing);
+            output.is_busy = true;
         }
+        let is_released = !self.checkpointer.has_retired() && !self.checkpointer.is_saving();
+        if self.defragmentation.stage() != Stage::Releasing || !is_released || self.n_removals > 0 {
+            return None;
+        }
+        let (run, bytes_before) = self.defragmentation.finish();
+        let bytes_after = store.log().size().bytes;
+        output.notes.push(Note::Defragmented { bytes_before, bytes_after });
+        output.is_busy = true;
+        Some(run)
     }
 
     /// One bounded step of trimming or relocating. Returns the compaction that it finished, if any.
@@ -202,11 +270,10 @@ impl Maintenance {
             }
             return None;
         }
-        let finished = store.trim_step();
-        if finished.is_some() {
-            self.reclaim.look();
-        }
-        finished
+        let finished = store.trim_step()?;
+        self.compacted = finished;
+        self.reclaim.look();
+        Some(finished)
     }
 }
 

@@ -110,7 +110,7 @@ fn defragmenting_on_a_full_disk_waits_for_room_and_takes_none() {
     }
     member.apply(compact(21, true)).unwrap();
     disk.set_capacity(Some(disk.used()));
-    member.handle(vec![Input::Defragment]).unwrap();
+    member.handle(vec![Input::Defragment(0)]).unwrap();
     member.tick(10).unwrap();
     assert_eq!(
         revision(Some(member.apply(delete("k")).unwrap())),

@@ -1,8 +1,8 @@
 //! How the member is doing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use node::Input;
+use node::{Answer, Input};
 use proto::etcdserverpb::{
     AlarmMember, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest, HashKvResponse, HashResponse,
     MoveLeaderRequest, MoveLeaderResponse, ResponseHeader, StatusResponse,
@@ -17,6 +17,10 @@ use crate::read_budget::ReadShare;
 
 /// The quota reported when there is no limit: etcd reports what was configured, a negative number.
 pub(super) const UNLIMITED: i64 = -1;
+
+/// The longest wait for a defragmentation. The node answers sooner if it is done or stuck; clients give up by their own
+/// deadlines.
+const DEFRAGMENT_TIME_MAX: Duration = Duration::from_secs(3600);
 
 impl Api {
     /// The state of this member, without asking anyone.
@@ -51,13 +55,17 @@ impl Api {
         no_leader.into_iter().chain(alarms.iter().map(alarm_text)).collect()
     }
 
-    /// Begins to give back the space of dead records, however little it is, and returns at once: nothing waits for
-    /// it, since nothing stands still meanwhile.
-    pub(crate) fn defragment(&self) -> Encoded {
+    /// Gives back the space of dead records, however little it is, and of those that compactions asked for before
+    /// are about to leave; answers when that is done. Nothing stands still meanwhile.
+    pub(crate) async fn defragment(&self) -> Result<Encoded, Error> {
         let started_at = Instant::now();
-        self.desk.send(Input::Defragment);
+        let answer = self.ask_for(DEFRAGMENT_TIME_MAX, Input::Defragment).await?;
         self.metrics.upkeep.defragment.observe(started_at.elapsed());
-        Encoded::message(&DefragmentResponse::default())
+        match answer {
+            Answer::Defragmented => Ok(Encoded::message(&DefragmentResponse::default())),
+            Answer::Unserved(unserved) => Err(unserved.into()),
+            other => unreachable!("a request to defragment is not answered as {other:?}"),
+        }
     }
 
     /// Hands leadership on. A lone member can only keep it.

@@ -273,7 +273,7 @@ mod tests {
                 seen.borrow_mut().push((worker, inputs.drain(..).count(), are_brief));
             }));
             for batch in [2, 1] {
-                (0..batch).for_each(|_| desk.send(Input::Defragment));
+                (0..batch).for_each(|_| desk.send(Input::Tick));
                 while !desk.outbox.borrow().inputs.is_empty() {
                     tokio::task::yield_now().await;
                 }

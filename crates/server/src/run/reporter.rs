@@ -53,6 +53,12 @@ impl Observer for Reporter {
                 self.metrics.upkeep.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
+            Note::Defragmented { bytes_before, bytes_after } => info!(
+                "current-db-size-bytes-diff" = bytes_after.cast_signed() - bytes_before.cast_signed(),
+                "previous-db-size-bytes" = bytes_before,
+                "current-db-size-bytes" = bytes_after,
+                "finished defragmenting"
+            ),
             Note::LeaseGranted { .. } | Note::LeaseRevoked { .. } => {
                 self.metrics.leases.count(note);
             }

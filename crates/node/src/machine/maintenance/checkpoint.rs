@@ -24,6 +24,8 @@ enum State {
     Idle,
     /// A job makes a checkpoint durable.
     Saving,
+    /// There was no space for the last one.
+    Failed,
 }
 
 /// What makes a checkpoint due before its usual time.
@@ -109,10 +111,11 @@ impl Checkpointer {
         // Without room there may never be more entries.
         let is_short = urgency.is_short_of_space && may_retry;
         // Files that a rewriting has retired go with a checkpoint soon after it, though nothing more may be written.
-        let is_release = self.has_retired && !urgency.is_rewriting && (urgency.is_awaited || may_retry);
+        let is_awaited = urgency.is_awaited && self.state == State::Idle;
+        let is_release = self.has_retired && !urgency.is_rewriting && (is_awaited || may_retry);
         let has_news = applied > self.last_index || (is_short && self.has_retired) || is_release;
         let is_due = is_long || is_short || is_release || (has_entries && is_old);
-        self.state == State::Idle && has_news && is_due
+        self.state != State::Saving && has_news && is_due
     }
 
     pub(super) fn begin<W>(&mut self, store: &mut Store, applied: &AppliedState, output: &mut Output<W>) {
@@ -143,11 +146,12 @@ impl Checkpointer {
         store: &mut Store,
         output: &mut Output<W>,
     ) {
-        self.state = State::Idle;
         let Some(SavedCheckpoint { body, file_bytes }) = saved else {
+            self.state = State::Failed;
             self.has_retired = true;
             return;
         };
+        self.state = State::Idle;
         let index = body.applied_index;
         self.last_index = index;
         self.last_file_bytes = *file_bytes;
