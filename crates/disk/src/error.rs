@@ -122,7 +122,7 @@ impl Error {
 }
 
 /// EMFILE: this process has too many files open; ENFILE: the machine has.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     let errno = rustix::io::Errno::from_io_error(error);
     errno == Some(rustix::io::Errno::MFILE) || errno == Some(rustix::io::Errno::NFILE)
 }

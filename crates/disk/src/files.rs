@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use crate::mapping::Mapping;
 
 /// A file system.
 pub trait Disk: Debug + Send + Sync {
@@ -64,6 +64,13 @@ pub trait File: Debug + Send + Sync {
     /// Fills `buf` from `offset`; `UnexpectedEof` if the file ends before.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
+    /// The `len` bytes at `offset`; `UnexpectedEof` if the file ends before.
+    fn read(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.read_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Writes all of `data` at `offset`, growing the file as needed.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
@@ -74,23 +81,13 @@ pub trait File: Debug + Send + Sync {
     /// Cuts or extends (with zeros) to `len`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Cuts to `len`, for the sole user of a file, unless it has a view of it; tells whether it did.
-    fn cut_unviewed(&mut self, len: u64) -> io::Result<bool> {
-        self.set_len(len)?;
-        Ok(true)
-    }
-
     /// Allocates blocks up to `len` and extends the file to it (reads as zeros), so that later writes below `len` do
     /// not fail for want of space.
     fn reserve(&self, len: u64) -> io::Result<()>;
 
-    /// The `len` bytes at `offset` where they lie, under the promise of [`File::view`]; `None` where only a view can show
-    /// them. Cheaper for bytes that are looked at once and not kept.
-    fn mapped(&self, _offset: u64, _len: usize) -> Option<&[u8]> {
-        None
+    /// Maps the file as long as it is now, so that its bytes can be copied without a system call. `None` where the
+    /// platform has nothing faster than [`File::read_at`]. The mapping needs no file descriptor.
+    fn map(&self) -> io::Result<Option<Mapping>> {
+        Ok(None)
     }
-
-    /// A view of `len` bytes at `offset`, without a copy where the platform allows. The caller promises that these
-    /// bytes were written before and are never overwritten while the view lives. `UnexpectedEof` past the end.
-    fn view(&self, offset: u64, len: usize) -> io::Result<Bytes>;
 }

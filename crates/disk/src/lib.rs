@@ -7,6 +7,7 @@ mod directory;
 mod error;
 mod files;
 pub mod log;
+mod mapping;
 mod real;
 mod sim;
 mod unsynced;
@@ -16,7 +17,15 @@ pub use data_dir::DataDir;
 pub use error::Error;
 pub use files::{Dir, Disk, File};
 pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
+pub use mapping::Mapping;
 pub use real::RealDisk;
 pub use sim::{Ops, SimDisk};
 pub use unsynced::UnsyncedDisk;
 pub use wal::Wal;
+
+/// File descriptors that one member's files take at most, however much data there is: the revision log's, of the
+/// write-ahead log those of its directory, the file being written and those ready or being made, of a checkpoint its file
+/// and directory, and the lock.
+///
+/// Whoever shares the limit of the process with a member must leave it so many.
+pub const OPEN_FILES_MAX: usize = log::OPEN_FILES_MAX + wal::OPEN_FILES_MAX + 3;

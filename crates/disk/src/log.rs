@@ -15,6 +15,7 @@
 mod candidate;
 mod head;
 mod merge;
+mod open_files;
 mod prepare;
 mod reader;
 mod reclaim;
@@ -33,7 +34,7 @@ mod window;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use proto::checkpointpb;
@@ -51,6 +52,7 @@ pub use self::walk::Record;
 pub use self::window::Sweep;
 
 use self::head::HEAD_LEN;
+use self::open_files::{CACHED_FILES_MAX, OpenFiles};
 use self::segment::Segment;
 use self::sync::SegmentToSync;
 use self::tail::Tail;
@@ -59,6 +61,14 @@ use crate::{Disk, Error};
 
 const SEGMENT_EXTENSION: &str = "seg";
 const SIDECAR_EXTENSION: &str = "idx";
+
+/// Full segments that are not durable yet, at most; each has its file open.
+const UNSYNCED_SEGMENTS_MAX: usize = 4;
+
+/// Files that a log has open at most: those read from, the unsynced ones, the one being written, three spare ones (one
+/// of a usual length, one for a long command, one being made), the target of a rewrite, a sidecar being written, and the
+/// directory.
+pub(crate) const OPEN_FILES_MAX: usize = CACHED_FILES_MAX + UNSYNCED_SEGMENTS_MAX + 7;
 
 /// How a log is laid out.
 #[derive(Debug, Clone, Copy)]
@@ -77,7 +87,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct RevisionLog {
     disk: Arc<dyn Disk>,
-    dir: PathBuf,
+    dir: Directory,
+    files: Arc<OpenFiles>,
     options: Options,
     /// Ids only grow while the log is open, so that a location never means another record.
     next_id: u32,
@@ -118,7 +129,8 @@ impl RevisionLog {
     ) -> Result<RevisionLog, Error> {
         assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
         directory::create(&*disk, dir)?;
-        let mut sealed = open_listed(&*disk, dir, listed)?;
+        let files = Arc::new(OpenFiles::new(disk.clone()));
+        let mut sealed = open_listed(&files, dir, listed)?;
         // Last, so that a list that turns out wrong costs no file.
         let next_id = remove_unlisted(&*disk, dir, listed)?;
         let tail = match listed.last() {
@@ -129,8 +141,9 @@ impl RevisionLog {
         };
         let segments = Segments::new(dir.to_path_buf(), Vec::new(), &[]);
         let mut log = RevisionLog {
+            dir: Directory::open(&*disk, dir)?,
             disk,
-            dir: dir.to_path_buf(),
+            files,
             options,
             next_id,
             sealed,
@@ -154,7 +167,7 @@ impl RevisionLog {
     /// sidecars where they are valid, which leaves values unread, else from the segments, checksums verified. Meant
     /// for once after [`RevisionLog::open`], to build an index.
     pub fn load(&self, visit: &mut dyn FnMut(&[u8], &RecordMeta, Location)) -> Result<(), Error> {
-        merge::visit(&*self.disk, self.segments.log(), visit)
+        merge::visit(self.segments.log(), visit)
     }
 
     /// Appends a record; others can read it after [`RevisionLog::flush`]. Begins the next segment if it does not fit,
@@ -211,7 +224,6 @@ impl RevisionLog {
     /// A job that makes durable what [`RevisionLog::segments`] lists now.
     pub fn sync_job(&self) -> SyncJob {
         SyncJob {
-            disk: self.disk.clone(),
             dir: self.dir.clone(),
             failed: self.sync_failed.clone(),
             segments: self.flushed_segments().collect(),
@@ -252,7 +264,7 @@ impl RevisionLog {
         let run = candidate::choose(sealed, capacity).or_else(wasteful)?;
         let earlier = self.sealed[..run.start].to_vec();
         let sources = self.sealed[run].to_vec();
-        Some(ReclaimPlan { disk: self.disk.clone(), earlier, sources, target: self.next_segment() })
+        Some(ReclaimPlan { files: self.files.clone(), earlier, sources, target: self.next_segment() })
     }
 
     /// Has the segment being written sealed if there are dead records in it, so that it can be rewritten: by the
@@ -321,6 +333,7 @@ impl RevisionLog {
     fn begin_segment(&mut self, first: Revision, len: u64) -> Result<(), Error> {
         assert!(len <= u32::MAX.into(), "a record is shorter than 4 GiB");
         self.flush()?;
+        self.limit_unsynced()?;
         let mut next = match self.take_prepared(len) {
             Some(prepared) => prepared,
             None => self.next_segment().run()?,
@@ -330,10 +343,25 @@ impl RevisionLog {
             return Err(error);
         }
         self.is_tail_to_seal = false;
-        if let Some(full) = self.tail.replace(Tail::start(next, first)) {
+        if let Some(full) = self.tail.replace(Tail::start(next, self.files.clone(), first)) {
             self.sealed.push(full.segment().clone());
         }
         self.publish();
+        Ok(())
+    }
+
+    /// Syncs the oldest full segments that no job has come to: each keeps a file open until it is durable.
+    fn limit_unsynced(&mut self) -> Result<(), Error> {
+        let newest = self.sealed.iter().rev();
+        let unsynced: Vec<_> = newest.take_while(|segment| segment.has_own_file()).cloned().collect();
+        for segment in unsynced.iter().skip(UNSYNCED_SEGMENTS_MAX - 1) {
+            let synced = segment.sync(segment.flushed());
+            if synced.is_err() {
+                self.sync_failed.store(true, Ordering::Release);
+            }
+            synced?;
+            segment.close_own_file();
+        }
         Ok(())
     }
 
@@ -341,7 +369,7 @@ impl RevisionLog {
     fn publish(&mut self) {
         let tail = self.tail.as_ref().map(Tail::segment);
         let log = self.sealed.iter().chain(tail).cloned().collect();
-        self.segments = Segments::new(self.dir.clone(), log, &self.replaced);
+        self.segments = Segments::new(self.dir.path().to_path_buf(), log, &self.replaced);
         self.reader.publish(self.segments.clone());
         self.measure();
     }
@@ -369,14 +397,14 @@ fn segment_path(dir: &Path, id: u32) -> PathBuf {
 
 /// Opens the listed segments, checking that they follow each other.
 fn open_listed(
-    disk: &dyn Disk,
+    files: &Arc<OpenFiles>,
     dir: &Path,
     listed: &[checkpointpb::Segment],
 ) -> Result<Vec<Arc<Segment>>, Error> {
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(listed.len());
     for (i, entry) in listed.iter().enumerate() {
         let id = u32::try_from(entry.id).map_err(|_| Error::corrupt(dir, 0, "segment ids below 2^32"))?;
-        let segment = Segment::open(disk, segment_path(dir, id), id, entry.length)?;
+        let segment = Segment::open(files, segment_path(dir, id), id, entry.length)?;
         let in_order = segments.last().is_none_or(|before| before.first() < segment.first());
         if !in_order || segment.first().main != entry.first_revision {
             let expected = format!("first revision {} as listed, in ascending order", entry.first_revision);

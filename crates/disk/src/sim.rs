@@ -18,8 +18,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use crate::files::{Dir, Disk, File};
 use content::SharedContent;
 use random::Random;
@@ -34,7 +32,7 @@ pub struct SimDisk {
 /// How often each operation was asked for and carried out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ops {
-    /// Reads and views of file contents.
+    /// Reads of file contents.
     pub reads: u64,
     /// Writes of file contents.
     pub writes: u64,
@@ -342,12 +340,6 @@ impl File for SimFile {
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.resize(|old_len| old_len.max(len))
     }
-
-    fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        let mut buf = vec![0; len];
-        self.read_at(offset, &mut buf)?;
-        Ok(buf.into())
-    }
 }
 
 #[derive(Debug)]
@@ -392,7 +384,7 @@ mod tests {
         assert!(file.read_at(0, &mut [0; 7]).is_err());
         disk.crash();
         assert!(file.len().is_err(), "a handle of before the crash is dead");
-        assert_eq!(&disk.open(Path::new("/f")).unwrap().view(0, 7).unwrap()[..], b"content");
+        assert_eq!(&disk.open(Path::new("/f")).unwrap().read(0, 7).unwrap()[..], b"content");
     }
 
     #[test]
@@ -404,7 +396,7 @@ mod tests {
             file.write_at(0, b"content").unwrap();
             disk.kill();
             assert!(file.len().is_err(), "a handle of the dead process");
-            assert_eq!(&disk.open(Path::new("/f")).unwrap().view(0, 7).unwrap()[..], b"content");
+            assert_eq!(&disk.open(Path::new("/f")).unwrap().read(0, 7).unwrap()[..], b"content");
             disk.crash();
             n_lost += u32::from(disk.open(Path::new("/f")).is_err());
         }
@@ -437,10 +429,10 @@ mod tests {
         let (disk, file) = disk_with_file("/f");
         let other = disk.create(Path::new("/g")).unwrap();
         disk.flip_bit(Path::new("/f"), 0, 0).unwrap();
-        assert_eq!(&file.view(0, 7).unwrap()[..], b"bontent");
+        assert_eq!(&file.read(0, 7).unwrap()[..], b"bontent");
         disk.misdirect_next_write(Path::new("/f"), Path::new("/g"), 2).unwrap();
         file.write_at(0, b"lost").unwrap();
-        assert_eq!(&other.view(0, 6).unwrap()[..], b"\0\0lost");
+        assert_eq!(&other.read(0, 6).unwrap()[..], b"\0\0lost");
         disk.fail_reads(Path::new("/f"), 3..4).unwrap();
         file.read_at(0, &mut [0; 3]).unwrap();
         assert!(file.read_at(0, &mut [0; 4]).is_err());
@@ -473,7 +465,7 @@ mod tests {
             let names = disk.list(Path::new("/")).unwrap();
             let read = |name: &String| {
                 let file = disk.open(&Path::new("/").join(name)).unwrap();
-                file.view(0, file.len().unwrap() as usize).unwrap()
+                file.read(0, file.len().unwrap() as usize).unwrap()
             };
             names.iter().map(|name| (name.clone(), read(name))).collect::<Vec<_>>()
         };

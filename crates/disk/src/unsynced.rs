@@ -8,9 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::files::{Dir, Disk, File};
+use crate::mapping::Mapping;
 
 /// Another disk without its syncs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,20 +84,12 @@ impl File for UnsyncedFile {
         self.0.set_len(len)
     }
 
-    fn cut_unviewed(&mut self, len: u64) -> io::Result<bool> {
-        Arc::get_mut(&mut self.0).map_or(Ok(false), |file| file.cut_unviewed(len))
-    }
-
     fn reserve(&self, len: u64) -> io::Result<()> {
         self.0.reserve(len)
     }
 
-    fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
-        self.0.mapped(offset, len)
-    }
-
-    fn view(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        self.0.view(offset, len)
+    fn map(&self) -> io::Result<Option<Mapping>> {
+        self.0.map()
     }
 }
 
@@ -118,7 +109,9 @@ mod tests {
         file.sync().unwrap();
         disk.sync_dir(dir).unwrap();
         assert_eq!(disk.0.ops().effects(), n_effects, "nothing reached the disk below");
-        assert_eq!(file.view(1, 2).unwrap(), "bc");
+        let mut read = [0; 2];
+        file.read_at(1, &mut read).unwrap();
+        assert_eq!(&read, b"bc");
         assert_eq!(disk.list(dir).unwrap(), ["f"]);
     }
 }

@@ -51,6 +51,10 @@ pub const SEGMENT_BYTES: u64 = 16 << 20;
 /// Released files that are kept for use again: about what a checkpoint releases at a time.
 const SPARES_MAX: usize = 6;
 
+/// Files that a log has open at most: the released ones and one that was prepared meanwhile, the one being written, the next
+/// while it is being made, in a hurry too, a copy of a torn one, and the directory.
+pub(crate) const OPEN_FILES_MAX: usize = SPARES_MAX + 6;
+
 /// Memory that the write buffer keeps for the next batch. A single large one must not hold on to its own for ever.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
 

@@ -11,18 +11,23 @@ use std::sync::Arc;
 use super::segment::Segment;
 use super::sidecar::{Entries, Entry, Sidecar};
 use super::{Location, RecordMeta};
-use crate::{Disk, Error};
+use crate::Error;
 
 /// Visits every record of `log`, which is in revision order; see [`super::RevisionLog::load`].
+///
+/// Memory is taken for a piece of each sidecar, and for one whole sidecar, that of the segment being written. Those that
+/// sealed segments lack are made and saved first.
 pub(super) fn visit(
-    disk: &dyn Disk,
     log: &[Arc<Segment>],
     visit: &mut dyn FnMut(&[u8], &RecordMeta, Location),
 ) -> Result<(), Error> {
     let mut sources = BinaryHeap::with_capacity(log.len());
     for (place, segment) in log.iter().enumerate() {
-        let mut entries = Sidecar::load(disk, segment)?.entries();
-        if let Some(first) = entries.next() {
+        let sidecar = Sidecar::load(segment)?;
+        let is_sealed = place + 1 < log.len();
+        let sidecar = if is_sealed { sidecar.saved()? } else { sidecar };
+        let mut entries = sidecar.entries();
+        if let Some(first) = entries.next().transpose()? {
             sources.push(Reverse(Source { first, place, entries }));
         }
     }
@@ -30,7 +35,7 @@ pub(super) fn visit(
         let Reverse(Source { first, place, .. }) = &*source;
         check_order(log, *place, first)?;
         visit(&first.key, &first.meta, first.at);
-        match source.0.entries.next() {
+        match source.0.entries.next().transpose()? {
             Some(next) => source.0.first = next,
             None => drop(PeekMut::pop(source)),
         }

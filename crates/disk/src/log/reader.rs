@@ -4,7 +4,6 @@
 //! one goes on with it, and the files it names stay readable even after they were removed.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,17 +11,14 @@ use bytes::Bytes;
 
 use super::scan::Scan;
 use super::segment::Segment;
-use super::{Location, Revision, record};
+use super::{Location, Revision};
 use crate::Error;
 
-/// How far ahead of a record others are asked for: enough to keep memory busy, few enough to stay in the nearest cache.
+/// How far ahead of a record others are fetched: enough to keep memory busy, few enough to stay in the nearest cache.
 const RECORDS_AHEAD: usize = 8;
 
-/// What memory gives at a time, in bytes, on most processors.
-const CACHE_LINE: usize = 64;
-
-/// Bytes of a record that are asked for: those behind them the processor fetches by itself.
-const ASKED_BYTES_MAX: usize = 512;
+/// Bytes of a record that are fetched ahead: those behind them the processor fetches by itself.
+const FETCHED_BYTES_MAX: usize = 512;
 
 /// A handle for reading the log from any thread; cheap to clone.
 #[derive(Debug, Clone)]
@@ -77,44 +73,39 @@ impl Segments {
         Segments { set: Arc::new(SegmentSet { dir, log, by_id }) }
     }
 
-    /// Reads the `mvccpb.KeyValue` at `at`, its checksum verified, without a copy where the disk allows.
+    /// Reads the `mvccpb.KeyValue` at `at`, its checksum verified.
     ///
     /// [`Error::Corrupt`] if the bytes there are not a record, not flushed, or the segment is not in this set.
     pub fn read(&self, at: Location) -> Result<Bytes, Error> {
-        match self.get(at.segment) {
-            Some(segment) => segment.read(at),
-            None => Err(no_segment(&self.set.dir, at)),
-        }
+        self.segment_of(at)?.read(at)
     }
 
     /// Shows the `mvccpb.KeyValue`s at `places`, in this order, to `visit`: [`Segments::read`] for bytes that are not
     /// kept. Ends at the first error.
     ///
-    /// Records lie scattered, so each is asked for while others before it are still looked at: else every one would
-    /// wait for memory.
+    /// Records lie scattered, so memory is made to fetch each while others before it are still looked at: else every
+    /// one would be waited for.
     pub fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
-        let mut coming = [None; RECORDS_AHEAD];
-        for (record, at) in coming.iter_mut().zip(places) {
-            *record = self.ask_for(*at);
-        }
-        for (i, at) in places.iter().enumerate() {
-            let next = places.get(i + RECORDS_AHEAD).and_then(|at| self.ask_for(*at));
-            let record = std::mem::replace(&mut coming[i % RECORDS_AHEAD], next);
-            match record.and_then(|bytes| record::key_value(bytes, *at)) {
-                Some(key_value) => visit(key_value),
-                None => visit(&self.read(*at)?),
+        let mut ahead = places.iter();
+        ahead.by_ref().take(RECORDS_AHEAD).for_each(|at| self.fetch(*at));
+        let mut record = Vec::new();
+        for at in places {
+            if let Some(next) = ahead.next() {
+                self.fetch(*next);
             }
+            visit(self.segment_of(*at)?.read_into(*at, &mut record)?);
         }
         Ok(())
     }
 
-    /// The record at `at`, unverified, if it can be had without a view; memory begins to fetch it.
-    fn ask_for(&self, at: Location) -> Option<&[u8]> {
-        let record = self.get(at.segment)?.mapped(at)?;
-        for line in record[..record.len().min(ASKED_BYTES_MAX)].chunks(CACHE_LINE) {
-            black_box(line[0]);
+    fn fetch(&self, at: Location) {
+        if let Some(segment) = self.get(at.segment) {
+            segment.fetch(at, FETCHED_BYTES_MAX);
         }
-        Some(record)
+    }
+
+    fn segment_of(&self, at: Location) -> Result<&Arc<Segment>, Error> {
+        self.get(at.segment).ok_or_else(|| no_segment(&self.set.dir, at))
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Arc<Segment>> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::head::HEAD_LEN;
+use super::open_files::OpenFiles;
 use super::prepare::PrepareSegment;
 use super::segment::Segment;
 use super::sidecar::{Entries, Sidecar};
@@ -28,7 +29,7 @@ const SYNC_BYTES: u64 = 4 << 20;
 /// Which segments to rewrite, and where to.
 #[derive(Debug)]
 pub struct ReclaimPlan {
-    pub(super) disk: Arc<dyn Disk>,
+    pub(super) files: Arc<OpenFiles>,
     /// The segments before the sources.
     pub(super) earlier: Vec<Arc<Segment>>,
     /// Adjacent, in revision order.
@@ -41,20 +42,26 @@ impl ReclaimPlan {
     /// durable. `keep` must want every record that an index may still read. Runs on any thread; at most one plan of
     /// a log may be under way.
     ///
-    /// An error leaves the log as it is; after [`Error::NoSpace`] another plan may succeed later.
+    /// An error leaves the log as it is; after one that [`Error::may_be_retried`] another plan may succeed later.
     pub fn run(self, keep: &dyn Fn(&[u8], Revision) -> bool) -> Result<Rewritten, Error> {
+        for source in &self.sources {
+            // Else it would keep its file open until it is removed.
+            source.sync(source.flushed())?;
+            source.close_own_file();
+        }
         let (survivors, pinned) = self.survivors(keep)?;
         let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Moved::default() };
         let Some(&Survivor { revision: first, .. }) = survivors.first() else { return Ok(rewritten) };
         let records_len: u64 = survivors.iter().map(|survivor| survivor.at.record_len()).sum();
         let target = PrepareSegment { capacity: HEAD_LEN as u64 + records_len, ..self.target }.run()?;
         let path = target.path.clone();
-        let copied = copy(&survivors, &rewritten.replaced, Tail::start(target, first))
-            .and_then(|segment| Ok((sync::seal(&*self.disk, &segment)?, segment)));
-        let (sidecar, segment) = copied.inspect_err(|_| {
+        let active = Tail::start(target, self.files.clone(), first);
+        let copied = copy_and_seal(&survivors, &rewritten.replaced, active);
+        let (segment, sidecar) = copied.inspect_err(|_| {
             // Gives back the space; if that fails too, the file goes as an orphan at the next start.
-            let _ = self.disk.remove(&path);
+            let _ = self.files.disk().remove(&path);
         })?;
+        segment.close_own_file();
         segment.pin(pinned);
         rewritten.moved = Moved { entries: Some(sidecar.entries()) };
         rewritten.segment = Some(segment);
@@ -67,7 +74,8 @@ impl ReclaimPlan {
         // The newest of each key covers those before it.
         let mut dropped_tombstones = BTreeMap::new();
         for (source, segment) in self.sources.iter().enumerate() {
-            for entry in Sidecar::load(&*self.disk, segment)?.entries() {
+            for entry in Sidecar::load(segment)?.entries() {
+                let entry = entry?;
                 let survivor = Survivor { source, revision: entry.meta.revision, at: entry.at };
                 if keep(&entry.key, entry.meta.revision) {
                     survivors.push(survivor);
@@ -92,9 +100,12 @@ impl ReclaimPlan {
             if tombstones.is_empty() {
                 break;
             }
-            let entries = Sidecar::load(&*self.disk, segment)?.entries();
-            let puts = entries.filter(|entry| !entry.meta.tombstone);
-            needed.extend(puts.filter_map(|put| tombstones.remove(&put.key)));
+            for entry in Sidecar::load(segment)?.entries() {
+                let entry = entry?;
+                if !entry.meta.tombstone {
+                    needed.extend(tombstones.remove(&entry.key));
+                }
+            }
         }
         Ok(needed)
     }
@@ -107,6 +118,20 @@ struct Survivor {
     source: usize,
     revision: Revision,
     at: Location,
+}
+
+/// The survivors as a durable segment, with its sidecar.
+fn copy_and_seal(
+    survivors: &[Survivor],
+    sources: &[Arc<Segment>],
+    to: Tail,
+) -> Result<(Arc<Segment>, Sidecar), Error> {
+    let segment = copy(survivors, sources, to)?;
+    let sidecar = sync::seal(&segment)?;
+    match sidecar.save() {
+        Err(error) if !error.may_be_retried() => Err(error),
+        _ => Ok((segment, sidecar)),
+    }
 }
 
 /// Syncs in pieces on the way, so that the disk always has time for the syncs that writers wait for.
@@ -147,7 +172,7 @@ impl Iterator for Moved {
     type Item = (Bytes, Revision, Location);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.entries.as_mut()?.next()?;
+        let entry = self.entries.as_mut()?.next()?.expect("nothing is read: the sidecar is still in memory");
         Some((entry.key, entry.meta.revision, entry.at))
     }
 }
@@ -160,18 +185,20 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Removes the files, large ones piece by piece. Views of them stay valid, and so do the segments that a reader
-    /// holds; their space is free when the last is dropped. What an error leaves behind goes at the next start.
+    /// Removes the files, large ones piece by piece. The segments that a reader still holds stay readable; their space
+    /// is free when the last is dropped. What an error leaves behind goes at the next start.
     pub fn run(self) -> Result<(), Error> {
         for mut segment in self.segments {
-            let sidecar = super::sidecar::path(&segment);
             if segment.has_sidecar() {
+                segment.files().close(segment.sidecar_number());
+                let sidecar = super::sidecar::path(&segment);
                 self.disk.remove(&sidecar).map_err(Error::io("remove", &sidecar))?;
             }
-            if let Some(segment) = Arc::get_mut(&mut segment) {
-                segment.give_back()?;
+            match Arc::get_mut(&mut segment) {
+                Some(segment) => segment.give_back()?,
+                None => segment.outlive_name()?,
             }
-            self.disk.remove(segment.path()).map_err(Error::io("remove", segment.path()))?;
+            segment.remove()?;
         }
         Ok(())
     }

@@ -1,23 +1,26 @@
 //! One segment: a file of records in revision order, shared by the writer and any number of readers.
 //!
 //! Owns the file and three counters: how far readers may read, how far the bytes are durable, how many are live.
-//! Only the log's writer (see [`super::tail`]) adds bytes. Flushed bytes never change, so they are read through
-//! views without a lock.
+//! Only the log's writer (see [`super::tail`]) adds bytes. Flushed bytes never change, so they are read without a lock:
+//! single records are copied out of a mapping, longer stretches are read through the few files that the log has open.
+//! The segment holds its own file open only while bytes of it are not durable.
 
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf, Bytes};
 
 use super::head::{HEAD_LEN, Head};
+use super::open_files::OpenFiles;
 use super::record::{self, HEADER_LEN};
 use super::walk::Walk;
 use super::window::Window;
 use super::{Location, Revision};
-use crate::{Disk, Error, File};
+use crate::mapping::Mapping;
+use crate::{Error, File};
 
 /// Distance between two landmarks, bytes: what a scan reads in vain at most.
 const LANDMARK_BYTES: u64 = 64 << 10;
@@ -31,7 +34,13 @@ const GIVEN_BACK_BYTES_MAX: u64 = 16 << 20;
 pub(super) struct Segment {
     head: Head,
     path: PathBuf,
-    file: Arc<dyn File>,
+    /// Through which it is read when it has no file of its own.
+    files: Arc<OpenFiles>,
+    /// Its own file, while it is written and until it is durable; and after its name was removed, for those who still
+    /// read it, if it cannot be mapped.
+    own_file: Mutex<Option<Arc<dyn File>>>,
+    /// Made at the first read; none where the disk has no mappings.
+    mapping: OnceLock<Option<Mapping>>,
     /// Bytes that were written, the head included. Readers stay below.
     flushed: AtomicU64,
     /// Bytes that survive a crash.
@@ -48,11 +57,18 @@ pub(super) struct Segment {
 
 impl Segment {
     /// A segment whose file is still empty.
-    pub(super) fn new(path: PathBuf, file: Arc<dyn File>, head: Head) -> Segment {
+    pub(super) fn new(path: PathBuf, file: Arc<dyn File>, files: Arc<OpenFiles>, head: Head) -> Segment {
+        Segment { own_file: Mutex::new(Some(file)), ..Segment::closed(path, files, head) }
+    }
+
+    /// A segment without a file of its own.
+    fn closed(path: PathBuf, files: Arc<OpenFiles>, head: Head) -> Segment {
         Segment {
             head,
             path,
-            file,
+            files,
+            own_file: Mutex::default(),
+            mapping: OnceLock::new(),
             flushed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             live: AtomicU64::new(0),
@@ -64,8 +80,13 @@ impl Segment {
 
     /// Opens segment `id`, of which `length` bytes are durable, and cuts off what follows them. All bytes count as
     /// live.
-    pub(super) fn open(disk: &dyn Disk, path: PathBuf, id: u32, length: u64) -> Result<Segment, Error> {
-        let file = disk.open(&path).map_err(|error| match error.kind() {
+    pub(super) fn open(
+        files: &Arc<OpenFiles>,
+        path: PathBuf,
+        id: u32,
+        length: u64,
+    ) -> Result<Segment, Error> {
+        let file = files.disk().open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => missing(&path),
             _ => Error::io("open", &path)(error),
         })?;
@@ -81,16 +102,71 @@ impl Segment {
             file.set_len(length).map_err(Error::io("cut", &path))?;
         }
         let mut bytes = [0; HEAD_LEN];
-        file.read_at(0, &mut bytes).map_err(Error::io("read", &path))?;
+        file.read_at(0, &mut bytes).map_err(Error::read(&path, 0))?;
         let head = Head::decode(&bytes).map_err(|(at, expected)| Error::corrupt(&path, at, expected))?;
         if head.id != id {
             return Err(Error::corrupt(&path, 12, format!("segment id {id}")));
         }
-        let segment = Segment::new(path, file, head);
+        let segment = Segment::closed(path, files.clone(), head);
         segment.flushed.store(length, Ordering::Release);
         segment.synced.store(length, Ordering::Release);
         segment.add_live(length - HEAD_LEN as u64);
         Ok(segment)
+    }
+
+    /// Opens its own file, to be written again.
+    pub(super) fn open_own_file(&self) -> Result<(), Error> {
+        let file = self.files.disk().open(&self.path).map_err(Error::io("open", &self.path))?;
+        *self.lock_own_file() = Some(file);
+        Ok(())
+    }
+
+    /// Closes its own file, if all that was written is durable.
+    pub(super) fn close_own_file(&self) {
+        if self.synced.load(Ordering::Acquire) >= self.flushed() {
+            *self.lock_own_file() = None;
+        }
+    }
+
+    /// Whether it has a file of its own open.
+    pub(super) fn has_own_file(&self) -> bool {
+        self.lock_own_file().is_some()
+    }
+
+    fn lock_own_file(&self) -> MutexGuard<'_, Option<Arc<dyn File>>> {
+        self.own_file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with its file, be it its own or one of the log's.
+    fn with_file<T>(&self, work: impl FnOnce(&dyn File) -> io::Result<T>) -> io::Result<T> {
+        let own_file = self.lock_own_file().clone();
+        match own_file {
+            Some(file) => work(&*file),
+            None => self.files.with(self.file_number(), &self.path, work),
+        }
+    }
+
+    /// Its number among the log's open files.
+    fn file_number(&self) -> u64 {
+        u64::from(self.head.id) * 2
+    }
+
+    /// The number of its sidecar.
+    pub(super) fn sidecar_number(&self) -> u64 {
+        self.file_number() + 1
+    }
+
+    pub(super) fn files(&self) -> &Arc<OpenFiles> {
+        &self.files
+    }
+
+    /// The mapping of its file, if it can have one.
+    fn mapping(&self) -> Result<Option<&Mapping>, Error> {
+        if let Some(mapping) = self.mapping.get() {
+            return Ok(mapping.as_ref());
+        }
+        let mapping = self.with_file(|file| file.map()).map_err(Error::io("map", &self.path))?;
+        Ok(self.mapping.get_or_init(|| mapping).as_ref())
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -150,7 +226,8 @@ impl Segment {
     /// Adds bytes behind the flushed ones and lets readers at them. Called by the writer alone.
     pub(super) fn write(&self, data: &[u8]) -> Result<(), Error> {
         let flushed = self.flushed();
-        self.file.write_at(flushed, data).map_err(Error::io("write", &self.path))?;
+        let written = self.with_file(|file| file.write_at(flushed, data));
+        written.map_err(Error::io("write", &self.path))?;
         // One may have been left by a former life of this tail, in which it was sealed here.
         self.has_sidecar.store(false, Ordering::Release);
         self.flushed.store(flushed + data.len() as u64, Ordering::Release);
@@ -159,29 +236,43 @@ impl Segment {
 
     /// Makes space for `len` bytes in all; does nothing if the file is as long.
     pub(super) fn reserve(&self, len: u64) -> Result<(), Error> {
-        self.file.reserve(len).map_err(Error::io("reserve space for", &self.path))
+        self.with_file(|file| file.reserve(len)).map_err(Error::io("reserve space for", &self.path))
     }
 
     /// Gives back the space behind `length`. The segment must not be written to any more.
     pub(super) fn trim(&self, length: u64) -> Result<(), Error> {
-        if self.file.len().map_err(Error::io("measure", &self.path))? > length {
-            self.file.set_len(length).map_err(Error::io("cut", &self.path))?;
+        let is_longer = |file: &dyn File| Ok(file.len()? > length);
+        if self.with_file(is_longer).map_err(Error::io("measure", &self.path))? {
+            self.with_file(|file| file.set_len(length)).map_err(Error::io("cut", &self.path))?;
         }
         Ok(())
     }
 
     /// Gives back most of the space of a file that is about to be removed, piece by piece, each synced by itself, so
-    /// that no journal gathers them. As long as somebody has a view, the file stays as it is.
+    /// that no journal gathers them. Whoever calls this is the last to have the segment, so nobody reads it.
     pub(super) fn give_back(&mut self) -> Result<(), Error> {
-        let Some(file) = Arc::get_mut(&mut self.file) else { return Ok(()) };
-        let mut len = file.len().map_err(Error::io("measure", &self.path))?;
+        self.mapping = OnceLock::new();
+        let mut len = self.with_file(|file| file.len()).map_err(Error::io("measure", &self.path))?;
         while len > GIVEN_BACK_BYTES_MAX {
             len -= GIVEN_BACK_BYTES_MAX;
-            if !file.cut_unviewed(len).map_err(Error::io("cut", &self.path))? {
-                break;
-            }
-            file.sync().map_err(Error::io("sync", &self.path))?;
+            self.with_file(|file| file.set_len(len)).map_err(Error::io("cut", &self.path))?;
+            self.with_file(|file| file.sync()).map_err(Error::fatal("sync", &self.path))?;
         }
+        Ok(())
+    }
+
+    /// Makes it readable for those who still have it when its name is gone.
+    pub(super) fn outlive_name(&self) -> Result<(), Error> {
+        if self.mapping()?.is_none() && !self.has_own_file() {
+            self.open_own_file()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file. What was opened of it is closed.
+    pub(super) fn remove(&self) -> Result<(), Error> {
+        self.files.disk().remove(&self.path).map_err(Error::io("remove", &self.path))?;
+        self.files.close(self.file_number());
         Ok(())
     }
 
@@ -189,17 +280,35 @@ impl Segment {
     /// is final.
     pub(super) fn sync(&self, length: u64) -> Result<(), Error> {
         if self.synced.load(Ordering::Acquire) < length {
-            self.file.sync().map_err(|source| Error::Io { path: self.path.clone(), op: "sync", source })?;
+            self.with_file(|file| file.sync()).map_err(Error::fatal("sync", &self.path))?;
             self.synced.fetch_max(length, Ordering::AcqRel);
         }
         Ok(())
     }
 
-    /// A copy of `len` flushed bytes at `offset`, which leaves the mapping alone.
+    /// A copy of `len` flushed bytes at `offset`, which leaves the mapping alone while there is a file.
     pub(super) fn copy(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
         let mut bytes = vec![0; len];
-        self.file.read_at(offset, &mut bytes).map_err(Error::io("read", &self.path))?;
+        match self.with_file(|file| file.read_at(offset, &mut bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Its name was removed, and before that it was made readable without.
+                bytes.clear();
+                self.append_to(offset, len, &mut bytes)?;
+            }
+            read => read.map_err(Error::read(&self.path, offset))?,
+        }
         Ok(bytes.into())
+    }
+
+    /// Appends `len` flushed bytes at `offset` to `out`.
+    fn append_to(&self, offset: u64, len: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.mapping()?.is_some_and(|mapping| mapping.append_to(offset, len, out)) {
+            return Ok(());
+        }
+        let start = out.len();
+        out.resize(start + len, 0);
+        self.with_file(|file| file.read_at(offset, &mut out[start..]))
+            .map_err(Error::read(&self.path, offset))
     }
 
     /// The record at `at` with its header, its checksum verified, read through `window`.
@@ -210,10 +319,13 @@ impl Segment {
         if record::key_value(record, at).is_some() { Ok(record) } else { Err(self.not_a_record(at)) }
     }
 
-    /// The bytes of the record at `at`, unverified, if they can be had without a view.
-    pub(super) fn mapped(&self, at: Location) -> Option<&[u8]> {
-        let is_flushed = at.end() <= self.flushed();
-        is_flushed.then(|| self.file.mapped(at.offset.into(), HEADER_LEN + at.len as usize)).flatten()
+    /// Makes memory fetch the first bytes of the record at `at`, `bytes_max` at most, if that can be had at once.
+    pub(super) fn fetch(&self, at: Location, bytes_max: usize) {
+        if let Some(Some(mapping)) = self.mapping.get()
+            && at.end() <= self.flushed()
+        {
+            mapping.fetch(at.offset.into(), HEADER_LEN + at.len as usize, bytes_max);
+        }
     }
 
     fn check_flushed(&self, at: Location) -> Result<(), Error> {
@@ -230,14 +342,19 @@ impl Segment {
 
     /// The `KeyValue` of the record at `at`, its checksum verified.
     pub(super) fn read(&self, at: Location) -> Result<Bytes, Error> {
+        let mut record = Vec::new();
+        self.read_into(at, &mut record)?;
+        let mut key_value = Bytes::from(record);
+        key_value.advance(HEADER_LEN);
+        Ok(key_value)
+    }
+
+    /// The same in `record`, whose content it replaces: the record with its header. Returns the `KeyValue`.
+    pub(super) fn read_into<'r>(&self, at: Location, record: &'r mut Vec<u8>) -> Result<&'r [u8], Error> {
         self.check_flushed(at)?;
-        let record = self.file.view(at.offset.into(), HEADER_LEN + at.len as usize);
-        let mut record = record.map_err(Error::io("read", &self.path))?;
-        if record::key_value(&record, at).is_none() {
-            return Err(self.not_a_record(at));
-        }
-        record.advance(HEADER_LEN);
-        Ok(record)
+        record.clear();
+        self.append_to(at.offset.into(), HEADER_LEN + at.len as usize, record)?;
+        record::key_value(record, at).ok_or_else(|| self.not_a_record(at))
     }
 
     /// All flushed records.
@@ -289,6 +406,7 @@ fn missing(path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Disk;
     use crate::sim::SimDisk;
 
     #[test]
@@ -298,7 +416,8 @@ mod tests {
         let file = disk.create(path).unwrap();
         file.reserve(2 * GIVEN_BACK_BYTES_MAX + 5).unwrap();
         let head = Head { id: 1, first: Revision { main: 2, sub: 0 } };
-        let mut segment = Segment::new(path.to_path_buf(), file, head);
+        let files = Arc::new(OpenFiles::new(Arc::new(disk.clone())));
+        let mut segment = Segment::new(path.to_path_buf(), file, files, head);
         let before = disk.ops();
         segment.give_back().unwrap();
         let after = disk.ops();

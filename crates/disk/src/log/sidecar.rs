@@ -27,27 +27,41 @@ use bytes::Bytes;
 use super::record::{HEADER_LEN, Header};
 use super::segment::Segment;
 use super::{Location, RecordMeta, Revision};
-use crate::{Disk, Error};
+use crate::directory::remove_if_there;
+use crate::{Error, File};
 
 const MAGIC: [u8; 8] = *b"FERRETIX";
 const FORMAT: u32 = 2;
 const SIDECAR_HEAD_LEN: usize = 32;
 const LANDMARK_LEN: usize = 16;
+/// Where the bytes begin that the checksum covers.
+const CHECKED_FROM: u64 = 12;
 
-/// A sidecar in memory.
+/// Bytes of a sidecar that are read at a time: what one takes of memory when many are merged.
+const READ_BYTES: u64 = 64 << 10;
+
+/// A valid sidecar.
 #[derive(Debug)]
 pub(super) struct Sidecar {
-    segment: u32,
-    bytes: Bytes,
+    segment: Arc<Segment>,
+    /// The whole file, if it was made just now and does not stand on the disk.
+    content: Option<Bytes>,
+    landmarks: Vec<(Revision, u64)>,
+    /// Where the records lie, and their checksum.
+    records: Range<u64>,
+    records_crc: u32,
 }
 
 impl Sidecar {
     /// The sidecar of `segment`: from its file if that is valid, else by reading the segment, checksums verified.
-    pub(super) fn load(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<Sidecar, Error> {
-        match Sidecar::open(disk, segment) {
+    ///
+    /// A file that cannot be read is an error: it tells of a disk that fails, other than one that is missing or holds
+    /// something else.
+    pub(super) fn load(segment: &Arc<Segment>) -> Result<Sidecar, Error> {
+        match Sidecar::open(segment)? {
             Some(sidecar) => {
                 segment.set_sidecar();
-                segment.set_landmarks(sidecar.landmarks());
+                segment.set_landmarks(sidecar.landmarks.clone());
                 Ok(sidecar)
             }
             None => Sidecar::build(segment),
@@ -72,80 +86,183 @@ impl Sidecar {
             records.extend_from_slice(&record.header()[4..]);
             records.extend_from_slice(record.key());
         }
-        Ok(Sidecar { segment: segment.id(), bytes: encode(segment, &records, &starts).into() })
+        let content = Bytes::from(encode(segment, &records, &starts));
+        let records = (content.len() - records.len()) as u64..content.len() as u64;
+        let records_crc = crc32c::crc32c(&content[records.start as usize..]);
+        let landmarks = segment.landmarks();
+        Ok(Sidecar { segment: segment.clone(), content: Some(content), landmarks, records, records_crc })
     }
 
-    /// Writes the sidecar beside `segment`, replacing what stands there, and makes its content durable.
-    pub(super) fn save(&self, disk: &dyn Disk, segment: &Segment) -> Result<(), Error> {
-        let path = path(segment);
-        let mut created = disk.create(&path);
-        if created.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
-            disk.remove(&path).map_err(Error::io("remove", &path))?;
-            created = disk.create(&path);
-        }
-        let file = created.map_err(Error::io("create", &path))?;
-        file.write_at(0, &self.bytes).map_err(Error::io("write", &path))?;
-        file.sync().map_err(Error::io("sync", &path))?;
-        segment.set_sidecar();
+    /// Writes the sidecar, if it was made just now, beside its segment, replacing what stands there, and makes its
+    /// content durable. An error that may be retried leaves nothing behind.
+    pub(super) fn save(&self) -> Result<(), Error> {
+        let Some(content) = &self.content else { return Ok(()) };
+        let (path, disk) = (path(&self.segment), self.segment.files().disk());
+        self.segment.files().close(self.segment.sidecar_number());
+        remove_if_there(&**disk, &path)?;
+        let file = disk.create(&path).map_err(Error::io("create", &path))?;
+        let written = file.write_at(0, content).map_err(Error::io("write", &path));
+        written.and_then(|()| file.sync().map_err(Error::io("sync", &path))).inspect_err(|_| {
+            // The error that matters is the one that led here; what is left is replaced by the next attempt.
+            let _ = disk.remove(&path);
+        })?;
+        self.segment.set_sidecar();
         Ok(())
+    }
+
+    /// [`Sidecar::save`] for a sealed segment, after which the file is read instead of what is in memory. If there is no
+    /// room for it the memory must do.
+    pub(super) fn saved(mut self) -> Result<Sidecar, Error> {
+        match self.save() {
+            Ok(()) => self.content = None,
+            Err(error) if error.may_be_retried() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(self)
     }
 
     /// Its records, in the order of their keys.
     pub(super) fn entries(self) -> Entries {
-        let at = SIDECAR_HEAD_LEN + self.landmarks_len() * LANDMARK_LEN;
-        Entries { segment: self.segment, bytes: self.bytes, at }
+        let Sidecar { segment, content, records, records_crc, .. } = self;
+        let at = records.start;
+        let chunk_start = if content.is_some() { 0 } else { at };
+        let chunk = content.unwrap_or_default();
+        let (read_to, crc) = if chunk.is_empty() { (at, 0) } else { (records.end, records_crc) };
+        Entries { segment, at, end: records.end, chunk, chunk_start, read_to, crc, records_crc }
     }
 
     /// The sidecar as it stands on disk. `None` if it is missing, damaged or of another segment.
-    fn open(disk: &dyn Disk, segment: &Segment) -> Option<Sidecar> {
-        let file = disk.open(&path(segment)).ok()?;
-        let bytes = file.view(0, usize::try_from(file.len().ok()?).ok()?).ok()?;
-        let u32_at = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-        let length = u64::from_le_bytes(*bytes.get(16..)?.first_chunk()?);
-        let valid = bytes.starts_with(&MAGIC)
-            && bytes.len() >= SIDECAR_HEAD_LEN
-            && u32_at(8)? == crc32c::crc32c(&bytes[12..])
-            && u32_at(12)? == FORMAT
-            && length == segment.flushed()
-            && u32_at(24)? == segment.id();
-        valid.then_some(Sidecar { segment: segment.id(), bytes })
-    }
-
-    fn landmarks_len(&self) -> usize {
-        u32::from_le_bytes(slice(&self.bytes, 28)) as usize
-    }
-
-    fn landmarks(&self) -> Vec<(Revision, u64)> {
-        let bytes = &self.bytes[SIDECAR_HEAD_LEN..][..self.landmarks_len() * LANDMARK_LEN];
-        let decode = |landmark: &[u8]| {
-            let (main, sub) =
-                (i64::from_le_bytes(slice(landmark, 0)), u32::from_le_bytes(slice(landmark, 8)));
-            (Revision { main, sub }, u32::from_le_bytes(slice(landmark, 12)).into())
-        };
-        bytes.chunks_exact(LANDMARK_LEN).map(decode).collect()
+    fn open(segment: &Arc<Segment>) -> Result<Option<Sidecar>, Error> {
+        let path = path(segment);
+        let verified = segment.files().with(segment.sidecar_number(), &path, |file| verify(file, segment));
+        match verified {
+            Ok(sidecar) => Ok(sidecar),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
     }
 }
 
-/// A sidecar's records, visited one after the other.
+/// Reads a whole sidecar, piece by piece. `None` if it is not one of `segment`.
+fn verify(file: &dyn File, segment: &Arc<Segment>) -> io::Result<Option<Sidecar>> {
+    let len = file.len()?;
+    if len < SIDECAR_HEAD_LEN as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; SIDECAR_HEAD_LEN];
+    file.read_at(0, &mut head)?;
+    let u32_at = |at: usize| u32::from_le_bytes(slice(&head, at));
+    let is_ours = head.starts_with(&MAGIC)
+        && u32_at(12) == FORMAT
+        && u64::from_le_bytes(slice(&head, 16)) == segment.flushed()
+        && u32_at(24) == segment.id();
+    let landmarks_len = u64::from(u32_at(28)) * LANDMARK_LEN as u64;
+    let records = SIDECAR_HEAD_LEN as u64 + landmarks_len..len;
+    // The landmarks take memory: no more than the file has.
+    if !is_ours || records.start > len {
+        return Ok(None);
+    }
+    let mut landmarks = vec![0; landmarks_len as usize];
+    file.read_at(SIDECAR_HEAD_LEN as u64, &mut landmarks)?;
+    let checked = [&head[CHECKED_FROM as usize..], &landmarks];
+    let mut crc = checked.iter().fold(0, |crc, bytes| crc32c::crc32c_append(crc, bytes));
+    let mut records_crc = 0;
+    let mut at = records.start;
+    let mut piece = Vec::new();
+    while at < len {
+        piece.resize(READ_BYTES.min(len - at) as usize, 0);
+        file.read_at(at, &mut piece)?;
+        crc = crc32c::crc32c_append(crc, &piece);
+        records_crc = crc32c::crc32c_append(records_crc, &piece);
+        at += piece.len() as u64;
+    }
+    let landmarks = landmarks.chunks_exact(LANDMARK_LEN).map(decode_landmark).collect();
+    let sidecar = Sidecar { segment: segment.clone(), content: None, landmarks, records, records_crc };
+    Ok((crc == u32_at(8)).then_some(sidecar))
+}
+
+fn decode_landmark(bytes: &[u8]) -> (Revision, u64) {
+    let main = i64::from_le_bytes(slice(bytes, 0));
+    let sub = u32::from_le_bytes(slice(bytes, 8));
+    (Revision { main, sub }, u32::from_le_bytes(slice(bytes, 12)).into())
+}
+
+/// A sidecar's records, visited one after the other; ends for good after an error.
 #[derive(Debug)]
 pub(super) struct Entries {
-    segment: u32,
-    bytes: Bytes,
-    /// Where the next one starts.
-    at: usize,
+    segment: Arc<Segment>,
+    /// Where the next one starts, and where the last one ends.
+    at: u64,
+    end: u64,
+    /// Some of the file's bytes, and where they begin.
+    chunk: Bytes,
+    chunk_start: u64,
+    /// What was read so far, and its checksum. It is verified a second time, since it is read a second time.
+    read_to: u64,
+    crc: u32,
+    records_crc: u32,
+}
+
+impl Entries {
+    fn step(&mut self) -> Result<Entry, Error> {
+        let header = self.bytes(HEADER_LEN as u64)?;
+        // An offset stands where a record has its checksum.
+        let offset = u32::from_le_bytes(slice(&header, 0));
+        let header = Header::decode(&header).ok_or_else(|| self.damaged())?;
+        let entry_len = (HEADER_LEN + header.key_len()) as u64;
+        let key = self.bytes(entry_len)?.slice(HEADER_LEN..);
+        self.at += entry_len;
+        if self.at == self.end && self.crc != self.records_crc {
+            return Err(self.damaged());
+        }
+        let at = Location { segment: self.segment.id(), offset, len: header.len };
+        Ok(Entry { meta: header.meta, at, key })
+    }
+
+    /// The next `len` bytes.
+    fn bytes(&mut self, len: u64) -> Result<Bytes, Error> {
+        if len > self.end - self.at {
+            return Err(self.damaged());
+        }
+        if self.at + len > self.chunk_start + self.chunk.len() as u64 {
+            self.read(len)?;
+        }
+        let start = (self.at - self.chunk_start) as usize;
+        Ok(self.chunk.slice(start..start + len as usize))
+    }
+
+    /// Reads ahead from where the next record starts, `len` bytes at least.
+    fn read(&mut self, len: u64) -> Result<(), Error> {
+        let mut chunk = vec![0; READ_BYTES.max(len).min(self.end - self.at) as usize];
+        let (path, at) = (path(&self.segment), self.at);
+        let files = self.segment.files();
+        let read = files.with(self.segment.sidecar_number(), &path, |file| file.read_at(at, &mut chunk));
+        read.map_err(Error::read(&path, at))?;
+        let known = (self.read_to - at) as usize;
+        self.crc = crc32c::crc32c_append(self.crc, &chunk[known..]);
+        self.read_to = at + chunk.len() as u64;
+        self.chunk_start = at;
+        self.chunk = chunk.into();
+        Ok(())
+    }
+
+    fn damaged(&self) -> Error {
+        Error::corrupt(&path(&self.segment), self.at, "what was read there a moment ago")
+    }
 }
 
 impl Iterator for Entries {
-    type Item = Entry;
+    type Item = Result<Entry, Error>;
 
-    fn next(&mut self) -> Option<Entry> {
-        let header = Header::decode(self.bytes.get(self.at..)?)?;
-        // An offset stands where a record has its checksum.
-        let offset = u32::from_le_bytes(slice(&self.bytes, self.at));
-        let key_start = self.at + HEADER_LEN;
-        self.at = key_start + header.key_len();
-        let at = Location { segment: self.segment, offset, len: header.len };
-        Some(Entry { meta: header.meta, at, key: self.bytes.slice(key_start..self.at) })
+    fn next(&mut self) -> Option<Result<Entry, Error>> {
+        if self.at >= self.end {
+            return None;
+        }
+        let entry = self.step();
+        if entry.is_err() {
+            self.at = self.end;
+        }
+        Some(entry)
     }
 }
 
@@ -154,7 +271,7 @@ impl Iterator for Entries {
 pub(super) struct Entry {
     pub(super) meta: RecordMeta,
     pub(super) at: Location,
-    /// Shares the sidecar's memory.
+    /// Shares the memory of those read with it.
     pub(super) key: Bytes,
 }
 
@@ -208,7 +325,7 @@ fn common_len(a: &[u8], b: &[u8]) -> usize {
 }
 
 fn slice<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    *bytes[at..].first_chunk().expect("the checksum of the sidecar was right, and we wrote it")
+    *bytes[at..].first_chunk().expect("the fields of a head or a record lie within it")
 }
 
 /// Where the sidecar of `segment` stands.

@@ -67,7 +67,7 @@ impl RevisionLog {
     pub(super) fn next_segment_of(&mut self, capacity: u64) -> PrepareSegment {
         let id = self.next_id;
         self.next_id = id.checked_add(1).expect("fewer than 2^32 segments are made before a restart");
-        PrepareSegment { disk: self.disk.clone(), path: segment_path(&self.dir, id), id, capacity }
+        PrepareSegment { disk: self.disk.clone(), path: segment_path(self.dir.path(), id), id, capacity }
     }
 
     /// The first prepared file of at least `len` bytes, or else the first.

@@ -1,18 +1,17 @@
 //! Making the log durable before a checkpoint lists it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::segment::Segment;
 use super::sidecar::Sidecar;
-use crate::{Disk, Error};
+use crate::Error;
+use crate::directory::Directory;
 
 /// A job that makes durable what was flushed when it was made.
 #[derive(Debug)]
 pub struct SyncJob {
-    pub(super) disk: Arc<dyn Disk>,
-    pub(super) dir: PathBuf,
+    pub(super) dir: Directory,
     /// Set by the first failure of a job; shared by all jobs of a log.
     pub(super) failed: Arc<AtomicBool>,
     pub(super) segments: Vec<SegmentToSync>,
@@ -35,7 +34,7 @@ impl SyncJob {
     /// the bytes. Later jobs of the log then fail with [`Error::Failed`].
     pub fn run(self) -> Result<(), Error> {
         if self.failed.load(Ordering::Acquire) {
-            return Err(Error::Failed { path: self.dir });
+            return Err(Error::Failed { path: self.dir.path().to_path_buf() });
         }
         let result = self.sync();
         if result.is_err() {
@@ -46,25 +45,31 @@ impl SyncJob {
 
     fn sync(&self) -> Result<(), Error> {
         for SegmentToSync { segment, length, sealed } in &self.segments {
-            if *sealed && !segment.has_sidecar() {
-                seal(&*self.disk, segment)?;
-            } else {
-                segment.sync(*length)?;
+            segment.sync(*length)?;
+            if *sealed {
+                finish(segment)?;
             }
         }
-        self.disk.sync_dir(&self.dir).map_err(Error::fatal("sync", &self.dir))
+        self.dir.sync()
     }
 }
 
-/// Makes a full segment durable, gives back the space behind its records and writes its sidecar, which is returned.
-pub(super) fn seal(disk: &dyn Disk, segment: &Arc<Segment>) -> Result<Sidecar, Error> {
+/// Does for a sealed and durable segment what was not done yet. All of it only saves time or space, so a full disk or
+/// a lack of file descriptors must not keep a checkpoint from being taken: the next job tries again.
+fn finish(segment: &Arc<Segment>) -> Result<(), Error> {
+    if !segment.has_sidecar() {
+        match seal(segment).and_then(|sidecar| sidecar.save()) {
+            Err(error) if !error.may_be_retried() => return Err(error),
+            _ => {}
+        }
+    }
+    segment.close_own_file();
+    Ok(())
+}
+
+/// Makes a full segment durable, gives back the space behind its records and lists them.
+pub(super) fn seal(segment: &Arc<Segment>) -> Result<Sidecar, Error> {
     segment.trim(segment.flushed())?;
     segment.sync(segment.flushed())?;
-    let sidecar = Sidecar::build(segment)?;
-    match sidecar.save(disk, segment) {
-        // A sidecar only makes a restart faster, so a full disk must not keep a checkpoint from being taken. The
-        // next job tries again.
-        Ok(()) | Err(Error::NoSpace { .. }) => Ok(sidecar),
-        Err(error) => Err(error),
-    }
+    Sidecar::build(segment)
 }

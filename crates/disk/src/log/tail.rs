@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::head::{HEAD_LEN, Head};
+use super::open_files::OpenFiles;
 use super::prepare::PreparedSegment;
 use super::record::{self, HEADER_LEN};
 use super::segment::Segment;
@@ -27,15 +28,16 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Starts a segment with its head in the buffer. Turns an empty file into a segment that `first` begins.
-    pub(super) fn start(prepared: PreparedSegment, first: Revision) -> Tail {
+    pub(super) fn start(prepared: PreparedSegment, files: Arc<OpenFiles>, first: Revision) -> Tail {
         let head = Head { id: prepared.id, first };
-        let segment = Arc::new(Segment::new(prepared.path, prepared.file, head));
+        let segment = Arc::new(Segment::new(prepared.path, prepared.file, files, head));
         Tail { segment, capacity: prepared.capacity, buffer: head.encode().to_vec() }
     }
 
     /// Goes on with a segment that was written before. Its space is reserved up to `capacity` if there is room for
     /// that; if not, the segment simply takes nothing any more.
     pub(super) fn resume(segment: Arc<Segment>, capacity: u64) -> Result<Tail, Error> {
+        segment.open_own_file()?;
         let capacity = match segment.reserve(capacity.max(segment.flushed())) {
             Ok(()) => capacity,
             Err(Error::NoSpace { .. }) => segment.flushed(),

@@ -108,7 +108,7 @@ mod tests {
         let disk = SimDisk::new(1);
         disk.create(&Path::new("/").join(PREPARED_NAME)).unwrap().write_at(0, &[7; 9000]).unwrap();
         let prepared = job(&disk, 4096).run().unwrap();
-        assert_eq!(prepared.file.view(0, 4096).unwrap(), vec![0; 4096]);
+        assert_eq!(prepared.file.read(0, 4096).unwrap(), vec![0; 4096]);
         assert_eq!(prepared.file.len().unwrap(), 4096);
     }
 

@@ -174,7 +174,7 @@ mod tests {
                 tail.write(&mut vec![NEW; len]).unwrap();
             }
             disk.crash();
-            let bytes = disk.open(Path::new("/f")).unwrap().view(0, 2 * SECTOR_BYTES).unwrap();
+            let bytes = disk.open(Path::new("/f")).unwrap().read(0, 2 * SECTOR_BYTES).unwrap();
             let (records, behind) = bytes.split_at(SECTOR_BYTES);
             assert!(records.last() == Some(&0) || behind[0] == 0, "seed {seed}: the log has no end");
         }

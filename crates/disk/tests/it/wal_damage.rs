@@ -31,7 +31,7 @@ fn files(disk: &SimDisk) -> Vec<PathBuf> {
 
 fn bytes_of(disk: &SimDisk, path: &Path) -> Vec<u8> {
     let file = disk.open(path).unwrap();
-    file.view(0, file.len().unwrap() as usize).unwrap().to_vec()
+    file.read(0, file.len().unwrap() as usize).unwrap()
 }
 
 /// Where the records of the last file end.

@@ -43,7 +43,7 @@ fn a_small_log_is_byte_for_byte_as_worked_out_by_hand() {
     let conf_state = Some(ConfState { voters: vec![1], ..ConfState::default() });
     wal.record_snapshot(&Snapshot { index: 1, term: 1, conf_state }).unwrap();
     let file = disk.open(&Path::new(DIR).join("0000000000000000-0000000000000000.wal")).unwrap();
-    let bytes = file.view(0, 512).unwrap();
+    let bytes = file.read(0, 512).unwrap();
     assert_eq!(&bytes[..BY_HAND.len()], BY_HAND);
     assert!(bytes[BY_HAND.len()..].iter().all(|&byte| byte == 0));
 }
