@@ -147,11 +147,52 @@ impl Wal {
         from_index: u64,
         segment_bytes: u64,
     ) -> Result<(Wal, Recovered), Error> {
+        let mut entries = Vec::new();
+        let mut collect = |mut committed: Vec<Entry>| {
+            entries.append(&mut committed);
+            Ok(())
+        };
+        let (wal, mut recovered) = Wal::open_to(disk, dir, from_index, segment_bytes, &mut collect)?;
+        entries.append(&mut recovered.entries);
+        Ok((wal, Recovered { entries, ..recovered }))
+    }
+
+    /// [`Wal::open_sized`] without the committed entries, which [`Wal::read_committed`] gives afterwards: there may be
+    /// any number of them. Of what it returns only those above the committed index are part.
+    pub fn open_for_replay(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        from_index: u64,
+        segment_bytes: u64,
+    ) -> Result<(Wal, Recovered), Error> {
+        Wal::open_to(disk, dir, from_index, segment_bytes, &mut |_| Ok(()))
+    }
+
+    /// Reads the log again and hands the committed entries above `from_index` to `sink`, in order, in batches of about a
+    /// megabyte. Ends at its first error. The log must not have been released beyond `from_index`.
+    pub fn read_committed<E: From<Error>>(
+        &self,
+        from_index: u64,
+        sink: &mut dyn FnMut(Vec<Entry>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = file_name::start(self.dir.path(), &self.files, from_index)?;
+        let mut replay = Replay::new(from_index);
+        recover::read(&*self.disk, self.dir.path(), &self.files[start..], &mut replay, sink).map(|_| ())
+    }
+
+    fn open_to(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        from_index: u64,
+        segment_bytes: u64,
+        committed: &mut dyn FnMut(Vec<Entry>) -> Result<(), Error>,
+    ) -> Result<(Wal, Recovered), Error> {
         let directory = open_directory(&*disk, dir)?;
         let files = file_name::list(&*disk, dir)?;
         let start = file_name::start(dir, &files, from_index)?;
         let mut replay = Replay::new(from_index);
-        let (tail, chain, repaired) = recover::read(&*disk, dir, &files[start..], &mut replay)?;
+        let end = recover::read(&*disk, dir, &files[start..], &mut replay, committed)?;
+        let (tail, chain, repaired) = recover::resume(&*disk, dir, end)?;
         let metadata = replay.metadata.expect("each file read has begun with metadata");
         let spares = open_spares(&*disk, dir, segment_bytes)?;
         let wal = Wal {

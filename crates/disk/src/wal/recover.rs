@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use proto::raftpb::Entry;
+
 use super::decode::{Flaw, Reader, SECTOR_BYTES};
 use super::file_name::FileName;
 use super::replay::Replay;
@@ -13,6 +15,9 @@ use super::tail::Tail;
 use crate::directory::{Directory, remove_if_there};
 use crate::error::Error;
 use crate::files::{Disk, File};
+
+/// Bytes of entries from which on they are given away, as far as they are committed.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// A torn end that was cut off when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,43 +32,68 @@ pub struct Repair {
     pub copy: Option<PathBuf>,
 }
 
-/// Reads `files` in order into `replay`. Returns the last one, ready for appending, and the checksum there.
-pub(super) fn read(
+/// Who gets the committed entries of a log that is read, in order and a bounded number at a time.
+pub(super) type Sink<'a, E> = &'a mut dyn FnMut(Vec<Entry>) -> Result<(), E>;
+
+/// Where a log ends.
+pub(super) struct End {
+    /// The last file and its content.
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// Where its good records end.
+    offset: usize,
+    is_torn: bool,
+    /// The checksum there.
+    chain: u32,
+}
+
+/// Reads `files` in order into `replay`, which gives away what is committed as it goes; checks all there is to check,
+/// and changes nothing. One file at a time is in memory.
+pub(super) fn read<E: From<Error>>(
     disk: &dyn Disk,
     dir: &Path,
     files: &[FileName],
     replay: &mut Replay,
-) -> Result<(Tail, u32, Option<Repair>), Error> {
+    committed: Sink<'_, E>,
+) -> Result<End, E> {
     // The checksum with which a later file begins is only known once the file before it was read.
     let mut chain = files.first().filter(|name| name.seq == 0).map(|_| 0);
     let mut last = None;
     for (i, name) in files.iter().enumerate() {
         let path = dir.join(name.to_string());
         let bytes = load(disk, &path)?;
-        let (end, new_chain, is_torn) = read_file(&path, &bytes, chain, i + 1 == files.len(), replay)?;
+        let is_last = i + 1 == files.len();
+        let (offset, new_chain, is_torn) = read_file(&path, &bytes, chain, is_last, replay, committed)?;
         chain = Some(new_chain);
-        last = Some((path, bytes, end, is_torn));
+        last = Some(End { path, bytes, offset, is_torn, chain: new_chain });
     }
-    let (path, bytes, end, is_torn) = last.expect("a log is read from at least one file");
+    let end = last.expect("a log is read from at least one file");
     replay.check_reach().map_err(|(last_index, needed_index)| Error::EndsEarly {
-        path: path.clone(),
-        offset: end as u64,
+        path: end.path.clone(),
+        offset: end.offset as u64,
         last_index,
         needed_index,
     })?;
-    replay.finish().map_err(|expected| Error::corrupt(&path, end as u64, expected))?;
+    replay.finish().map_err(|expected| Error::corrupt(&end.path, end.offset as u64, expected))?;
+    committed(replay.take_committed())?;
+    Ok(end)
+}
+
+/// Makes the end of a log ready for appending: a torn tail is cut off. Returns the last file and the checksum there.
+pub(super) fn resume(disk: &dyn Disk, dir: &Path, end: End) -> Result<(Tail, u32, Option<Repair>), Error> {
+    let End { path, bytes, offset, is_torn, chain } = end;
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let allocated = bytes.len() as u64;
-    let clean_to = if is_torn { allocated } else { clean_to(&bytes, end) };
-    let repair = if is_torn && !crate::seeded_bug!("torn-tail-kept") {
-        Some(mend(disk, dir, &path, &*file, &bytes, end)?)
+    let clean_to = if is_torn { allocated } else { clean_to(&bytes, offset) };
+    let is_mended = is_torn && !crate::seeded_bug!("torn-tail-kept");
+    let repair = if is_mended {
+        Some(mend(disk, dir, &path, &*file, &bytes, offset)?)
     } else {
         // What a killed process wrote last reads as if it were durable.
         file.sync().map_err(Error::fatal("sync", &path))?;
         None
     };
-    let tail = Tail::new(path, file, end as u64, clean_to, allocated);
-    Ok((tail, chain.expect("set with each file"), repair))
+    Ok((Tail::new(path, file, offset as u64, clean_to, allocated), chain, repair))
 }
 
 /// The bytes of a file.
@@ -77,17 +107,18 @@ fn load(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Reads one file to its end. Returns where that is, the checksum there, and whether the end is torn.
-fn read_file(
+fn read_file<E: From<Error>>(
     path: &Path,
     bytes: &[u8],
     chain: Option<u32>,
     is_last: bool,
     replay: &mut Replay,
-) -> Result<(usize, u32, bool), Error> {
+    committed: Sink<'_, E>,
+) -> Result<(usize, u32, bool), E> {
     let corrupt = |offset: usize, expected| Error::corrupt(path, offset as u64, expected);
     let damage = |flaw| match flaw {
         Flaw::Damaged(expected) => expected,
-        Flaw::Torn => "whole records: only the last file of a log may have a torn end".into(),
+        Flaw::Torn => "whole records: only the last file of a log may have a torn tail".into(),
     };
     let mut reader = Reader::new(bytes, chain).map_err(|flaw| corrupt(0, damage(flaw)))?;
     let offset = reader.offset();
@@ -98,9 +129,12 @@ fn read_file(
         match reader.next() {
             Ok(Some(record)) => replay.record(record).map_err(|refusal| corrupt(offset, refusal))?,
             Err(Flaw::Torn) if is_last => break true,
-            Err(flaw) => return Err(corrupt(offset, damage(flaw))),
+            Err(flaw) => return Err(corrupt(offset, damage(flaw)).into()),
             Ok(None) if is_last || bytes[offset..].iter().all(|&byte| byte == 0) => break false,
-            Ok(None) => return Err(corrupt(offset, damage(Flaw::Torn))),
+            Ok(None) => return Err(corrupt(offset, damage(Flaw::Torn)).into()),
+        }
+        if replay.entries_bytes() >= BATCH_BYTES {
+            committed(replay.take_committed())?;
         }
     };
     Ok((reader.offset(), reader.chain(), is_torn))

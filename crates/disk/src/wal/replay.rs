@@ -25,8 +25,12 @@ pub(super) struct Replay {
     from_index: u64,
     pub(super) metadata: Option<Metadata>,
     pub(super) hard_state: HardState,
-    /// Contiguous, the first at `from_index + 1`.
+    /// Contiguous, the first behind the one given away last.
     pub(super) entries: Vec<Entry>,
+    entries_bytes: usize,
+    /// The last entry that was given away; without one, that at `from_index`.
+    given_index: u64,
+    given_term: u64,
     pub(super) snapshots: Vec<Snapshot>,
     /// Index of the last entry read, also of one at or below `from_index`.
     last_read: u64,
@@ -42,6 +46,9 @@ impl Replay {
             metadata: None,
             hard_state: HardState::default(),
             entries: Vec::new(),
+            entries_bytes: 0,
+            given_index: from_index,
+            given_term: 0,
             snapshots: Vec::new(),
             last_read: 0,
             has_record: false,
@@ -97,9 +104,32 @@ impl Replay {
         self.snapshots.iter().map(|snapshot| snapshot.index).max().unwrap_or(0)
     }
 
+    /// Bytes of the entries that are collected, about.
+    pub(super) fn entries_bytes(&self) -> usize {
+        self.entries_bytes
+    }
+
+    /// Gives away the entries that the last state says are committed: no later record can replace them.
+    pub(super) fn take_committed(&mut self) -> Vec<Entry> {
+        let n_committed = self.hard_state.commit.saturating_sub(self.given_index);
+        let n_committed = self.entries.len().min(usize::try_from(n_committed).unwrap_or(usize::MAX));
+        let committed: Vec<Entry> = self.entries.drain(..n_committed).collect();
+        if let Some(last) = committed.last() {
+            self.given_index = last.index;
+            self.given_term = last.term;
+        }
+        self.entries_bytes = self.entries.iter().map(entry_bytes).sum();
+        committed
+    }
+
+    /// The term of the last entry collected or given away.
+    fn newest_term(&self) -> u64 {
+        self.entries.last().map_or(self.given_term, |entry| entry.term)
+    }
+
     /// Index of the newest entry known of, as an entry or as part of a checkpoint.
     pub(super) fn last_index(&self) -> u64 {
-        self.marked_index().max(self.from_index + self.entries.len() as u64)
+        self.marked_index().max(self.given_index + self.entries.len() as u64)
     }
 
     /// Holds the sum against the one promise that spans records, that what is committed is in the log, and mends the
@@ -110,7 +140,7 @@ impl Replay {
             let (commit, last) = (self.hard_state.commit, self.last_index());
             return Err(format!("entries up to the committed index {commit}; the last is {last}").into());
         }
-        let newest_term = self.entries.last().map_or(0, |entry| entry.term);
+        let newest_term = self.newest_term();
         if newest_term > self.hard_state.term {
             self.hard_state = HardState { term: newest_term, vote: 0, ..self.hard_state };
         }
@@ -127,33 +157,36 @@ impl Replay {
         {
             return Err("an entry with term, index and, for a change of members, data".into());
         }
-        if entry.index <= self.from_index {
+        if entry.index <= self.from_index && self.given_index == self.from_index {
             self.last_read = entry.index;
             self.entries.clear();
             return Ok(());
         }
-        if entry.index <= self.hard_state.commit && self.entries.len() as u64 + self.from_index >= entry.index
+        if entry.index <= self.hard_state.commit
+            && self.entries.len() as u64 + self.given_index >= entry.index
         {
             let commit = self.hard_state.commit;
             return Err(format!("an entry above the committed index {commit}").into());
         }
-        let position = (entry.index - self.from_index - 1) as usize;
+        // What was given away is committed, so the index is above it.
+        let position = (entry.index - self.given_index - 1) as usize;
         if position > self.entries.len() {
-            let next = self.from_index + 1 + self.entries.len() as u64;
+            let next = self.given_index + 1 + self.entries.len() as u64;
             return Err(format!("an entry of index {next} or before").into());
         }
         self.entries.truncate(position);
-        if self.entries.last().is_some_and(|before| before.term > entry.term) {
+        if self.newest_term() > entry.term {
             return Err("an entry of no lower term than the one before".into());
         }
         self.last_read = entry.index;
+        self.entries_bytes += entry_bytes(&entry);
         self.entries.push(entry);
         Ok(())
     }
 
     fn state(&mut self, data: &[u8]) -> Result<(), Refusal> {
         let state = HardState::decode(data).ok().filter(|_| has_only_state_fields(data)).ok_or("a state")?;
-        let newest_term = self.entries.last().map_or(0, |entry| entry.term);
+        let newest_term = self.newest_term();
         if state.term < self.hard_state.term.max(newest_term).max(1) || state.commit < self.hard_state.commit
         {
             return Err("a state whose term and commit index do not go back".into());
@@ -161,6 +194,11 @@ impl Replay {
         self.hard_state = state;
         Ok(())
     }
+}
+
+/// Bytes that an entry takes in memory, about.
+fn entry_bytes(entry: &Entry) -> usize {
+    size_of::<Entry>() + entry.data.len()
 }
 
 /// Whether `data` holds no field beyond those of a state, 1 to 3: an entry with data has a fourth.
@@ -207,6 +245,22 @@ mod tests {
     fn entries_up_to_the_wanted_index_are_left_out() {
         assert_eq!(replay(2, &[entry(1, 1), entry(1, 2), entry(1, 3)]).entries, [entry(1, 3)]);
         assert_eq!(replay(2, &[entry(1, 1)]).last_index(), 2);
+    }
+
+    #[test]
+    fn what_is_committed_is_given_away_once_and_never_replaced() {
+        let mut replay = replay(1, &[entry(1, 1), entry(1, 2), entry(1, 3), entry(1, 4)]);
+        assert!(replay.take_committed().is_empty());
+        state(&mut replay, 1, 3).unwrap();
+        assert_eq!(replay.take_committed(), [entry(1, 2), entry(1, 3)]);
+        assert!(replay.take_committed().is_empty());
+        assert_eq!((replay.entries.as_slice(), replay.last_index()), (&[entry(1, 4)][..], 4));
+        for index in 1..=3 {
+            assert!(replay.entry(&entry(1, index).encode_to_vec()).is_err(), "{index}");
+        }
+        replay.entry(&entry(2, 4).encode_to_vec()).unwrap();
+        assert_eq!(replay.entries, [entry(2, 4)]);
+        assert!(replay.entry(&entry(1, 5).encode_to_vec()).is_err(), "its term is lower");
     }
 
     #[test]

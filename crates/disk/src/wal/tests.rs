@@ -63,6 +63,32 @@ fn what_was_appended_is_recovered() {
 }
 
 #[test]
+fn committed_entries_are_read_in_batches_and_the_rest_when_the_log_is_opened() {
+    let disk = SimDisk::new(1);
+    let mut wal = create(&disk);
+    for index in 1..=4000 {
+        wal.append(&[entry(1, index, 900)], Some(&state(index - 1))).unwrap();
+    }
+    drop(wal);
+    let (wal, recovered) = Wal::open_for_replay(Arc::new(disk), Path::new(DIR), 10, SEGMENT).unwrap();
+    assert_eq!(recovered.entries, [entry(1, 4000, 900)]);
+    let (mut next, mut longest) = (11, 0);
+    let mut take = |batch: Vec<Entry>| {
+        longest = longest.max(batch.len());
+        for found in batch {
+            assert_eq!(found, entry(1, next, 900));
+            next += 1;
+        }
+        Ok::<_, Error>(())
+    };
+    wal.read_committed(10, &mut take).unwrap();
+    assert_eq!(next, 4000);
+    assert!((500..1200).contains(&longest), "a megabyte at a time: {longest} entries");
+    let mut refuse = |_| Err(Error::Failed { path: "/elsewhere".into() });
+    assert!(matches!(wal.read_committed(10, &mut refuse), Err(Error::Failed { .. })));
+}
+
+#[test]
 fn a_full_file_is_followed_by_the_next() {
     let disk = SimDisk::new(1);
     let mut wal = create(&disk);
