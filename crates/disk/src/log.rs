@@ -190,6 +190,12 @@ impl RevisionLog {
         Ok(at)
     }
 
+    /// Whether to append a `key_value` of this length writes to the disk, and so may take long.
+    pub fn next_append_writes(&self, key_value_len: usize) -> bool {
+        let record_len = tail::segment_len_for(key_value_len) - HEAD_LEN as u64;
+        self.tail.as_ref().is_none_or(|tail| tail.room() < record_len || tail.is_buffer_full())
+    }
+
     /// Writes out what was appended, with one write. Readers may read it from now on; it is not durable. After an
     /// error the records are kept, and the call may be repeated.
     pub fn flush(&mut self) -> Result<(), Error> {

@@ -178,7 +178,7 @@ impl Model {
             true => doomed.iter().map(|kv| kv.encode_to_vec().into()).collect(),
             false => Vec::new(),
         };
-        DeleteOutcome { revision: self.visible(), deleted: doomed.len() as i64, prev }
+        DeleteOutcome { revision: self.visible(), deleted: doomed.len() as i64, prev, omitted_len: 0 }
     }
 
     fn grant(&mut self, grant: &LeaseGrantRequest) -> Result<LeaseGrantOutcome, Refusal> {

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use disk::Disk;
 use proto::checkpointpb::Checkpoint;
@@ -19,7 +20,7 @@ use crate::outcome::{LeaseGrantOutcome, Outcome};
 use crate::watch::{Signal, WatchHub};
 use crate::{Error, Refusal};
 
-/// Commands applied under one hold of the store's lock, so that readers get their turn.
+/// Commands that become readable together.
 const BATCH_COMMANDS: usize = 256;
 
 /// The replicated state of a member.
@@ -175,6 +176,17 @@ impl Store {
     /// Points some of the index to a rewritten segment; true if that was the last of it.
     pub fn relocate_step(&mut self) -> bool {
         self.mvcc.relocate_step()
+    }
+
+    /// Has holds of the lock that readers and the writer share timed by `clock`, which tells the time since some fixed
+    /// moment.
+    pub fn time_holds(&self, clock: fn() -> Duration) {
+        self.mvcc.time_holds(clock);
+    }
+
+    /// The longest hold of that lock since the last call; zero without a clock.
+    pub fn take_longest_hold(&self) -> Duration {
+        self.mvcc.take_longest_hold()
     }
 
     /// The newest compaction still under way.

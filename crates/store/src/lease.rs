@@ -20,7 +20,7 @@ use proto::checkpointpb::Checkpoint;
 use proto::etcdserverpb::LeaseGrantRequest;
 use proto::leasepb;
 
-use crate::Refusal;
+use crate::{Refusal, work};
 
 /// Parts of the table that a checkpoint shares one by one. With a million leases, the first change of a part
 /// after a checkpoint copies some 250 of them.
@@ -108,6 +108,7 @@ impl LeaseTable {
         self.shard_mut(id).remove(&id).ok_or(Refusal::LeaseNotFound)?;
         let keys = self.keys.remove(&id).unwrap_or_default();
         for key in &keys {
+            work::count(1);
             self.owners.remove(key);
         }
         Ok(keys)
@@ -124,6 +125,7 @@ impl LeaseTable {
 
     /// Hangs a key on a lease, or on none (0), and takes it off the one it hung on.
     pub(crate) fn attach(&mut self, key: &[u8], id: i64) {
+        work::count(1);
         let owner = if self.owners.is_empty() { 0 } else { self.owners.get(key).copied().unwrap_or(0) };
         if owner == id {
             return;

@@ -35,10 +35,11 @@ pub use kind::Kind;
 pub use lease::{LeaseTable, LeaseTerm};
 pub use mvcc::{
     CompactionHashJob, Footprint, HashRead, KeyValueHash, Operations, RangeQuery, RangeReading, RangeStream,
-    ReadView, ReclaimJob,
+    ReadView, ReclaimJob, TxnReading,
 };
 pub use outcome::{
-    DeleteOutcome, LeaseGrantOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome, TxnOutcome,
+    ANSWER_LEN_MAX, DeleteOutcome, LeaseGrantOutcome, OpOutcome, Outcome, PutOutcome, RangeOutcome,
+    TxnOutcome,
 };
 pub use quota::{cost, writes_more_than_given};
 pub use watch::{

@@ -3,7 +3,8 @@
 //! ```text
 //!   writer (one thread)                    readers (any thread)
 //!   Mvcc ── Batch ── WriteTxn              ReadView
-//!     │        │ holds the write lock         │ holds the read lock for one chunk
+//!     │        │ holds the write lock         │ holds the read lock
+//!     │        │ for some steps at a time     │ for one chunk
 //!     │        ▼                              ▼
 //!     │   State { index, revision, compact_revision }
 //!     ▼                                       │
@@ -11,7 +12,8 @@
 //! ```
 //!
 //! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible to
-//! readers at once, when its records can be read. Durability is not given here: a command is in the write-ahead
+//! readers at once, when its records can be read. The index may hold changes of a batch before that, since the writer
+//! lets readers in between: they read at the revision published, which those changes are behind. Durability is not given here: a command is in the write-ahead
 //! log, durable, before it is applied; the revision log is made durable by checkpoints.
 //!
 //! A revision is (main, sub): each command that changes anything takes the next main revision, its changes
@@ -19,7 +21,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use disk::{Disk, LogReader, RevisionLog};
 use proto::checkpointpb;
@@ -29,9 +32,11 @@ use self::index::{Index, Loader, Newest};
 use self::txn::WriteTxn;
 use crate::Refusal;
 use crate::lease::LeaseTable;
+use crate::stepped_lock::{ReadHold, SteppedLock, SteppedWriter, WriteHold};
 use crate::watch::Change;
 
 mod compact;
+mod compare;
 mod footprint;
 mod hash;
 mod index;
@@ -39,6 +44,7 @@ mod key_value;
 mod operations;
 mod range;
 mod reclaim;
+mod source;
 mod stream;
 mod txn;
 mod view;
@@ -50,27 +56,31 @@ pub use self::operations::Operations;
 pub use self::range::RangeQuery;
 pub use self::reclaim::ReclaimJob;
 pub use self::stream::RangeStream;
-pub use self::view::{RangeReading, ReadView};
+pub use self::view::{RangeReading, ReadView, TxnReading};
 
 use self::compact::Compactor;
 use self::operations::Reads;
 use self::reclaim::Relocation;
 
+/// Steps that the writer takes under one hold of the lock of the index: about 200 µs.
+const STEPS_PER_HOLD: usize = 500;
+
 /// What readers and the writer share.
 #[derive(Debug)]
 struct Shared {
-    state: RwLock<State>,
+    state: SteppedLock<State>,
     log: LogReader,
     pins: Mutex<BTreeMap<i64, usize>>,
     hashes: Mutex<HashCache>,
     reads: Reads,
 }
 
-/// The part of the store that changes with every command.
+/// The part of the store that changes with every command. But for the index, it is that of the last batch that was
+/// committed.
 #[derive(Debug)]
 struct State {
     index: Index,
-    /// Main revision of the newest change.
+    /// Main revision of the newest change that readers may see.
     revision: i64,
     /// The last compaction asked for; reads below it are refused. -1: never.
     compact_revision: i64,
@@ -79,16 +89,16 @@ struct State {
 }
 
 impl Shared {
+    fn read(&self) -> ReadHold<'_, State> {
+        self.state.read()
+    }
+
+    fn write(&self) -> WriteHold<'_, State> {
+        self.state.write()
+    }
+
     // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says
     // nothing.
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn pins(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -153,7 +163,7 @@ impl Mvcc {
         let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
         let index = load_index(&mut log, &mut leases, revision, compact_revision)?;
         let shared = Arc::new(Shared {
-            state: RwLock::new(State {
+            state: SteppedLock::new(State {
                 index,
                 revision,
                 compact_revision,
@@ -181,16 +191,30 @@ impl Mvcc {
 
     /// Begins a batch of commands; nothing of it is seen by readers before [`Batch::commit`].
     pub(crate) fn batch(&mut self, wants_events: bool) -> Batch<'_> {
-        let changes = Vec::new();
+        let mut state = self.shared.state.write_in_steps(STEPS_PER_HOLD);
+        let State { revision, compact_revision, .. } = *state.get();
         Batch {
-            state: self.shared.write(),
+            state,
             log: &mut self.log,
             leases: &mut self.leases,
             compactor: &mut self.compactor,
             scratch: &mut self.scratch,
-            changes,
+            revision,
+            compact_revision,
+            operations: Operations::default(),
+            changes: Vec::new(),
             wants_events,
         }
+    }
+
+    /// Has holds of the lock of the index timed by `clock`, which tells the time since some fixed moment.
+    pub(crate) fn time_holds(&self, clock: fn() -> Duration) {
+        self.shared.state.time_holds(clock);
+    }
+
+    /// The longest hold of the lock of the index since the last call; zero without a clock.
+    pub(crate) fn take_longest_hold(&self) -> Duration {
+        self.shared.state.take_longest()
     }
 
     /// The revision log, for the chores of its files.
@@ -240,13 +264,17 @@ fn load_index(
     Ok(index)
 }
 
-/// Commands being applied together, under one hold of the write lock.
+/// Commands being applied together. The index changes at once; what readers may see of it changes with
+/// [`Batch::commit`].
 pub(crate) struct Batch<'a> {
-    state: RwLockWriteGuard<'a, State>,
+    state: SteppedWriter<'a, State>,
     log: &'a mut RevisionLog,
     leases: &'a mut LeaseTable,
     compactor: &'a mut Compactor,
     scratch: &'a mut Vec<u8>,
+    revision: i64,
+    compact_revision: i64,
+    operations: Operations,
     changes: Vec<Change>,
     wants_events: bool,
 }
@@ -254,7 +282,7 @@ pub(crate) struct Batch<'a> {
 impl Batch<'_> {
     /// Revision of the store, this batch included.
     pub(crate) fn revision(&self) -> i64 {
-        self.state.revision
+        self.revision
     }
 
     /// The leases, for commands that touch no key.
@@ -265,17 +293,16 @@ impl Batch<'_> {
     /// Runs one command as a transaction. If it is refused nothing has changed.
     pub(crate) fn write<T>(
         &mut self,
-        command: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, crate::Error>,
+        command: impl FnOnce(&mut WriteTxn<'_, '_>) -> Result<T, crate::Error>,
     ) -> Result<T, crate::Error> {
-        let state = &mut *self.state;
-        let at = (state.revision, state.compact_revision);
+        let before = (self.revision, self.compact_revision);
         let mut txn =
-            WriteTxn::new(&mut state.index, self.log, self.leases, self.scratch, at, self.wants_events);
+            WriteTxn::new(&mut self.state, self.log, self.leases, self.scratch, before, self.wants_events);
         let outcome = command(&mut txn)?;
         let (revision, events, operations) = txn.finish();
-        state.operations += operations;
-        if revision != state.revision {
-            state.revision = revision;
+        self.operations += operations;
+        if revision != self.revision {
+            self.revision = revision;
             self.changes.push(Change::new(revision, events));
         }
         Ok(outcome)
@@ -283,21 +310,29 @@ impl Batch<'_> {
 
     /// Marks history up to `at` as compacted; it is trimmed in small steps later.
     pub(crate) fn compact(&mut self, at: i64) -> Result<(), Refusal> {
-        if at <= self.state.compact_revision {
+        if at <= self.compact_revision {
             return Err(Refusal::Compacted);
         }
-        if at > self.state.revision {
+        if at > self.revision {
             return Err(Refusal::FutureRevision);
         }
-        self.compactor.schedule(at, self.state.compact_revision);
-        self.state.compact_revision = at;
+        self.compactor.schedule(at, self.compact_revision);
+        self.compact_revision = at;
         Ok(())
     }
 
     /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and the
     /// changes, oldest first.
-    pub(crate) fn commit(self) -> Result<(i64, Vec<Change>), disk::Error> {
+    pub(crate) fn commit(mut self) -> Result<(i64, Vec<Change>), disk::Error> {
+        self.state.release();
         self.log.flush()?;
-        Ok((self.state.revision, self.changes))
+        let state = self.state.get();
+        state.revision = self.revision;
+        state.compact_revision = self.compact_revision;
+        state.operations += self.operations;
+        Ok((self.revision, self.changes))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,11 @@
 
 use bytes::Bytes;
 use proto::etcdserverpb::AlarmMember;
+use proto::wire::message_field_len;
+
+/// Bytes of the longest answer that gRPC can carry. An outcome that would make a longer one does not hold the keys it
+/// is about, only how long they are.
+pub const ANSWER_LEN_MAX: u64 = if cfg!(test) { 64 << 10 } else { i32::MAX as u64 };
 
 /// The result of one applied command.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +47,7 @@ pub struct PutOutcome {
 }
 
 /// The result of a delete.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeleteOutcome {
     /// The revision it made, or the current one if it deleted nothing.
     pub revision: i64,
@@ -50,6 +55,17 @@ pub struct DeleteOutcome {
     pub deleted: i64,
     /// The deleted keys in key order, as `mvccpb.KeyValue` bytes, if asked for.
     pub prev: Vec<Bytes>,
+    /// Bytes of deleted keys, as fields of an answer, that are left out of `prev`: with them the whole answer would be
+    /// longer than [`ANSWER_LEN_MAX`].
+    pub omitted_len: u64,
+}
+
+impl DeleteOutcome {
+    /// Bytes of all deleted keys as fields of an answer, those left out included.
+    pub fn prev_len(&self) -> u64 {
+        let lens = self.prev.iter().map(|kv| message_field_len(kv.len()) as u64);
+        lens.fold(self.omitted_len, u64::saturating_add)
+    }
 }
 
 /// The result of the grant of a lease.
@@ -70,6 +86,20 @@ pub struct TxnOutcome {
     pub succeeded: bool,
     /// One result for each operation of the branch taken.
     pub results: Vec<OpOutcome>,
+}
+
+impl TxnOutcome {
+    /// Bytes of all keys in it as fields of an answer, those left out and those of nested transactions included. The
+    /// whole answer is longer by what stands around them: at most 64 bytes for each operation.
+    pub fn keys_len(&self) -> u64 {
+        let len = |result: &OpOutcome| match result {
+            OpOutcome::Range(range) => range.kvs_len(),
+            OpOutcome::Put(put) => put.prev.as_ref().map_or(0, |prev| message_field_len(prev.len()) as u64),
+            OpOutcome::Delete(delete) => delete.prev_len(),
+            OpOutcome::Txn(txn) => txn.keys_len(),
+        };
+        self.results.iter().map(len).fold(0, u64::saturating_add)
+    }
 }
 
 /// The result of one operation of a transaction.
@@ -98,4 +128,14 @@ pub struct RangeOutcome {
     pub more: bool,
     /// Number of keys in the range at the revision read, whatever limit and filters say.
     pub count: i64,
+    /// Bytes of keys that are left out of `kvs`, all or none: with them the whole answer would be longer than
+    /// [`ANSWER_LEN_MAX`].
+    pub omitted_len: u64,
+}
+
+impl RangeOutcome {
+    /// Bytes of all keys as fields of an answer, those left out included.
+    pub fn kvs_len(&self) -> u64 {
+        self.omitted_len.saturating_add(self.kvs.len() as u64)
+    }
 }

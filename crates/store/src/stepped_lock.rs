@@ -96,7 +96,6 @@ impl<T> SteppedWriter<'_, T> {
     }
 
     /// Gives the lock up before something that may take long.
-    #[expect(dead_code, reason = "the index is next")]
     pub(crate) fn release(&mut self) {
         self.held = None;
         if self.steps_left > 0 {

@@ -55,6 +55,11 @@ impl Tail {
         self.buffer.is_empty()
     }
 
+    /// Whether the next append writes the buffer out.
+    pub(super) fn is_buffer_full(&self) -> bool {
+        self.buffer.len() >= BUFFER_BYTES_MAX
+    }
+
     /// Bytes written or waiting, the head included.
     fn len(&self) -> u64 {
         self.segment.flushed() + self.buffer.len() as u64
@@ -101,7 +106,7 @@ impl Tail {
     }
 
     fn flush_if_full(&mut self) -> Result<(), Error> {
-        if self.buffer.len() < BUFFER_BYTES_MAX { Ok(()) } else { self.flush() }
+        if self.is_buffer_full() { self.flush() } else { Ok(()) }
     }
 
     /// Where the next record goes, counting it as live.

@@ -115,15 +115,17 @@ impl Header {
     }
 
     /// A `RangeResponse`; many keys are a piece of their own.
-    pub(super) fn range_response(&self, outcome: RangeOutcome) -> Encoded {
+    pub(super) fn range_response(&self, outcome: RangeOutcome) -> Result<Encoded, TooLong> {
+        let len = saturating_len(outcome.kvs_len()).saturating_add(range_tail_len(RangeTail::of(&outcome)));
+        let mut out = self.start_within(len, SENT_LEN_MAX)?;
         if outcome.kvs.len() > JOINED_LEN_MAX {
             let (head, tail) = self.around_range(&outcome);
-            return Encoded { chunks: vec![head.into(), outcome.kvs, tail.into()] };
+            return Ok(Encoded { chunks: vec![head.into(), outcome.kvs, tail.into()] });
         }
-        let mut out = self.start(outcome.kvs.len());
+        out.reserve_exact(len);
         out.extend_from_slice(&outcome.kvs);
         range_tail(&mut out, RangeTail::of(&outcome));
-        Encoded::one(out)
+        Ok(Encoded::one(out))
     }
 
     /// What stands before and behind the keys of a `RangeResponse`.
@@ -161,7 +163,7 @@ impl Header {
     /// nothing is copied for an answer that cannot be sent.
     fn start_within(&self, len: usize, len_max: usize) -> Result<Vec<u8>, TooLong> {
         let out = self.start(0);
-        TooLong::check(out.len() + len, len_max)?;
+        TooLong::check(out.len().saturating_add(len), len_max)?;
         Ok(out)
     }
 
@@ -184,10 +186,14 @@ fn put_body(out: &mut Vec<u8>, outcome: &PutOutcome) {
     }
 }
 
-/// Bytes that [`delete_body`] appends.
+/// A length in memory. One that has no place in a `usize` is too long to be sent anyway.
+fn saturating_len(len: u64) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}
+
+/// Bytes that [`delete_body`] appends, and those of the keys that the outcome leaves out because no answer can hold them.
 fn delete_len(outcome: &DeleteOutcome) -> usize {
-    let prev = outcome.prev.iter().map(|kv| message_field_len(kv.len()));
-    uint_field_len(outcome.deleted.cast_unsigned()) + prev.sum::<usize>()
+    saturating_len(outcome.prev_len()).saturating_add(uint_field_len(outcome.deleted.cast_unsigned()))
 }
 
 fn delete_body(out: &mut Vec<u8>, outcome: &DeleteOutcome) {
@@ -220,24 +226,30 @@ impl OpLens {
             self.0.push(0);
             let len = self.measure_op(result);
             self.0[at] = len;
-            message_field_len(message_field_len(len))
+            nested_len(nested_len(len))
         });
-        uint_field_len(outcome.succeeded.into()) + results.sum::<usize>()
+        results.fold(uint_field_len(outcome.succeeded.into()), usize::saturating_add)
     }
 
     fn measure_op(&mut self, result: &OpOutcome) -> usize {
         match result {
             OpOutcome::Range(range) => {
-                revision_len(range.revision) + range.kvs.len() + range_tail_len(RangeTail::of(range))
+                let around_len = revision_len(range.revision) + range_tail_len(RangeTail::of(range));
+                saturating_len(range.kvs_len()).saturating_add(around_len)
             }
             OpOutcome::Put(put) => {
                 let prev = put.prev.as_ref().map_or(0, |prev| message_field_len(prev.len()));
                 revision_len(put.revision) + prev
             }
-            OpOutcome::Delete(delete) => revision_len(delete.revision) + delete_len(delete),
-            OpOutcome::Txn(txn) => message_field_len(0) + self.measure_txn(txn),
+            OpOutcome::Delete(delete) => delete_len(delete).saturating_add(revision_len(delete.revision)),
+            OpOutcome::Txn(txn) => self.measure_txn(txn).saturating_add(message_field_len(0)),
         }
     }
+}
+
+/// [`message_field_len`] of a message that may be longer than any that can be sent.
+fn nested_len(len: usize) -> usize {
+    if len > SENT_LEN_MAX { len } else { message_field_len(len) }
 }
 
 /// A response that is being written: small parts are copied together, many keys are shared.
@@ -353,7 +365,7 @@ mod tests {
         let mut kvs = Vec::new();
         put_message(&mut kvs, 0x12, &stored("a"));
         put_message(&mut kvs, 0x12, &stored("b"));
-        RangeOutcome { revision: 299, kvs: kvs.into(), len: 2, more: true, count: 7 }
+        RangeOutcome { revision: 299, kvs: kvs.into(), len: 2, more: true, count: 7, omitted_len: 0 }
     }
 
     fn bytes(encoded: &Encoded) -> Vec<u8> {
@@ -366,12 +378,13 @@ mod tests {
         let expected = PutResponse { header: header(), prev_kv: Some(kv("a")) };
         assert_eq!(bytes(&HEADER.put_response(&put)), expected.encode_to_vec());
 
-        let delete = DeleteOutcome { revision: 300, deleted: 2, prev: vec![stored("a"), stored("b")] };
+        let delete =
+            DeleteOutcome { revision: 300, deleted: 2, prev: vec![stored("a"), stored("b")], omitted_len: 0 };
         let expected = DeleteRangeResponse { header: header(), deleted: 2, prev_kvs: vec![kv("a"), kv("b")] };
         assert_eq!(bytes(&HEADER.delete_response(&delete).unwrap()), expected.encode_to_vec());
 
         let expected = RangeResponse { header: header(), kvs: vec![kv("a"), kv("b")], more: true, count: 7 };
-        assert_eq!(bytes(&HEADER.range_response(range())), expected.encode_to_vec());
+        assert_eq!(bytes(&HEADER.range_response(range()).unwrap()), expected.encode_to_vec());
 
         let expected = LeaseKeepAliveResponse { header: header(), id: i64::MIN, ttl: 300 };
         let mut out = Vec::new();
@@ -396,7 +409,7 @@ mod tests {
         let results = vec![
             OpOutcome::Range(range()),
             OpOutcome::Put(PutOutcome { revision: 300, prev: None }),
-            OpOutcome::Delete(DeleteOutcome { revision: 300, deleted: 0, prev: vec![] }),
+            OpOutcome::Delete(DeleteOutcome { revision: 300, ..DeleteOutcome::default() }),
             OpOutcome::Txn(nested),
         ];
         let outcome = TxnOutcome { revision: 300, succeeded: true, results };
@@ -442,7 +455,12 @@ mod tests {
     fn answers_too_long_to_send_are_found_out_by_their_lengths() {
         // Gigabytes that are one piece of memory: copying them would take the memory that they pretend to be.
         let megabyte = Bytes::from(vec![7; 1 << 20]);
-        let delete = DeleteOutcome { revision: 300, deleted: 4400, prev: vec![megabyte.clone(); 4400] };
+        let delete = DeleteOutcome {
+            revision: 300,
+            deleted: 4400,
+            prev: vec![megabyte.clone(); 4400],
+            omitted_len: 0,
+        };
         let error = HEADER.delete_response(&delete).unwrap_err();
         assert!(error.len > 4400 << 20 && error.len_max == SENT_LEN_MAX);
 
@@ -451,6 +469,20 @@ mod tests {
         let nested = TxnOutcome { revision: 300, succeeded: true, results };
         let outcome = TxnOutcome { revision: 300, succeeded: true, results: vec![OpOutcome::Txn(nested)] };
         assert!(HEADER.txn_response(&outcome).unwrap_err().len > 4401 << 20);
+    }
+
+    #[test]
+    fn keys_that_an_outcome_leaves_out_count_for_the_length() {
+        let deleted =
+            DeleteOutcome { omitted_len: u64::MAX, prev: vec![stored("a")], ..DeleteOutcome::default() };
+        assert!(HEADER.delete_response(&deleted).is_err());
+        let left_out = || RangeOutcome { kvs: Bytes::new(), omitted_len: 1 << 31, ..range() };
+        assert!(HEADER.range_response(left_out()).is_err());
+        for result in [OpOutcome::Delete(deleted), OpOutcome::Range(left_out())] {
+            let inner = TxnOutcome { revision: 300, succeeded: true, results: vec![result] };
+            let outcome = TxnOutcome { revision: 300, succeeded: true, results: vec![OpOutcome::Txn(inner)] };
+            assert!(HEADER.txn_response(&outcome).is_err());
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Api {
             reservation.shrink(outcome.kvs.len());
             outcome.kvs = reservation.hold_with(outcome.kvs);
         }
-        Ok(RangeAnswer::Whole(self.header(outcome.revision).range_response(outcome)))
+        Ok(RangeAnswer::Whole(self.header(outcome.revision).range_response(outcome)?))
     }
 
     /// Finds the keys of a range. One of more than a chunk waits for the memory that its keys and its answer take.
@@ -164,7 +164,11 @@ impl Api {
         if !is_serializable(txn) {
             self.wait_readable().await?;
         }
-        self.view.txn(txn).map_err(|e| self.store_error(e))
+        let mut reading = self.view.txn_reading(txn);
+        while !reading.step().map_err(|e| self.store_error(e))? {
+            time_slice::wait_for_next().await;
+        }
+        Ok(reading.finish())
     }
 
     async fn timed_txn(&self, txn: &TxnRequest) -> Result<TxnOutcome, Error> {

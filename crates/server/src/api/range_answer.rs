@@ -1,7 +1,7 @@
 //! The answer to a range: whole if it is short, else made piece by piece while it is sent.
 //!
-//! A long answer so takes no more memory than the client leaves unread, and each piece is still in the processor's
-//! caches when it goes to the socket.
+//! In this way a long answer takes no more memory than the client leaves unread, and each piece is still in the
+//! processor's caches when it goes to the socket.
 
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::read_budget::Reservation;
 /// What a range is answered with.
 pub(crate) enum RangeAnswer<'a> {
     Whole(Encoded),
+    /// Too long to be made at once.
     InPieces(Box<RangePieces<'a>>),
 }
 
@@ -26,9 +27,9 @@ pub(crate) struct RangePieces<'a> {
     request: RangeRequest,
     started_at: Instant,
     reading: RangeReading,
-    /// What stands before the keys, until it is given out.
+    /// What stands before the keys in the answer, until it is given out.
     head: Vec<u8>,
-    /// What stands behind them.
+    /// What stands behind the keys.
     tail: Vec<u8>,
     len: usize,
     is_done: bool,
@@ -46,7 +47,9 @@ impl<'a> RangePieces<'a> {
         reservation: Option<Reservation>,
     ) -> Result<RangePieces<'a>, TooLong> {
         let (head, tail) = api.header(reading.outcome().revision).around_range(reading.outcome());
-        let len = head.len() + reading.copied_len() + tail.len();
+        let around_len = head.len() + tail.len();
+        let len =
+            usize::try_from(reading.copied_len()).map_or(usize::MAX, |len| len.saturating_add(around_len));
         TooLong::check(len, SENT_LEN_MAX)?;
         let (is_done, _reservation) = (false, reservation);
         Ok(RangePieces { api, request, started_at, reading, head, tail, len, is_done, _reservation })
@@ -57,7 +60,7 @@ impl<'a> RangePieces<'a> {
         self.len
     }
 
-    /// The next piece, some hundred KiB of whole keys or a single longer one; nothing after the last.
+    /// The next piece, some hundred KiB of whole keys or a single longer one; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Bytes>, Error> {
         if self.is_done {
             return Ok(None);

@@ -20,8 +20,9 @@ pub(crate) struct RangeChunks<'a> {
 }
 
 impl Api {
-    /// Begins to hand out a range: linearizable, unless the request says `serializable`. Keys come in their order,
-    /// and whatever bounds revisions is refused.
+    /// Begins to hand out a range: linearizable, unless the request says `serializable`. Keys come in their order, or
+    /// in ascending order of the sort target. As in etcd, an order that is asked for is refused, and so are bounds on
+    /// revisions.
     pub(crate) async fn range_stream(&self, request: &RangeRequest) -> Result<RangeChunks<'_>, Error> {
         let query = RangeQuery::new(request)?;
         if query.is_sorted() {
@@ -39,22 +40,22 @@ impl Api {
 }
 
 impl RangeChunks<'_> {
-    /// The next chunk; nothing after the last, which alone has header, `more` and `count`. Refused when a compaction
+    /// The next chunk; `None` after the last, which alone has header, `more` and `count`. Refused when a compaction
     /// has passed the revision. A chunk is no longer than twice the longest request, but for its last key.
     pub(crate) async fn next(&mut self) -> Result<Option<Encoded>, Error> {
         if self.is_done {
             return Ok(None);
         }
-        let len_max = 2 * self.api.settings.max_request_bytes;
+        let len_max = self.api.settings.max_request_bytes.saturating_mul(2);
         let mut keys_left = self.chunk_keys;
-        while keys_left > 0 && self.stream.keys_left() > 0 && self.stream.chunk_len() < len_max {
+        while keys_left > 0 && !self.stream.is_done() && self.stream.chunk_len() < len_max {
             let bytes_left = len_max - self.stream.chunk_len();
             let added = self.stream.step(keys_left, bytes_left);
             keys_left -= added.map_err(|e| self.api.store_error(e))?;
             time_slice::wait_for_next().await;
         }
         self.adapt(len_max);
-        self.is_done = self.stream.keys_left() == 0;
+        self.is_done = self.stream.is_done();
         let tail = self.is_done.then(|| RangeTail { more: self.stream.more(), count: self.stream.count() });
         let header = self.api.header(self.stream.revision());
         Ok(Some(header.range_chunk(self.stream.take_chunk(), tail)))

@@ -53,7 +53,7 @@ impl Model {
         }
         let len = kvs.len();
         let kvs = RangeResponse { kvs, ..RangeResponse::default() }.encode_to_vec().into();
-        RangeOutcome { revision, kvs, len, more, count }
+        RangeOutcome { revision, kvs, len, more, count, omitted_len: 0 }
     }
 }
 

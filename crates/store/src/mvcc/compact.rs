@@ -2,20 +2,19 @@
 //!
 //! A compaction is three things, of which only the first is waited for: the mark (reads below are refused from
 //! then on), the hash of what is about to go (by a job off the writer's thread), and the trimming of the index,
-//! a few keys at a time between batches. The bytes are given back later, when the segments they lie in are
+//! a bounded number of changes at a time between batches. The bytes are given back later, when the segments they lie in are
 //! rewritten.
 //!
 //! Compactions wait for each other in order, and trimming waits for reads that still need what it would trim.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::hash::{HashRead, KeyValueHash};
 use super::{Mvcc, Shared, State};
 use crate::Error;
 
-/// Keys looked at in one trimming step: about 50 µs of the writer's time.
-const STEP_KEYS: usize = 500;
+/// Keys looked at and changes dropped in one trimming step: about 50 µs of the writer's time.
+const TRIM_STEPS: usize = 500;
 
 /// The compactions marked and not yet finished, oldest first.
 #[derive(Debug, Default)]
@@ -36,8 +35,8 @@ enum Stage {
     Marked,
     /// The hash job has been handed out.
     Hashing,
-    /// The index is being trimmed; all up to this key is done.
-    Trimming { after: Option<Box<[u8]>> },
+    /// The index is being trimmed; all before this key is done.
+    Trimming { from: Option<Box<[u8]>> },
 }
 
 impl Compactor {
@@ -66,8 +65,7 @@ impl Mvcc {
         let front = self.compactor.queue.front_mut().filter(|c| matches!(c.stage, Stage::Marked))?;
         front.stage = Stage::Hashing;
         let state = self.shared.read();
-        let read =
-            HashRead::of_compaction(Arc::clone(&self.shared), front.at, front.previous, state.revision);
+        let read = HashRead::of_compaction(&self.shared, front.at, front.previous, state.revision);
         Some(CompactionHashJob { read })
     }
 
@@ -75,7 +73,7 @@ impl Mvcc {
     pub(crate) fn compaction_hashed(&mut self, hash: KeyValueHash) {
         self.shared.hashes().insert(hash);
         if let Some(front) = self.compactor.queue.front_mut() {
-            front.stage = Stage::Trimming { after: None };
+            front.stage = Stage::Trimming { from: None };
         }
     }
 
@@ -87,22 +85,22 @@ impl Mvcc {
             .is_some_and(|c| matches!(c.stage, Stage::Trimming { .. }) && may_trim(&self.shared, c.at))
     }
 
-    /// Trims some keys. Returns the revision of the compaction if that finished it.
+    /// Trims some changes. Returns the revision of the compaction if that finished it.
     pub(crate) fn trim_step(&mut self) -> Option<i64> {
         let front = self.compactor.queue.front_mut()?;
-        let Stage::Trimming { after } = &mut front.stage else { return None };
+        let Stage::Trimming { from } = &mut front.stage else { return None };
         if !may_trim(&self.shared, front.at) {
             return None;
         }
         let log = &mut self.log;
         let mut state = self.shared.write();
         let State { index, operations, .. } = &mut *state;
-        *after = index.compact_step(front.at, after.take(), STEP_KEYS, &mut |location| {
+        *from = index.compact_step(front.at, from.as_deref(), TRIM_STEPS, &mut |location| {
             log.mark_dead(location);
             operations.compacted += 1;
         });
         drop(state);
-        if after.is_some() {
+        if from.is_some() {
             return None;
         }
         self.compactor.queue.pop_front().map(|c| c.at)

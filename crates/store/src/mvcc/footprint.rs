@@ -85,10 +85,19 @@ impl Mvcc {
         if range.is_single() {
             return sum.add_tombstone(delete.key.len() as u64);
         }
-        self.shared.read().index.range(&range, i64::MAX, None, &mut |key, _| {
-            sum.add_tombstone(key.len() as u64);
-            ControlFlow::Continue(())
-        });
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let mut steps = super::STEPS_PER_HOLD;
+            let mut visit = |key: &[u8], _| {
+                sum.add_tombstone(key.len() as u64);
+                ControlFlow::Continue(())
+            };
+            after =
+                self.shared.read().index.range(&range, i64::MAX, after.as_deref(), &mut steps, &mut visit);
+            if after.is_none() {
+                return;
+            }
+        }
     }
 
     fn add_txn(&self, txn: &TxnRequest, before: Footprint) -> Footprint {

@@ -14,20 +14,27 @@
 //! keep set is what the compaction keeps, so a tombstone at `at` is in it. etcd keeps the ten newest of those
 //! and answers with them whenever exactly their revision is asked for; so does this cache. It is gone after a
 //! restart, as etcd's is.
+//!
+//! The revision log is in the order that the hash wants, so a hash scans it and asks the index about each record:
+//! that takes no memory for a record. Calls that ask for the same hash at the same time share one computation.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use disk::log::Sweep;
-use disk::{Location, Revision};
+use disk::log::{Record, Scan};
+use disk::{RecordMeta, Revision};
 
+use super::index::ChangeOf;
 use super::{Pin, Shared};
 use crate::Error;
 
-/// Keys looked at under one hold of the index lock.
-const CHUNK_KEYS: usize = 1000;
-/// Records hashed in one step.
-const CHUNK_RECORDS: usize = 1000;
+/// Keys and changes looked at under one hold of the index lock.
+const STEPS_PER_HOLD: usize = 1000;
+/// Records hashed in one step: about 200 µs under the index lock.
+const CHUNK_RECORDS: usize = 500;
+/// Bytes of records after which a step takes no more.
+const CHUNK_BYTES: usize = 1 << 20;
 /// Hashes of compactions kept.
 const CACHED_HASHES: usize = 10;
 
@@ -42,10 +49,12 @@ pub struct KeyValueHash {
     pub revision: i64,
 }
 
-/// The hashes of the newest compactions.
+/// The hashes of the newest compactions, and those being computed.
 #[derive(Debug, Default)]
 pub(super) struct HashCache {
     newest_last: VecDeque<KeyValueHash>,
+    /// Those that nobody waits for any more may be among them.
+    under_way: Vec<(Subject, Weak<Mutex<Computation>>)>,
 }
 
 impl HashCache {
@@ -59,31 +68,34 @@ impl HashCache {
     pub(super) fn at(&self, revision: i64) -> Option<KeyValueHash> {
         self.newest_last.iter().find(|h| h.revision == revision).copied()
     }
+
+    /// The computation of `subject`, which `begin` begins if there is none.
+    fn share(
+        &mut self,
+        subject: Subject,
+        begin: impl FnOnce(Subject) -> Computation,
+    ) -> Arc<Mutex<Computation>> {
+        self.under_way.retain(|(_, computation)| computation.strong_count() > 0);
+        let same = self.under_way.iter().find(|(other, _)| *other == subject);
+        if let Some(computation) = same.and_then(|(_, computation)| computation.upgrade()) {
+            return computation;
+        }
+        let computation = Arc::new(Mutex::new(begin(subject.clone())));
+        self.under_way.push((subject, Arc::downgrade(&computation)));
+        computation
+    }
 }
 
-/// A record that may take part.
-#[derive(Debug)]
-struct Candidate {
-    revision: Revision,
-    tombstone: bool,
-    location: Location,
-    in_keep: bool,
-}
-
-/// A hash being computed step by step.
-#[derive(Debug)]
-pub struct HashRead {
-    shared: Arc<Shared>,
+/// What is hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Subject {
     at: i64,
     compacted: i64,
-    current: i64,
     scope: Scope,
-    stage: Stage,
-    _pin: Option<Pin>,
 }
 
 /// What takes part.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
     /// What stands at a revision, by the rules above.
     Revision,
@@ -93,140 +105,217 @@ enum Scope {
     Everything { before: Vec<u8>, after: Vec<u8> },
 }
 
+impl Subject {
+    /// Whether a retained record takes part, if the rule of the keep set `has_keep_set` or is off.
+    fn covers(&self, meta: &RecordMeta, in_keep: bool, has_keep_set: bool) -> bool {
+        if matches!(self.scope, Scope::Everything { .. }) {
+            return true;
+        }
+        let main = meta.revision.main;
+        let is_old = main <= self.compacted && has_keep_set && !disk::seeded_bug!("compacted-record-hashed");
+        let is_kept = in_keep || self.is_kept_tombstone(meta.tombstone, main);
+        !(meta.tombstone && main == self.compacted) && (is_kept || !is_old)
+    }
+
+    /// Whether this is a tombstone that the compaction being hashed keeps.
+    fn is_kept_tombstone(&self, tombstone: bool, main: i64) -> bool {
+        self.scope == Scope::Compaction && tombstone && main == self.at
+    }
+}
+
+/// A hash being computed step by step, maybe for several who have asked for it.
+#[derive(Debug)]
+pub struct HashRead {
+    source: Source,
+    /// Revision of the store when it was asked for.
+    current: i64,
+}
+
+/// Where a hash comes from.
+#[derive(Debug)]
+enum Source {
+    /// It was computed before.
+    Known(KeyValueHash),
+    Computation(Arc<Mutex<Computation>>),
+}
+
+#[derive(Debug)]
+struct Computation {
+    shared: Arc<Shared>,
+    subject: Subject,
+    /// All that is to be hashed is in it.
+    scan: Scan,
+    stage: Stage,
+    _pin: Pin,
+}
+
 #[derive(Debug)]
 enum Stage {
-    Collecting(Collecting),
-    Hashing(Hashing),
+    /// Finding out whether any change is in the keep set, from this change on.
+    Deciding {
+        from: Option<ChangeOf>,
+    },
+    Hashing {
+        has_keep_set: bool,
+        crc: u32,
+    },
     Done(KeyValueHash),
 }
 
-#[derive(Debug, Default)]
-struct Collecting {
-    /// All keys up to this one are done.
-    after: Option<Box<[u8]>>,
-    candidates: Vec<Candidate>,
-    /// What the candidates are going to be read through.
-    records: Sweep,
-}
-
-#[derive(Debug)]
-struct Hashing {
-    /// In revision order.
-    candidates: Vec<Candidate>,
-    next: usize,
-    crc: u32,
-    records: Sweep,
-}
-
 impl HashRead {
+    /// The hash of what stands at `at` in a store compacted at `compacted`; `current` is its newest revision.
+    ///
     /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it holds
     /// its pin.
-    pub(super) fn new(shared: Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
-        let pin = Pin::new(&shared, compacted);
-        let stage = Stage::Collecting(Collecting::default());
-        HashRead { shared, at, compacted, current, scope: Scope::Revision, stage, _pin: Some(pin) }
+    pub(super) fn new(shared: &Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
+        HashRead::of(shared, Subject { at, compacted, scope: Scope::Revision }, current)
     }
 
     /// The hash of the compaction at `at`, after the one at `previous`; otherwise as [`HashRead::new`].
-    pub(super) fn of_compaction(shared: Arc<Shared>, at: i64, previous: i64, current: i64) -> HashRead {
-        HashRead { scope: Scope::Compaction, ..HashRead::new(shared, at, previous, current) }
+    pub(super) fn of_compaction(shared: &Arc<Shared>, at: i64, previous: i64, current: i64) -> HashRead {
+        HashRead::of(shared, Subject { at, compacted: previous, scope: Scope::Compaction }, current)
     }
 
-    /// The hash of every record that is kept, in its place between what stands `before` and `after` the records;
+    /// The hash of every record that is kept, in its place between what stands before and after the records;
     /// otherwise as [`HashRead::new`].
-    pub(super) fn of_everything(self, (before, after): (Vec<u8>, Vec<u8>)) -> HashRead {
-        HashRead { scope: Scope::Everything { before, after }, ..self }
+    pub(super) fn of_everything(
+        shared: &Arc<Shared>,
+        (before, after): (Vec<u8>, Vec<u8>),
+        compacted: i64,
+        current: i64,
+    ) -> HashRead {
+        let scope = Scope::Everything { before, after };
+        HashRead::of(shared, Subject { at: current, compacted, scope }, current)
+    }
+
+    fn of(shared: &Arc<Shared>, subject: Subject, current: i64) -> HashRead {
+        let computation = shared.hashes().share(subject, |subject| Computation::begin(shared, subject));
+        HashRead { source: Source::Computation(computation), current }
     }
 
     /// A hash computed before.
-    pub(super) fn known(shared: Arc<Shared>, current: i64, hash: KeyValueHash) -> HashRead {
-        HashRead {
-            shared,
-            at: hash.revision,
-            compacted: hash.compact_revision,
-            current,
-            scope: Scope::Revision,
-            stage: Stage::Done(hash),
-            _pin: None,
+    pub(super) fn known(current: i64, hash: KeyValueHash) -> HashRead {
+        HashRead { source: Source::Known(hash), current }
+    }
+
+    /// Does a bounded piece of work; true once the hash is known. Waits while another one does a step of the same
+    /// computation.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        match &self.source {
+            Source::Known(_) => Ok(true),
+            Source::Computation(computation) => lock(computation).step(),
         }
     }
 
-    /// Does a bounded piece of work; true once the hash is known.
-    pub fn step(&mut self) -> Result<bool, Error> {
-        match &mut self.stage {
-            Stage::Collecting(_) => self.collect(),
-            Stage::Hashing(_) => self.hash()?,
+    /// Revision of the store when the hash was asked for, and the hash. It must be known.
+    pub fn finish(self) -> (i64, KeyValueHash) {
+        let hash = match self.source {
+            Source::Known(hash) => hash,
+            Source::Computation(computation) => match lock(&computation).stage {
+                Stage::Done(hash) => hash,
+                _ => panic!("a hash is finished only when complete"),
+            },
+        };
+        (self.current, hash)
+    }
+}
+
+// A panic ends the process (release builds abort), so poison says nothing.
+fn lock(computation: &Mutex<Computation>) -> MutexGuard<'_, Computation> {
+    computation.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Computation {
+    /// The state is locked by the caller, see [`HashRead::new`].
+    fn begin(shared: &Arc<Shared>, subject: Subject) -> Computation {
+        let pin = Pin::new(shared, subject.compacted);
+        let scan = shared.log.scan(Revision::default());
+        let stage = Stage::Deciding { from: None };
+        Computation { shared: Arc::clone(shared), subject, scan, stage, _pin: pin }
+    }
+
+    fn step(&mut self) -> Result<bool, Error> {
+        match &self.stage {
+            Stage::Deciding { .. } => self.find_keep_set(),
+            Stage::Hashing { .. } => self.hash()?,
             Stage::Done(_) => {}
         }
         Ok(matches!(self.stage, Stage::Done(_)))
     }
 
-    /// Revision of the store when the hash was asked for, and the hash. It must be known.
-    pub fn finish(self) -> (i64, KeyValueHash) {
-        match self.stage {
-            Stage::Done(hash) => (self.current, hash),
-            _ => panic!("a hash is finished only when complete"),
-        }
-    }
-
-    fn collect(&mut self) {
-        let Stage::Collecting(Collecting { after, candidates, records }) = &mut self.stage else { return };
-        let (at, compacted, scope) = (self.at, self.compacted, &self.scope);
-        {
+    /// Looks for a change in the keep set: one is enough to know that the rule of the keep set is on.
+    fn find_keep_set(&mut self) {
+        let Stage::Deciding { from } = &mut self.stage else { return };
+        let subject = &self.subject;
+        let mut has_keep_set = false;
+        *from = {
             let state = self.shared.read();
-            *after = state.index.retained(compacted, at, after.take(), CHUNK_KEYS, &mut |r| {
-                let (revision, tombstone, location) = (r.revision, r.tombstone, r.location);
-                let is_everything = matches!(scope, Scope::Everything { .. });
-                if is_everything || (revision.main <= at && !(tombstone && revision.main == compacted)) {
-                    let is_kept_tombstone =
-                        matches!(scope, Scope::Compaction) && tombstone && revision.main == at;
-                    let in_keep = r.in_keep || is_kept_tombstone || is_everything;
-                    candidates.push(Candidate { revision, tombstone, location, in_keep });
-                }
-            });
-            // Taken under the lock: by the time of the hashing, a rewrite may have moved what was found here.
-            records.cover(&self.shared.log.snapshot());
-        }
-        if after.is_none() {
-            let before =
-                if let Scope::Everything { before, .. } = scope { crc32c::crc32c(before) } else { 0 };
-            self.stage = Stage::Hashing(Hashing {
-                candidates: in_order(std::mem::take(candidates), compacted),
-                next: 0,
-                crc: crc32c::crc32c_append(before, b"key"),
-                records: std::mem::take(records),
-            });
+            state.index.retained(subject.compacted, subject.at, from.as_ref(), STEPS_PER_HOLD, &mut |r| {
+                let main = r.revision.main;
+                let is_kept = r.in_keep || subject.is_kept_tombstone(r.tombstone, main);
+                let is_candidate = main <= subject.at && !(r.tombstone && main == subject.compacted);
+                has_keep_set = is_candidate && is_kept;
+                if has_keep_set { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+        };
+        if has_keep_set || from.is_none() {
+            let before = match &subject.scope {
+                Scope::Everything { before, .. } => crc32c::crc32c(before),
+                Scope::Revision | Scope::Compaction => 0,
+            };
+            self.stage = Stage::Hashing { has_keep_set, crc: crc32c::crc32c_append(before, b"key") };
         }
     }
 
+    /// Hashes the next records.
     fn hash(&mut self) -> Result<(), Error> {
-        let Stage::Hashing(Hashing { candidates, next, crc, records }) = &mut self.stage else {
-            return Ok(());
+        let (records, is_last) = self.next_records()?;
+        let Stage::Hashing { has_keep_set, crc } = &mut self.stage else { return Ok(()) };
+        let subject = &self.subject;
+        // For each record that is retained, whether it is in the keep set.
+        let places: Vec<Option<bool>> = {
+            let state = self.shared.read();
+            let place = |record: &Record| {
+                let revision = record.meta.revision;
+                state.index.place_in_hash(record.key(), revision, subject.compacted, subject.at)
+            };
+            records.iter().map(place).collect()
         };
-        let chunk = &candidates[*next..candidates.len().min(*next + CHUNK_RECORDS)];
-        for c in chunk {
-            *crc = crc32c::crc32c_append(*crc, &c.revision.to_key());
-            if c.tombstone {
-                *crc = crc32c::crc32c_append(*crc, b"t");
+        for (record, place) in records.iter().zip(places) {
+            let Some(in_keep) = place else { continue };
+            if subject.covers(&record.meta, in_keep, *has_keep_set) {
+                *crc = crc32c::crc32c_append(*crc, &record.meta.revision.to_key());
+                if record.meta.tombstone {
+                    *crc = crc32c::crc32c_append(*crc, b"t");
+                }
+                *crc = crc32c::crc32c_append(*crc, &record.key_value());
             }
-            *crc = crc32c::crc32c_append(*crc, records.read(c.location)?);
         }
-        *next += chunk.len();
-        if *next == candidates.len() {
-            let after = if let Scope::Everything { after, .. } = &self.scope { &after[..] } else { &[] };
+        if is_last {
+            let after = match &subject.scope {
+                Scope::Everything { after, .. } => &after[..],
+                Scope::Revision | Scope::Compaction => &[],
+            };
             let hash = crc32c::crc32c_append(*crc, after);
             self.stage =
-                Stage::Done(KeyValueHash { hash, compact_revision: self.compacted, revision: self.at });
+                Stage::Done(KeyValueHash { hash, compact_revision: subject.compacted, revision: subject.at });
         }
         Ok(())
     }
-}
 
-/// Applies the rule of the keep set and sorts what is left by revision.
-fn in_order(mut candidates: Vec<Candidate>, compacted: i64) -> Vec<Candidate> {
-    if candidates.iter().any(|c| c.in_keep) && !disk::seeded_bug!("compacted-record-hashed") {
-        candidates.retain(|c| c.in_keep || c.revision.main > compacted);
+    /// Some records up to the revision hashed, and whether they are the last of them.
+    fn next_records(&mut self) -> Result<(Vec<Record>, bool), Error> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while records.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
+            match self.scan.next().transpose()? {
+                Some(record) if record.meta.revision.main <= self.subject.at => {
+                    bytes += record.key_value().len();
+                    records.push(record);
+                }
+                _ => return Ok((records, true)),
+            }
+        }
+        Ok((records, false))
     }
-    candidates.sort_unstable_by_key(|c| c.revision);
-    candidates
 }

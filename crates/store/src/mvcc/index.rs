@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Since changes never move in history, a reader that fixes a revision may visit a range in chunks, and let
-//! writers in between: [`Index::range`] goes on after a key, and so do [`Index::compact_step`] and
-//! [`Index::retained`].
+//! writers in between: [`Index::range`] goes on after a key, and [`Index::compact_step`] and [`Index::retained`] go
+//! on where they stopped. Each call takes a bounded number of steps.
 //!
 //! Invariants: the changes of a key ascend by revision; the number of existing keys of any range is known in
 //! logarithmic time.
@@ -33,16 +33,23 @@ use std::ops::{Bound, ControlFlow};
 
 use disk::{Location, Revision};
 
-use self::history::History;
+use self::history::{History, Trimmed};
 use self::journal::Journal;
 pub(crate) use self::load::Loader;
 use self::node::Weigh as _;
 pub(crate) use self::tree::Place;
-use self::tree::Tree;
+use self::tree::{Tree, Verdict};
 use crate::key_range::{End, KeyRange};
+use crate::work;
 
-/// Counts at an older revision look at this many journal entries at least before they walk instead.
+/// Counts at an older revision look at so many journal entries before they give up, however few keys there are.
 const JOURNAL_BUDGET_MIN: u64 = 256;
+
+/// The most journal entries that a count looks at: about 150 µs.
+const JOURNAL_BUDGET_MAX: u64 = 16 << 10;
+
+/// Bytes of a key that cost one step more: what is compared and copied of a long key takes time.
+const KEY_BYTES_PER_STEP: usize = 1024;
 
 /// An ordered map from key to its history.
 #[derive(Debug, Default)]
@@ -91,6 +98,13 @@ pub(crate) struct Retained {
     pub(crate) in_keep: bool,
 }
 
+/// Names a change of a key.
+#[derive(Debug)]
+pub(crate) struct ChangeOf {
+    key: Box<[u8]>,
+    revision: Revision,
+}
+
 impl Index {
     /// Number of keys, deleted ones with retained changes included.
     pub(crate) fn len(&self) -> u64 {
@@ -99,16 +113,19 @@ impl Index {
 
     /// The newest change of `key`, be it a tombstone.
     pub(crate) fn newest(&self, key: &[u8]) -> Option<Newest> {
+        work::count(1);
         self.tree.get(key).map(History::newest)
     }
 
     /// The newest change of `key`, be it a tombstone, and where it was found: a hint for [`Self::put_at`].
     pub(crate) fn find(&self, key: &[u8]) -> Option<(Newest, Place)> {
+        work::count(1);
         self.tree.find(key).map(|(place, history)| (history.newest(), place))
     }
 
     /// What a read of `key` at main revision `at` sees; `None` if the key did not exist then.
     pub(crate) fn at(&self, key: &[u8], at: i64) -> Option<Found> {
+        work::count(1);
         self.tree.get(key)?.at(at)
     }
 
@@ -132,6 +149,7 @@ impl Index {
 
     /// [`Self::put`] of a key that was found at `place`: saves the search if the key exists there and goes on to.
     pub(crate) fn put_at(&mut self, place: Option<Place>, key: &[u8], newest: Newest) {
+        work::count(1);
         let history = place.and_then(|place| self.tree.value_at(place, key));
         match history.filter(|history| history.is_live() && !newest.tombstone) {
             Some(history) => history.push(&newest),
@@ -139,22 +157,31 @@ impl Index {
         }
     }
 
-    /// Visits the keys in `range` that exist at main revision `at`, in key order, until `visit` breaks; only those
-    /// after the key `after`, if it is given.
+    /// Visits the keys in `range` that exist at main revision `at`, in key order, until `visit` breaks or no `steps` are
+    /// left: it takes one from there for each key, whether or not it exists at `at`, and more for long ones. Visits only
+    /// those after the key `after`, if it is given.
     ///
-    /// A reader that breaks off and goes on after the last key it saw, at the same revision, sees each key once,
-    /// whatever was put in between.
+    /// Returns the key to go on after, or `None` once the last was seen. A reader that goes on so, at the same
+    /// revision, sees each key once, whatever was put in between.
     pub(crate) fn range(
         &self,
         range: &KeyRange,
         at: i64,
         after: Option<&[u8]>,
+        steps: &mut usize,
         visit: &mut dyn FnMut(&[u8], Found) -> ControlFlow<()>,
-    ) {
-        let _ = self.walk(range, after, |key, history| match history.at(at) {
-            Some(found) => visit(key, found),
-            None => ControlFlow::Continue(()),
+    ) -> Option<Vec<u8>> {
+        let mut last = None;
+        let _ = self.walk(range, after, |key, history| {
+            *steps = steps.saturating_sub(steps_of(key));
+            let is_broken_off = history.at(at).is_some_and(|found| visit(key, found).is_break());
+            if is_broken_off || *steps == 0 {
+                last = Some(key.to_vec());
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
         });
+        last
     }
 
     /// Number of keys in `range` at the newest revision. Takes logarithmic time.
@@ -167,69 +194,101 @@ impl Index {
     }
 
     /// Number of keys in `range` at main revision `at`. As fast as [`Self::count`] unless many keys came and
-    /// went since then; else it walks the range.
-    pub(crate) fn count_at(&self, range: &KeyRange, at: i64) -> u64 {
-        let now = self.count(range);
-        match self.journal.growth_since(at, range, now.max(JOURNAL_BUDGET_MIN)) {
-            Some(growth) => now.checked_add_signed(-growth).expect("a count is the sum of its changes"),
-            None => self.walk_count(range, at),
+    /// went since then: `None` then, and [`Self::range`] has to tell.
+    pub(crate) fn count_at(&self, range: &KeyRange, at: i64) -> Option<u64> {
+        if range.is_single() {
+            return Some(u64::from(self.at(range.start(), at).is_some()));
         }
+        let now = self.count(range);
+        let budget = now.clamp(JOURNAL_BUDGET_MIN, JOURNAL_BUDGET_MAX);
+        let growth = self.journal.growth_since(at, range, budget)?;
+        Some(now.checked_add_signed(-growth).expect("a count is the sum of its changes"))
     }
 
-    /// Drops what a compaction at main revision `compacted` drops from the next `budget` keys (1 or more) after
-    /// the key `after` (`None`: from the first), and reports the places of the dropped records.
+    /// Drops what a compaction at main revision `compacted` drops, from the key `from` on (`None`: from the first),
+    /// and reports the places of the dropped records. Takes up to `steps_max` steps (1 or more), one for each key and
+    /// each dropped record.
     ///
     /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it is
     /// a tombstone from before `compacted`. A key left without changes is gone.
     ///
-    /// Returns the key to go on after, or `None` once done. Reads at or after `compacted` see no difference.
+    /// Returns the key to go on with, or `None` once done. Reads at or after `compacted` see no difference.
     pub(crate) fn compact_step(
         &mut self,
         compacted: i64,
-        after: Option<Box<[u8]>>,
-        budget: usize,
+        from: Option<&[u8]>,
+        steps_max: usize,
         dropped: &mut dyn FnMut(Location),
     ) -> Option<Box<[u8]>> {
+        assert!(steps_max > 0, "without a step there is no progress");
         self.journal.forget(compacted);
-        self.tree.retain_some(after, budget, |history| history.trim(compacted, dropped))
+        let mut steps_left = steps_max;
+        self.tree.retain_from(from, |_, history| {
+            if steps_left == 0 {
+                return Verdict::Stop;
+            }
+            let verdict = match history.trim(compacted, &mut steps_left, dropped) {
+                Trimmed::Done => Verdict::Keep,
+                Trimmed::Gone => Verdict::Remove,
+                Trimmed::Unfinished => Verdict::Stop,
+            };
+            steps_left = steps_left.saturating_sub(1);
+            verdict
+        })
     }
 
-    /// Visits every change that a store compacted at `compacted` (−1: never) retains, for the next `budget`
-    /// keys (1 or more) after the key `after`; in key order, the changes of a key oldest first. It makes no
-    /// difference whether [`Self::compact_step`] has come by yet, if it ran for no later compaction.
+    /// Visits every change that a store compacted at `compacted` (−1: never) retains, from the change `from` on
+    /// (`None`: from the first); in key order, the changes of a key oldest first. Takes up to `steps_max` steps (1 or
+    /// more), one for each key and each change. It makes no difference whether [`Self::compact_step`] has come by yet,
+    /// if it ran for no later compaction.
     ///
     /// `in_keep` tells the keep set of a hash at main revision `at`, which must not be below `compacted`: for
     /// each key the last change up to `at` in the generation that contains `at` (the first that ends at or
     /// after `at`, else the last), unless it is a tombstone that closes the generation. Changes put after `at`
     /// do not alter it.
     ///
-    /// Returns the key to go on after, or `None` once done.
+    /// Returns the change to go on with, or `None` once done or when `visit` breaks.
     pub(crate) fn retained(
         &self,
         compacted: i64,
         at: i64,
-        after: Option<Box<[u8]>>,
-        mut budget: usize,
-        visit: &mut dyn FnMut(Retained),
-    ) -> Option<Box<[u8]>> {
-        assert!(budget > 0, "a step without budget makes no progress");
-        let mut cursor = None;
-        let step = |key: &[u8], history: &History| {
-            for (change, kept) in history.retained(compacted, at) {
-                visit(change.as_retained(kept));
+        from: Option<&ChangeOf>,
+        steps_max: usize,
+        visit: &mut dyn FnMut(Retained) -> ControlFlow<()>,
+    ) -> Option<ChangeOf> {
+        assert!(steps_max > 0, "without a step there is no progress");
+        let mut steps_left = steps_max;
+        let mut next = None;
+        let start = from.map_or(Bound::Unbounded, |from| Bound::Included(&from.key[..]));
+        let _ = self.tree.scan(start, None, |key, history| {
+            let first =
+                from.filter(|from| *from.key == *key).map_or_else(Revision::default, |from| from.revision);
+            for (change, kept) in history.retained(compacted, at, first) {
+                if steps_left == 0 {
+                    next = Some(ChangeOf { key: key.into(), revision: change.revision() });
+                    return ControlFlow::Break(());
+                }
+                work::count(1);
+                steps_left -= 1;
+                visit(change.as_retained(kept))?;
             }
-            budget -= 1;
-            if budget > 0 {
-                return ControlFlow::Continue(());
-            }
-            cursor = Some(key.into());
-            ControlFlow::Break(())
-        };
-        let _ = match after {
-            Some(key) => self.tree.scan(Bound::Excluded(&key), None, step),
-            None => self.tree.scan(Bound::Unbounded, None, step),
-        };
-        cursor
+            steps_left = steps_left.saturating_sub(steps_of(key));
+            ControlFlow::Continue(())
+        });
+        next
+    }
+
+    /// Whether the change of `key` at `revision` is in the keep set of [`Self::retained`]; `None` if it is not
+    /// retained.
+    pub(crate) fn place_in_hash(
+        &self,
+        key: &[u8],
+        revision: Revision,
+        compacted: i64,
+        at: i64,
+    ) -> Option<bool> {
+        work::count(1);
+        self.tree.get(key)?.place_in_hash(revision, compacted, at)
     }
 
     /// Notes that the record of the change of `key` at `revision` moved. False if that change is not retained
@@ -259,15 +318,11 @@ impl Index {
             End::Unbounded => self.tree.scan(from, None, visit),
         }
     }
+}
 
-    fn walk_count(&self, range: &KeyRange, at: i64) -> u64 {
-        let mut n = 0;
-        self.range(range, at, None, &mut |_, _| {
-            n += 1;
-            ControlFlow::Continue(())
-        });
-        n
-    }
+/// Steps that a key counts for.
+fn steps_of(key: &[u8]) -> usize {
+    1 + key.len() / KEY_BYTES_PER_STEP
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! computed over them. Field numbers: 1 key, 2 create_revision, 3 mod_revision, 4 version, 5 value, 6 lease.
 
 use bytes::Bytes;
-use proto::wire::{put_bytes, put_int};
+use prost::encoding::encoded_len_varint;
+use proto::wire::{message_field_len, put_bytes, put_int};
 
 const KEY: u8 = 0x0a;
 const CREATE_REVISION: u8 = 0x10;
@@ -34,6 +35,14 @@ impl KeyValue<'_> {
         put_int(out, VERSION, self.version);
         put_bytes(out, VALUE, self.value);
         put_int(out, LEASE, self.lease);
+    }
+
+    /// Bytes that [`KeyValue::encode`] appends.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let int_len = |value: i64| if value == 0 { 0 } else { 1 + encoded_len_varint(value.cast_unsigned()) };
+        let bytes_len = |bytes: &[u8]| if bytes.is_empty() { 0 } else { message_field_len(bytes.len()) };
+        let numbers = [self.create_revision, self.mod_revision, self.version, self.lease];
+        bytes_len(self.key) + bytes_len(self.value) + numbers.map(int_len).iter().sum::<usize>()
     }
 }
 
@@ -64,6 +73,7 @@ mod tests {
                 key: key.clone().into(), create_revision, mod_revision, version, value: value.clone().into(), lease,
             };
             prop_assert_eq!(&out, &generated.encode_to_vec());
+            prop_assert_eq!(out.len(), ours.encoded_len());
             prop_assert_eq!(decode(&out.into()), generated);
         }
     }

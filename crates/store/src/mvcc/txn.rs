@@ -1,39 +1,42 @@
 //! The write transaction: puts, deletes and nested transactions that share one main revision.
 //!
-//! Owns nothing; borrows the index, the revision log and the leases for the time of one command. Each change appends one
-//! record, points the index at it, hangs the key on its lease and notes one event. The main revision is the store's plus one, taken only if
-//! something changes; sub revisions count the changes in order. A transaction is checked whole against the
-//! state before it, then executed without a way to fail but a broken disk: nothing is ever half done.
+//! Owns nothing; borrows the index, the revision log and the leases for the time of one command. Each change appends
+//! one record, points the index at it, attaches the key to its lease and notes one event. The main revision is the
+//! store's plus one, taken only if something changes; sub revisions count the changes in order. A transaction is
+//! checked whole against the state before it, then executed without a way to fail but a broken disk: nothing is ever
+//! half done.
+//!
+//! The lock of the index is held for a bounded number of steps at a time, and never while the disk is read or written.
+//! Readers in between see the store without this command, since they read at the revision published.
 
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use disk::{Location, RecordMeta, Revision, RevisionLog};
-use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
-use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
-use proto::mvccpb;
+use proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest};
+use proto::wire::message_field_len;
 
-use super::index::{Found, Index, Newest, Place};
+use super::State;
+use super::compare::all_hold;
+use super::index::{Newest, Place};
 use super::key_value::{self, KeyValue};
 use super::operations::Operations;
-use super::range::{RangeQuery, RangeRead, Records};
+use super::range::{RangeQuery, RangeRead};
+use super::source::{Source, WriterSource};
 use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
-use crate::outcome::{DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
+use crate::outcome::{ANSWER_LEN_MAX, DeleteOutcome, OpOutcome, PutOutcome, RangeOutcome, TxnOutcome};
+use crate::stepped_lock::SteppedWriter;
 use crate::watch::Event;
 use crate::{Error, Refusal};
 
-impl Records for RevisionLog {
-    fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
-        RevisionLog::read(self, at)
-    }
-}
+/// Bytes of a record whose encoding takes about as long as a step in the index.
+const BYTES_PER_STEP: usize = 4096;
 
 /// One command's changes under way.
-pub(crate) struct WriteTxn<'a> {
-    index: &'a mut Index,
+pub(crate) struct WriteTxn<'a, 's> {
+    state: &'a mut SteppedWriter<'s, State>,
     log: &'a mut RevisionLog,
     leases: &'a mut LeaseTable,
     /// Revision and last compaction of the store before this transaction.
@@ -44,31 +47,33 @@ pub(crate) struct WriteTxn<'a> {
     events: Vec<Event>,
     wants_events: bool,
     scratch: &'a mut Vec<u8>,
+    /// Bytes of the keys that the outcome holds.
+    outcome_len: u64,
 }
 
-impl<'a> WriteTxn<'a> {
+impl<'a, 's> WriteTxn<'a, 's> {
     /// Begins on a store at a revision and last compaction. Events are made only if somebody watches; `scratch` is
     /// used for its memory.
     pub(super) fn new(
-        index: &'a mut Index,
+        state: &'a mut SteppedWriter<'s, State>,
         log: &'a mut RevisionLog,
         leases: &'a mut LeaseTable,
         scratch: &'a mut Vec<u8>,
         (revision, compact_revision): (i64, i64),
         wants_events: bool,
-    ) -> WriteTxn<'a> {
-        let (operations, events) = (Operations::default(), Vec::new());
+    ) -> WriteTxn<'a, 's> {
         WriteTxn {
-            index,
+            state,
             log,
             leases,
             revision,
             compact_revision,
             changes: 0,
-            operations,
-            events,
+            operations: Operations::default(),
+            events: Vec::new(),
             wants_events,
             scratch,
+            outcome_len: 0,
         }
     }
 
@@ -92,20 +97,52 @@ impl<'a> WriteTxn<'a> {
     pub(crate) fn delete_range(&mut self, request: &DeleteRangeRequest) -> Result<DeleteOutcome, Error> {
         let range = KeyRange::new(request.key.clone(), request.range_end.clone());
         self.operations.deletes += 1;
-        let doomed = self.live_keys(&range);
-        let mut prev = Vec::new();
-        for (key, location) in &doomed {
-            if request.prev_kv {
-                prev.push(self.log.read(*location)?);
+        let mut outcome = DeleteOutcome::default();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let keys;
+            (keys, after) = self.live_keys(&range, after.as_deref());
+            for (key, location) in keys {
+                if request.prev_kv {
+                    self.note_deleted(location, &mut outcome)?;
+                }
+                outcome.deleted += 1;
+                self.append_tombstone(&key)?;
+                self.leases.attach(&key, 0);
             }
-            self.append_tombstone(key)?;
-            self.leases.attach(key, 0);
+            if after.is_none() {
+                outcome.revision = self.revision();
+                return Ok(outcome);
+            }
         }
-        Ok(DeleteOutcome { revision: self.revision(), deleted: doomed.len() as i64, prev })
+    }
+
+    /// Takes the record of a key that is about to be deleted into the outcome, as long as an answer can hold it.
+    fn note_deleted(&mut self, location: Location, outcome: &mut DeleteOutcome) -> Result<(), Error> {
+        let len = message_field_len(location.len as usize) as u64;
+        if self.has_room_for(len) {
+            outcome.prev.push(self.read(location)?);
+        } else {
+            outcome.omitted_len = outcome.omitted_len.saturating_add(len);
+        }
+        Ok(())
+    }
+
+    /// Counts bytes of keys for the outcome; false if they make it longer than any answer.
+    fn has_room_for(&mut self, len: u64) -> bool {
+        self.outcome_len = self.outcome_len.saturating_add(len);
+        self.outcome_len <= ANSWER_LEN_MAX
+    }
+
+    /// Reads a record, without the lock of the index.
+    fn read(&mut self, location: Location) -> Result<Bytes, Error> {
+        self.state.release();
+        Ok(self.log.read(location)?)
     }
 
     /// Ends a lease and deletes its keys, in key order. Returns the revision of the store.
     pub(crate) fn revoke_lease(&mut self, id: i64) -> Result<i64, Error> {
+        self.state.release();
         for key in self.leases.revoke(id)? {
             self.operations.deletes += 1;
             self.append_tombstone(&key)?;
@@ -121,7 +158,7 @@ impl<'a> WriteTxn<'a> {
         self.execute_txn(request, &mut path.into_iter())
     }
 
-    fn check_put(&self, request: &PutRequest) -> Result<(), Error> {
+    fn check_put(&mut self, request: &PutRequest) -> Result<(), Error> {
         if request.lease != 0 && self.leases.term(request.lease).is_none() {
             return Err(Refusal::LeaseNotFound.into());
         }
@@ -135,11 +172,12 @@ impl<'a> WriteTxn<'a> {
     fn execute_put(&mut self, request: &PutRequest) -> Result<PutOutcome, Error> {
         self.operations.puts += 1;
         self.operations.put_bytes += (request.key.len() + request.value.len()) as u64;
-        let found = self.index.find(&request.key).filter(|(newest, _)| !newest.tombstone);
+        let found = self.state.get().index.find(&request.key).filter(|(newest, _)| !newest.tombstone);
+        self.state.spend(1);
         let old = found.map(|(n, _)| (n.create_revision, n.version, n.location));
         let needs_old = request.prev_kv || request.ignore_value || request.ignore_lease;
         let prev = match old {
-            Some((.., location)) if needs_old => Some(self.log.read(location)?),
+            Some((.., location)) if needs_old => Some(self.read(location)?),
             _ => None,
         };
         let kept =
@@ -162,7 +200,9 @@ impl<'a> WriteTxn<'a> {
         };
         self.append(&request.key, &kv, false, found.map(|(_, place)| place))?;
         self.leases.attach(&request.key, kv.lease);
-        Ok(PutOutcome { revision: self.revision(), prev: prev.filter(|_| request.prev_kv) })
+        let prev = prev.filter(|_| request.prev_kv);
+        self.outcome_len += prev.as_ref().map_or(0, |prev| message_field_len(prev.len()) as u64);
+        Ok(PutOutcome { revision: self.revision(), prev })
     }
 
     fn append_tombstone(&mut self, key: &[u8]) -> Result<(), Error> {
@@ -183,9 +223,14 @@ impl<'a> WriteTxn<'a> {
         let meta = RecordMeta { revision, tombstone, create_revision, version, lease: kv.lease };
         self.scratch.clear();
         kv.encode(self.scratch);
+        if self.log.next_append_writes(self.scratch.len()) {
+            self.state.release();
+        }
         let location = self.log.append(&meta, self.scratch)?;
         let newest = Newest { revision, tombstone, create_revision, version, location };
-        self.index.put_at(place, key, newest);
+        self.state.get().index.put_at(place, key, newest);
+        // One for the index, one for the lease.
+        self.state.spend(2 + self.scratch.len() / BYTES_PER_STEP);
         if self.wants_events {
             self.events.push(Event::new(key, &meta, self.scratch));
         }
@@ -193,27 +238,38 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    fn newest_live(&self, key: &[u8]) -> Option<Newest> {
-        self.index.newest(key).filter(|newest| !newest.tombstone)
+    fn newest_live(&mut self, key: &[u8]) -> Option<Newest> {
+        let newest = self.state.get().index.newest(key).filter(|newest| !newest.tombstone);
+        self.state.spend(1);
+        newest
     }
 
-    fn live_keys(&self, range: &KeyRange) -> Vec<(Bytes, Location)> {
-        if range.is_single() {
-            let newest = self.newest_live(range.start());
-            return newest.map(|n| (Bytes::copy_from_slice(range.start()), n.location)).into_iter().collect();
-        }
+    /// Some of the keys in a range that exist now, those after the key `after` if it is given, with the places of
+    /// their records; and the key to go on after, unless those were the last.
+    fn live_keys(
+        &mut self,
+        range: &KeyRange,
+        after: Option<&[u8]>,
+    ) -> (Vec<(Bytes, Location)>, Option<Vec<u8>>) {
         let mut keys = Vec::new();
-        self.index.range(range, i64::MAX, None, &mut |key, found| {
-            keys.push((Bytes::copy_from_slice(key), found.location));
-            ControlFlow::Continue(())
+        let after = self.source().look(|index, steps| {
+            index.range(range, i64::MAX, after, steps, &mut |key, found| {
+                keys.push((Bytes::copy_from_slice(key), found.location));
+                ControlFlow::Continue(())
+            })
         });
-        keys
+        (keys, after)
+    }
+
+    fn source(&mut self) -> WriterSource<'_, 's> {
+        WriterSource { state: self.state, log: self.log }
     }
 
     /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first, all
     /// against the state before the transaction; notes for each whether they hold.
-    fn decide(&self, request: &TxnRequest, path: &mut Vec<bool>) -> Result<(), Error> {
-        let succeeded = all_hold(&request.compare, self.revision, self.index, self.log)?;
+    fn decide(&mut self, request: &TxnRequest, path: &mut Vec<bool>) -> Result<(), Error> {
+        let at = self.revision;
+        let succeeded = all_hold(&request.compare, at, &mut self.source())?;
         path.push(succeeded);
         for op in branch(request, succeeded) {
             if let Some(Op::RequestTxn(nested)) = &op.request {
@@ -224,7 +280,7 @@ impl<'a> WriteTxn<'a> {
     }
 
     /// Checks the operations on the path taken against the state before the transaction.
-    fn check_txn(&self, request: &TxnRequest, path: &mut dyn Iterator<Item = bool>) -> Result<(), Error> {
+    fn check_txn(&mut self, request: &TxnRequest, path: &mut dyn Iterator<Item = bool>) -> Result<(), Error> {
         let succeeded = path.next().expect("one decision was noted for each transaction");
         for op in branch(request, succeeded) {
             match &op.request {
@@ -269,12 +325,17 @@ impl<'a> WriteTxn<'a> {
         self.operations.ranges += 1;
         let query = RangeQuery::new(request)?;
         let at = if request.revision > 0 { request.revision } else { self.revision() };
-        let mut read = RangeRead::new(query, at, self.revision(), self.index);
-        while !read.is_collected() {
-            read.collect(self.index, usize::MAX);
-            read.fetch(self.log)?;
+        let current = self.revision();
+        let room = ANSWER_LEN_MAX.saturating_sub(self.outcome_len);
+        let mut source = self.source();
+        let mut read = source.look(|index, _| RangeRead::new(query, at, current, index));
+        while !read.is_complete() {
+            read.step(&mut source)?;
         }
-        Ok(read.finish())
+        let len = read.kvs_len();
+        let outcome = read.finish(room)?;
+        self.outcome_len = self.outcome_len.saturating_add(len);
+        Ok(outcome)
     }
 }
 
@@ -292,104 +353,5 @@ pub(super) fn check_op_revision(revision: i64, current: i64, compacted: i64) -> 
         Err(Refusal::Compacted)
     } else {
         Ok(())
-    }
-}
-
-/// Whether all compares hold at revision `at`.
-pub(super) fn all_hold(
-    compares: &[Compare],
-    at: i64,
-    index: &Index,
-    records: &impl Records,
-) -> Result<bool, Error> {
-    for compare in compares {
-        if !holds(compare, at, index, records)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// A compare over a range must hold for every key in it. Where there is no key, a compare of values fails and
-/// any other one is made against zeros.
-fn holds(compare: &Compare, at: i64, index: &Index, records: &impl Records) -> Result<bool, Error> {
-    let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
-    if range.is_single() {
-        let found = index.at(range.start(), at);
-        let kv = found.map(|found| compared(compare, found, records)).transpose()?;
-        return Ok(holds_for(compare, kv.as_ref()));
-    }
-    let mut found = Vec::new();
-    index.range(&range, at, None, &mut |_, f| {
-        found.push(f.location);
-        ControlFlow::Continue(())
-    });
-    if found.is_empty() {
-        return Ok(holds_for(compare, None));
-    }
-    for location in found {
-        if !holds_for(compare, Some(&key_value::decode(&records.read(location)?))) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// What a compare needs of a key: the record only if the index does not know it.
-fn compared(compare: &Compare, found: Found, records: &impl Records) -> Result<mvccpb::KeyValue, Error> {
-    let in_record = [CompareTarget::Value as i32, CompareTarget::Lease as i32].contains(&compare.target);
-    match found.generation {
-        Some((create_revision, version)) if !in_record => {
-            let mod_revision = found.revision.main;
-            Ok(mvccpb::KeyValue { create_revision, mod_revision, version, ..mvccpb::KeyValue::default() })
-        }
-        _ => Ok(key_value::decode(&records.read(found.location)?)),
-    }
-}
-
-fn holds_for(compare: &Compare, kv: Option<&mvccpb::KeyValue>) -> bool {
-    let is_value = compare.target == CompareTarget::Value as i32;
-    let absent = mvccpb::KeyValue::default();
-    let kv = match kv {
-        None if is_value => return false,
-        other => other.unwrap_or(&absent),
-    };
-    let ordering = order(compare, kv);
-    match CompareResult::try_from(compare.result) {
-        Ok(CompareResult::Equal) => ordering == Ordering::Equal,
-        Ok(CompareResult::NotEqual) => ordering != Ordering::Equal,
-        Ok(CompareResult::Greater) => ordering == Ordering::Greater,
-        Ok(CompareResult::Less) => ordering == Ordering::Less,
-        Err(_) => true,
-    }
-}
-
-/// How the key's field stands to the operand; an operand of another kind than the target counts as zero, an
-/// unknown target as equal.
-fn order(compare: &Compare, kv: &mvccpb::KeyValue) -> Ordering {
-    let operand = compare.target_union.as_ref();
-    let number = |have: i64, want: Option<i64>| have.cmp(&want.unwrap_or(0));
-    match CompareTarget::try_from(compare.target) {
-        Ok(CompareTarget::Value) => match operand {
-            Some(TargetUnion::Value(want)) => kv.value.cmp(want),
-            _ => kv.value.cmp(&Bytes::new()),
-        },
-        Ok(CompareTarget::Version) => number(
-            kv.version,
-            operand.and_then(|o| if let TargetUnion::Version(v) = o { Some(*v) } else { None }),
-        ),
-        Ok(CompareTarget::Create) => number(
-            kv.create_revision,
-            operand.and_then(|o| if let TargetUnion::CreateRevision(v) = o { Some(*v) } else { None }),
-        ),
-        Ok(CompareTarget::Mod) => number(
-            kv.mod_revision,
-            operand.and_then(|o| if let TargetUnion::ModRevision(v) = o { Some(*v) } else { None }),
-        ),
-        Ok(CompareTarget::Lease) => number(
-            kv.lease,
-            operand.and_then(|o| if let TargetUnion::Lease(v) = o { Some(*v) } else { None }),
-        ),
-        Err(_) => Ordering::Equal,
     }
 }

@@ -3,32 +3,22 @@
 //! A view is cheap to clone and always shows the newest committed state. Nothing here waits for the writer
 //! longer than one batch, and nothing here keeps the writer waiting longer than one chunk.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use disk::Location;
 use disk::log::{Scan, Segments};
 use proto::etcdserverpb::request_op::Request as Op;
-use proto::etcdserverpb::{RangeRequest, TxnRequest};
+use proto::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
 
+use super::compare::Comparison;
 use super::hash::HashRead;
-use super::range::{self, CHUNK_BYTES, CHUNK_KEYS, RangeQuery, RangeRead, Records};
-use super::txn::{all_hold, branch, check_op_revision};
+use super::range::{CHUNK_BYTES, CHUNK_KEYS, RangeQuery, RangeRead};
+use super::source::{SharedSource, Source};
+use super::txn::{branch, check_op_revision};
 use super::{KeyValueHash, Operations, Pin, Shared};
 use crate::buckets;
-use crate::outcome::{OpOutcome, RangeOutcome, TxnOutcome};
+use crate::outcome::{ANSWER_LEN_MAX, OpOutcome, RangeOutcome, TxnOutcome};
 use crate::{Control, Error, Refusal, work};
-
-impl Records for Segments {
-    fn read(&self, at: Location) -> Result<Bytes, disk::Error> {
-        Segments::read(self, at)
-    }
-
-    fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
-        Segments::visit_all(self, places, visit)
-    }
-}
 
 /// A reader of the store.
 #[derive(Debug, Clone)]
@@ -81,43 +71,36 @@ impl ReadView {
             RangeRead::new(query, at, state.revision, &state.index)
         };
         if !read.is_collected() {
-            read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
+            read.collect(&state.index, &mut { CHUNK_KEYS }, usize::MAX, CHUNK_BYTES);
         }
-        // Taken under the lock: every location collected lies in these segments.
+        // Taken under the lock: every location found lies in these segments.
         let segments = self.shared.log.snapshot();
         let pin = if read.is_collected() { None } else { Some(Pin::new(&self.shared, at)) };
         drop(state);
-        let mut reading = RangeReading { view: self.clone(), read, found: VecDeque::new(), pin };
-        reading.settle(segments)?;
-        Ok(reading)
+        read.fetch(segments)?;
+        Ok(RangeReading { view: self.clone(), read, pin })
     }
 
-    /// Runs a transaction of ranges only: compares and reads see one revision of the store.
-    pub fn txn(&self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
+    /// Begins a transaction of ranges only: compares and reads see one revision of the store.
+    pub fn txn_reading<'r>(&self, request: &'r TxnRequest) -> TxnReading<'r> {
+        let state = self.shared.read();
         // Its ranges may name any revision from the compacted one on.
-        let (at, compacted, _pin) = {
-            let state = self.shared.read();
-            (state.revision, state.compact_revision, Pin::new(&self.shared, state.compact_revision))
-        };
-        let succeeded = {
-            let state = self.shared.read();
-            all_hold(&request.compare, at, &state.index, &self.shared.log.snapshot())?
-        };
-        let branch = branch(request, succeeded);
-        self.shared.reads.txn(branch.len());
-        let mut results = Vec::new();
-        for op in branch {
-            let Some(Op::RequestRange(range)) = &op.request else {
-                return Err(Refusal::KeyNotFound.into());
-            };
-            check_op_revision(range.revision, at, compacted)?;
-            results.push(OpOutcome::Range(self.range_pinned(range, at)?));
-        }
-        Ok(TxnOutcome { revision: at, succeeded, results })
+        let (at, compacted) = (state.revision, state.compact_revision);
+        let pin = Pin::new(&self.shared, compacted);
+        drop(state);
+        let stage = TxnStage::Comparing(Comparison::new(&request.compare, at));
+        TxnReading { view: self.clone(), request, at, compacted, stage, _pin: pin }
     }
 
-    /// A key as of `revision`, as `mvccpb.KeyValue` bytes; nothing if it did not exist then or that history is
-    /// gone.
+    /// Runs a transaction of ranges only in one go.
+    pub fn txn(&self, request: &TxnRequest) -> Result<TxnOutcome, Error> {
+        let mut reading = self.txn_reading(request);
+        while !reading.step()? {}
+        Ok(reading.finish())
+    }
+
+    /// A key as of `revision`, as `mvccpb.KeyValue` bytes; `None` if it did not exist then or that history
+    /// is gone.
     pub(crate) fn key_at(&self, key: &[u8], revision: i64) -> Result<Option<Bytes>, Error> {
         let (found, segments) = {
             let state = self.shared.read();
@@ -148,7 +131,7 @@ impl ReadView {
         let state = self.shared.read();
         let (current, compacted) = (state.revision, state.compact_revision);
         if let Some(hash) = self.shared.hashes().at(revision) {
-            return Ok(HashRead::known(Arc::clone(&self.shared), current, hash));
+            return Ok(HashRead::known(current, hash));
         }
         if revision > 0 && revision < compacted {
             return Err(Refusal::Compacted.into());
@@ -157,15 +140,15 @@ impl ReadView {
             return Err(Refusal::FutureRevision.into());
         }
         let at = if revision == 0 { current } else { revision };
-        Ok(HashRead::new(Arc::clone(&self.shared), at, compacted, current))
+        Ok(HashRead::new(&self.shared, at, compacted, current))
     }
 
     /// Begins to hash all there is, the control tables too, as etcd's `Hash` does.
     pub fn hash_everything(&self, control: &Control) -> HashRead {
         let state = self.shared.read();
         let (current, compacted) = (state.revision, state.compact_revision);
-        HashRead::new(Arc::clone(&self.shared), current, compacted, current)
-            .of_everything(buckets::around_keys(control, compacted))
+        let around = buckets::around_keys(control, compacted);
+        HashRead::of_everything(&self.shared, around, compacted, current)
     }
 
     /// Hashes the store as of `revision` in one go.
@@ -174,58 +157,37 @@ impl ReadView {
         while !read.step()? {}
         Ok(read.finish().1)
     }
-
-    fn range_pinned(&self, request: &RangeRequest, at: i64) -> Result<RangeOutcome, Error> {
-        let query = RangeQuery::new(request)?;
-        let read_at = if request.revision > 0 { request.revision } else { at };
-        let mut read = {
-            let state = self.shared.read();
-            RangeRead::new(query, read_at, at, &state.index)
-        };
-        while !read.is_collected() {
-            let segments = {
-                let state = self.shared.read();
-                read.collect(&state.index, CHUNK_KEYS);
-                self.shared.log.snapshot()
-            };
-            read.fetch(&segments)?;
-        }
-        Ok(read.finish())
-    }
 }
 
 /// A range being read chunk by chunk, at one revision.
 ///
-/// Where stored keys make the answer just as they are, those of a long one are only found at first, and copied when
-/// all are: then the answer's length is known, and it can be sent while it is made.
+/// The keys of a long one are only found at first, and copied when all are: then the answer's length is known, and it
+/// can be sent while it is made.
 #[derive(Debug)]
 pub struct RangeReading {
     view: ReadView,
-    read: RangeRead,
-    /// Chunks found and not yet copied, with the segments they lie in.
-    found: VecDeque<(Segments, Vec<Location>)>,
+    read: RangeRead<Segments>,
     /// Until all keys are found; segments can be read without.
     pin: Option<Pin>,
 }
 
 impl RangeReading {
-    /// Goes on with the next chunk; true once all keys are found. Between calls the caller may let others run.
+    /// Does a bounded piece of work; true once all keys are found and in order. Between calls the caller may let
+    /// others run.
     pub fn step(&mut self) -> Result<bool, Error> {
-        if self.read.is_collected() {
-            return Ok(true);
+        if !self.read.is_complete() {
+            self.read.step(&mut SharedSource::new(&self.view.shared))?;
         }
-        let segments = {
-            let state = self.view.shared.read();
-            self.read.collect_up_to(&state.index, CHUNK_KEYS, CHUNK_BYTES);
-            self.view.shared.log.snapshot()
-        };
-        self.settle(segments)?;
-        Ok(self.read.is_collected())
+        if self.read.is_collected() {
+            self.pin = None;
+        }
+        Ok(self.read.is_complete())
     }
 
-    /// Whether keys are still to be copied, with [`RangeReading::copy_next`] or by [`RangeReading::finish`].
+    /// Whether there are keys to be copied, with [`RangeReading::copy_next`] or by [`RangeReading::finish`], in more
+    /// than one piece.
     pub fn is_long(&self) -> bool {
-        !self.found.is_empty()
+        self.read.is_long()
     }
 
     /// What is known of the answer: all but the keys, once all are found.
@@ -233,39 +195,111 @@ impl RangeReading {
         self.read.outcome()
     }
 
-    /// Bytes of the keys that are still to be copied.
-    pub fn copied_len(&self) -> usize {
-        self.found.iter().map(|(_, places)| range::copied_len(places)).sum()
+    /// Bytes of the keys found so far and not yet copied, as fields of an answer: of all once all are found. It does
+    /// not shrink before that, so an answer that is too long can be refused before it is complete.
+    pub fn copied_len(&self) -> u64 {
+        self.read.kvs_len()
     }
 
     /// Appends the next keys to `out`, framed as in [`RangeOutcome::kvs`]: about 256 KiB, or less if they are short.
     /// False if those were the last.
     pub fn copy_next(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
-        if let Some((segments, places)) = self.found.pop_front() {
-            range::copy(&segments, &places, out)?;
-        }
-        Ok(self.is_long())
+        self.read.copy_next(out)?;
+        Ok(self.read.has_uncopied())
     }
 
     /// The whole answer. All keys must be found.
-    pub fn finish(mut self) -> Result<RangeOutcome, Error> {
-        let mut kvs = std::mem::take(self.read.out());
-        kvs.reserve_exact(self.copied_len());
-        while self.copy_next(&mut kvs)? {}
-        *self.read.out() = kvs;
-        Ok(self.read.finish())
+    pub fn finish(self) -> Result<RangeOutcome, Error> {
+        Ok(self.read.finish(ANSWER_LEN_MAX)?)
+    }
+}
+
+/// A transaction of ranges only, being read step by step at one revision.
+#[derive(Debug)]
+pub struct TxnReading<'r> {
+    view: ReadView,
+    request: &'r TxnRequest,
+    at: i64,
+    compacted: i64,
+    stage: TxnStage<'r>,
+    _pin: Pin,
+}
+
+#[derive(Debug)]
+enum TxnStage<'r> {
+    Comparing(Comparison<'r>),
+    Reading(Box<TxnRanges<'r>>),
+}
+
+/// The ranges of the branch taken, read one after the other.
+#[derive(Debug)]
+struct TxnRanges<'r> {
+    ops: std::slice::Iter<'r, RequestOp>,
+    read: Option<RangeRead<Segments>>,
+    /// Bytes of the keys in `outcome`, and of those left out of it.
+    outcome_len: u64,
+    outcome: TxnOutcome,
+}
+
+impl TxnReading<'_> {
+    /// Does a bounded piece of work; true once the outcome is known. Between calls the caller may let others run.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        let mut source = SharedSource::new(&self.view.shared);
+        match &mut self.stage {
+            TxnStage::Comparing(comparison) => {
+                if let Some(succeeded) = comparison.step(&mut source)? {
+                    let ops = branch(self.request, succeeded);
+                    self.view.shared.reads.txn(ops.len());
+                    let outcome = TxnOutcome { revision: self.at, succeeded, results: Vec::new() };
+                    let ops = ops.iter();
+                    let ranges = TxnRanges { ops, read: None, outcome_len: 0, outcome };
+                    self.stage = TxnStage::Reading(Box::new(ranges));
+                }
+                Ok(false)
+            }
+            TxnStage::Reading(ranges) => ranges.step(self.at, self.compacted, &mut source),
+        }
     }
 
-    /// Keeps the chunk just collected for later, or reads it now if it is the whole range or has to be looked into.
-    fn settle(&mut self, segments: Segments) -> Result<(), Error> {
-        let is_whole = self.read.is_collected() && self.found.is_empty();
-        match if is_whole { None } else { self.read.take_copied() } {
-            Some(places) => self.found.push_back((segments, places)),
-            None => self.read.fetch(&segments)?,
+    /// The outcome, once it is known.
+    pub fn finish(self) -> TxnOutcome {
+        match self.stage {
+            TxnStage::Reading(ranges) => ranges.outcome,
+            TxnStage::Comparing(_) => panic!("a transaction is finished only when complete"),
         }
-        if self.read.is_collected() {
-            self.pin = None;
-        }
-        Ok(())
     }
+}
+
+impl TxnRanges<'_> {
+    fn step(&mut self, at: i64, compacted: i64, source: &mut SharedSource<'_>) -> Result<bool, Error> {
+        match &mut self.read {
+            None => {
+                let Some(op) = self.ops.next() else { return Ok(true) };
+                let Some(Op::RequestRange(request)) = &op.request else {
+                    return Err(Refusal::KeyNotFound.into());
+                };
+                self.read = Some(begin_range(request, at, compacted, source)?);
+            }
+            Some(read) if !read.is_complete() => read.step(source)?,
+            Some(_) => {}
+        }
+        if let Some(read) = self.read.take_if(|read| read.is_complete()) {
+            let room = ANSWER_LEN_MAX.saturating_sub(self.outcome_len);
+            self.outcome_len = self.outcome_len.saturating_add(read.kvs_len());
+            self.outcome.results.push(OpOutcome::Range(read.finish(room)?));
+        }
+        Ok(false)
+    }
+}
+
+fn begin_range(
+    request: &RangeRequest,
+    at: i64,
+    compacted: i64,
+    source: &mut SharedSource<'_>,
+) -> Result<RangeRead<Segments>, Error> {
+    check_op_revision(request.revision, at, compacted)?;
+    let query = RangeQuery::new(request)?;
+    let read_at = if request.revision > 0 { request.revision } else { at };
+    Ok(source.look(|index, _| RangeRead::new(query, read_at, at, index)))
 }

@@ -36,7 +36,7 @@ fn pieces_are_the_whole_in_the_length_foretold() {
     }
     assert_eq!((pieces.len(), reading.copied_len(), reading.is_long()), (3, 0, false));
     let outcome = found(&rig).finish().unwrap();
-    assert_eq!((pieces.concat().len(), pieces.concat()), (len, outcome.kvs.to_vec()));
+    assert_eq!((pieces.concat().len() as u64, pieces.concat()), (len, outcome.kvs.to_vec()));
 }
 
 #[test]

@@ -153,11 +153,16 @@ impl Story {
         let Some(mut stream) = printing::refusal(stream, &mut self.out) else { return };
         let mut compact = compact.map(|at| request(&format!("compact {at}")).unwrap());
         loop {
-            let Some(len) = printing::refusal(stream.step(max_keys, usize::MAX), &mut self.out) else {
-                return;
-            };
+            let mut len = 0;
+            while len < max_keys && !stream.is_done() {
+                let Some(n) = printing::refusal(stream.step(max_keys - len, usize::MAX), &mut self.out)
+                else {
+                    return;
+                };
+                len += n;
+            }
             printing::chunk(&stream.take_chunk(), len, &mut self.out);
-            if stream.keys_left() == 0 {
+            if stream.is_done() {
                 break;
             }
             if let Some(request) = compact.take() {

@@ -10,9 +10,11 @@
 
 use disk::{Location, Revision};
 
-use super::keys::give_back;
+use self::older::Older;
 use super::node::Weigh;
 use super::{Found, Newest, Retained};
+
+mod older;
 
 /// All retained changes of a key, oldest first.
 #[derive(Debug)]
@@ -20,13 +22,20 @@ pub(super) struct History {
     newest: Change,
     create_revision: i64,
     version: i64,
+    /// The changes before the newest, if there are any. Boxed, since most keys have none.
     older: Option<Box<Older>>,
 }
 
-/// The changes before the newest. Boxed as a whole, since most keys have none: a vector would take 16 bytes
-/// more in each of them.
-#[derive(Debug, Default)]
-struct Older(Vec<Change>);
+/// What a step of trimming has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trimmed {
+    /// Whatever is left is retained.
+    Done,
+    /// Nothing is left.
+    Gone,
+    /// There is more to drop.
+    Unfinished,
+}
 
 /// One change of a key: a put or a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +91,9 @@ impl History {
     /// Adds a change. Its revision must be greater than all before.
     pub(super) fn push(&mut self, next: &Newest) {
         assert!(next.revision > self.newest.revision(), "the changes of a key arrive in revision order");
-        let Self { newest, older, .. } = std::mem::replace(self, Self::new(next));
-        let mut older = older.unwrap_or_default();
-        if older.0.len() == older.0.capacity() {
-            // Half of it in reserve: a key that is written often should not move its history each time.
-            older.0.reserve_exact(1 + older.0.len() / 2);
-        }
-        older.0.push(newest);
+        let before = std::mem::replace(self, Self::new(next));
+        let mut older = before.older.unwrap_or_default();
+        older.push(before.newest);
         self.older = Some(older);
     }
 
@@ -108,9 +113,7 @@ impl History {
         let (change, generation) = if self.newest.main <= at {
             (&self.newest, Some((self.create_revision, self.version)))
         } else {
-            let older = self.older();
-            let seen = older.partition_point(|change| change.main <= at);
-            (older[..seen].last()?, None)
+            (self.older.as_ref()?.last_up_to(at)?, None)
         };
         let found = Found { revision: change.revision(), location: change.location, generation };
         (!change.is_tombstone()).then_some(found)
@@ -118,90 +121,119 @@ impl History {
 
     /// Whether the change at `revision` is retained.
     pub(super) fn has(&self, revision: Revision) -> bool {
-        revision == self.newest.revision() || self.find_older(revision).is_some()
+        let is_older = || self.older.as_ref().is_some_and(|older| older.find(revision).is_some());
+        revision == self.newest.revision() || is_older()
     }
 
     /// Notes that the record of the change at `revision` moved. False if that change is not retained.
     pub(super) fn relocate(&mut self, revision: Revision, to: Location) -> bool {
-        if revision == self.newest.revision() {
-            self.newest.location = to;
-            return true;
+        let change = if revision == self.newest.revision() {
+            Some(&mut self.newest)
+        } else {
+            self.older.as_mut().and_then(|older| older.find_mut(revision))
+        };
+        match change {
+            Some(change) => {
+                change.location = to;
+                true
+            }
+            None => false,
         }
-        let Some(i) = self.find_older(revision) else { return false };
-        if let Some(older) = &mut self.older {
-            older.0[i].location = to;
-        }
-        true
     }
 
     /// Drops what a compaction at `compacted` drops: every change up to it but the last, and that one too if it
     /// is a tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since
-    /// 3.5.16: a watch from that revision on must still deliver it.) Returns whether anything is left.
-    pub(super) fn trim(&mut self, compacted: i64, dropped: &mut dyn FnMut(Location)) -> bool {
-        let n = self.first_retained(compacted);
-        for change in self.changes().take(n) {
-            dropped(change.location);
+    /// 3.5.16: a watch from that revision on must still deliver it.)
+    ///
+    /// Drops the oldest changes first and no more of them than `budget`, which it takes them from.
+    pub(super) fn trim(
+        &mut self,
+        compacted: i64,
+        budget: &mut usize,
+        dropped: &mut dyn FnMut(Location),
+    ) -> Trimmed {
+        let Some(first_retained) = self.first_retained(compacted) else { return Trimmed::Done };
+        if let Some(older) = &mut self.older {
+            *budget -= older.remove_before(first_retained, *budget, &mut |change| dropped(change.location));
+            if older.from(Revision::default()).next().is_some_and(|c| c.revision() < first_retained) {
+                return Trimmed::Unfinished;
+            }
+            if older.is_empty() {
+                self.older = None;
+            }
         }
-        let Some(older) = &mut self.older else { return n == 0 };
-        let newest_dropped = n > older.0.len();
-        older.0.drain(..n.min(older.0.len()));
-        if older.0.is_empty() {
-            self.older = None;
-        } else if n > 0 {
-            give_back(&mut older.0);
+        if self.newest.revision() >= first_retained {
+            return Trimmed::Done;
         }
-        !newest_dropped
+        if *budget == 0 {
+            return Trimmed::Unfinished;
+        }
+        *budget -= 1;
+        dropped(self.newest.location);
+        Trimmed::Gone
     }
 
-    /// The changes that a store compacted at `compacted` retains, oldest first, whether or not [`Self::trim`]
-    /// came by; with each, whether a hash of the store at main revision `at` (not below `compacted`) keeps it.
+    /// The changes from `from` on that a store compacted at `compacted` retains, oldest first, whether or not
+    /// [`Self::trim`] came by; with each, whether a hash of the store at main revision `at` (not below `compacted`)
+    /// keeps it.
     ///
     /// Kept is the last change up to `at` in the generation that contains `at`: the first that ends at or after
     /// it, else the last one. A tombstone that closes its generation is not kept.
-    pub(super) fn retained(&self, compacted: i64, at: i64) -> impl Iterator<Item = (&Change, bool)> {
-        let first = self.first_retained(compacted);
-        let keep = self.kept(first, at);
-        self.changes().enumerate().skip(first).map(move |(i, change)| (change, keep == Some(i)))
+    pub(super) fn retained(
+        &self,
+        compacted: i64,
+        at: i64,
+        from: Revision,
+    ) -> impl Iterator<Item = (&Change, bool)> {
+        let first_retained = self.first_retained(compacted).unwrap_or_default();
+        let kept = self.kept(at, first_retained);
+        let retained = self.changes_from(from.max(first_retained));
+        retained.map(move |change| (change, kept == Some(change.revision())))
     }
 
-    /// The position of the change that a hash at `at` keeps, among those from position `first` on.
-    fn kept(&self, first: usize, at: i64) -> Option<usize> {
-        let mut kept = None;
-        for (i, change) in self.changes().enumerate().skip(first) {
-            if change.main <= at {
-                kept = (!change.is_tombstone()).then_some(i);
-            }
-            if change.is_tombstone() && change.main >= at {
-                break;
-            }
+    /// Whether a hash at main revision `at` keeps the change at `revision`, as [`Self::retained`] tells; `None` if that
+    /// is not retained.
+    pub(super) fn place_in_hash(&self, revision: Revision, compacted: i64, at: i64) -> Option<bool> {
+        let first_retained = self.first_retained(compacted).unwrap_or_default();
+        let is_retained = revision >= first_retained && self.has(revision);
+        is_retained.then(|| self.kept(at, first_retained) == Some(revision))
+    }
+
+    /// Revision of the change that a hash at `at` keeps, among those from `first` on.
+    fn kept(&self, at: i64, first: Revision) -> Option<Revision> {
+        let changes_at = self.changes_from(first.max(Revision { main: at, sub: 0 }));
+        let mut changes_at = changes_at.take_while(|change| change.main == at);
+        if changes_at.any(Change::is_tombstone) {
+            // It ends the generation that contains `at`.
+            return None;
         }
-        kept
+        let last = self.last_up_to(at).filter(|last| last.revision() >= first)?;
+        (!last.is_tombstone()).then(|| last.revision())
     }
 
-    /// How many of the oldest changes a compaction at `compacted` drops.
-    fn first_retained(&self, compacted: i64) -> usize {
-        let older = self.older();
-        let (past, last) = if self.newest.main <= compacted {
-            (older.len() + 1, self.newest)
-        } else {
-            let past = older.partition_point(|change| change.main <= compacted);
-            let Some(last) = older[..past].last() else { return 0 };
-            (past, *last)
-        };
+    /// Revision of the first change that a compaction at `compacted` retains, or one just before it; all changes
+    /// before are dropped. `None` if none is.
+    fn first_retained(&self, compacted: i64) -> Option<Revision> {
+        let last = self.last_up_to(compacted)?;
         let is_dropped = last.is_tombstone() || disk::seeded_bug!("needed-version-compacted");
-        if is_dropped && last.main < compacted { past } else { past - 1 }
+        if is_dropped && last.main < compacted {
+            return Some(Revision { main: compacted, sub: 0 });
+        }
+        Some(last.revision())
     }
 
-    fn find_older(&self, revision: Revision) -> Option<usize> {
-        self.older().binary_search_by_key(&revision, Change::revision).ok()
+    /// The last change up to main revision `main`.
+    fn last_up_to(&self, main: i64) -> Option<&Change> {
+        if self.newest.main <= main {
+            return Some(&self.newest);
+        }
+        self.older.as_ref()?.last_up_to(main)
     }
 
-    fn older(&self) -> &[Change] {
-        self.older.as_ref().map_or(&[], |older| &older.0)
-    }
-
-    fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.older().iter().chain(std::iter::once(&self.newest))
+    /// The changes from `revision` on, oldest first.
+    fn changes_from(&self, revision: Revision) -> impl Iterator<Item = &Change> {
+        let older = self.older.iter().flat_map(move |older| older.from(revision));
+        older.chain(std::iter::once(&self.newest).filter(move |newest| newest.revision() >= revision))
     }
 }
 

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 
 use crate::key_range::KeyRange;
+use crate::work;
 
 /// Most blocks kept.
 const BLOCKS_MAX: usize = 64;
@@ -20,6 +21,12 @@ const BLOCK_ENTRIES_MAX: usize = 1024;
 
 /// A block with more bytes of keys than this takes no further entry.
 const BLOCK_KEY_BYTES: usize = 256 << 10;
+
+/// Bytes of keys that take as long as another entry.
+const KEY_BYTES_PER_ENTRY: usize = 256;
+
+/// Entries that take as long as a step elsewhere.
+const ENTRIES_PER_STEP: usize = 16;
 
 /// Creations and deletions, oldest first.
 #[derive(Debug, Default)]
@@ -70,7 +77,7 @@ impl Journal {
     }
 
     /// By how much the number of keys in `range` grew since revision `at`. `None` if that is not known, or
-    /// would take looking at more than `budget` entries.
+    /// would take looking at more than `budget` entries; long keys count for several.
     pub(super) fn growth_since(&self, at: i64, range: &KeyRange, budget: u64) -> Option<i64> {
         if at < self.forgotten {
             return None;
@@ -78,7 +85,7 @@ impl Journal {
         let (mut growth, mut looked_at) = (0, 0);
         for block in self.blocks.iter().rev() {
             let old = block.entries.partition_point(|entry| entry.main <= at);
-            looked_at += (block.entries.len() - old) as u64;
+            looked_at += block.cost_from(old);
             if looked_at > budget {
                 return None;
             }
@@ -108,6 +115,13 @@ impl Block {
         self.entries.push(Entry { main, key_end, created });
     }
 
+    /// What it costs to look at the entries from `first` on, in entries with short keys.
+    fn cost_from(&self, first: usize) -> u64 {
+        let n = self.entries.len() - first;
+        let key_bytes = if n == 0 { 0 } else { self.keys.len() };
+        (n + key_bytes / KEY_BYTES_PER_ENTRY) as u64
+    }
+
     /// Main revision of the last entry.
     fn newest(&self) -> i64 {
         self.entries.last().map_or(0, |entry| entry.main)
@@ -117,6 +131,7 @@ impl Block {
     fn growth(&self, first: usize, range: &KeyRange) -> i64 {
         let mut growth = 0;
         let mut start = if first == 0 { 0 } else { self.entries[first - 1].key_end as usize };
+        work::count((self.entries.len() - first) / ENTRIES_PER_STEP);
         for entry in &self.entries[first..] {
             let end = entry.key_end as usize;
             if range.contains(&self.keys[start..end]) {

@@ -5,7 +5,7 @@
 
 use disk::Location;
 
-use super::history::History;
+use super::history::{History, Trimmed};
 use super::journal::Journal;
 use super::tree;
 use super::{Index, Newest};
@@ -48,7 +48,7 @@ impl Loader {
 
     fn finish_key(&mut self, dropped: &mut dyn FnMut(Location)) {
         if let Some(mut history) = self.history.take()
-            && history.trim(self.compacted, dropped)
+            && history.trim(self.compacted, &mut { usize::MAX }, dropped) == Trimmed::Done
         {
             self.tree.push(&self.key, history);
         }

@@ -17,6 +17,7 @@ use std::ops::{Bound, ControlFlow};
 pub(super) use self::load::Loader;
 use super::arena::Arena;
 use super::node::{Inner, Leaf, NONE, Node, Weigh};
+use crate::work;
 
 /// An ordered map with counts.
 #[derive(Debug)]
@@ -36,6 +37,15 @@ pub(super) struct Tree<V> {
 pub(crate) struct Place {
     leaf: u32,
     at: u32,
+}
+
+/// What is to happen to an entry that [`Tree::retain_from`] has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Keep,
+    Remove,
+    /// It stays, and no further one is shown.
+    Stop,
 }
 
 /// One inner node of a descent, and the position of the child taken there.
@@ -163,6 +173,7 @@ impl<V: Weigh> Tree<V> {
             let leaf = self.leaf(id);
             let stop = until.map_or(leaf.values.len(), |end| leaf.keys.lower_bound(end));
             for at in i..stop {
+                work::count(1);
                 visit(leaf.keys.get(at), &leaf.values[at])?;
             }
             if stop < leaf.values.len() {
@@ -173,46 +184,40 @@ impl<V: Weigh> Tree<V> {
         ControlFlow::Continue(())
     }
 
-    /// Shows the next `budget` values after `after` (`None`: from the first) to `keep`, and removes those for
-    /// which it says false. `keep` may change a value, but not whether it is live.
+    /// Shows the values from the key `from` on (`None`: from the first) to `visit`, in key order, and removes those
+    /// of which it says so. `visit` may change a value, but not whether it is live.
     ///
-    /// Returns the key to go on after, or `None` once the last was seen.
-    pub(super) fn retain_some(
+    /// Returns the key at which `visit` stopped, or `None` once the last was seen.
+    pub(super) fn retain_from(
         &mut self,
-        after: Option<Box<[u8]>>,
-        mut budget: usize,
-        mut keep: impl FnMut(&mut V) -> bool,
+        from: Option<&[u8]>,
+        mut visit: impl FnMut(&[u8], &mut V) -> Verdict,
     ) -> Option<Box<[u8]>> {
-        assert!(budget > 0, "a step without budget makes no progress");
-        let (mut id, mut i) = match after {
-            Some(key) => self.seek(Bound::Excluded(&key)),
-            None => self.seek(Bound::Unbounded),
-        };
+        let (mut id, mut i) = self.seek(from.map_or(Bound::Unbounded, Bound::Included));
         let mut doomed: Vec<Box<[u8]>> = Vec::new();
-        let mut cursor = None;
+        let mut stopped_at = None;
         while id != NONE {
             let leaf = self.leaf_mut(id);
             if i == leaf.values.len() {
                 (id, i) = (leaf.next, 0);
                 continue;
             }
-            if budget == 0 {
-                break;
+            work::count(1);
+            let key = leaf.keys.get(i);
+            match visit(key, &mut leaf.values[i]) {
+                Verdict::Keep => {}
+                Verdict::Remove => doomed.push(key.into()),
+                Verdict::Stop => {
+                    stopped_at = Some(key.into());
+                    break;
+                }
             }
-            if !keep(&mut leaf.values[i]) {
-                doomed.push(leaf.keys.get(i).into());
-            }
-            budget -= 1;
             i += 1;
-            if budget == 0 {
-                cursor = Some(leaf.keys.get(i - 1).into());
-            }
         }
         for key in doomed {
             self.remove(&key);
         }
-        // Only if another entry is left is there something to go on with.
-        cursor.filter(|_| id != NONE)
+        stopped_at
     }
 
     fn node(&self, id: u32) -> &Node<V> {

@@ -31,7 +31,8 @@ fn word(change: &Change) -> String {
 
 /// What is retained after a compaction, as text; empty if nothing is.
 fn compacted(text: &str, at: i64) -> String {
-    let retained: Vec<String> = history(text).retained(at, at).map(|(change, _)| word(change)).collect();
+    let retained: Vec<String> =
+        history(text).retained(at, at, Revision::default()).map(|(change, _)| word(change)).collect();
     retained.join(" ")
 }
 
@@ -76,19 +77,63 @@ fn a_tombstone_is_kept_exactly_at_the_compacted_revision() {
 fn trimming_drops_exactly_what_is_not_retained() {
     for text in ["2", "2 5", "2 5 7t", "2 7t 9", "7t", "7t 8", "2 5t 5.1 6", "2 3 4 5 6 7 8 9 10 11"] {
         for at in 0..14 {
-            let mut history = history(text);
-            let before: Vec<Change> = history.changes().copied().collect();
-            let retained: Vec<Change> = history.retained(at, at).map(|(change, _)| *change).collect();
-            let mut dropped = Vec::new();
-            let left = history.trim(at, &mut |location| dropped.push(location));
-            let gone = &before[..before.len() - retained.len()];
-            assert_eq!(dropped, gone.iter().map(|change| change.location).collect::<Vec<_>>());
-            assert_eq!(left, !retained.is_empty());
-            if left {
-                assert_eq!(history.changes().copied().collect::<Vec<_>>(), retained);
-                assert!(history.trim(at, &mut |_| panic!("trimmed twice")), "{text} at {at}");
+            for step in [1, 2, 3, usize::MAX] {
+                assert_trims_what_is_not_retained(history(text), at, step);
             }
         }
+    }
+}
+
+/// Trims `history` at `at`, up to `step` changes at a time.
+fn assert_trims_what_is_not_retained(mut history: History, at: i64, step: usize) {
+    let all = |history: &History| history.changes_from(Revision::default()).copied().collect::<Vec<_>>();
+    let before = all(&history);
+    let retained: Vec<Change> =
+        history.retained(at, at, Revision::default()).map(|(change, _)| *change).collect();
+    let mut dropped = Vec::new();
+    let trimmed = loop {
+        let n_before = dropped.len();
+        let mut budget = step;
+        match history.trim(at, &mut budget, &mut |location| dropped.push(location)) {
+            Trimmed::Unfinished => assert_eq!(budget, 0),
+            done => break done,
+        }
+        assert_eq!(dropped.len() - n_before, step, "it goes as far as it may");
+        let still: Vec<Change> =
+            history.retained(at, at, Revision::default()).map(|(change, _)| *change).collect();
+        assert_eq!(still, retained, "a step changes nothing that can be seen");
+    };
+    let gone = &before[..before.len() - retained.len()];
+    assert_eq!(dropped, gone.iter().map(|change| change.location).collect::<Vec<_>>());
+    assert_eq!(trimmed == Trimmed::Gone, retained.is_empty());
+    if trimmed == Trimmed::Done {
+        assert_eq!(all(&history), retained);
+        let again = history.trim(at, &mut { usize::MAX }, &mut |_| panic!("trimmed twice"));
+        assert_eq!(again, Trimmed::Done);
+    }
+}
+
+#[test]
+fn twice_as_many_versions_take_at_most_twice_the_work() {
+    crate::work::assert_linear(500, |n| {
+        let before = crate::work::steps();
+        let mut history = history("2");
+        for main in 3..n as i64 {
+            history.push(&change(&main.to_string()));
+        }
+        while history.trim(n as i64, &mut 7, &mut |_| ()) == Trimmed::Unfinished {}
+        crate::work::steps() - before
+    });
+}
+
+#[test]
+fn retained_changes_can_be_visited_from_any_of_them_on() {
+    let history = history("2 3 4 5 6 7 8 9 10 11 12");
+    let all: Vec<Change> = history.retained(5, 9, Revision::default()).map(|(change, _)| *change).collect();
+    for (n, change) in all.iter().enumerate() {
+        let rest: Vec<Change> =
+            history.retained(5, 9, change.revision()).map(|(change, _)| *change).collect();
+        assert_eq!(rest, all[n..]);
     }
 }
 
@@ -121,7 +166,7 @@ fn a_hash_keeps_the_last_put_in_the_generation_of_its_revision() {
     ] {
         let history = history(text);
         let kept_changes: Vec<String> = history
-            .retained(compacted, at)
+            .retained(compacted, at, Revision::default())
             .filter(|(_, kept)| *kept)
             .map(|(change, _)| word(change))
             .collect();
@@ -135,9 +180,9 @@ fn trimming_does_not_alter_what_a_hash_keeps() {
         for compacted in 0..14 {
             for at in compacted..14 {
                 let mut trimmed = history(text);
-                if trimmed.trim(compacted, &mut |_| ()) {
-                    let expected = history(text);
-                    assert!(expected.retained(compacted, at).eq(trimmed.retained(compacted, at)));
+                if trimmed.trim(compacted, &mut { usize::MAX }, &mut |_| ()) == Trimmed::Done {
+                    let (expected, from) = (history(text), Revision::default());
+                    assert!(expected.retained(compacted, at, from).eq(trimmed.retained(compacted, at, from)));
                 }
             }
         }

@@ -45,14 +45,30 @@ fn key_of(n: u16) -> Vec<u8> {
     }
 }
 
-fn retain_all(tree: &mut Tree<Value>, budget: usize, mut keep: impl FnMut(&mut Value) -> bool) {
-    let mut after = None;
+/// Removes the values of which `keep` says false, in steps of `step` keys.
+fn retain_all(tree: &mut Tree<Value>, step: usize, mut keep: impl FnMut(&mut Value) -> bool) {
+    let mut from: Option<Box<[u8]>> = None;
     loop {
-        after = tree.retain_some(after, budget, &mut keep);
-        if after.is_none() {
+        from = retain_some(tree, from.as_deref(), step, &mut keep);
+        if from.is_none() {
             return;
         }
     }
+}
+
+fn retain_some(
+    tree: &mut Tree<Value>,
+    from: Option<&[u8]>,
+    mut step: usize,
+    mut keep: impl FnMut(&mut Value) -> bool,
+) -> Option<Box<[u8]>> {
+    tree.retain_from(from, |_, value| {
+        if step == 0 {
+            return Verdict::Stop;
+        }
+        step -= 1;
+        if keep(value) { Verdict::Keep } else { Verdict::Remove }
+    })
 }
 
 fn apply(tree: &mut Tree<Value>, model: &mut BTreeMap<Vec<u8>, Value>, op: &Op) {
@@ -213,9 +229,9 @@ fn a_step_that_ends_with_the_last_key_is_the_last_step() {
     for n in 0..100 {
         tree.put(&numbered(n), 2, |_, _| unreachable!());
     }
-    assert_eq!(tree.retain_some(None, 99, |_| true).as_deref(), Some(&numbered(98)[..]));
-    assert_eq!(tree.retain_some(None, 100, |_| true), None);
-    assert_eq!(tree.retain_some(Some(numbered(98).into()), 1, |_| false), None);
+    assert_eq!(retain_some(&mut tree, None, 99, |_| true).as_deref(), Some(&numbered(99)[..]));
+    assert_eq!(retain_some(&mut tree, None, 100, |_| true), None);
+    assert_eq!(retain_some(&mut tree, Some(&numbered(99)), 1, |_| false), None);
     assert_eq!(tree.len(), 99);
 }
 
