@@ -24,8 +24,7 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let mut start_times = Vec::new();
     for round in 0..n_rounds {
         let running = workload.start(server.address).await;
-        let enough = workload.ledger().n_acknowledged + 100 + random.below(2000) as u64;
-        running.wait_until(|ledger| ledger.n_acknowledged >= enough).await;
+        running.wait_for_acknowledged(100 + random.below(2000) as u64).await;
         server.kill();
         workload.end(running).await;
         server = Server::start(dir.path());

@@ -23,12 +23,12 @@ const SEED: u64 = 7;
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let Some(mount) = Mount::new() else { return };
     let mut server = Server::start(&mount.data_dir());
-    let mut workload = Workload::new(KEYS, SEED);
+    let mut workload = Workload::with_long_values(KEYS, SEED);
     workload.fill(server.address).await;
     mount.fill();
 
     let running = workload.start(server.address).await;
-    running.wait_until(|ledger| ledger.n_refused >= 100).await;
+    running.wait_for_refused(100).await;
     let client = Client::connect(server.address).await;
     let range = RangeRequest { key: PREFIX.into(), ..RangeRequest::default() };
     client.range(&range).await.unwrap();
@@ -36,9 +36,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     client.delete_range(&absent).await.unwrap();
 
     mount.make_room();
-    server.wait_for("there is room on the disk again");
-    let enough = workload.ledger().n_acknowledged + 1000;
-    running.wait_until(|ledger| ledger.n_acknowledged >= enough).await;
+    running.wait_for_acknowledged(100).await;
     assert!(!server.has_ended(), "a full disk ends nothing");
     server.kill();
     workload.end(running).await;
@@ -50,36 +48,33 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
 async fn nothing_acknowledged_is_lost_when_the_process_is_killed_on_a_full_disk() {
     let Some(mount) = Mount::new() else { return };
     let mut server = Server::start(&mount.data_dir());
-    let mut workload = Workload::new(KEYS, SEED);
+    let mut workload = Workload::with_long_values(KEYS, SEED);
     workload.fill(server.address).await;
     for _ in 0..3 {
         let running = workload.start(server.address).await;
-        let refused = workload.ledger().n_refused;
-        running.wait_until(|ledger| ledger.n_refused >= refused + 200).await;
+        running.wait_for_refused(200).await;
         server.kill();
         workload.end(running).await;
         server = Server::start(&mount.data_dir());
         workload.verify(server.address).await;
     }
-    // What compaction gives back is room enough to go on, without help from outside.
+    // Compaction gives back enough room to go on, without help from outside.
     workload.compact(server.address).await;
-    server.wait_for("there is room on the disk again");
     let running = workload.start(server.address).await;
-    let enough = workload.ledger().n_acknowledged + 1000;
-    running.wait_until(|ledger| ledger.n_acknowledged >= enough).await;
+    running.wait_for_acknowledged(100).await;
     server.kill();
     workload.end(running).await;
     let server = Server::start(&mount.data_dir());
     workload.verify(server.address).await;
 }
 
-/// A small file system of its own, as long as it is not dropped.
+/// A small file system of its own, mounted until this is dropped.
 struct Mount {
     dir: tempfile::TempDir,
 }
 
 impl Mount {
-    /// Nothing, and the reason on standard error, where mounting is not allowed.
+    /// `None`, and the reason on standard error, where mounting is not allowed.
     fn new() -> Option<Mount> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={SIZE}");
@@ -96,7 +91,7 @@ impl Mount {
         self.dir.path().join("data")
     }
 
-    /// Takes all the room there is.
+    /// Writes a file that takes all the room there is.
     fn fill(&self) {
         let mut filler = File::create(self.filler()).unwrap();
         let error = loop {

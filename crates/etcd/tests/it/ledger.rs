@@ -5,6 +5,7 @@
 //! effect as a whole or not at all, and the watch tells which.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
@@ -14,8 +15,11 @@ pub(crate) const PREFIX: &str = "/registry/";
 pub(crate) const PREFIX_END: &str = "/registry0";
 
 const NAMESPACES: usize = 100;
-const VALUE_LEN_MIN: usize = 300;
-const VALUE_LEN_MAX: usize = 1000;
+/// Lengths of values in bytes.
+const SHORT: RangeInclusive<usize> = 300..=1000;
+const LONG: RangeInclusive<usize> = 20_000..=40_000;
+/// The first stamp of which a long value may be made.
+const FIRST_LONG_STAMP: u64 = 1 << 32;
 
 /// One key as a write leaves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,12 @@ impl Ledger {
             n_refused: 0,
             n_surprises: 0,
         }
+    }
+
+    /// The same books, but every second value has tens of kilobytes, so that few writes fill a small disk.
+    pub(crate) fn with_long_values(mut self) -> Ledger {
+        self.last_stamp = FIRST_LONG_STAMP;
+        self
     }
 
     pub(crate) fn n_keys(&self) -> usize {
@@ -140,7 +150,9 @@ pub(crate) fn key_number(name: &[u8]) -> usize {
 /// The value made from `stamp`: itself, over and over, in a length that depends on it.
 pub(crate) fn value(stamp: u64) -> Bytes {
     let spread = stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let len = VALUE_LEN_MIN + spread as usize % (VALUE_LEN_MAX - VALUE_LEN_MIN + 1);
+    let is_long = stamp >= FIRST_LONG_STAMP && stamp.is_multiple_of(2);
+    let lens = if is_long { LONG } else { SHORT };
+    let len = lens.start() + spread as usize % (lens.end() - lens.start() + 1);
     stamp.to_be_bytes().into_iter().cycle().take(len).collect()
 }
 

@@ -25,11 +25,12 @@ use crate::watcher::Watcher;
 /// Writers, and connections for them.
 const WRITERS: usize = 8;
 const READERS: usize = 2;
-/// Keys that one transaction writes at first.
-const FILL_KEYS: usize = 100;
+/// Keys that one transaction writes at first. It may have a megabyte and a half.
+const FILL_KEYS: usize = 25;
 /// Keys in a page when all are read back.
 const PAGE_KEYS: i64 = 5000;
-/// How long acknowledgements may fail to come before the test fails.
+/// How long a server may make no progress at all before the test fails. No limit on a whole test: that would depend on
+/// the machine's speed.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// etcd's words for a full store.
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
@@ -44,7 +45,16 @@ pub(crate) struct Workload {
 impl Workload {
     /// Clients of a new store who will use `n_keys` keys.
     pub(crate) fn new(n_keys: usize, seed: u64) -> Workload {
-        let ledger = Arc::new(Mutex::new(Ledger::new(n_keys)));
+        Workload::with(Ledger::new(n_keys), seed)
+    }
+
+    /// Clients of a new store who fill a small disk by few writes, to `n_keys` keys.
+    pub(crate) fn with_long_values(n_keys: usize, seed: u64) -> Workload {
+        Workload::with(Ledger::new(n_keys).with_long_values(), seed)
+    }
+
+    fn with(ledger: Ledger, seed: u64) -> Workload {
+        let ledger = Arc::new(Mutex::new(ledger));
         Workload { ledger, watcher: Some(Watcher::new()), random: Random(seed) }
     }
 
@@ -167,14 +177,30 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits until the books say so.
-    pub(crate) async fn wait_until(&self, is_reached: impl Fn(&Ledger) -> bool) {
-        let reached = async {
-            while !is_reached(&self.ledger.lock().unwrap()) {
-                self.progress.notified().await;
-            }
-        };
-        timeout(PATIENCE, reached).await.expect("writes go on");
+    /// Waits until `n` more writes are acknowledged, for as long as any are.
+    pub(crate) async fn wait_for_acknowledged(&self, n: u64) {
+        let enough = self.ledger.lock().unwrap().n_acknowledged + n;
+        self.wait_until(|ledger| ledger.n_acknowledged, |ledger| ledger.n_acknowledged >= enough).await;
+    }
+
+    /// Waits until `n` more writes are refused, for as long as writes are answered.
+    pub(crate) async fn wait_for_refused(&self, n: u64) {
+        let enough = self.ledger.lock().unwrap().n_refused + n;
+        let answered = |ledger: &Ledger| ledger.n_acknowledged + ledger.n_refused;
+        self.wait_until(answered, |ledger| ledger.n_refused >= enough).await;
+    }
+
+    /// Waits for as long as `progress` grows.
+    async fn wait_until(&self, progress: impl Fn(&Ledger) -> u64, is_reached: impl Fn(&Ledger) -> bool) {
+        while !is_reached(&self.ledger.lock().unwrap()) {
+            let before = progress(&self.ledger.lock().unwrap());
+            let grows = async {
+                while progress(&self.ledger.lock().unwrap()) == before {
+                    self.progress.notified().await;
+                }
+            };
+            timeout(PATIENCE, grows).await.expect("the server makes progress");
+        }
     }
 }
 
