@@ -63,6 +63,9 @@ const MESSAGE_OVERHEAD: usize = 512 << 10;
 const RECOMMENDED_QUOTA_BYTES: u64 = 8 << 30;
 const RECOMMENDED_REQUEST_BYTES: usize = 10 << 20;
 
+/// What etcd does instead of running a server when its first argument says so.
+const OTHER_PROGRAMS: [&str; 2] = ["gateway", "grpc-proxy"];
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Command {
@@ -164,6 +167,12 @@ impl Command {
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Command, Error> {
         let env: Vec<_> = env.into_iter().collect();
+        let args: Vec<String> = args.into_iter().collect();
+        if let Some(program) = args.first().filter(|first| OTHER_PROGRAMS.contains(&first.as_str())) {
+            return Err(Error::Setup(format!(
+                "etcd {program} is not supported by this version yet; etcd's own `etcd {program}` works in front of it"
+            )));
+        }
         let (mut flags, request) = Flags::read_args(table::FLAGS, args)?;
         match request {
             Request::Help => return Ok(Command::Help),

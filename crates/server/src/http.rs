@@ -2,6 +2,8 @@
 //!
 //! A [`Routes`] knows the paths and makes the answers; this module carries them and enforces limits.
 
+mod head_timer;
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -10,19 +12,26 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::head_timer::{HeadTimer, TimedReads};
+
 /// Longest request head in bytes.
 const HEAD_LEN_MAX: usize = 16 << 10;
 
-/// A client that takes longer to send a head, or to send the next one, is disconnected.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// A client that takes longer to send a head that it has begun is disconnected, after as long as by etcd. Between two
+/// requests a connection may be idle for any time.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// What a `Host` header may consist of besides letters and digits.
+const HOST_SIGNS: &[u8] = b"!$%&'()*+,-.:;=[]_~";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -50,6 +59,8 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// What follows the `?`, undecoded, or nothing.
     pub query: &'a str,
+    /// The host that it names, with a port or without: that of an absolute URI, or else of the header. May be empty.
+    pub host: &'a str,
     /// All headers.
     pub headers: &'a HeaderMap,
     /// Where it came in.
@@ -106,34 +117,76 @@ pub(crate) async fn serve<R: Routes>(
     port: Port,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let service =
-        service_fn(|request| async move { Ok::<_, Infallible>(respond(&**routes, port, &request).await) });
+    let head_timer = HeadTimer::default();
+    let service = service_fn(|request| {
+        head_timer.head_is_complete();
+        async move { Ok::<_, Infallible>(respond(&**routes, port, &request).await) }
+    });
+    let io = TimedReads { io, head_timer: &head_timer };
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME_MAX)
+            .header_read_timeout(None)
             .max_buf_size(HEAD_LEN_MAX)
+            .title_case_headers(true)
             .serve_connection(TokioIo::new(io), service)
     );
     let mut stop = pin!(stop);
     let mut is_stopping = false;
-    poll_fn(|cx| {
+    let served = poll_fn(|cx| {
         if !is_stopping && stop.as_mut().poll(cx).is_ready() {
             is_stopping = true;
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
-    })
-    .await
-    .map_err(io::Error::other)
+    });
+    tokio::select! {
+        served = served => served.map_err(io::Error::other),
+        () = head_timer.expired() => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 async fn respond(routes: &impl Routes, port: Port, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let host = match named_host(request) {
+        Ok(host) => host,
+        Err(reason) => return bad_request(reason),
+    };
     let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-    let asked = Asked { method: request.method(), path, query, headers: request.headers(), port };
+    let asked = Asked { method: request.method(), path, query, host, headers: request.headers(), port };
     let answer = routes.answer(&asked).await;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     response.headers_mut().extend(answer.headers);
     response
 }
+
+/// The host that a request names. The error is the reason that Go's `net/http` refuses it with.
+fn named_host<B>(request: &Request<B>) -> Result<&str, &'static str> {
+    let mut headers = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (headers.next(), headers.next());
+    if second.is_some() {
+        return Err("Bad Request");
+    }
+    if first.is_none() && request.version() >= Version::HTTP_11 && request.method() != Method::CONNECT {
+        return Err("Bad Request: missing required Host header");
+    }
+    let of_header = first.map_or(&b""[..], HeaderValue::as_bytes);
+    let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || HOST_SIGNS.contains(byte);
+    let of_header = str::from_utf8(of_header).ok().filter(|host| host.bytes().all(|byte| is_allowed(&byte)));
+    let of_header = of_header.ok_or("Bad Request: malformed Host header")?;
+    Ok(request.uri().authority().map_or(of_header, |authority| authority.as_str()))
+}
+
+/// The answer of Go's `net/http` to a request that it does not pass on.
+fn bad_request(reason: &'static str) -> Response<Full<Bytes>> {
+    let answer = Answer::text(StatusCode::BAD_REQUEST, format!("400 {reason}"));
+    let answer = answer.with(header::CONNECTION, "close");
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    response.headers_mut().extend(answer.headers);
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,7 @@ impl Routes for Pages {
         if request.port == Port::Metrics {
             return self.monitor(request).await;
         }
-        if let Some(refusal) = self.access.refuse(request.headers) {
+        if let Some(refusal) = self.access.refuse(request.host) {
             return refusal;
         }
         let mut answer = match *request.method {

@@ -8,6 +8,7 @@
 mod directories;
 mod member;
 mod reporter;
+mod signals;
 mod systemd;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use crate::compactor;
 use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, Notice, Url};
 use crate::driver::{Desk, Driver, Mailbox};
 use crate::grpc::{Keepalive, Limits};
-use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic};
+use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
 use crate::logging::{self, FATAL};
 use crate::metrics::Metrics;
 use crate::pages::{Access, DebugPages, Pages};
@@ -110,6 +111,8 @@ enum Error {
     Cluster(String),
     /// A directory that cannot be used; the text names it.
     Directory(String),
+    /// The limit of open files is too low.
+    OpenFiles(String),
     System(io::Error),
 }
 
@@ -145,7 +148,7 @@ impl fmt::Display for Error {
                 write!(f, "{error}{}", remedy(error).unwrap_or_default())
             }
             Error::Member(error) => error.fmt(f),
-            Error::Cluster(text) | Error::Directory(text) => f.write_str(text),
+            Error::Cluster(text) | Error::Directory(text) | Error::OpenFiles(text) => f.write_str(text),
             Error::System(error) => error.fmt(f),
         }
     }
@@ -181,7 +184,10 @@ fn serve_process(mut config: Config) -> ExitCode {
     {
         info!(%host, "detected default host for advertise");
     }
-    let outcome = serve(&config);
+    let outcome = signals::ignore()
+        .map_err(Error::System)
+        .and_then(|()| open_files::raise_limit().map_err(Error::OpenFiles))
+        .and_then(|()| serve(&config));
     if let Err(error) = &outcome {
         // etcd's word for whatever keeps a server from going on.
         error!(target: FATAL, %error, "discovery failed");
@@ -404,6 +410,8 @@ async fn accept_until_stopped(
         std::future::pending::<()>().await;
     };
     let (signal, name) = tokio::select! {
+        // In this order: how many connections are accepted is known, and told, before the server is ready.
+        biased;
         result = listeners.run(workers, opened) => return result.map(|()| End::Failure).map_err(Error::from),
         () = becoming_ready => unreachable!("it waits for ever"),
         _ = failed.wait_for(|life| *life == Life::Failed) => return Ok(End::Failure),

@@ -18,6 +18,7 @@ mod range_stream;
 mod server;
 mod settings;
 mod startup;
+mod system;
 mod transcripts;
 mod watcher;
 mod workload;

@@ -41,13 +41,21 @@ impl Server {
     /// Starts a server with these flags and variables, which must make it listen on TCP, and waits until it takes
     /// clients.
     pub(crate) fn launch(flags: &[String], env: &[(&str, &str)]) -> Server {
+        Server::of_process(Process::spawn(flags, env))
+    }
+
+    fn of_process(process: Process) -> Server {
         let started_at = Instant::now();
-        let process = Process::spawn(flags, env);
         let start_log = process.log.up_to("ready to serve client requests");
         let line = start_log.lines().find(|line| line.contains("serving client traffic")).unwrap();
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let address = line["address"].as_str().expect("the line names the address").parse().unwrap();
         Server { process, address, start_time: started_at.elapsed(), start_log }
+    }
+
+    /// Starts a server that may have no more than `files` files open.
+    pub(crate) fn start_limited(data_dir: &Path, files: u32) -> Server {
+        Server::of_process(limited(data_dir, files))
     }
 
     /// Starts another etcd, the binary `program`, on `data_dir` and waits until it takes clients.
@@ -105,6 +113,12 @@ impl Server {
         self.process.child.wait().unwrap()
     }
 
+    /// Sends the process a signal that ends it at once.
+    pub(crate) fn end_by(mut self, signal: Signal) -> ExitStatus {
+        kill_process(Pid::from_child(&self.process.child), signal).unwrap();
+        self.process.child.wait().unwrap()
+    }
+
     /// Whether the process has ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.process.child.try_wait().unwrap().is_some()
@@ -126,10 +140,19 @@ pub(crate) fn start_in_vain(data_dir: &Path, address: &str) -> Refusal {
 
 /// Like [`start_in_vain`], with more flags.
 pub(crate) fn start_in_vain_with(data_dir: &Path, address: &str, flags: &[&str]) -> Refusal {
-    let mut process = Process::spawn(&own_flags(data_dir, address, flags), &[]);
-    let log = process.log.to_the_end();
-    let code = process.child.wait().unwrap().code().expect("it was not killed");
-    Refusal { code, log }
+    Process::spawn(&own_flags(data_dir, address, flags), &[]).refusal()
+}
+
+/// Like [`start_in_vain`], for a server that may have no more than `files` files open.
+pub(crate) fn start_limited_in_vain(data_dir: &Path, files: u32) -> Refusal {
+    limited(data_dir, files).refusal()
+}
+
+fn limited(data_dir: &Path, files: u32) -> Process {
+    let mut command = Command::new("sh");
+    let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_etcd")]);
+    Process::start(command, &own_flags(data_dir, "127.0.0.1:0", &[]))
 }
 
 /// The flags that a server of a test needs, and `more`.
@@ -164,6 +187,13 @@ impl Process {
         let mut child = command.spawn().unwrap();
         let log = Log::read(child.stderr.take().expect("it was asked for"));
         Process { child, log }
+    }
+
+    /// What the process says until it ends, which it must do by itself.
+    fn refusal(mut self) -> Refusal {
+        let log = self.log.to_the_end();
+        let code = self.child.wait().unwrap().code().expect("it was not killed");
+        Refusal { code, log }
     }
 }
 

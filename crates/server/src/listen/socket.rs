@@ -6,11 +6,12 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use crate::config::{Scheme, Url, go_text};
@@ -123,6 +124,8 @@ impl Incoming {
         match self {
             Incoming::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
+                // A client of IPv4 at a socket for both families is shown by its own address.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 // A client that is gone already shows when it is served.
                 let stream = stream.into_std()?;
                 let _ = prepare(&stream);
@@ -133,11 +136,32 @@ impl Incoming {
     }
 }
 
+/// Binds an address. Either of the two that stand for all addresses means both families, as in Go, where the system
+/// has both.
 fn bind_tcp(address: SocketAddr, reuse: Reuse) -> io::Result<TcpListener> {
+    if address.ip().is_unspecified() {
+        let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+        match bind_address(all, reuse) {
+            Err(error) if address.is_ipv4() && lacks_ipv6(&error) => {}
+            bound => return bound,
+        }
+    }
+    bind_address(address, reuse)
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn bind_address(address: SocketAddr, reuse: Reuse) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
     if reuse.port {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
@@ -194,6 +218,21 @@ mod tests {
         assert!(error.starts_with("TLS key/cert (--cert-file, --key-file) must be provided"), "{error}");
         let error = bind("unix:///nonexistent/sock").unwrap_err().to_string();
         assert_eq!(error, "listen unix /nonexistent/sock: bind: no such file or directory");
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        for url in ["http://0.0.0.0:0", "http://[::]:0"] {
+            let listener = bind(url).unwrap();
+            let port = listener.address().parse::<SocketAddr>().unwrap().port();
+            for client in ["127.0.0.1", "::1"] {
+                let client: std::net::IpAddr = client.parse().unwrap();
+                let has_family = TcpListener::bind((client, 0)).is_ok();
+                assert_eq!(TcpStream::connect((client, port)).is_ok(), has_family, "{client} at {url}");
+            }
+        }
+        let listener = bind("http://127.0.0.1:0").unwrap();
+        assert!(listener.address().starts_with("127.0.0.1:"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who may use the HTTP pages of a client port: `--host-whitelist` and `--cors`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tracing::warn;
 
 use crate::http::Answer;
 
@@ -17,12 +18,12 @@ pub(crate) struct Access {
 impl Access {
     /// The refusal of a request that names another host: it may come from a page that was made to look as if it
     /// came from here (CVE-2018-5702). The text is etcd's.
-    pub(super) fn refuse(&self, headers: &HeaderMap) -> Option<Answer> {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    pub(super) fn refuse(&self, host: &str) -> Option<Answer> {
         let host = without_port(host);
         if allows(&self.hosts, host) {
             return None;
         }
+        warn!(host, "rejecting HTTP request to prevent DNS rebinding attacks");
         let text = format!(
             "\netcd received your request, but the Host header was unrecognized.\n\n\
              To fix this, choose one of the following options:\n\
@@ -80,9 +81,9 @@ mod tests {
     fn other_hosts_are_refused() {
         let access = access("127.0.0.1,::1,etcd.local", "*");
         for host in ["127.0.0.1:2379", "[::1]:2379", "etcd.local"] {
-            assert_eq!(access.refuse(&headers(header::HOST, host)), None, "{host}");
+            assert_eq!(access.refuse(host), None, "{host}");
         }
-        let refusal = access.refuse(&headers(header::HOST, "evil.example:2379")).unwrap();
+        let refusal = access.refuse("evil.example:2379").unwrap();
         assert_eq!(refusal.status, StatusCode::MISDIRECTED_REQUEST);
         let text = std::str::from_utf8(&refusal.body).unwrap();
         assert!(text.contains("etcd --host-whitelist \"evil.example\"\n"), "{text}");

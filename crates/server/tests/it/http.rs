@@ -15,7 +15,7 @@ async fn request(addr: SocketAddr, line: &str) -> (String, String, String) {
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    let content_type = head.lines().find_map(|line| line.strip_prefix("Content-Type: ")).unwrap_or_default();
     (head.lines().next().unwrap().to_owned(), content_type.to_owned(), body.to_owned())
 }
 
