@@ -47,6 +47,11 @@ impl MeteredCall<'_> {
         self.call.reply(answer)
     }
 
+    /// See [`Call::is_compressed`].
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.call.is_compressed()
+    }
+
     /// See [`Call::read_share`].
     pub(crate) fn read_share(&self) -> Rc<ReadShare> {
         self.call.read_share()

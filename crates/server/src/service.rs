@@ -34,6 +34,9 @@ use crate::metrics::{ClientVersions, MethodMetrics, Metrics};
 use crate::route::{Method, Route, SERVICES};
 use crate::time_slice;
 
+/// Bytes of an answer that are compressed before others have their turn.
+const COMPRESSED_AT_ONCE: usize = 256 << 10;
+
 /// The calls of one worker thread.
 #[derive(Debug)]
 pub(crate) struct Calls {
@@ -178,9 +181,9 @@ impl Calls {
     async fn range(&self, call: &mut MeteredCall<'_>) -> Code {
         let share = call.read_share();
         match ask(call, decode, |r| self.api.range(r, &share)).await {
-            Ok(RangeAnswer::Whole(encoded)) => reply(call, Ok(encoded)),
+            Ok(RangeAnswer::Whole(encoded)) => reply(call, Ok(encoded)).await,
             Ok(RangeAnswer::InPieces(pieces)) => Box::pin(send_pieces(call, pieces)).await,
-            Err(status) => reply(call, Err(status)),
+            Err(status) => reply(call, Err(status)).await,
         }
     }
 
@@ -346,7 +349,7 @@ where
     F: Future<Output = Result<Encoded, Error>>,
 {
     let answer = ask(call, decode, handler).await;
-    reply(call, answer)
+    reply(call, answer).await
 }
 
 /// Has the one request of a call handled, for no longer than the client waits.
@@ -363,9 +366,17 @@ where
     answer.map_err(|error| status(&error))
 }
 
-fn reply(call: &mut MeteredCall<'_>, answer: Result<Encoded, Status>) -> Code {
+/// Answers a unary call. A long answer is compressed piece by piece, so that others have their turn in between.
+async fn reply(call: &mut MeteredCall<'_>, answer: Result<Encoded, Status>) -> Code {
     let answer = answer.and_then(|encoded| Ok(Body::from_chunks(encoded.chunks)?));
-    code(&call.reply(answer))
+    match answer {
+        Ok(body) if call.is_compressed() && body.message_len() > COMPRESSED_AT_ONCE => {
+            let len = body.message_len();
+            let mut pieces = body.into_pieces(COMPRESSED_AT_ONCE);
+            code(&Box::pin(call.reply_in_pieces(len, || Ok(pieces.next()))).await)
+        }
+        answer => code(&call.reply(answer)),
+    }
 }
 
 async fn send_pieces(call: &mut MeteredCall<'_>, mut pieces: Box<RangePieces<'_>>) -> Code {

@@ -5,6 +5,7 @@
 //! `ABUSE_REQUESTS=1000000 ABUSE_CONNECTIONS=10000 cargo test --release -p etcd --test it abuse -- --nocapture
 //! --test-threads=1`.
 
+mod amplification;
 mod bystander;
 mod connections;
 mod generator;

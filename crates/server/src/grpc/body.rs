@@ -81,6 +81,18 @@ impl Body {
         self.chunks.iter().map(Bytes::len).sum()
     }
 
+    /// The message, without the prefix, in pieces of at most `len_max` bytes.
+    pub(crate) fn into_pieces(self, len_max: usize) -> impl Iterator<Item = Bytes> {
+        let mut chunks = self.chunks.into_iter();
+        let mut chunk = Bytes::new();
+        std::iter::from_fn(move || {
+            while chunk.is_empty() {
+                chunk = chunks.next()?;
+            }
+            Some(chunk.split_to(chunk.len().min(len_max)))
+        })
+    }
+
     /// The pieces of the message, without the prefix.
     pub(super) fn message_chunks(&self) -> impl Iterator<Item = &[u8]> {
         self.chunks.iter().map(|chunk| &chunk[..])
@@ -111,6 +123,13 @@ mod tests {
         assert_eq!(Body::from_chunks(chunks).unwrap().prefix, [0, 0, 0, 1, 2]);
         assert_eq!(Body::compressed(vec![1]).unwrap().prefix, [1, 0, 0, 0, 1]);
         assert_eq!(Body::from_chunks([]).unwrap().prefix, [0; PREFIX_LEN]);
+    }
+
+    #[test]
+    fn pieces_are_the_whole_message() {
+        let chunks = ["abc", "", "defgh"].map(|chunk| Bytes::from_static(chunk.as_bytes()));
+        let pieces: Vec<_> = Body::from_chunks(chunks).unwrap().into_pieces(2).collect();
+        assert_eq!(pieces, ["ab", "c", "de", "fg", "h"]);
     }
 
     #[test]

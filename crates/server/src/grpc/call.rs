@@ -86,6 +86,11 @@ impl Call {
         }
     }
 
+    /// Whether answers are compressed.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.responses.is_compressed()
+    }
+
     /// What long answers of the call's connection may hold.
     pub(crate) fn read_share(&self) -> Rc<ReadShare> {
         self.responses.read_share()

@@ -152,9 +152,13 @@ where
                 Err(end) => return Poll::Ready(end),
             }
         }
-        // Woken after the sockets of the others have been looked at: among many that are busy, a wake-up at once would
-        // come before them.
-        pin!(yield_now()).poll(cx).map(|()| unreachable!("it yields"))
+        // Tokio wakes a task that yields after it has looked at the sockets. One that wakes itself comes first, and so
+        // would keep the others from being looked at.
+        let mut yielding = pin!(yield_now());
+        if yielding.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
     /// Does all that can be done at once. False if nothing more can.

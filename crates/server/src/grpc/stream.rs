@@ -176,6 +176,10 @@ impl Responses {
         self.link.peer()
     }
 
+    pub(super) fn is_compressed(&self) -> bool {
+        self.encoding == Encoding::Gzip
+    }
+
     pub(super) fn read_share(&self) -> Rc<ReadShare> {
         Rc::clone(self.link.read_share())
     }

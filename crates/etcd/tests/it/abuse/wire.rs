@@ -45,6 +45,26 @@ pub(super) fn unary(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
     [call(stream, path), frame(DATA, END_STREAM, stream, &message)].concat()
 }
 
+/// Calls that are refused for a content type of 4 KB, which is sent once: the others refer to it.
+pub(super) fn refused_calls(n: u32) -> Vec<u8> {
+    // POST http /x; then a field that is added to the table, `content-type` with a value of 3,968 bytes.
+    let first = [&b"\x83\x86\x04\x02/x\x5f\x7f\x81\x1e"[..], &[b'x'; 3968]].concat();
+    let again = b"\x83\x86\x04\x02/x\xbe";
+    let flags = END_HEADERS | END_STREAM;
+    let others = (1..n).flat_map(|at| frame(HEADERS, flags, 2 * at + 1, again));
+    frame(HEADERS, flags, 1, &first).into_iter().chain(others).collect()
+}
+
+/// Content of a call.
+pub(super) fn data(stream: u32, content: &[u8]) -> Vec<u8> {
+    frame(DATA, 0, stream, content)
+}
+
+/// A frame of a kind that nobody knows, of `len` bytes.
+pub(super) fn unknown_frame(len: usize) -> Vec<u8> {
+    frame(0x77, 0, 0, &vec![0; len])
+}
+
 /// Gives a call up.
 pub(super) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &[0, 0, 0, CANCEL])
@@ -56,6 +76,24 @@ pub(super) async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     // A server that has heard enough may close before the end.
     let _ = socket.write_all(bytes).await;
     socket
+}
+
+/// Sends bytes over a new connection and reads meanwhile, for as long as `wants_more` of the bytes read so far;
+/// returns how many those are.
+pub(super) async fn exchange(address: SocketAddr, bytes: &[u8], wants_more: impl Fn(usize) -> bool) -> usize {
+    let (mut read_half, mut write_half) = TcpStream::connect(address).await.unwrap().into_split();
+    let reading = async {
+        let (mut received, mut buffer) = (0, vec![0; 64 << 10]);
+        while wants_more(received) {
+            let len = read_half.read(&mut buffer).await.unwrap();
+            assert!(len > 0, "the server has closed after {received} bytes");
+            received += len;
+        }
+        received
+    };
+    let (sent, received) = tokio::join!(write_half.write_all(bytes), reading);
+    sent.unwrap();
+    received
 }
 
 /// All that the server has to say until it closes.
