@@ -100,6 +100,8 @@ struct Session<T, S: Service, H, F> {
     /// Calls not yet started.
     waiting: VecDeque<(Rc<S::Route>, Call)>,
     tasks: Tasks<F>,
+    /// Whether the last round has not read because calls were left over.
+    has_deferred_read: bool,
     /// When the connection wants to look at the clock.
     timer: Pin<Box<Sleep>>,
     /// When the memory of ended calls is freed; `None` if nothing has been read since the last time.
@@ -129,6 +131,7 @@ where
             input: Input::default(),
             waiting,
             tasks: Tasks::new(),
+            has_deferred_read: false,
             timer,
             shrink_at: None,
         }
@@ -164,21 +167,27 @@ where
     /// Does all that can be done at once. False if nothing more can.
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let was_full = !self.link.connection().wants_input();
-        let was_behind = self.is_behind();
-        let has_read = !was_full && !was_behind && self.receive(cx)?;
+        let is_reading = !was_full && self.may_read();
+        let has_read = is_reading && self.receive(cx)?;
         self.start_calls();
         self.tasks.poll_woken(|| !time_slice::is_over());
         self.write(cx)?;
         self.link.has_room();
         self.look_at_clock(cx)?;
-        // What came while the client had to read first has woken this task already, and will not do so again.
-        let is_unread = was_behind || was_full && self.link.connection().wants_input();
+        // What came while nothing was read has woken this task already, and will not do so again.
+        let is_unread = !is_reading && self.link.connection().wants_input();
         Ok(has_read || is_unread || time_slice::is_over() || !self.tasks.sleep(cx))
     }
 
-    /// Whether the last time slice has left calls that can go on: they come before new ones.
-    fn is_behind(&self) -> bool {
-        self.tasks.is_behind() || !self.waiting.is_empty() && !self.link.connection().is_congested()
+    /// Whether to read now: not while calls can be started that were read before. Calls that the last time slice has
+    /// left woken come first, but only once: some may be woken in each slice for a long time, and the client must be
+    /// heard meanwhile.
+    fn may_read(&mut self) -> bool {
+        if !self.waiting.is_empty() && !self.link.connection().is_congested() {
+            return false;
+        }
+        self.has_deferred_read = self.tasks.is_behind() && !self.has_deferred_read;
+        !self.has_deferred_read
     }
 
     /// Handles what the last time slice has left of the input, or reads once and handles that. False if there was nothing.

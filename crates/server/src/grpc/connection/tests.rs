@@ -68,6 +68,26 @@ impl Service for InPieces {
     }
 }
 
+/// Lets each call end its time slice over and over, and counts the calls.
+#[derive(Default)]
+struct Busy {
+    n_calls: Cell<usize>,
+}
+
+impl Service for Busy {
+    type Route = ();
+
+    fn route(&self, _: &Head) {}
+
+    async fn call(self: &Rc<Self>, _: Rc<()>, call: Call) {
+        self.n_calls.set(self.n_calls.get() + 1);
+        loop {
+            time_slice::wait_for_next().await;
+            assert!(!call.is_gone());
+        }
+    }
+}
+
 /// Lets each call wait until its client is gone, and counts those that have seen it.
 #[derive(Default)]
 struct Waiting {
@@ -260,6 +280,21 @@ async fn refusals_are_short_and_end_a_turn_as_calls_do() {
     }
     assert!(len < n_calls as usize * 500, "{len} bytes of refusals");
     assert_eq!(service.n_calls.get(), 0);
+}
+
+#[tokio::test]
+async fn a_client_is_heard_while_its_calls_take_all_time_slices() {
+    let (mut client, server) = duplex(SOCKET_LEN);
+    let service = Rc::<Busy>::default();
+    client.write_all(&[hello(), calls(1..=5)].concat()).await.unwrap();
+    let mut serving = pin!(serving(server, &service));
+    for n_calls in [3, 4] {
+        for _ in 0..20 {
+            assert!(have_turn(serving.as_mut()).await);
+        }
+        assert_eq!(service.n_calls.get(), n_calls);
+        client.write_all(&calls(7..=7)).await.unwrap();
+    }
 }
 
 #[tokio::test]
