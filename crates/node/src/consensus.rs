@@ -40,7 +40,7 @@ const LONG_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may have a
 /// megabyte each.
-const CATCHUP_BYTES_MAX: u64 = 32 << 20;
+pub(crate) const CATCHUP_BYTES_MAX: u64 = 32 << 20;
 
 /// What becomes of a proposal that is to be admitted.
 enum Admitted<W> {

@@ -29,6 +29,7 @@ mod machine;
 mod node;
 mod output;
 mod published;
+mod replay;
 mod spare;
 mod start;
 mod waiters;

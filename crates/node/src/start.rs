@@ -1,8 +1,12 @@
 //! Bringing a member up: from nothing, or from what a crash left.
 //!
 //! A new member's log begins with one configuration change for each initial member, committed by definition, so
-//! that all members of a new cluster begin alike. A restarted one loads the newest checkpoint, cuts everything
-//! back to it, and gets the log behind it handed out again as committed entries: recovery is the normal path.
+//! that all members of a new cluster begin alike. A restarted one loads the newest checkpoint, checks the whole log
+//! behind it, cuts everything else back to it, and applies what the log says was committed: see [`crate::replay`]. What is
+//! not known to be committed goes to raft.
+//!
+//! Order: nothing is changed on the disk, but for a torn tail of the log, before checkpoint and log are known to be whole
+//! and to belong together.
 
 use std::io;
 use std::path::Path;
@@ -22,6 +26,7 @@ use crate::handover::EntryId;
 use crate::machine::AppliedState;
 use crate::machine::maintenance::Maintenance;
 use crate::node::{Node, bootstrap_change};
+use crate::replay::{Replay, Replayed};
 use crate::wal_writer::WalWriter;
 
 /// Bytes of entries in one message to a follower, and messages in flight to it: etcd's.
@@ -54,7 +59,7 @@ pub fn start<W>(
     let from = loaded.as_ref().map_or(0, |c| c.applied_index);
     let is_restart = has_log(&**disk, wal_dir)?;
     let (mut wal, mut recovered) = if is_restart {
-        Wal::open_sized(Arc::clone(disk), wal_dir, from, wal_segment_bytes)
+        Wal::open_for_replay(Arc::clone(disk), wal_dir, from, wal_segment_bytes)
             .map_err(|error| mismatch(error, data_dir, from))?
     } else if loaded.is_some() {
         let (wal_dir, checkpoint) = (wal_dir.to_path_buf(), checkpoint::path(data_dir));
@@ -63,18 +68,26 @@ pub fn start<W>(
         create_log(disk, wal_dir, wal_segment_bytes, &config)?
     };
     check_identity(&recovered, &config)?;
-    if from == 0 && recovered.hard_state.commit == 0 {
+    let is_new = from == 0 && recovered.hard_state.commit == 0;
+    if is_new {
         // Nothing was ever agreed on: a new log, or one whose first write was cut short.
         bootstrap(&mut wal, &mut recovered, &config)?;
     }
     let options = disk::log::Options { segment_bytes: config.segment_bytes };
     let mut store =
         Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref(), config.lease_ttl_min_s())?;
+    let raft_config = raft_config(&config);
+    let mut replay = Replay::new(&mut store, &raft_config, position(loaded.as_ref()), config.catchup_entries);
+    if !is_new {
+        wal.read_committed(from, &mut |entries| replay.apply(entries))?;
+    }
+    let replayed = replay.finish();
     prepare_segment(&mut store)?;
-    let applied = position(loaded.as_ref());
-    let maintenance = Maintenance::new(Arc::clone(disk), data_dir.to_owned(), &config, applied.entry.index);
+    let applied = replayed.applied.clone();
+    let mut maintenance = Maintenance::new(Arc::clone(disk), data_dir.to_owned(), &config, from);
+    maintenance.applied(replayed.bytes);
     let is_repaired = recovered.repaired.is_some();
-    let raft = Raft::new(raft_config(&config), restored(recovered, &applied))?;
+    let raft = Raft::new(raft_config, restored(recovered, replayed))?;
     let node = Node::new(config, raft, wal.room(), store, maintenance, applied);
     Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
 }
@@ -151,15 +164,16 @@ fn position(checkpoint: Option<&Checkpoint>) -> AppliedState {
     })
 }
 
-fn restored(recovered: Recovered, applied: &AppliedState) -> Restored {
+fn restored(recovered: Recovered, replayed: Replayed) -> Restored {
+    let Replayed { applied, kept, kept_after, unapplied, .. } = replayed;
     // A commit index is not synced by itself; what a checkpoint contains was committed.
     let commit = recovered.hard_state.commit.max(applied.entry.index);
     Restored {
         hard_state: HardState { commit, ..recovered.hard_state },
-        conf_state: applied.conf_state.clone(),
-        snapshot_index: applied.entry.index,
-        snapshot_term: applied.entry.term,
-        entries: recovered.entries,
+        conf_state: applied.conf_state,
+        snapshot_index: kept_after.index,
+        snapshot_term: kept_after.term,
+        entries: kept.into_iter().chain(unapplied).chain(recovered.entries).collect(),
         applied: applied.entry.index,
     }
 }

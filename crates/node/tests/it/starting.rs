@@ -70,6 +70,20 @@ fn a_restart_replays_the_log() {
 }
 
 #[test]
+fn what_is_committed_is_applied_before_the_member_runs() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    for i in 0..2000 {
+        member.apply(put("k", format!("{i}"))).unwrap();
+    }
+    disk.crash();
+    let member = Member::start(&disk, Config { first_request_id: 10_000, ..config() }).unwrap();
+    // The commit index of the last put comes with a batch that was never written.
+    assert!((2000..=2001).contains(&member.node.view().revision()), "{}", member.node.view().revision());
+    assert_eq!(member.node.published().control().members().count(), 1, "its configuration is known too");
+}
+
+#[test]
 fn a_start_cut_short_anywhere_is_made_good_by_the_next() {
     for n in 0.. {
         let disk = SimDisk::new(n);

@@ -1,0 +1,167 @@
+//! What a restart does with the committed entries of the log: it applies them before there is a node.
+//!
+//! A log may be long, so its entries come in batches and go when they are applied; only the newest are kept, for slow
+//! followers. Nobody waits for an answer and nobody watches, so nothing of the outcomes is needed. When it is through,
+//! the member stands as if its checkpoint had been made at the last applied entry.
+//!
+//! On a full disk an entry may find no room in the revision log. It and those behind it are then left to the node,
+//! which waits until there is room.
+
+use std::collections::VecDeque;
+
+use prost::Message;
+use proto::member_json;
+use proto::raftpb::{ConfChange, Entry, EntryType, HardState};
+use raft::{Raft, Restored};
+use store::{Command, Footprint, Request, Store};
+
+use crate::consensus::CATCHUP_BYTES_MAX;
+use crate::consensus::admission::entry_bytes;
+use crate::error::Fatal;
+use crate::handover::EntryId;
+use crate::machine::AppliedState;
+
+/// The state of a member while its log is replayed.
+#[derive(Debug)]
+pub(crate) struct Replay<'a> {
+    store: &'a mut Store,
+    raft_config: &'a raft::Config,
+    replayed: Replayed,
+    /// How many applied entries are kept at most.
+    kept_max: u64,
+    kept_bytes: u64,
+    /// Commands that are applied next, together, and what they may write.
+    requests: Vec<Request>,
+    footprint: Footprint,
+}
+
+/// Where a replay has ended.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) applied: AppliedState,
+    /// Bytes of all applied entries.
+    pub(crate) bytes: u64,
+    /// The newest applied entries.
+    pub(crate) kept: VecDeque<Entry>,
+    /// The entry before them.
+    pub(crate) kept_after: EntryId,
+    /// Committed entries that the disk had no space for.
+    pub(crate) unapplied: Vec<Entry>,
+}
+
+impl<'a> Replay<'a> {
+    /// Goes on from a store as of `applied`, and keeps `kept_max` entries.
+    pub(crate) fn new(
+        store: &'a mut Store,
+        raft_config: &'a raft::Config,
+        applied: AppliedState,
+        kept_max: u64,
+    ) -> Replay<'a> {
+        let kept_after = applied.entry;
+        let (kept, unapplied) = (VecDeque::new(), Vec::new());
+        Replay {
+            store,
+            raft_config,
+            replayed: Replayed { applied, bytes: 0, kept, kept_after, unapplied },
+            kept_max,
+            kept_bytes: 0,
+            requests: Vec::new(),
+            footprint: Footprint::default(),
+        }
+    }
+
+    /// Applies the next committed entries, as far as there is room.
+    pub(crate) fn apply(&mut self, entries: Vec<Entry>) -> Result<(), Fatal> {
+        for entry in entries {
+            if !self.replayed.unapplied.is_empty() || !self.take(&entry)? {
+                self.replayed.unapplied.push(entry);
+            } else {
+                self.replayed.applied.entry = EntryId { index: entry.index, term: entry.term };
+                self.replayed.bytes += entry_bytes(&entry) as u64;
+                self.keep(entry);
+            }
+        }
+        self.apply_requests()
+    }
+
+    pub(crate) fn finish(self) -> Replayed {
+        self.replayed
+    }
+
+    /// Applies an entry, or adds it to those that are applied together. False if there is no room for it.
+    fn take(&mut self, entry: &Entry) -> Result<bool, Fatal> {
+        if entry.r#type() != EntryType::EntryNormal {
+            self.apply_requests()?;
+            self.apply_conf_change(entry)?;
+            return Ok(true);
+        }
+        // The entry with which a leader begins its term holds no command.
+        if entry.data.is_empty() {
+            return Ok(true);
+        }
+        let command = Command::decode(entry.data.clone())
+            .map_err(|error| Fatal::Entry { index: entry.index, error })?;
+        let mut footprint = self.store.footprint(self.footprint, &command.request);
+        if !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
+            // What the store holds after the commands before it tells more exactly what this one writes.
+            self.apply_requests()?;
+            footprint = self.store.footprint(self.footprint, &command.request);
+            if !self.make_room(footprint)? {
+                return Ok(false);
+            }
+        }
+        self.footprint = footprint;
+        self.requests.push(command.request);
+        Ok(true)
+    }
+
+    /// Makes segments until there is room. False if the disk has no space for them.
+    fn make_room(&mut self, footprint: Footprint) -> Result<bool, Fatal> {
+        let Footprint { bytes, longest } = footprint;
+        while !self.store.log().has_room_for(bytes, longest) {
+            match self.store.log().next_segment_for(longest).run() {
+                Ok(segment) => self.store.log().adopt(segment),
+                Err(error) if error.may_be_retried() => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn apply_requests(&mut self) -> Result<(), Fatal> {
+        self.store.apply(&self.requests)?;
+        self.requests.clear();
+        self.footprint = Footprint::default();
+        Ok(())
+    }
+
+    fn apply_conf_change(&mut self, entry: &Entry) -> Result<(), Fatal> {
+        let unreadable = Fatal::ConfChange { index: entry.index };
+        let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
+        let Some(member) = member_json::decode(&change.context) else { return Err(unreadable) };
+        // What a change makes of a configuration only raft knows; this one is asked nothing else.
+        let applied = &mut self.replayed.applied;
+        let restored = Restored {
+            hard_state: HardState { term: entry.term, vote: 0, commit: entry.index },
+            conf_state: applied.conf_state.clone(),
+            snapshot_index: entry.index,
+            snapshot_term: entry.term,
+            entries: Vec::new(),
+            applied: entry.index,
+        };
+        applied.conf_state = Raft::new(self.raft_config.clone(), restored)?.apply_conf_change(&change);
+        self.store.put_member(member);
+        Ok(())
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        let Replayed { kept, kept_after, .. } = &mut self.replayed;
+        self.kept_bytes += entry.data.len() as u64;
+        kept.push_back(entry);
+        while kept.len() as u64 > self.kept_max || self.kept_bytes > CATCHUP_BYTES_MAX {
+            let Some(oldest) = kept.pop_front() else { break };
+            self.kept_bytes -= oldest.data.len() as u64;
+            *kept_after = EntryId { index: oldest.index, term: oldest.term };
+        }
+    }
+}
