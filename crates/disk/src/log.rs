@@ -12,24 +12,24 @@
 //!
 //! The format and the protocol of reclaiming space: `docs/revision-log.md`.
 
-mod candidate;
-mod head;
+mod active_segment;
 mod merge;
 mod open_files;
 mod prepare;
+mod read_ahead;
 mod reader;
 mod reclaim;
 mod record;
 mod revision;
+mod rewrite_choice;
 mod scan;
 mod segment;
+mod segment_header;
+mod segment_records;
 mod sidecar;
 mod size;
 mod spares;
 mod sync;
-mod tail;
-mod walk;
-mod window;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -40,22 +40,21 @@ use bytes::Bytes;
 use proto::checkpointpb;
 
 pub use self::prepare::{PrepareSegment, PreparedSegment};
+pub use self::read_ahead::Sweep;
 pub use self::reader::{LogReader, Segments};
 pub use self::reclaim::{Moved, ReclaimPlan, Removal, Rewritten};
-pub use self::record::{Location, RecordMeta};
+pub use self::record::{Location, RECORD_HEADER_LEN, RecordMeta};
 pub use self::revision::Revision;
 pub use self::scan::Scan;
+pub use self::segment_records::Record;
 pub use self::size::Size;
-pub use self::spares::RECORD_HEADER_LEN;
 pub use self::sync::SyncJob;
-pub use self::walk::Record;
-pub use self::window::Sweep;
 
-use self::head::HEAD_LEN;
+use self::active_segment::ActiveSegment;
 use self::open_files::{CACHED_FILES_MAX, OpenFiles};
 use self::segment::Segment;
+use self::segment_header::SEGMENT_HEADER_LEN;
 use self::sync::SegmentToSync;
-use self::tail::Tail;
 use crate::directory::{self, Directory};
 use crate::{Disk, Error};
 
@@ -94,11 +93,11 @@ pub struct RevisionLog {
     next_id: u32,
     /// Full segments in revision order.
     sealed: Vec<Arc<Segment>>,
-    tail: Option<Tail>,
+    active: Option<ActiveSegment>,
     /// The next segments' files, made ahead of need.
     prepared: VecDeque<PreparedSegment>,
-    /// Whether the tail is to be sealed once the next segment is at hand.
-    is_tail_to_seal: bool,
+    /// Whether the active segment is to be sealed once the next segment is at hand.
+    is_active_to_seal: bool,
     /// Segments that a rewrite has replaced but an index may point to.
     replaced: Vec<Arc<Segment>>,
     /// Segments whose files go with the next checkpoint.
@@ -133,10 +132,11 @@ impl RevisionLog {
         let mut sealed = open_listed(&files, dir, listed)?;
         // Last, so that a list that turns out wrong costs no file.
         let next_id = remove_unlisted(&*disk, dir, listed)?;
-        let tail = match listed.last() {
-            Some(last) if !last.sealed => {
-                sealed.pop().map(|segment| Tail::resume(segment, options.segment_bytes)).transpose()?
-            }
+        let active = match listed.last() {
+            Some(last) if !last.sealed => sealed
+                .pop()
+                .map(|segment| ActiveSegment::resume(segment, options.segment_bytes))
+                .transpose()?,
             _ => None,
         };
         let segments = Segments::new(dir.to_path_buf(), Vec::new(), &[]);
@@ -147,9 +147,9 @@ impl RevisionLog {
             options,
             next_id,
             sealed,
-            tail,
+            active,
             prepared: VecDeque::new(),
-            is_tail_to_seal: false,
+            is_active_to_seal: false,
             replaced: Vec::new(),
             retired: Vec::new(),
             last: None,
@@ -178,13 +178,13 @@ impl RevisionLog {
     /// If the revision does not exceed the last one, or `key_value` is no `mvccpb.KeyValue` as prost encodes it.
     pub fn append(&mut self, meta: &RecordMeta, key_value: &[u8]) -> Result<Location, Error> {
         assert!(self.last.is_none_or(|last| last < meta.revision), "revisions ascend");
-        let segment_len = tail::segment_len_for(key_value.len());
-        let record_len = segment_len - HEAD_LEN as u64;
-        if self.tail.as_ref().is_none_or(|tail| tail.room() < record_len) {
+        let segment_len = active_segment::segment_len_for(key_value.len());
+        let record_len = segment_len - SEGMENT_HEADER_LEN as u64;
+        if self.active.as_ref().is_none_or(|active| active.room() < record_len) {
             self.begin_segment(meta.revision, segment_len)?;
         }
-        let tail = self.tail.as_mut().expect("a segment was begun");
-        let at = tail.push(meta, key_value)?;
+        let active = self.active.as_mut().expect("a segment was begun");
+        let at = active.push(meta, key_value)?;
         self.last = Some(meta.revision);
         self.live_bytes += record_len;
         Ok(at)
@@ -192,19 +192,19 @@ impl RevisionLog {
 
     /// Whether to append a `key_value` of this length writes to the disk, and so may take long.
     pub fn next_append_writes(&self, key_value_len: usize) -> bool {
-        let record_len = tail::segment_len_for(key_value_len) - HEAD_LEN as u64;
-        self.tail.as_ref().is_none_or(|tail| tail.room() < record_len || tail.is_buffer_full())
+        let record_len = active_segment::segment_len_for(key_value_len) - SEGMENT_HEADER_LEN as u64;
+        self.active.as_ref().is_none_or(|active| active.room() < record_len || active.is_buffer_full())
     }
 
     /// Writes out what was appended, with one write. Readers may read it from now on; it is not durable. After an
     /// error the records are kept, and the call may be repeated.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.tail.as_mut().map_or(Ok(()), Tail::flush)
+        self.active.as_mut().map_or(Ok(()), ActiveSegment::flush)
     }
 
     /// Reads one record, flushed or not; see [`Segments::read`].
     pub fn read(&self, at: Location) -> Result<Bytes, Error> {
-        match self.tail.as_ref().and_then(|tail| tail.buffered(at)) {
+        match self.active.as_ref().and_then(|active| active.buffered(at)) {
             Some(key_value) => Ok(key_value),
             None => self.segments.read(at),
         }
@@ -239,8 +239,8 @@ impl RevisionLog {
     /// Whether it is time to make the next segment's file: the current one is half full or to be sealed, and none
     /// was adopted.
     pub fn needs_next(&self) -> bool {
-        let is_half_full = self.tail_room() < self.options.segment_bytes / 2;
-        self.prepared.is_empty() && (is_half_full || self.is_tail_to_seal)
+        let is_half_full = self.active_room() < self.options.segment_bytes / 2;
+        self.prepared.is_empty() && (is_half_full || self.is_active_to_seal)
     }
 
     /// A job that makes the next segment's file. At most one may be under way.
@@ -260,14 +260,14 @@ impl RevisionLog {
 
     /// A run of sealed segments worth rewriting, if there is one: what must stay fits one segment, and either most of
     /// their bytes are dead, or they are many, or dead bytes exceed a quarter of the live ones in the whole log. Once
-    /// all plans are carried out, the log takes five quarters of its live bytes, what the tail wastes aside, and the
+    /// all plans are carried out, the log takes five quarters of its live bytes, what the active segment wastes aside, and the
     /// number of segments is proportional to them. `thoroughly`, whatever frees anything is worth it. At most one
     /// plan may be under way.
     pub fn reclaim_candidate(&mut self, thoroughly: bool) -> Option<ReclaimPlan> {
-        self.seal_wasteful_tail();
+        self.seal_wasteful_active();
         let (sealed, capacity) = (&self.sealed, self.options.segment_bytes);
-        let wasteful = || candidate::choose_wasteful(sealed, capacity, thoroughly);
-        let run = candidate::choose(sealed, capacity).or_else(wasteful)?;
+        let wasteful = || rewrite_choice::choose_wasteful(sealed, capacity, thoroughly);
+        let run = rewrite_choice::choose(sealed, capacity).or_else(wasteful)?;
         let earlier = self.sealed[..run.start].to_vec();
         let sources = self.sealed[run].to_vec();
         Some(ReclaimPlan { files: self.files.clone(), earlier, sources, target: self.next_segment() })
@@ -276,13 +276,13 @@ impl RevisionLog {
     /// Has the segment being written sealed if there are dead records in it, so that it can be rewritten: by the
     /// first [`RevisionLog::reclaim_candidate`] that finds the next segment at hand. Its room may be promised, and a
     /// full disk would give no other.
-    pub fn give_up_wasteful_tail(&mut self) {
-        self.is_tail_to_seal = self.tail.as_ref().is_some_and(|tail| tail.segment().wasted() > 0);
+    pub fn give_up_wasteful_active(&mut self) {
+        self.is_active_to_seal = self.active.as_ref().is_some_and(|active| active.segment().wasted() > 0);
     }
 
-    /// Whether [`RevisionLog::give_up_wasteful_tail`] still waits for the next segment.
-    pub fn is_tail_to_seal(&self) -> bool {
-        self.is_tail_to_seal
+    /// Whether [`RevisionLog::give_up_wasteful_active`] still waits for the next segment.
+    pub fn is_active_to_seal(&self) -> bool {
+        self.is_active_to_seal
     }
 
     /// Puts a rewritten segment in the place of its sources: checkpoints list it from now on, scans read it, and
@@ -315,27 +315,29 @@ impl RevisionLog {
     /// a crash would need what it names, so that stays.
     pub fn release(&mut self, durable: &[checkpointpb::Segment]) -> Removal {
         let is_listed = |id: u32| durable.iter().any(|listed| listed.id == u64::from(id));
-        let is_needed = |id: u32| is_listed(id) && !crate::seeded_bug!("listed-segment-removed");
+        let is_list_ignored = crate::seeded_bug!("listed-segment-removed");
+        let is_needed = |id: u32| is_listed(id) && !is_list_ignored;
         let segments = self.retired.extract_if(.., |segment| !is_needed(segment.id())).collect();
         Removal { disk: self.disk.clone(), segments }
     }
 
     /// Ends the segment being written, if the next one is at hand, so that it can be rewritten: where that was asked
     /// for, or where its dead bytes alone make the log too large.
-    fn seal_wasteful_tail(&mut self) {
-        let is_wanted = self.is_tail_to_seal || self.is_tail_wasteful();
-        let is_next_at_hand = !self.prepared.is_empty() || crate::seeded_bug!("tail-sealed-too-soon");
+    fn seal_wasteful_active(&mut self) {
+        let is_wanted = self.is_active_to_seal || self.is_active_wasteful();
+        let is_seal_too_soon = crate::seeded_bug!("tail-sealed-too-soon");
+        let is_next_at_hand = !self.prepared.is_empty() || is_seal_too_soon;
         if is_next_at_hand
             && is_wanted
-            && let Some(full) = self.tail.take_if(|tail| tail.is_flushed())
+            && let Some(full) = self.active.take_if(|active| active.is_flushed())
         {
-            self.is_tail_to_seal = false;
+            self.is_active_to_seal = false;
             self.sealed.push(full.segment().clone());
             self.publish();
         }
     }
 
-    /// Seals the tail and begins a segment of at least `len` bytes.
+    /// Seals the active segment and begins a segment of at least `len` bytes.
     fn begin_segment(&mut self, first: Revision, len: u64) -> Result<(), Error> {
         assert!(len <= u32::MAX.into(), "a record is shorter than 4 GiB");
         self.flush()?;
@@ -348,8 +350,8 @@ impl RevisionLog {
             self.prepared.push_front(next);
             return Err(error);
         }
-        self.is_tail_to_seal = false;
-        if let Some(full) = self.tail.replace(Tail::start(next, self.files.clone(), first)) {
+        self.is_active_to_seal = false;
+        if let Some(full) = self.active.replace(ActiveSegment::start(next, self.files.clone(), first)) {
             self.sealed.push(full.segment().clone());
         }
         self.publish();
@@ -373,8 +375,8 @@ impl RevisionLog {
 
     /// Lets readers see the segments as they are now.
     fn publish(&mut self) {
-        let tail = self.tail.as_ref().map(Tail::segment);
-        let log = self.sealed.iter().chain(tail).cloned().collect();
+        let active = self.active.as_ref().map(ActiveSegment::segment);
+        let log = self.sealed.iter().chain(active).cloned().collect();
         self.segments = Segments::new(self.dir.path().to_path_buf(), log, &self.replaced);
         self.reader.publish(self.segments.clone());
         self.measure();
@@ -382,17 +384,17 @@ impl RevisionLog {
 
     fn flushed_segments(&self) -> impl Iterator<Item = SegmentToSync> + '_ {
         let sealed = self.sealed.iter().map(|segment| (segment, true));
-        let tail = self.tail.iter().map(|tail| (tail.segment(), false));
+        let active = self.active.iter().map(|active| (active.segment(), false));
         let with_length = |(segment, sealed): (&Arc<Segment>, bool)| SegmentToSync {
             segment: segment.clone(),
             length: segment.flushed(),
             sealed,
         };
-        sealed.chain(tail).map(with_length).filter(|to_sync| to_sync.length > 0)
+        sealed.chain(active).map(with_length).filter(|to_sync| to_sync.length > 0)
     }
 
-    fn tail_room(&self) -> u64 {
-        self.tail.as_ref().map_or(0, Tail::room)
+    fn active_room(&self) -> u64 {
+        self.active.as_ref().map_or(0, ActiveSegment::room)
     }
 }
 

@@ -1,6 +1,7 @@
-//! The write-ahead log: what a member has promised, in the order it promised it, in etcd's format.
+//! The WAL (write-ahead log): entries, votes and commit indexes that a member must not forget, in etcd's format.
 //!
-//! Owns the files of one directory. Entries, states and checkpoint marks flow in; they come back when the log is opened.
+//! Owns the WAL files of one directory. Entries, states and checkpoint marks flow in; they come back when the log is
+//! opened.
 //!
 //! ```text
 //! 0000000000000000-0000000000000000.wal     sequence number - index of the next entry when the file was begun
@@ -11,20 +12,22 @@
 //!
 //! frame:  length word (8, little-endian: length, padding) | walpb.Record { type, crc, data } | 0 to 7 zeros
 //! crc:    CRC-32C over the data of all records since the first file, carried from file to file
+//! sync mark: a crc record in the middle of a file; everything before it was durable when it was written
 //! ```
 //!
-//! Invariants: a file is durable to its end before the next one has its name; zeros follow the last record; a log that
-//! failed to write or sync is never written again. Does not decide what is durable when: [`Wal::append`]
-//! writes, [`Wal::sync`] makes durable, and the node keeps promises back in between. See `docs/wal.md`.
+//! Invariants: a file is durable to its end before the next one has its name; zeros follow the last record; the first batch
+//! after a sync begins with a sync mark; a log that failed to write or sync is never written again. Does not decide what
+//! is durable when: [`Wal::append`] writes, [`Wal::sync`] makes durable, and the node answers only after that. See
+//! `docs/wal.md`.
 
+mod active_file;
 mod decode;
 mod encode;
 mod file_name;
 mod metadata;
 mod recover;
 mod replay;
-mod segment;
-mod tail;
+mod spare_file;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,14 +39,14 @@ use proto::{etcdserverpb, walpb};
 use crate::directory::{self, Directory};
 use crate::error::Error;
 use crate::files::Disk;
+use active_file::ActiveFile;
 use encode::{Kind, push_entry, push_record};
 use file_name::FileName;
 use replay::Replay;
-use tail::Tail;
 
 pub use metadata::read_metadata;
 pub use recover::Repair;
-pub use segment::{PrepareNext, Prepared};
+pub use spare_file::{PrepareNext, Prepared};
 
 /// Length of a log file in bytes. Each is zero-filled once, so that small ones, released soon, cost little.
 pub const SEGMENT_BYTES: u64 = 16 << 20;
@@ -78,7 +81,7 @@ pub struct Recovered {
     pub entries: Vec<Entry>,
     /// Checkpoint marks in the files read, in the order they were recorded.
     pub snapshots: Vec<walpb::Snapshot>,
-    /// The torn end that was cut off, if there was one.
+    /// The torn tail that was cut off, if there was one.
     pub repaired: Option<Repair>,
 }
 
@@ -90,11 +93,11 @@ pub struct Recovered {
 pub struct Wal {
     disk: Arc<dyn Disk>,
     dir: Directory,
-    segment_bytes: u64,
+    file_bytes: u64,
     metadata: Metadata,
     /// From the oldest to the one that is appended to.
     files: Vec<FileName>,
-    tail: Tail,
+    active: ActiveFile,
     chain: u32,
     hard_state: HardState,
     last_index: u64,
@@ -115,24 +118,24 @@ impl Wal {
         Wal::create_sized(disk, dir, metadata, SEGMENT_BYTES)
     }
 
-    /// [`Wal::create`] with files of `segment_bytes`, for tests and simulations.
+    /// [`Wal::create`] with files of `file_bytes`, for tests and simulations.
     pub fn create_sized(
         disk: Arc<dyn Disk>,
         dir: &Path,
         metadata: Metadata,
-        segment_bytes: u64,
+        file_bytes: u64,
     ) -> Result<Wal, Error> {
         disk.create_dir(dir).map_err(Error::io("create", dir))?;
         if !file_name::list(&*disk, dir)?.is_empty() {
             return Err(Error::io("create a log in", dir)(std::io::ErrorKind::AlreadyExists.into()));
         }
-        create_first_file(&*disk, dir, metadata, segment_bytes)?;
+        create_first_file(&*disk, dir, metadata, file_bytes)?;
         // Opening makes the new names durable.
-        Ok(Wal::open_sized(disk, dir, 0, segment_bytes)?.0)
+        Ok(Wal::open_sized(disk, dir, 0, file_bytes)?.0)
     }
 
     /// Opens the log in `dir` for appending and returns what it holds above `from_index`, the index of the checkpoint
-    /// that the member starts from (0 without one). A torn end is cut off, which is durable when it returns.
+    /// that the member starts from (0 without one). A torn tail is cut off, which is durable when it returns.
     ///
     /// Fails with [`Error::Missing`] if a file with entries needed is not there, with [`Error::Corrupt`] if something
     /// that was durable has changed.
@@ -140,19 +143,19 @@ impl Wal {
         Wal::open_sized(disk, dir, from_index, SEGMENT_BYTES)
     }
 
-    /// [`Wal::open`] where new files are of `segment_bytes`, for tests and simulations.
+    /// [`Wal::open`] where new files are of `file_bytes`, for tests and simulations.
     pub fn open_sized(
         disk: Arc<dyn Disk>,
         dir: &Path,
         from_index: u64,
-        segment_bytes: u64,
+        file_bytes: u64,
     ) -> Result<(Wal, Recovered), Error> {
         let mut entries = Vec::new();
         let mut collect = |mut committed: Vec<Entry>| {
             entries.append(&mut committed);
             Ok(())
         };
-        let (wal, mut recovered) = Wal::open_to(disk, dir, from_index, segment_bytes, &mut collect)?;
+        let (wal, mut recovered) = Wal::open_to(disk, dir, from_index, file_bytes, &mut collect)?;
         entries.append(&mut recovered.entries);
         Ok((wal, Recovered { entries, ..recovered }))
     }
@@ -163,9 +166,9 @@ impl Wal {
         disk: Arc<dyn Disk>,
         dir: &Path,
         from_index: u64,
-        segment_bytes: u64,
+        file_bytes: u64,
     ) -> Result<(Wal, Recovered), Error> {
-        Wal::open_to(disk, dir, from_index, segment_bytes, &mut |_| Ok(()))
+        Wal::open_to(disk, dir, from_index, file_bytes, &mut |_| Ok(()))
     }
 
     /// Reads the log again and hands the committed entries above `from_index` to `sink`, in order, in batches of about a
@@ -184,7 +187,7 @@ impl Wal {
         disk: Arc<dyn Disk>,
         dir: &Path,
         from_index: u64,
-        segment_bytes: u64,
+        file_bytes: u64,
         committed: &mut dyn FnMut(Vec<Entry>) -> Result<(), Error>,
     ) -> Result<(Wal, Recovered), Error> {
         let directory = open_directory(&*disk, dir)?;
@@ -192,16 +195,16 @@ impl Wal {
         let start = file_name::start(dir, &files, from_index)?;
         let mut replay = Replay::new(from_index);
         let end = recover::read(&*disk, dir, &files[start..], &mut replay, committed)?;
-        let (tail, chain, repaired) = recover::resume(&*disk, dir, end)?;
+        let (active, chain, repaired) = recover::resume(&*disk, dir, end)?;
         let metadata = replay.metadata.expect("each file read has begun with metadata");
-        let spares = open_spares(&*disk, dir, segment_bytes)?;
+        let spares = open_spares(&*disk, dir, file_bytes)?;
         let wal = Wal {
             disk,
             dir: directory,
-            segment_bytes,
+            file_bytes,
             metadata,
             files,
-            tail,
+            active,
             chain,
             hard_state: replay.hard_state,
             last_index: replay.last_index(),
@@ -238,7 +241,7 @@ impl Wal {
     /// Makes everything written so far durable. An error is final.
     pub fn sync(&mut self) -> Result<(), Error> {
         self.check()?;
-        let synced = self.tail.sync();
+        let synced = self.active.sync();
         self.settle(synced)?;
         self.has_unmarked |= self.has_unsynced;
         self.has_unsynced = false;
@@ -265,7 +268,7 @@ impl Wal {
     /// The job that prepares the next file; run it on another thread, one at a time, and hand the result to
     /// [`Wal::adopt`]. Without one the log makes the file itself when it needs it, which stalls it.
     pub fn next_file(&self) -> PrepareNext {
-        PrepareNext::new(Arc::clone(&self.disk), self.dir.path(), self.segment_bytes)
+        PrepareNext::new(Arc::clone(&self.disk), self.dir.path(), self.file_bytes)
     }
 
     /// Takes a prepared file for later use.
@@ -282,7 +285,7 @@ impl Wal {
     /// current file, or a spare one. A frame takes up to 64 bytes more than an entry's data.
     pub fn room(&self) -> u64 {
         let spare = self.spares.iter().map(|spare| spare.len).max().unwrap_or(0);
-        spare.max(self.tail.allocated.saturating_sub(self.tail.offset))
+        spare.max(self.active.allocated.saturating_sub(self.active.offset))
     }
 
     /// Takes the files that hold no entry above `index` out of the log, never the one that begins at or before it last;
@@ -315,7 +318,7 @@ impl Wal {
         }
         // Not before its new name is durable: a crash must not find new content under the old one.
         for spare in spares {
-            match segment::reopen(&*self.disk, spare) {
+            match spare_file::reopen(&*self.disk, spare) {
                 Ok(spare) => self.spares.push(spare),
                 // It is found again when the log is opened next.
                 Err(error) if error.may_be_retried() => {}
@@ -343,31 +346,31 @@ impl Wal {
     /// has no room for that: then a spare file takes it.
     fn write(&mut self, push: impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
         self.check()?;
-        if self.tail.offset >= self.segment_bytes {
+        if self.active.offset >= self.file_bytes {
             self.cut()?;
         }
-        match self.write_to_tail(&push) {
+        match self.write_to_active(&push) {
             Err(Error::NoSpace { .. }) if !self.spares.is_empty() => {
                 self.cut()?;
-                self.write_to_tail(&push)
+                self.write_to_active(&push)
             }
             written => written,
         }
     }
 
-    fn write_to_tail(&mut self, push: &impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
-        let (mut chain, start) = (self.chain, self.tail.offset);
+    fn write_to_active(&mut self, push: &impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
+        let (mut chain, start) = (self.chain, self.active.offset);
         self.buffer.clear();
         let is_mark_due = self.has_unmarked && !self.has_unsynced;
         if is_mark_due {
             push_sync_mark(&mut self.buffer, &mut chain);
         }
         push(&mut self.buffer, &mut chain);
-        let written = self.tail.write(&mut self.buffer);
+        let written = self.active.write(&mut self.buffer);
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.settle(written)?;
-        self.written_bytes += self.tail.offset - start;
+        self.written_bytes += self.active.offset - start;
         self.chain = chain;
         self.has_unmarked &= !is_mark_due;
         self.has_unsynced = true;
@@ -379,9 +382,7 @@ impl Wal {
     fn cut(&mut self) -> Result<(), Error> {
         let next = match self.spares.pop() {
             Some(next) => next,
-            None => {
-                PrepareNext::hurried(Arc::clone(&self.disk), self.dir.path(), self.segment_bytes).run()?
-            }
+            None => PrepareNext::hurried(Arc::clone(&self.disk), self.dir.path(), self.file_bytes).run()?,
         };
         let begun = self.begin_file(next);
         self.settle(begun)
@@ -394,7 +395,7 @@ impl Wal {
         if self.hard_state != HardState::default() {
             push_record(&mut self.buffer, &mut chain, Kind::State, [&self.hard_state.encode_to_vec(), &[]]);
         }
-        let mut next = Tail::start(next);
+        let mut next = ActiveFile::start(next);
         next.write(&mut self.buffer)?;
         next.sync()?;
 
@@ -402,7 +403,7 @@ impl Wal {
         let name = FileName { seq: last.seq + 1, first_index: self.last_index + 1 };
         let path = self.dir.path().join(name.to_string());
         let renamed = self
-            .tail
+            .active
             .seal()
             .and_then(|()| self.disk.rename(&next.path, &path).map_err(Error::io("rename", &next.path)));
         if let Err(error) = renamed {
@@ -414,7 +415,7 @@ impl Wal {
         self.dir.sync()?;
 
         next.path = path;
-        self.tail = next;
+        self.active = next;
         self.files.push(name);
         self.chain = chain;
         self.has_unsynced = false;
@@ -457,18 +458,13 @@ fn open_directory(disk: &dyn Disk, dir: &Path) -> Result<Directory, Error> {
 }
 
 /// Makes the first file of a new log. It gets its name when it is whole, so that a log that is found can be opened.
-fn create_first_file(
-    disk: &dyn Disk,
-    dir: &Path,
-    metadata: Metadata,
-    segment_bytes: u64,
-) -> Result<(), Error> {
+fn create_first_file(disk: &dyn Disk, dir: &Path, metadata: Metadata, file_bytes: u64) -> Result<(), Error> {
     let (mut buffer, mut chain) = (Vec::new(), 0);
     push_head(&mut buffer, &mut chain, metadata);
     push_record(&mut buffer, &mut chain, Kind::Snapshot, [&[], &[]]);
 
-    let staged = dir.join(segment::PREPARED_NAME);
-    let file = segment::create(disk, &staged, segment_bytes)?;
+    let staged = dir.join(spare_file::PREPARED_NAME);
+    let file = spare_file::create(disk, &staged, file_bytes)?;
     file.write_at(0, &buffer).map_err(Error::io("write", &staged))?;
     file.sync().map_err(Error::io("sync", &staged))?;
     let path = dir.join(FileName { seq: 0, first_index: 0 }.to_string());
@@ -476,11 +472,11 @@ fn create_first_file(
 }
 
 /// Opens the files that an earlier life of the log released and did not use; those it cannot use are removed.
-fn open_spares(disk: &dyn Disk, dir: &Path, segment_bytes: u64) -> Result<Vec<Prepared>, Error> {
+fn open_spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> Result<Vec<Prepared>, Error> {
     let mut spares = Vec::new();
     for name in file_name::list_spares(disk, dir)? {
-        let spare = segment::reopen(disk, dir.join(name))?;
-        if spare.len >= segment_bytes && spares.len() < SPARES_MAX {
+        let spare = spare_file::reopen(disk, dir.join(name))?;
+        if spare.len >= file_bytes && spares.len() < SPARES_MAX {
             spares.push(spare);
         } else {
             disk.remove(&spare.path).map_err(Error::io("remove", &spare.path))?;

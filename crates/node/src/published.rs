@@ -115,7 +115,7 @@ impl Published {
 /// the quota again.
 ///
 /// In sealed segments the member leaves a quarter of the live bytes, and in the active one as much or an eighth of a
-/// segment ([`disk::RevisionLog::reclaim_candidate`], [`disk::RevisionLog::is_tail_wasteful`]).
+/// segment ([`disk::RevisionLog::reclaim_candidate`], [`disk::RevisionLog::is_active_wasteful`]).
 fn counted_bytes(size: Size, segment_bytes: u64) -> u64 {
     let dead_bytes = size.bytes.saturating_sub(size.live_bytes);
     let quarter = size.live_bytes / 4;

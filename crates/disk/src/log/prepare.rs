@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::head::HEAD_LEN;
+use super::segment_header::SEGMENT_HEADER_LEN;
 use crate::{Disk, Error, File};
 
 /// A job that makes the file of the next segment.
@@ -46,7 +46,7 @@ pub struct PreparedSegment {
 impl PreparedSegment {
     /// Bytes of records that it has space for.
     pub(super) fn room(&self) -> u64 {
-        self.capacity.saturating_sub(HEAD_LEN as u64)
+        self.capacity.saturating_sub(SEGMENT_HEADER_LEN as u64)
     }
 
     /// Makes it hold at least `capacity` bytes.

@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::HEAD_LEN;
+use super::active_segment::ActiveSegment;
 use super::open_files::OpenFiles;
 use super::prepare::PrepareSegment;
+use super::read_ahead::ReadAhead;
 use super::segment::Segment;
+use super::segment_header::SEGMENT_HEADER_LEN;
 use super::sidecar::{Entries, Sidecar};
 use super::sync;
-use super::tail::Tail;
-use super::window::Window;
 use super::{Location, Revision};
 use crate::{Disk, Error};
 
@@ -53,9 +53,10 @@ impl ReclaimPlan {
         let mut rewritten = Rewritten { segment: None, replaced: self.sources, moved: Moved::default() };
         let Some(&Survivor { revision: first, .. }) = survivors.first() else { return Ok(rewritten) };
         let records_len: u64 = survivors.iter().map(|survivor| survivor.at.record_len()).sum();
-        let target = PrepareSegment { capacity: HEAD_LEN as u64 + records_len, ..self.target }.run()?;
+        let target =
+            PrepareSegment { capacity: SEGMENT_HEADER_LEN as u64 + records_len, ..self.target }.run()?;
         let path = target.path.clone();
-        let active = Tail::start(target, self.files.clone(), first);
+        let active = ActiveSegment::start(target, self.files.clone(), first);
         let copied = copy_and_seal(&survivors, &rewritten.replaced, active);
         let (segment, sidecar) = copied.inspect_err(|_| {
             // Gives back the space; if that fails too, the file goes as an orphan at the next start.
@@ -124,7 +125,7 @@ struct Survivor {
 fn copy_and_seal(
     survivors: &[Survivor],
     sources: &[Arc<Segment>],
-    to: Tail,
+    to: ActiveSegment,
 ) -> Result<(Arc<Segment>, Sidecar), Error> {
     let segment = copy(survivors, sources, to)?;
     let sidecar = sync::seal(&segment)?;
@@ -135,11 +136,15 @@ fn copy_and_seal(
 }
 
 /// Syncs in pieces on the way, so that the disk always has time for the syncs that writers wait for.
-fn copy(survivors: &[Survivor], sources: &[Arc<Segment>], mut to: Tail) -> Result<Arc<Segment>, Error> {
+fn copy(
+    survivors: &[Survivor],
+    sources: &[Arc<Segment>],
+    mut to: ActiveSegment,
+) -> Result<Arc<Segment>, Error> {
     let mut unsynced = 0;
-    let mut window = Window::default();
+    let mut read_ahead = ReadAhead::default();
     for survivor in survivors {
-        let record = sources[survivor.source].record_through(&mut window, survivor.at)?;
+        let record = sources[survivor.source].record_through(&mut read_ahead, survivor.at)?;
         to.push_copy(survivor.revision, record)?;
         unsynced += survivor.at.record_len();
         if unsynced >= SYNC_BYTES {

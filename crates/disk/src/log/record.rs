@@ -22,7 +22,7 @@ use std::ops::Range;
 use super::Revision;
 
 /// Length of a record's header, bytes.
-pub(super) const HEADER_LEN: usize = 52;
+pub const RECORD_HEADER_LEN: usize = 52;
 
 const TOMBSTONE: u8 = 1;
 
@@ -48,7 +48,7 @@ impl Location {
 
     /// Length of the record with its header, bytes.
     pub fn record_len(self) -> u64 {
-        HEADER_LEN as u64 + u64::from(self.len)
+        RECORD_HEADER_LEN as u64 + u64::from(self.len)
     }
 }
 
@@ -69,7 +69,7 @@ pub struct RecordMeta {
 
 /// A decoded header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct RecordHeader {
     crc: u32,
     /// Length of the `KeyValue`, bytes.
     pub(super) len: u32,
@@ -78,13 +78,13 @@ pub(super) struct Header {
     key_len: u32,
 }
 
-impl Header {
-    /// Reads the first [`HEADER_LEN`] bytes. `None` if there are fewer, or if the key lies outside the `KeyValue`.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Header> {
-        let bytes = bytes.first_chunk::<HEADER_LEN>()?;
+impl RecordHeader {
+    /// Reads the first [`RECORD_HEADER_LEN`] bytes. `None` if there are fewer, or if the key lies outside the `KeyValue`.
+    pub(super) fn decode(bytes: &[u8]) -> Option<RecordHeader> {
+        let bytes = bytes.first_chunk::<RECORD_HEADER_LEN>()?;
         let u32_at = |at| u32::from_le_bytes(slice(bytes, at));
         let i64_at = |at| i64::from_le_bytes(slice(bytes, at));
-        let header = Header {
+        let header = RecordHeader {
             crc: u32_at(0),
             len: u32_at(4),
             meta: RecordMeta {
@@ -103,7 +103,7 @@ impl Header {
 
     /// Length of the record, header included, bytes.
     pub(super) fn record_len(&self) -> usize {
-        HEADER_LEN + self.len as usize
+        RECORD_HEADER_LEN + self.len as usize
     }
 
     /// Length of the key, bytes.
@@ -113,7 +113,7 @@ impl Header {
 
     /// Where the key lies within the record.
     pub(super) fn key_span(&self) -> Range<usize> {
-        let start = HEADER_LEN + usize::from(self.key_offset);
+        let start = RECORD_HEADER_LEN + usize::from(self.key_offset);
         start..start + self.key_len()
     }
 
@@ -125,8 +125,8 @@ impl Header {
 
 /// The `KeyValue` of a record; `None` if `record` is not what was written at `at`.
 pub(super) fn key_value(record: &[u8], at: Location) -> Option<&[u8]> {
-    let header = Header::decode(record)?;
-    (header.len == at.len && header.is_intact(record)).then(|| &record[HEADER_LEN..])
+    let header = RecordHeader::decode(record)?;
+    (header.len == at.len && header.is_intact(record)).then(|| &record[RECORD_HEADER_LEN..])
 }
 
 /// Appends the record of `key_value` to `out`.
@@ -135,7 +135,7 @@ pub(super) fn key_value(record: &[u8], at: Location) -> Option<&[u8]> {
 /// If `key_value` is no `KeyValue` as prost encodes it, or longer than 4 GiB.
 pub(super) fn encode(out: &mut Vec<u8>, meta: &RecordMeta, key_value: &[u8]) {
     let (key_offset, key_len) = find_key(key_value);
-    let mut header = [0; HEADER_LEN];
+    let mut header = [0; RECORD_HEADER_LEN];
     let len = u32::try_from(key_value.len()).expect("a KeyValue is shorter than a segment");
     header[4..8].copy_from_slice(&len.to_le_bytes());
     header[8..16].copy_from_slice(&meta.revision.main.to_le_bytes());
@@ -163,7 +163,7 @@ fn find_key(key_value: &[u8]) -> (u8, u32) {
     (offset, u32::try_from(len).expect("a key is shorter than a segment"))
 }
 
-fn slice<const N: usize>(bytes: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+fn slice<const N: usize>(bytes: &[u8; RECORD_HEADER_LEN], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("fields lie within the header")
 }
 
@@ -187,10 +187,10 @@ mod tests {
             let key_value = KeyValue { key: key.clone().into(), lease, ..Default::default() }.encode_to_vec();
             let mut record = Vec::new();
             encode(&mut record, &meta, &key_value);
-            let header = Header::decode(&record).unwrap();
+            let header = RecordHeader::decode(&record).unwrap();
             prop_assert_eq!(header.meta, meta);
             prop_assert_eq!(&record[header.key_span()], &key[..]);
-            prop_assert_eq!(&record[HEADER_LEN..header.record_len()], &key_value[..]);
+            prop_assert_eq!(&record[RECORD_HEADER_LEN..header.record_len()], &key_value[..]);
             prop_assert!(header.is_intact(&record));
         }
     }
@@ -203,14 +203,14 @@ mod tests {
         for bit in 0..record.len() * 8 {
             let mut damaged = record.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            let intact = Header::decode(&damaged).is_some_and(|header| header.is_intact(&damaged));
+            let intact = RecordHeader::decode(&damaged).is_some_and(|header| header.is_intact(&damaged));
             assert!(!intact, "bit {bit}");
         }
     }
 
     #[test]
     fn zeros_are_no_record() {
-        let zeros = [0; HEADER_LEN];
-        assert!(!Header::decode(&zeros).unwrap().is_intact(&zeros));
+        let zeros = [0; RECORD_HEADER_LEN];
+        assert!(!RecordHeader::decode(&zeros).unwrap().is_intact(&zeros));
     }
 }

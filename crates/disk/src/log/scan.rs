@@ -3,7 +3,7 @@
 use super::Revision;
 use super::reader::Segments;
 use super::segment::Segment;
-use super::walk::{Record, Walk};
+use super::segment_records::{Record, SegmentRecords};
 use crate::Error;
 
 /// The records of the log from a revision on, in revision order, up to what is flushed when it gets there. Segments
@@ -14,7 +14,7 @@ use crate::Error;
 pub struct Scan {
     segments: Segments,
     from: Revision,
-    walk: Option<Walk>,
+    records: Option<SegmentRecords>,
     /// Index of the segment behind the one walked.
     next: usize,
 }
@@ -23,8 +23,8 @@ impl Scan {
     pub(super) fn new(segments: Segments, from: Revision) -> Scan {
         // The last segment that begins at or before `from` is the first that can hold it.
         let start = segments.log().partition_point(|segment| segment.first() <= from).saturating_sub(1);
-        let walk = segments.log().get(start).map(|segment| segment.walk_from(from));
-        Scan { segments, from, walk, next: start + 1 }
+        let records = segments.log().get(start).map(|segment| segment.records_from(from));
+        Scan { segments, from, records, next: start + 1 }
     }
 }
 
@@ -33,15 +33,15 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.walk.as_mut()?.next() {
+            match self.records.as_mut()?.next() {
                 Some(Ok(record)) if record.meta.revision < self.from => {}
                 Some(Ok(record)) => return Some(Ok(record)),
                 Some(Err(error)) => {
-                    self.walk = None;
+                    self.records = None;
                     return Some(Err(error));
                 }
                 None => {
-                    self.walk = self.segments.log().get(self.next).map(Segment::walk);
+                    self.records = self.segments.log().get(self.next).map(Segment::records);
                     self.next += 1;
                 }
             }

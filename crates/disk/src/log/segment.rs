@@ -1,7 +1,7 @@
 //! One segment: a file of records in revision order, shared by the writer and any number of readers.
 //!
 //! Owns the file and three counters: how far readers may read, how far the bytes are durable, how many are live.
-//! Only the log's writer (see [`super::tail`]) adds bytes. Flushed bytes never change, so they are read without a lock:
+//! Only the log's writer (see [`super::active_segment`]) adds bytes. Flushed bytes never change, so they are read without a lock:
 //! single records are copied out of a mapping, longer stretches are read through the few files that the log has open.
 //! The segment holds its own file open only while bytes of it are not durable.
 
@@ -13,17 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::{Buf, Bytes};
 
-use super::head::{HEAD_LEN, Head};
 use super::open_files::OpenFiles;
-use super::record::{self, HEADER_LEN};
-use super::walk::Walk;
-use super::window::Window;
+use super::read_ahead::ReadAhead;
+use super::record::{self, RECORD_HEADER_LEN};
+use super::segment_header::{SEGMENT_HEADER_LEN, SegmentHeader};
+use super::segment_records::SegmentRecords;
 use super::{Location, Revision};
 use crate::mapping::Mapping;
 use crate::{Error, File};
 
-/// Distance between two landmarks, bytes: what a scan reads in vain at most.
-const LANDMARK_BYTES: u64 = 64 << 10;
+/// Distance between two entries of the sparse index, bytes: what a scan reads in vain at most.
+const SPARSE_INDEX_STEP_BYTES: u64 = 64 << 10;
 
 /// Bytes of a removed file given back at a time. A device may be busy for some milliseconds with discarding them, for
 /// which the syncs of the write-ahead log wait.
@@ -32,7 +32,7 @@ const GIVEN_BACK_BYTES_MAX: u64 = 16 << 20;
 /// A segment of the revision log.
 #[derive(Debug)]
 pub(super) struct Segment {
-    head: Head,
+    header: SegmentHeader,
     path: PathBuf,
     /// Through which it is read when it has no file of its own.
     files: Arc<OpenFiles>,
@@ -41,7 +41,7 @@ pub(super) struct Segment {
     own_file: Mutex<Option<Arc<dyn File>>>,
     /// Made at the first read; none where the disk has no mappings.
     mapping: OnceLock<Option<Mapping>>,
-    /// Bytes that were written, the head included. Readers stay below.
+    /// Bytes that were written, the header included. Readers stay below.
     flushed: AtomicU64,
     /// Bytes that survive a crash.
     synced: AtomicU64,
@@ -52,19 +52,24 @@ pub(super) struct Segment {
     /// Whether a valid sidecar stands beside it.
     has_sidecar: AtomicBool,
     /// Some records' revisions and offsets, ascending.
-    landmarks: Mutex<Vec<(Revision, u64)>>,
+    sparse_index: Mutex<Vec<(Revision, u64)>>,
 }
 
 impl Segment {
     /// A segment whose file is still empty.
-    pub(super) fn new(path: PathBuf, file: Arc<dyn File>, files: Arc<OpenFiles>, head: Head) -> Segment {
-        Segment { own_file: Mutex::new(Some(file)), ..Segment::closed(path, files, head) }
+    pub(super) fn new(
+        path: PathBuf,
+        file: Arc<dyn File>,
+        files: Arc<OpenFiles>,
+        header: SegmentHeader,
+    ) -> Segment {
+        Segment { own_file: Mutex::new(Some(file)), ..Segment::closed(path, files, header) }
     }
 
     /// A segment without a file of its own.
-    fn closed(path: PathBuf, files: Arc<OpenFiles>, head: Head) -> Segment {
+    fn closed(path: PathBuf, files: Arc<OpenFiles>, header: SegmentHeader) -> Segment {
         Segment {
-            head,
+            header,
             path,
             files,
             own_file: Mutex::default(),
@@ -74,7 +79,7 @@ impl Segment {
             live: AtomicU64::new(0),
             pinned: AtomicU64::new(0),
             has_sidecar: AtomicBool::new(false),
-            landmarks: Mutex::default(),
+            sparse_index: Mutex::default(),
         }
     }
 
@@ -94,23 +99,25 @@ impl Segment {
         if file_len < length {
             return Err(Error::corrupt(&path, file_len, format!("{length} bytes, as the checkpoint lists")));
         }
-        if !(HEAD_LEN as u64..=u32::MAX.into()).contains(&length) {
-            let expected = format!("between {HEAD_LEN} bytes and 4 GiB, where {length} bytes are listed");
+        if !(SEGMENT_HEADER_LEN as u64..=u32::MAX.into()).contains(&length) {
+            let expected =
+                format!("between {SEGMENT_HEADER_LEN} bytes and 4 GiB, where {length} bytes are listed");
             return Err(Error::corrupt(&path, 0, expected));
         }
         if file_len > length {
             file.set_len(length).map_err(Error::io("cut", &path))?;
         }
-        let mut bytes = [0; HEAD_LEN];
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
         file.read_at(0, &mut bytes).map_err(Error::read(&path, 0))?;
-        let head = Head::decode(&bytes).map_err(|(at, expected)| Error::corrupt(&path, at, expected))?;
-        if head.id != id {
+        let header =
+            SegmentHeader::decode(&bytes).map_err(|(at, expected)| Error::corrupt(&path, at, expected))?;
+        if header.id != id {
             return Err(Error::corrupt(&path, 12, format!("segment id {id}")));
         }
-        let segment = Segment::closed(path, files.clone(), head);
+        let segment = Segment::closed(path, files.clone(), header);
         segment.flushed.store(length, Ordering::Release);
         segment.synced.store(length, Ordering::Release);
-        segment.add_live(length - HEAD_LEN as u64);
+        segment.add_live(length - SEGMENT_HEADER_LEN as u64);
         Ok(segment)
     }
 
@@ -148,7 +155,7 @@ impl Segment {
 
     /// Its number among the log's open files.
     fn file_number(&self) -> u64 {
-        u64::from(self.head.id) * 2
+        u64::from(self.header.id) * 2
     }
 
     /// The number of its sidecar.
@@ -170,19 +177,19 @@ impl Segment {
     }
 
     pub(super) fn id(&self) -> u32 {
-        self.head.id
+        self.header.id
     }
 
     /// Revision of the first record.
     pub(super) fn first(&self) -> Revision {
-        self.head.first
+        self.header.first
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Bytes that readers may read, the head included; 0 before the first flush.
+    /// Bytes that readers may read, the header included; 0 before the first flush.
     pub(super) fn flushed(&self) -> u64 {
         self.flushed.load(Ordering::Acquire)
     }
@@ -207,7 +214,7 @@ impl Segment {
 
     /// Bytes that a rewrite would give back.
     pub(super) fn wasted(&self) -> u64 {
-        self.flushed().saturating_sub(HEAD_LEN as u64 + self.kept())
+        self.flushed().saturating_sub(SEGMENT_HEADER_LEN as u64 + self.kept())
     }
 
     /// Counts `bytes` as surviving a rewrite beside the live ones.
@@ -228,7 +235,7 @@ impl Segment {
         let flushed = self.flushed();
         let written = self.with_file(|file| file.write_at(flushed, data));
         written.map_err(Error::io("write", &self.path))?;
-        // One may have been left by a former life of this tail, in which it was sealed here.
+        // One may have been left by an earlier process, in which this segment was sealed here.
         self.has_sidecar.store(false, Ordering::Release);
         self.flushed.store(flushed + data.len() as u64, Ordering::Release);
         Ok(())
@@ -311,11 +318,15 @@ impl Segment {
             .map_err(Error::read(&self.path, offset))
     }
 
-    /// The record at `at` with its header, its checksum verified, read through `window`.
-    pub(super) fn record_through<'w>(&self, window: &'w mut Window, at: Location) -> Result<&'w [u8], Error> {
+    /// The record at `at` with its header, its checksum verified, read through `read_ahead`.
+    pub(super) fn record_through<'w>(
+        &self,
+        read_ahead: &'w mut ReadAhead,
+        at: Location,
+    ) -> Result<&'w [u8], Error> {
         self.check_flushed(at)?;
-        let len = HEADER_LEN + at.len as usize;
-        let record = window.show(self, at.offset.into(), len, self.flushed())?;
+        let len = RECORD_HEADER_LEN + at.len as usize;
+        let record = read_ahead.show(self, at.offset.into(), len, self.flushed())?;
         if record::key_value(record, at).is_some() { Ok(record) } else { Err(self.not_a_record(at)) }
     }
 
@@ -324,7 +335,7 @@ impl Segment {
         if let Some(Some(mapping)) = self.mapping.get()
             && at.end() <= self.flushed()
         {
-            mapping.fetch(at.offset.into(), HEADER_LEN + at.len as usize, bytes_max);
+            mapping.fetch(at.offset.into(), RECORD_HEADER_LEN + at.len as usize, bytes_max);
         }
     }
 
@@ -345,7 +356,7 @@ impl Segment {
         let mut record = Vec::new();
         self.read_into(at, &mut record)?;
         let mut key_value = Bytes::from(record);
-        key_value.advance(HEADER_LEN);
+        key_value.advance(RECORD_HEADER_LEN);
         Ok(key_value)
     }
 
@@ -353,41 +364,42 @@ impl Segment {
     pub(super) fn read_into<'r>(&self, at: Location, record: &'r mut Vec<u8>) -> Result<&'r [u8], Error> {
         self.check_flushed(at)?;
         record.clear();
-        self.append_to(at.offset.into(), HEADER_LEN + at.len as usize, record)?;
+        self.append_to(at.offset.into(), RECORD_HEADER_LEN + at.len as usize, record)?;
         record::key_value(record, at).ok_or_else(|| self.not_a_record(at))
     }
 
     /// All flushed records.
-    pub(super) fn walk(self: &Arc<Self>) -> Walk {
-        Walk::new(self.clone(), HEAD_LEN as u64, self.flushed())
+    pub(super) fn records(self: &Arc<Self>) -> SegmentRecords {
+        SegmentRecords::new(self.clone(), SEGMENT_HEADER_LEN as u64, self.flushed())
     }
 
-    /// The flushed records from the last landmark at or before `from` on.
-    pub(super) fn walk_from(self: &Arc<Self>, from: Revision) -> Walk {
-        let landmarks = self.landmarks.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = landmarks.partition_point(|&(revision, _)| revision <= from);
-        let start = if before == 0 { HEAD_LEN as u64 } else { landmarks[before - 1].1 };
-        Walk::new(self.clone(), start, self.flushed())
+    /// The flushed records from the last entry of the sparse index at or before `from` on.
+    pub(super) fn records_from(self: &Arc<Self>, from: Revision) -> SegmentRecords {
+        let sparse_index = self.sparse_index.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = sparse_index.partition_point(|&(revision, _)| revision <= from);
+        let start = if before == 0 { SEGMENT_HEADER_LEN as u64 } else { sparse_index[before - 1].1 };
+        SegmentRecords::new(self.clone(), start, self.flushed())
     }
 
     /// Remembers the record of `revision` at `offset` if the last one remembered is far enough away. Revisions must
     /// come in ascending order; those already passed are ignored.
     pub(super) fn note(&self, revision: Revision, offset: u64) {
-        let mut landmarks = self.landmarks.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = landmarks.last().map_or(HEAD_LEN as u64, |&(_, offset)| offset) + LANDMARK_BYTES;
+        let mut sparse_index = self.sparse_index.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = sparse_index.last().map_or(SEGMENT_HEADER_LEN as u64, |&(_, offset)| offset)
+            + SPARSE_INDEX_STEP_BYTES;
         if offset >= next {
-            landmarks.push((revision, offset));
+            sparse_index.push((revision, offset));
         }
     }
 
     /// What [`Segment::note`] remembered.
-    pub(super) fn landmarks(&self) -> Vec<(Revision, u64)> {
-        self.landmarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn sparse_index(&self) -> Vec<(Revision, u64)> {
+        self.sparse_index.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes what [`Segment::landmarks`] gave in a former life.
-    pub(super) fn set_landmarks(&self, landmarks: Vec<(Revision, u64)>) {
-        *self.landmarks.lock().unwrap_or_else(PoisonError::into_inner) = landmarks;
+    /// Takes what [`Segment::sparse_index`] gave in a former life.
+    pub(super) fn set_sparse_index(&self, sparse_index: Vec<(Revision, u64)>) {
+        *self.sparse_index.lock().unwrap_or_else(PoisonError::into_inner) = sparse_index;
     }
 
     /// An error about the bytes at `offset`.
@@ -415,9 +427,9 @@ mod tests {
         let path = Path::new("/f");
         let file = disk.create(path).unwrap();
         file.reserve(2 * GIVEN_BACK_BYTES_MAX + 5).unwrap();
-        let head = Head { id: 1, first: Revision { main: 2, sub: 0 } };
+        let header = SegmentHeader { id: 1, first: Revision { main: 2, sub: 0 } };
         let files = Arc::new(OpenFiles::new(Arc::new(disk.clone())));
-        let mut segment = Segment::new(path.to_path_buf(), file, files, head);
+        let mut segment = Segment::new(path.to_path_buf(), file, files, header);
         let before = disk.ops();
         segment.give_back().unwrap();
         let after = disk.ops();

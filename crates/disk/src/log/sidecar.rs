@@ -10,8 +10,8 @@
 //! | 12 | 4 | format version, 2 |
 //! | 16 | 8 | bytes of the segment it describes |
 //! | 24 | 4 | segment id |
-//! | 28 | 4 | number of landmarks |
-//! | 32 | | for each landmark: revision, main (8) and sub (4); offset (4) |
+//! | 28 | 4 | number of entries of the sparse index |
+//! | 32 | | for each entry of the sparse index: revision, main (8) and sub (4); offset (4) |
 //! | | | for each record: its offset (4), its header behind the checksum (48), its key |
 //!
 //! Records stand in the order of their keys, those of one key in revision order: an index is built from several
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{HEADER_LEN, Header};
+use super::record::{RECORD_HEADER_LEN, RecordHeader};
 use super::segment::Segment;
 use super::{Location, RecordMeta, Revision};
 use crate::directory::remove_if_there;
@@ -32,8 +32,8 @@ use crate::{Error, File};
 
 const MAGIC: [u8; 8] = *b"FERRETIX";
 const FORMAT: u32 = 2;
-const SIDECAR_HEAD_LEN: usize = 32;
-const LANDMARK_LEN: usize = 16;
+const SIDECAR_HEADER_LEN: usize = 32;
+const SPARSE_ENTRY_LEN: usize = 16;
 /// Where the bytes begin that the checksum covers.
 const CHECKED_FROM: u64 = 12;
 
@@ -46,7 +46,7 @@ pub(super) struct Sidecar {
     segment: Arc<Segment>,
     /// The whole file, if it was made just now and does not stand on the disk.
     content: Option<Bytes>,
-    landmarks: Vec<(Revision, u64)>,
+    sparse_index: Vec<(Revision, u64)>,
     /// Where the records lie, and their checksum.
     records: Range<u64>,
     records_crc: u32,
@@ -61,7 +61,7 @@ impl Sidecar {
         match Sidecar::open(segment)? {
             Some(sidecar) => {
                 segment.set_sidecar();
-                segment.set_landmarks(sidecar.landmarks.clone());
+                segment.set_sparse_index(sidecar.sparse_index.clone());
                 Ok(sidecar)
             }
             None => Sidecar::build(segment),
@@ -73,7 +73,7 @@ impl Sidecar {
         let mut last = None;
         let mut records = Vec::new();
         let mut starts = Vec::new();
-        for record in segment.walk() {
+        for record in segment.records() {
             let record = record?;
             let (revision, offset) = (record.meta.revision, record.at.offset);
             if last.is_some_and(|last| last >= revision) {
@@ -89,8 +89,8 @@ impl Sidecar {
         let content = Bytes::from(encode(segment, &records, &starts));
         let records = (content.len() - records.len()) as u64..content.len() as u64;
         let records_crc = crc32c::crc32c(&content[records.start as usize..]);
-        let landmarks = segment.landmarks();
-        Ok(Sidecar { segment: segment.clone(), content: Some(content), landmarks, records, records_crc })
+        let sparse_index = segment.sparse_index();
+        Ok(Sidecar { segment: segment.clone(), content: Some(content), sparse_index, records, records_crc })
     }
 
     /// Writes the sidecar, if it was made just now, beside its segment, replacing what stands there, and makes its
@@ -146,25 +146,25 @@ impl Sidecar {
 /// Reads a whole sidecar, piece by piece. `None` if it is not one of `segment`.
 fn verify(file: &dyn File, segment: &Arc<Segment>) -> io::Result<Option<Sidecar>> {
     let len = file.len()?;
-    if len < SIDECAR_HEAD_LEN as u64 {
+    if len < SIDECAR_HEADER_LEN as u64 {
         return Ok(None);
     }
-    let mut head = [0; SIDECAR_HEAD_LEN];
-    file.read_at(0, &mut head)?;
-    let u32_at = |at: usize| u32::from_le_bytes(slice(&head, at));
-    let is_ours = head.starts_with(&MAGIC)
+    let mut header = [0; SIDECAR_HEADER_LEN];
+    file.read_at(0, &mut header)?;
+    let u32_at = |at: usize| u32::from_le_bytes(slice(&header, at));
+    let is_ours = header.starts_with(&MAGIC)
         && u32_at(12) == FORMAT
-        && u64::from_le_bytes(slice(&head, 16)) == segment.flushed()
+        && u64::from_le_bytes(slice(&header, 16)) == segment.flushed()
         && u32_at(24) == segment.id();
-    let landmarks_len = u64::from(u32_at(28)) * LANDMARK_LEN as u64;
-    let records = SIDECAR_HEAD_LEN as u64 + landmarks_len..len;
-    // The landmarks take memory: no more than the file has.
+    let sparse_index_len = u64::from(u32_at(28)) * SPARSE_ENTRY_LEN as u64;
+    let records = SIDECAR_HEADER_LEN as u64 + sparse_index_len..len;
+    // The sparse index takes memory: no more than the file has.
     if !is_ours || records.start > len {
         return Ok(None);
     }
-    let mut landmarks = vec![0; landmarks_len as usize];
-    file.read_at(SIDECAR_HEAD_LEN as u64, &mut landmarks)?;
-    let checked = [&head[CHECKED_FROM as usize..], &landmarks];
+    let mut sparse_index = vec![0; sparse_index_len as usize];
+    file.read_at(SIDECAR_HEADER_LEN as u64, &mut sparse_index)?;
+    let checked = [&header[CHECKED_FROM as usize..], &sparse_index];
     let mut crc = checked.iter().fold(0, |crc, bytes| crc32c::crc32c_append(crc, bytes));
     let mut records_crc = 0;
     let mut at = records.start;
@@ -176,12 +176,12 @@ fn verify(file: &dyn File, segment: &Arc<Segment>) -> io::Result<Option<Sidecar>
         records_crc = crc32c::crc32c_append(records_crc, &piece);
         at += piece.len() as u64;
     }
-    let landmarks = landmarks.chunks_exact(LANDMARK_LEN).map(decode_landmark).collect();
-    let sidecar = Sidecar { segment: segment.clone(), content: None, landmarks, records, records_crc };
+    let sparse_index = sparse_index.chunks_exact(SPARSE_ENTRY_LEN).map(decode_sparse_entry).collect();
+    let sidecar = Sidecar { segment: segment.clone(), content: None, sparse_index, records, records_crc };
     Ok((crc == u32_at(8)).then_some(sidecar))
 }
 
-fn decode_landmark(bytes: &[u8]) -> (Revision, u64) {
+fn decode_sparse_entry(bytes: &[u8]) -> (Revision, u64) {
     let main = i64::from_le_bytes(slice(bytes, 0));
     let sub = u32::from_le_bytes(slice(bytes, 8));
     (Revision { main, sub }, u32::from_le_bytes(slice(bytes, 12)).into())
@@ -205,12 +205,12 @@ pub(super) struct Entries {
 
 impl Entries {
     fn step(&mut self) -> Result<Entry, Error> {
-        let header = self.bytes(HEADER_LEN as u64)?;
+        let header = self.bytes(RECORD_HEADER_LEN as u64)?;
         // An offset stands where a record has its checksum.
         let offset = u32::from_le_bytes(slice(&header, 0));
-        let header = Header::decode(&header).ok_or_else(|| self.damaged())?;
-        let entry_len = (HEADER_LEN + header.key_len()) as u64;
-        let key = self.bytes(entry_len)?.slice(HEADER_LEN..);
+        let header = RecordHeader::decode(&header).ok_or_else(|| self.damaged())?;
+        let entry_len = (RECORD_HEADER_LEN + header.key_len()) as u64;
+        let key = self.bytes(entry_len)?.slice(RECORD_HEADER_LEN..);
         self.at += entry_len;
         if self.at == self.end && self.crc != self.records_crc {
             return Err(self.damaged());
@@ -277,16 +277,17 @@ pub(super) struct Entry {
 
 /// The file of a sidecar whose entries, in file order, begin at `starts` in `records`.
 fn encode(segment: &Segment, records: &[u8], starts: &[usize]) -> Vec<u8> {
-    let landmarks = segment.landmarks();
-    let landmarks_len = u32::try_from(landmarks.len()).expect("a segment is shorter than 4 GiB");
-    let mut bytes = Vec::with_capacity(SIDECAR_HEAD_LEN + landmarks.len() * LANDMARK_LEN + records.len());
+    let sparse_index = segment.sparse_index();
+    let sparse_index_len = u32::try_from(sparse_index.len()).expect("a segment is shorter than 4 GiB");
+    let mut bytes =
+        Vec::with_capacity(SIDECAR_HEADER_LEN + sparse_index.len() * SPARSE_ENTRY_LEN + records.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
     bytes.extend_from_slice(&segment.flushed().to_le_bytes());
     bytes.extend_from_slice(&segment.id().to_le_bytes());
-    bytes.extend_from_slice(&landmarks_len.to_le_bytes());
-    for (revision, offset) in landmarks {
+    bytes.extend_from_slice(&sparse_index_len.to_le_bytes());
+    for (revision, offset) in sparse_index {
         let offset = u32::try_from(offset).expect("a segment is shorter than 4 GiB");
         bytes.extend_from_slice(&revision.main.to_le_bytes());
         bytes.extend_from_slice(&revision.sub.to_le_bytes());
@@ -303,19 +304,19 @@ fn encode(segment: &Segment, records: &[u8], starts: &[usize]) -> Vec<u8> {
 /// Where the entries that begin at `starts` lie in `records`, in the order of their keys; those of one key as they come.
 fn in_key_order(records: &[u8], starts: &[usize]) -> impl Iterator<Item = Range<usize>> {
     let ends = starts.iter().skip(1).copied().chain([records.len()]);
-    let key = |span: &Range<usize>| &records[span.start + HEADER_LEN..span.end];
+    let key = |span: &Range<usize>| &records[span.start + RECORD_HEADER_LEN..span.end];
     let spans: Vec<_> = starts.iter().zip(ends).map(|(&start, end)| start..end).collect();
     let common = spans.windows(2).map(|pair| common_len(key(&pair[0]), key(&pair[1]))).min().unwrap_or(0);
     // Most comparisons need no more than the eight bytes behind what all keys begin with.
-    let head = |span: &Range<usize>| {
-        let mut head = [0; 8];
+    let prefix = |span: &Range<usize>| {
+        let mut prefix = [0; 8];
         let rest = &key(span)[common..];
         let len = rest.len().min(8);
-        head[..len].copy_from_slice(&rest[..len]);
-        u64::from_be_bytes(head)
+        prefix[..len].copy_from_slice(&rest[..len]);
+        u64::from_be_bytes(prefix)
     };
-    let mut ordered: Vec<_> = spans.into_iter().map(|span| (head(&span), span)).collect();
-    ordered.sort_by(|(a_head, a), (b_head, b)| a_head.cmp(b_head).then_with(|| key(a).cmp(key(b))));
+    let mut ordered: Vec<_> = spans.into_iter().map(|span| (prefix(&span), span)).collect();
+    ordered.sort_by(|(a_prefix, a), (b_prefix, b)| a_prefix.cmp(b_prefix).then_with(|| key(a).cmp(key(b))));
     ordered.into_iter().map(|(_, span)| span)
 }
 
@@ -325,7 +326,7 @@ fn common_len(a: &[u8], b: &[u8]) -> usize {
 }
 
 fn slice<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    *bytes[at..].first_chunk().expect("the fields of a head or a record lie within it")
+    *bytes[at..].first_chunk().expect("the fields of a header or a record lie within it")
 }
 
 /// Where the sidecar of `segment` stands.

@@ -14,8 +14,8 @@ pub struct Size {
 impl RevisionLog {
     /// Bytes of the segments of the log; those that wait to be removed do not count.
     pub fn size(&self) -> Size {
-        let tail_bytes = self.tail.as_ref().map_or(0, |tail| tail.segment().flushed());
-        Size { bytes: self.sealed_bytes + tail_bytes, live_bytes: self.live_bytes }
+        let active_bytes = self.active.as_ref().map_or(0, |active| active.segment().flushed());
+        Size { bytes: self.sealed_bytes + active_bytes, live_bytes: self.live_bytes }
     }
 
     /// Adds up anew what [`RevisionLog::size`] tells, after the segments of the log have changed.

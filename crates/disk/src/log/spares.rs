@@ -1,17 +1,13 @@
 //! The room of the log: what is left of the active segment, and the files of the next ones, made ahead of need.
 
-use super::candidate;
-use super::head::HEAD_LEN;
 use super::prepare::{PrepareSegment, PreparedSegment};
-use super::record::HEADER_LEN;
+use super::rewrite_choice;
+use super::segment_header::SEGMENT_HEADER_LEN;
 use super::{RevisionLog, segment_path};
-
-/// Bytes of a record beside its `KeyValue`.
-pub const RECORD_HEADER_LEN: u64 = HEADER_LEN as u64;
 
 /// An active segment that wastes less than this part of a segment is not sealed for it: the next one would soon be
 /// the same.
-const TAIL_WASTE_SHARE: u64 = 8;
+const ACTIVE_WASTE_SHARE: u64 = 8;
 
 /// A file made for long records has place for so many of them: the end of a segment that stays unused is then a
 /// small part of it.
@@ -21,7 +17,7 @@ impl RevisionLog {
     /// Bytes of records (headers included) that can be appended without asking the disk for space. The end of a
     /// segment may stay unused, so keep a margin of the longest record.
     pub fn room(&self) -> u64 {
-        self.tail_room() + self.prepared.iter().map(PreparedSegment::room).sum::<u64>()
+        self.active_room() + self.prepared.iter().map(PreparedSegment::room).sum::<u64>()
     }
 
     /// Whether records of so many bytes together (headers included), of which none is longer than `longest`, can be
@@ -30,7 +26,7 @@ impl RevisionLog {
         let mut left = bytes;
         // A file in which the longest record has no place may be passed over.
         let prepared = self.prepared.iter().map(PreparedSegment::room).filter(|room| *room >= longest);
-        for room in std::iter::once(self.tail_room()).chain(prepared) {
+        for room in std::iter::once(self.active_room()).chain(prepared) {
             if left <= room {
                 return true;
             }
@@ -42,10 +38,10 @@ impl RevisionLog {
 
     /// Whether the dead bytes of the active segment alone make the log too large. It is sealed then, and can be
     /// rewritten, once the next segment's file is at hand.
-    pub fn is_tail_wasteful(&self) -> bool {
-        let wasted = self.tail.as_ref().map_or(0, |tail| tail.segment().wasted());
-        let wasted_min = self.options.segment_bytes / TAIL_WASTE_SHARE;
-        wasted > wasted_min && candidate::is_bloated(wasted, self.live_bytes)
+    pub fn is_active_wasteful(&self) -> bool {
+        let wasted = self.active.as_ref().map_or(0, |active| active.segment().wasted());
+        let wasted_min = self.options.segment_bytes / ACTIVE_WASTE_SHARE;
+        wasted > wasted_min && rewrite_choice::is_bloated(wasted, self.live_bytes)
     }
 
     /// Whether the next segment's file is at hand.
@@ -55,7 +51,7 @@ impl RevisionLog {
 
     /// [`RevisionLog::next_segment`], with room for some records of `longest` bytes (header included).
     pub fn next_segment_for(&mut self, longest: u64) -> PrepareSegment {
-        let capacity = self.options.segment_bytes.max(HEAD_LEN as u64 + RECORDS_MIN * longest);
+        let capacity = self.options.segment_bytes.max(SEGMENT_HEADER_LEN as u64 + RECORDS_MIN * longest);
         self.next_segment_of(capacity.min(u32::MAX.into()))
     }
 

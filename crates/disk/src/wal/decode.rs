@@ -1,4 +1,4 @@
-//! Records from bytes: the reading half of the log's format, which tells a torn end from damage.
+//! Records from bytes: the reading half of the log's format, which tells a torn tail from damage.
 //!
 //! A write that was cut short by a loss of power leaves at least one 512-byte sector of the record zero, since records are
 //! written over durable zeros and a disk writes sectors whole. Everything else that does not decode is damage: bytes that

@@ -1,4 +1,4 @@
-//! Opening a log: reading its files, and mending the torn end that a loss of power leaves.
+//! Opening a log: reading its files, and repairing the torn tail that a loss of power leaves.
 //!
 //! Only the last file may be torn, and only bytes that were never durable are given up: they are copied to a file
 //! named `.broken` and overwritten with zeros, which is durable before anything is appended. Damage is refused.
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use proto::raftpb::Entry;
 
+use super::active_file::ActiveFile;
 use super::decode::{Flaw, Reader, SECTOR_BYTES};
 use super::file_name::FileName;
 use super::replay::Replay;
-use super::segment;
-use super::tail::Tail;
+use super::spare_file;
 use crate::directory::{Directory, remove_if_there};
 use crate::error::Error;
 use crate::files::{Disk, File};
@@ -19,7 +19,7 @@ use crate::files::{Disk, File};
 /// Bytes of entries from which on they are given away, as far as they are committed.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// A torn end that was cut off when the log was opened.
+/// A torn tail that was cut off when the log was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// The log file.
@@ -80,20 +80,24 @@ pub(super) fn read<E: From<Error>>(
 }
 
 /// Makes the end of a log ready for appending: a torn tail is cut off. Returns the last file and the checksum there.
-pub(super) fn resume(disk: &dyn Disk, dir: &Path, end: End) -> Result<(Tail, u32, Option<Repair>), Error> {
+pub(super) fn resume(
+    disk: &dyn Disk,
+    dir: &Path,
+    end: End,
+) -> Result<(ActiveFile, u32, Option<Repair>), Error> {
     let End { path, bytes, offset, is_torn, chain } = end;
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let allocated = bytes.len() as u64;
     let clean_to = if is_torn { allocated } else { clean_to(&bytes, offset) };
-    let is_mended = is_torn && !crate::seeded_bug!("torn-tail-kept");
-    let repair = if is_mended {
-        Some(mend(disk, dir, &path, &*file, &bytes, offset)?)
+    let is_repair_skipped = crate::seeded_bug!("torn-tail-kept");
+    let repair = if is_torn && !is_repair_skipped {
+        Some(repair(disk, dir, &path, &*file, &bytes, offset)?)
     } else {
         // What a killed process wrote last reads as if it were durable.
         file.sync().map_err(Error::fatal("sync", &path))?;
         None
     };
-    Ok((Tail::new(path, file, offset as u64, clean_to, allocated), chain, repair))
+    Ok((ActiveFile::new(path, file, offset as u64, clean_to, allocated), chain, repair))
 }
 
 /// The bytes of a file.
@@ -147,7 +151,7 @@ fn clean_to(bytes: &[u8], end: usize) -> u64 {
 }
 
 /// Makes everything behind `end` zero and durable.
-fn mend(
+fn repair(
     disk: &dyn Disk,
     dir: &Path,
     path: &Path,
@@ -157,7 +161,7 @@ fn mend(
 ) -> Result<Repair, Error> {
     let dirty_end = bytes.iter().rposition(|&byte| byte != 0).map_or(end, |last| end.max(last + 1));
     let copy = keep_copy(disk, dir, path, &bytes[..dirty_end])?;
-    segment::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::fatal("zero", path))?;
+    spare_file::fill_with_zeros(file, end as u64, dirty_end as u64).map_err(Error::fatal("zero", path))?;
     file.sync().map_err(Error::fatal("sync", path))?;
     let (offset, cut_bytes) = (end as u64, (dirty_end - end) as u64);
     Ok(Repair { path: path.to_path_buf(), offset, cut_bytes, copy })

@@ -132,8 +132,8 @@ impl Replay {
         self.marked_index().max(self.given_index + self.entries.len() as u64)
     }
 
-    /// Holds the sum against the one promise that spans records, that what is committed is in the log, and mends the
-    /// one tear that leaves whole records: entries whose state was lost carry a term the member has certainly
+    /// Holds the sum against the one promise that spans records, that what is committed is in the log, and repairs
+    /// the one loss that leaves whole records: entries whose state was lost carry a term that the member has certainly
     /// reached. It has not voted in that term, or the vote would have been durable before.
     pub(super) fn finish(&mut self) -> Result<(), Refusal> {
         if self.hard_state.commit > self.last_index() {

@@ -294,10 +294,10 @@ fn a_torn_end_is_cut_off_and_kept_aside() {
     let disk = SimDisk::new(1);
     let mut wal = create(&disk);
     wal.append(&entries(1..=1, 10), None).unwrap();
-    let end = wal.tail.offset;
+    let end = wal.active.offset;
     wal.append(&entries(2..=2, 3000), None).unwrap();
-    let path = wal.tail.path.clone();
-    wal.tail.file.write_at(1024, &[0; 512]).unwrap();
+    let path = wal.active.path.clone();
+    wal.active.file.write_at(1024, &[0; 512]).unwrap();
     drop(wal);
     let (_, recovered) = open(&disk, 0).unwrap();
     assert_eq!(recovered.entries, entries(1..=1, 10));
@@ -313,7 +313,7 @@ fn a_full_disk_does_not_keep_a_torn_log_from_opening() {
     let disk = SimDisk::new(1);
     let mut wal = create(&disk);
     wal.append(&entries(1..=1, 3000), None).unwrap();
-    wal.tail.file.write_at(1024, &[0; 512]).unwrap();
+    wal.active.file.write_at(1024, &[0; 512]).unwrap();
     drop(wal);
     disk.set_capacity(Some(disk.used()));
     let (_, recovered) = open(&disk, 0).unwrap();

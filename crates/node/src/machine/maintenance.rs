@@ -169,7 +169,7 @@ impl Maintenance {
                 self.spare_segment.finished(segment.is_none().then_some(self.retry_ticks));
                 if let Some(segment) = segment {
                     store.log().adopt(segment);
-                    if store.log().is_tail_to_seal() || store.log().is_tail_wasteful() {
+                    if store.log().is_active_to_seal() || store.log().is_active_wasteful() {
                         self.reclaim.look();
                     }
                 }
@@ -214,7 +214,7 @@ impl Maintenance {
         let is_short = |room: Footprint| !log.has_room_for(room.bytes, room.longest);
         let is_needed = log.needs_next()
             || pressure.awaited.is_some_and(is_short)
-            || ((pressure.has_queue || log.is_tail_wasteful()) && !log.has_next());
+            || ((pressure.has_queue || log.is_active_wasteful()) && !log.has_next());
         if self.spare_segment == Spare::Idle && is_needed {
             self.spare_segment = Spare::Making;
             let longest = pressure.awaited.map_or(0, |room| room.longest);
@@ -229,7 +229,7 @@ impl Maintenance {
         let Stage::Trimming { up_to } = self.defragmentation.stage() else { return };
         if up_to <= self.compacted {
             self.defragmentation.trimmed(store.log().segments().len());
-            store.log().give_up_wasteful_tail();
+            store.log().give_up_wasteful_active();
             self.reclaim.look();
             output.is_busy = true;
         }
@@ -246,7 +246,7 @@ impl Maintenance {
 
     /// Takes a defragmentation to its end once nothing is left to rewrite; returns its number then.
     fn end_defragmentation<W>(&mut self, store: &mut Store, output: &mut Output<W>) -> Option<u64> {
-        let is_rewritten = self.reclaim == Reclaim::Idle && !store.log().is_tail_to_seal();
+        let is_rewritten = self.reclaim == Reclaim::Idle && !store.log().is_active_to_seal();
         if matches!(self.defragmentation.stage(), Stage::Rewriting { .. }) && is_rewritten {
             self.defragmentation.advance(Stage::Releasing);
             output.is_busy = true;

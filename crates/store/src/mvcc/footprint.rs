@@ -50,7 +50,7 @@ impl Footprint {
 }
 
 fn tombstone_len(key_len: u64) -> u64 {
-    RECORD_HEADER_LEN + FIELD_BYTES + key_len
+    RECORD_HEADER_LEN as u64 + FIELD_BYTES + key_len
 }
 
 impl Mvcc {

@@ -1,6 +1,6 @@
 //! The file that records are appended to, and the zeros in front of them.
 //!
-//! What a reader makes of a torn end rests on zeros: a batch is written over zeros that are durable, so a sector that
+//! What a reader makes of a torn tail rests on zeros: a batch is written over zeros that are durable, so a sector that
 //! did not reach the disk reads as zero. A new file is full of them. A file that is used again is full of old
 //! records; there each write brings the zeros for the next one, and what does not fit them goes in two steps.
 //!
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decode::SECTOR_BYTES;
-use super::segment::Prepared;
+use super::spare_file::Prepared;
 use crate::error::Error;
 use crate::files::File;
 
@@ -30,7 +30,7 @@ const PAGE_BYTES_MAX: u64 = 4096;
 
 /// The last file of a log.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct ActiveFile {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn File>,
     /// Where the next record goes.
@@ -44,7 +44,7 @@ pub(super) struct Tail {
     is_synced: bool,
 }
 
-impl Tail {
+impl ActiveFile {
     /// Goes on at `offset` of a file of `allocated` bytes with durable zeros up to `clean_to`.
     pub(super) fn new(
         path: PathBuf,
@@ -52,14 +52,14 @@ impl Tail {
         offset: u64,
         clean_to: u64,
         allocated: u64,
-    ) -> Tail {
-        Tail { path, file, offset, allocated, clean_to, zeroed_to: clean_to, is_synced: true }
+    ) -> ActiveFile {
+        ActiveFile { path, file, offset, allocated, clean_to, zeroed_to: clean_to, is_synced: true }
     }
 
     /// Begins a file.
-    pub(super) fn start(prepared: Prepared) -> Tail {
+    pub(super) fn start(prepared: Prepared) -> ActiveFile {
         let clean_to = if prepared.is_zero { prepared.len } else { 0 };
-        Tail::new(prepared.path, prepared.file, 0, clean_to, prepared.len)
+        ActiveFile::new(prepared.path, prepared.file, 0, clean_to, prepared.len)
     }
 
     /// Gives the file back, to be begun again later.
@@ -67,7 +67,7 @@ impl Tail {
         Prepared { file: self.file, path: self.path, len: self.allocated, is_zero: false }
     }
 
-    /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`Tail::sync`]. After
+    /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`ActiveFile::sync`]. After
     /// [`Error::NoSpace`] nothing has changed; any other error is final.
     pub(super) fn write(&mut self, records: &mut Vec<u8>) -> Result<(), Error> {
         let end = self.offset + records.len() as u64;
@@ -75,9 +75,8 @@ impl Tail {
         let zeros_end = self.zeros_end(end);
         records.resize((zeros_end - self.offset) as usize, 0);
         self.zeroed_to = self.zeroed_to.max(zeros_end);
-        let is_clean = end < self.clean_to
-            || self.clean_to == self.allocated
-            || crate::seeded_bug!("written-over-old-records");
+        let is_split_skipped = crate::seeded_bug!("written-over-old-records");
+        let is_clean = end < self.clean_to || self.clean_to == self.allocated || is_split_skipped;
         let split = if is_clean { records.len() } else { (self.clean_to - self.offset) as usize };
         let (first, rest) = records.split_at(split);
         if !rest.is_empty() {
@@ -98,7 +97,8 @@ impl Tail {
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         if !self.is_synced {
             self.file.sync().map_err(Error::fatal("sync", &self.path))?;
-            (self.clean_to, self.is_synced) = (self.zeroed_to, true);
+            self.clean_to = self.zeroed_to;
+            self.is_synced = true;
         }
         Ok(())
     }
@@ -107,7 +107,9 @@ impl Tail {
     pub(super) fn seal(&mut self) -> Result<(), Error> {
         if self.offset < self.allocated {
             self.file.set_len(self.offset).map_err(Error::io("cut", &self.path))?;
-            (self.allocated, self.clean_to, self.zeroed_to) = (self.offset, self.offset, self.offset);
+            self.allocated = self.offset;
+            self.clean_to = self.offset;
+            self.zeroed_to = self.offset;
             self.is_synced = false;
         }
         self.sync()
@@ -154,24 +156,24 @@ mod tests {
     const NEW: u8 = 9;
 
     /// A file of old records with one sector of durable zeros in front.
-    fn used(disk: &SimDisk) -> Tail {
+    fn used(disk: &SimDisk) -> ActiveFile {
         let (path, len) = (Path::new("/f"), 8192);
         let file = disk.create(path).unwrap();
         file.write_at(0, &vec![OLD; len]).unwrap();
         file.write_at(0, &[0; SECTOR_BYTES]).unwrap();
         file.sync().unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
-        Tail::new(path.into(), file, 0, SECTOR_BYTES as u64, len as u64)
+        ActiveFile::new(path.into(), file, 0, SECTOR_BYTES as u64, len as u64)
     }
 
     #[test]
     fn records_that_just_fill_the_zeros_wait_for_the_next_ones() {
         for seed in 0..100 {
             let disk = SimDisk::new(seed);
-            let mut tail = used(&disk);
+            let mut active = used(&disk);
             // The first brings zeros, the second ends where those begin.
             for len in [300, SECTOR_BYTES - 300] {
-                tail.write(&mut vec![NEW; len]).unwrap();
+                active.write(&mut vec![NEW; len]).unwrap();
             }
             disk.crash();
             let bytes = disk.open(Path::new("/f")).unwrap().read(0, 2 * SECTOR_BYTES).unwrap();

@@ -1,8 +1,8 @@
 //! Files of the log before they are part of it: used again, or zero-filled ahead of use, off the thread that writes.
 //!
 //! Zeros are written, not only allocated, so that a later sync of records writes no metadata, and so that a sector
-//! no record reached reads as zero, by which a torn end is known. A file that the log has released has been written
-//! from end to end: it is kept for use again, which costs nothing; [`super::tail`] sees to the zeros.
+//! no record reached reads as zero, by which a torn tail is known. A file that the log has released has been written
+//! from end to end: it is kept for use again, which costs nothing; [`super::active_file`] sees to the zeros.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -13,23 +13,23 @@
 
 use super::Revision;
 
-/// Length of the head; where the first record starts.
-pub(super) const HEAD_LEN: usize = 32;
+/// Length of the header; where the first record starts.
+pub(super) const SEGMENT_HEADER_LEN: usize = 32;
 
 const MAGIC: [u8; 8] = *b"FERRETSG";
 const FORMAT: u32 = 1;
 
-/// The head of a segment file.
+/// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct SegmentHeader {
     pub(super) id: u32,
     /// Revision of the first record.
     pub(super) first: Revision,
 }
 
-impl Head {
-    pub(super) fn encode(&self) -> [u8; HEAD_LEN] {
-        let mut bytes = [0; HEAD_LEN];
+impl SegmentHeader {
+    pub(super) fn encode(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.id.to_le_bytes());
@@ -40,20 +40,20 @@ impl Head {
         bytes
     }
 
-    /// Decodes a head; the error is an offset within it and what was expected there.
-    pub(super) fn decode(bytes: &[u8; HEAD_LEN]) -> Result<Head, (u64, &'static str)> {
-        let u32_at = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("within the head"));
+    /// Decodes a header; the error is an offset within it and what was expected there.
+    pub(super) fn decode(bytes: &[u8; SEGMENT_HEADER_LEN]) -> Result<SegmentHeader, (u64, &'static str)> {
+        let u32_at = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("within the header"));
         if bytes[..8] != MAGIC {
             return Err((0, "the magic FERRETSG of a segment"));
         }
         if u32_at(28) != crc32c::crc32c(&bytes[..28]) {
-            return Err((0, "a segment head that matches its checksum"));
+            return Err((0, "a segment header that matches its checksum"));
         }
         if u32_at(8) != FORMAT {
             return Err((8, "segment format 1"));
         }
-        let main = i64::from_le_bytes(*bytes[16..].first_chunk().expect("within the head"));
-        Ok(Head { id: u32_at(12), first: Revision { main, sub: u32_at(24) } })
+        let main = i64::from_le_bytes(*bytes[16..].first_chunk().expect("within the header"));
+        Ok(SegmentHeader { id: u32_at(12), first: Revision { main, sub: u32_at(24) } })
     }
 }
 
@@ -61,19 +61,19 @@ impl Head {
 mod tests {
     use super::*;
 
-    const HEAD: Head = Head { id: 7, first: Revision { main: 12, sub: 3 } };
+    const HEAD: SegmentHeader = SegmentHeader { id: 7, first: Revision { main: 12, sub: 3 } };
 
     #[test]
     fn decoding_gives_back_what_was_encoded() {
-        assert_eq!(Head::decode(&HEAD.encode()), Ok(HEAD));
+        assert_eq!(SegmentHeader::decode(&HEAD.encode()), Ok(HEAD));
     }
 
     #[test]
     fn any_flipped_bit_is_noticed() {
-        for bit in 0..HEAD_LEN * 8 {
+        for bit in 0..SEGMENT_HEADER_LEN * 8 {
             let mut bytes = HEAD.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(Head::decode(&bytes).is_err(), "bit {bit}");
+            assert!(SegmentHeader::decode(&bytes).is_err(), "bit {bit}");
         }
     }
 
@@ -83,6 +83,6 @@ mod tests {
         bytes[8] = 2;
         let crc = crc32c::crc32c(&bytes[..28]);
         bytes[28..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Head::decode(&bytes), Err((8, "segment format 1")));
+        assert_eq!(SegmentHeader::decode(&bytes), Err((8, "segment format 1")));
     }
 }

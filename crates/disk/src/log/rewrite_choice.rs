@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::head::HEAD_LEN;
 use super::segment::Segment;
+use super::segment_header::SEGMENT_HEADER_LEN;
 
 /// So many adjacent segments whose live bytes fit one are merged even if little of them is dead. Four such segments
 /// always hold more than one segment's worth of live bytes, which bounds their number.
@@ -18,7 +18,7 @@ const SOURCES_BYTES_MAX: u64 = u32::MAX as u64;
 /// Worth is what is freed less what is copied. It is positive just when less than half of the bytes must stay. Without
 /// such a run, [`MERGE_LEN`] adjacent ones that fit one segment do.
 pub(super) fn choose(sealed: &[Arc<Segment>], capacity: u64) -> Option<Range<usize>> {
-    let budget = capacity.saturating_sub(HEAD_LEN as u64);
+    let budget = capacity.saturating_sub(SEGMENT_HEADER_LEN as u64);
     let mut best = None;
     let mut best_worth = 0;
     let mut merge = None;
@@ -53,7 +53,7 @@ pub(super) fn choose_wasteful(
     if !thoroughly && !is_bloated(sum(Segment::wasted), sum(Segment::kept)) {
         return None;
     }
-    let fits = |s: &Segment| s.wasted() > 0 && HEAD_LEN as u64 + s.kept() <= capacity;
+    let fits = |s: &Segment| s.wasted() > 0 && SEGMENT_HEADER_LEN as u64 + s.kept() <= capacity;
     let candidates = sealed.iter().enumerate().filter(|(_, segment)| fits(segment));
     let per_mille = |segment: &Segment| segment.wasted() * 1000 / segment.flushed();
     let (i, _) = candidates.max_by_key(|(_, segment)| per_mille(segment))?;

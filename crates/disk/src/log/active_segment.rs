@@ -1,16 +1,16 @@
 //! The end of the log: the segment being appended to, and the records that wait in the write buffer.
 //!
-//! Invariant: flushed bytes, then the buffer, are the segment from its head on, without a gap.
+//! Invariant: flushed bytes, then the buffer, are the segment from its header on, without a gap.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::head::{HEAD_LEN, Head};
 use super::open_files::OpenFiles;
 use super::prepare::PreparedSegment;
-use super::record::{self, HEADER_LEN};
+use super::record::{self, RECORD_HEADER_LEN};
 use super::segment::Segment;
+use super::segment_header::{SEGMENT_HEADER_LEN, SegmentHeader};
 use super::{Location, RecordMeta, Revision};
 use crate::Error;
 
@@ -19,31 +19,31 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 /// A segment and its write buffer.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct ActiveSegment {
     segment: Arc<Segment>,
     /// Bytes the file has space for.
     capacity: u64,
     buffer: Vec<u8>,
 }
 
-impl Tail {
-    /// Starts a segment with its head in the buffer. Turns an empty file into a segment that `first` begins.
-    pub(super) fn start(prepared: PreparedSegment, files: Arc<OpenFiles>, first: Revision) -> Tail {
-        let head = Head { id: prepared.id, first };
-        let segment = Arc::new(Segment::new(prepared.path, prepared.file, files, head));
-        Tail { segment, capacity: prepared.capacity, buffer: head.encode().to_vec() }
+impl ActiveSegment {
+    /// Starts a segment with its header in the buffer. Turns an empty file into a segment that `first` begins.
+    pub(super) fn start(prepared: PreparedSegment, files: Arc<OpenFiles>, first: Revision) -> ActiveSegment {
+        let header = SegmentHeader { id: prepared.id, first };
+        let segment = Arc::new(Segment::new(prepared.path, prepared.file, files, header));
+        ActiveSegment { segment, capacity: prepared.capacity, buffer: header.encode().to_vec() }
     }
 
     /// Goes on with a segment that was written before. Its space is reserved up to `capacity` if there is room for
     /// that; if not, the segment simply takes nothing any more.
-    pub(super) fn resume(segment: Arc<Segment>, capacity: u64) -> Result<Tail, Error> {
+    pub(super) fn resume(segment: Arc<Segment>, capacity: u64) -> Result<ActiveSegment, Error> {
         segment.open_own_file()?;
         let capacity = match segment.reserve(capacity.max(segment.flushed())) {
             Ok(()) => capacity,
             Err(Error::NoSpace { .. }) => segment.flushed(),
             Err(error) => return Err(error),
         };
-        Ok(Tail { segment, capacity, buffer: Vec::new() })
+        Ok(ActiveSegment { segment, capacity, buffer: Vec::new() })
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -60,7 +60,7 @@ impl Tail {
         self.buffer.len() >= BUFFER_BYTES_MAX
     }
 
-    /// Bytes written or waiting, the head included.
+    /// Bytes written or waiting, the header included.
     fn len(&self) -> u64 {
         self.segment.flushed() + self.buffer.len() as u64
     }
@@ -81,7 +81,7 @@ impl Tail {
     /// Appends a record of another segment, header included.
     pub(super) fn push_copy(&mut self, revision: Revision, record: &[u8]) -> Result<(), Error> {
         self.flush_if_full()?;
-        self.place(revision, record.len() - HEADER_LEN);
+        self.place(revision, record.len() - RECORD_HEADER_LEN);
         self.buffer.extend_from_slice(record);
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Tail {
             return None;
         }
         let start = u64::from(at.offset).checked_sub(self.segment.flushed())?;
-        let start = usize::try_from(start).ok()? + HEADER_LEN;
+        let start = usize::try_from(start).ok()? + RECORD_HEADER_LEN;
         self.buffer.get(start..start + at.len as usize).map(Bytes::copy_from_slice)
     }
 
@@ -123,5 +123,5 @@ impl Tail {
 
 /// Bytes of a segment that holds one record of a `KeyValue` of `len` bytes.
 pub(super) fn segment_len_for(len: usize) -> u64 {
-    (HEAD_LEN + HEADER_LEN + len) as u64
+    (SEGMENT_HEADER_LEN + RECORD_HEADER_LEN + len) as u64
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{HEADER_LEN, Header};
+use super::read_ahead::ReadAhead;
+use super::record::{RECORD_HEADER_LEN, RecordHeader};
 use super::segment::Segment;
-use super::window::Window;
 use super::{Location, RecordMeta};
 use crate::Error;
 
@@ -17,7 +17,7 @@ pub struct Record {
     pub meta: RecordMeta,
     /// Where the record lies.
     pub at: Location,
-    header: Header,
+    header: RecordHeader,
     bytes: Bytes,
 }
 
@@ -29,37 +29,42 @@ impl Record {
 
     /// The `mvccpb.KeyValue`, protobuf. It shares, and so keeps, what was read ahead with it.
     pub fn key_value(&self) -> Bytes {
-        self.bytes.slice(HEADER_LEN..)
+        self.bytes.slice(RECORD_HEADER_LEN..)
     }
 
     /// The header as it stands in the file.
     pub(super) fn header(&self) -> &[u8] {
-        &self.bytes[..HEADER_LEN]
+        &self.bytes[..RECORD_HEADER_LEN]
     }
 }
 
 /// An iterator over the records of one segment; ends for good after an error.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct SegmentRecords {
     segment: Arc<Segment>,
     /// Offset of the next record.
     offset: u64,
     end: u64,
-    window: Window,
+    read_ahead: ReadAhead,
 }
 
-impl Walk {
+impl SegmentRecords {
     /// The records that start at `offset` and end at `end`, both bounds of records.
-    pub(super) fn new(segment: Arc<Segment>, offset: u64, end: u64) -> Walk {
-        Walk { segment, offset, end, window: Window::default() }
+    pub(super) fn new(segment: Arc<Segment>, offset: u64, end: u64) -> SegmentRecords {
+        SegmentRecords { segment, offset, end, read_ahead: ReadAhead::default() }
     }
 
     fn step(&mut self) -> Result<Record, Error> {
-        self.check_len(HEADER_LEN)?;
-        let header = Header::decode(self.window.show(&self.segment, self.offset, HEADER_LEN, self.end)?)
-            .ok_or_else(|| self.segment.corrupt(self.offset, "the header of a record"))?;
+        self.check_len(RECORD_HEADER_LEN)?;
+        let header = RecordHeader::decode(self.read_ahead.show(
+            &self.segment,
+            self.offset,
+            RECORD_HEADER_LEN,
+            self.end,
+        )?)
+        .ok_or_else(|| self.segment.corrupt(self.offset, "the header of a record"))?;
         self.check_len(header.record_len())?;
-        let bytes = self.window.share(&self.segment, self.offset, header.record_len(), self.end)?;
+        let bytes = self.read_ahead.share(&self.segment, self.offset, header.record_len(), self.end)?;
         if !header.is_intact(&bytes) {
             return Err(self.segment.corrupt(self.offset, "a record that matches its checksum"));
         }
@@ -79,7 +84,7 @@ impl Walk {
     }
 }
 
-impl Iterator for Walk {
+impl Iterator for SegmentRecords {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -2,7 +2,7 @@
 //!
 //! The mapping that single records are read through stays resident once touched. Whoever reads a segment from end to
 //! end (sealing, hashing, rewriting, catching up a watcher) would make the whole log count as this process's memory,
-//! so it reads ahead into a window instead.
+//! so it reads ahead into a buffer of its own instead.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,24 +13,24 @@ use bytes::Bytes;
 
 use super::Location;
 use super::reader::{self, Segments};
-use super::record::HEADER_LEN;
+use super::record::RECORD_HEADER_LEN;
 use super::segment::Segment;
 use crate::Error;
 
 /// Bytes read at a time, unless one record is longer.
-const WINDOW_BYTES: u64 = 64 << 10;
+const READ_AHEAD_BYTES: u64 = 64 << 10;
 
 /// Some bytes of one segment.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct ReadAhead {
     segment: u32,
     start: u64,
     bytes: Bytes,
 }
 
-impl Window {
+impl ReadAhead {
     /// Shows `len` bytes of `segment` at `offset`. If they have to be read, so is what follows them up to `end`, as
-    /// far as the window goes; `end` must be flushed and not before `offset + len`.
+    /// far as the buffer goes; `end` must be flushed and not before `offset + len`.
     pub(super) fn show(
         &mut self,
         segment: &Segment,
@@ -42,7 +42,7 @@ impl Window {
         Ok(&self.bytes[span])
     }
 
-    /// [`Window::show`] for bytes that are kept: they keep the whole window.
+    /// [`ReadAhead::show`] for bytes that are kept: they keep the whole buffer.
     pub(super) fn share(
         &mut self,
         segment: &Segment,
@@ -58,12 +58,12 @@ impl Window {
         let window_end = self.start + self.bytes.len() as u64;
         let is_inside = self.segment == segment.id() && offset >= self.start;
         if !is_inside || offset + len as u64 > window_end {
-            let ahead = (end - offset).min(WINDOW_BYTES.max(len as u64));
+            let ahead = (end - offset).min(READ_AHEAD_BYTES.max(len as u64));
             let ahead = usize::try_from(ahead).expect("a segment fits the address space");
             self.bytes = segment.copy(offset, ahead)?;
             (self.segment, self.start) = (segment.id(), offset);
         }
-        let start = usize::try_from(offset - self.start).expect("within the window");
+        let start = usize::try_from(offset - self.start).expect("within the buffer");
         Ok(start..start + len)
     }
 }
@@ -74,7 +74,7 @@ impl Window {
 pub struct Sweep {
     dir: PathBuf,
     segments: BTreeMap<u32, Arc<Segment>>,
-    window: Window,
+    read_ahead: ReadAhead,
 }
 
 impl Sweep {
@@ -89,7 +89,7 @@ impl Sweep {
     /// The `mvccpb.KeyValue` at `at`, its checksum verified; errors as of [`Segments::read`].
     pub fn read(&mut self, at: Location) -> Result<&[u8], Error> {
         match self.segments.get(&at.segment) {
-            Some(segment) => Ok(&segment.record_through(&mut self.window, at)?[HEADER_LEN..]),
+            Some(segment) => Ok(&segment.record_through(&mut self.read_ahead, at)?[RECORD_HEADER_LEN..]),
             None => Err(reader::no_segment(&self.dir, at)),
         }
     }
