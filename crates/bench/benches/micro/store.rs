@@ -65,7 +65,7 @@ pub(crate) fn run(runner: &Runner) {
 }
 
 /// Reads a whole range, chunk by chunk.
-fn read(view: &ReadView, request: &RangeRequest) -> RangeOutcome {
+pub(crate) fn read(view: &ReadView, request: &RangeRequest) -> RangeOutcome {
     let mut reading = view.range(RangeQuery::new(request).unwrap()).unwrap();
     while !reading.step().unwrap() {}
     reading.finish().unwrap()

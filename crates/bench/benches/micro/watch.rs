@@ -29,7 +29,7 @@ pub(crate) fn run(runner: &Runner) {
 
 /// Nobody waits for a signal here: the stream is asked.
 #[derive(Debug)]
-struct Unheard;
+pub(crate) struct Unheard;
 
 impl Signal for Unheard {
     fn signal(&self) {}
@@ -54,7 +54,7 @@ fn put(store: &mut Store, number: u64) {
 }
 
 /// Takes everything there is to tell; returns how many watchers were told.
-fn deliver(stream: &mut WatchStream) -> u32 {
+pub(crate) fn deliver(stream: &mut WatchStream) -> u32 {
     let mut told = 0;
     loop {
         match stream.advance().unwrap() {

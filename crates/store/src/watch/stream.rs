@@ -456,24 +456,48 @@ impl Watcher {
             && let Some(next) = marks.next(self.next)
             && cover(recent, hub, marks, next)
         {
-            self.next = next + 1;
-            let Some(change) = place_of(recent, next).map(|place| &recent[place]) else { continue };
-            let told_before = collected.len();
-            for (event, sub) in change.events.iter().zip(0..) {
-                work::count(1);
-                caught_up.changes += 1;
-                // What a later change of the compacted revision replaced is not told: the log may not hold it either.
-                let revision = Revision { main: next, sub };
-                let is_kept = next > compacted || view.holds(&event.key, revision);
-                if is_kept && self.wants(&event.key, event.kind == EventKind::Delete) {
-                    let prev = self.prev(event, next, view)?;
-                    caught_up.bytes += event.encoded.len() + prev.as_ref().map_or(0, Bytes::len);
-                    collected.push(Event { prev, ..event.clone() });
+            let Some(first) = place_of(recent, next) else {
+                // There is no such change.
+                self.next = next + 1;
+                continue;
+            };
+            for change in &recent[first..] {
+                if caught_up.is_enough() || marks.next(self.next) != Some(change.revision) {
+                    break;
                 }
+                self.next = change.revision + 1;
+                caught_up.changes += change.events.len();
+                self.collect_kept(change, compacted, collected, &mut caught_up, view)?;
             }
-            caught_up.revisions += usize::from(collected.len() > told_before);
         }
         Ok(!collected.is_empty())
+    }
+
+    /// Collects the events of a change that concern this watcher.
+    fn collect_kept(
+        &self,
+        change: &Change,
+        compacted: i64,
+        collected: &mut Vec<Event>,
+        caught_up: &mut CaughtUp,
+        view: &ReadView,
+    ) -> Result<(), Error> {
+        let n_before = collected.len();
+        for (event, sub) in change.events.iter().zip(0..) {
+            work::count(1);
+            if !self.wants(&event.key, event.kind == EventKind::Delete) {
+                continue;
+            }
+            // What a later change of the compacted revision replaced is not told: the log may not hold it either.
+            let main = change.revision;
+            if main > compacted || view.holds(&event.key, Revision { main, sub }) {
+                let prev = self.prev(event, main, view)?;
+                caught_up.bytes += event.encoded.len() + prev.as_ref().map_or(0, Bytes::len);
+                collected.push(Event { prev, ..event.clone() });
+            }
+        }
+        caught_up.revisions += usize::from(collected.len() > n_before);
+        Ok(())
     }
 
     /// Looks into the log for the next revisions that concern this watcher, up to `end`. True if events were
