@@ -1,8 +1,8 @@
-//! Alarms: what is wrong with a member, told to the whole cluster, and what may not be done meanwhile.
+//! Alarms: faults of a member that the whole cluster knows of, and the commands that are refused meanwhile.
 //!
-//! An alarm is raised and cleared by a command, so that each member refuses the same requests from the same log
-//! entry on. Nothing clears one by itself. Kinds and members are kept as they come: what to do with a kind that is
-//! in no enumeration is etcd's to say, and it keeps it.
+//! An alarm is raised and cleared by a command, so that each member refuses the same requests from the same
+//! log entry on. Nothing clears one by itself. Kinds and members are kept as they come: what to do with a
+//! kind that is in no enumeration is etcd's to say, and it keeps it.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +35,8 @@ impl Alarms {
         self.raised.range((kind as i32, 0)..=(kind as i32, u64::MAX)).next().is_some()
     }
 
-    /// Carries out a request. Returns the alarms it asks for, or the one that it raised, found raised, or cleared.
-    /// Raising no kind, clearing what is not raised, and an action in no enumeration do nothing.
+    /// Carries out a request. Returns the alarms it asks for, or the one that it raised, found raised, or
+    /// cleared. Raising no kind, clearing what is not raised, and an action in no enumeration do nothing.
     pub(crate) fn apply(&mut self, request: &AlarmRequest) -> Vec<AlarmMember> {
         let alarm = (request.alarm, request.member_id);
         let is_concerned = match AlarmAction::try_from(request.action) {
@@ -54,8 +54,8 @@ impl Alarms {
         is_concerned.then_some(AlarmMember { member_id: alarm.1, alarm: alarm.0 }).into_iter().collect()
     }
 
-    /// Refuses what must not be done while alarms are raised: with corrupt data, whatever touches keys or leases;
-    /// without space, whatever takes some.
+    /// Refuses what must not be done while alarms are raised: with corrupt data, whatever touches keys or
+    /// leases; without space, whatever takes some.
     pub(crate) fn admit(&self, request: &Request) -> Result<(), Refusal> {
         if self.raised.is_empty() {
             Ok(())

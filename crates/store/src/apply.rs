@@ -1,8 +1,8 @@
 //! Applying the log: one command after the other, the same on each member.
 //!
-//! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out, one
-//! each. Nothing here looks at a clock, a socket or another thread. The order of checks is etcd's: alarms, what
-//! the command needs of the store, then its execution.
+//! Owns the whole replicated state. Commands flow in already decoded and in log order; outcomes flow out,
+//! one each. Nothing here looks at a clock, a socket or another thread. The order of checks is etcd's:
+//! alarms, what the command needs of the store, then its execution.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,11 +36,12 @@ pub struct Store {
 pub struct Applied {
     /// One for each command.
     pub outcomes: Vec<Result<Outcome, Refusal>>,
-    /// Readers of watches to be told that there is news.
+    /// Signals of watch streams that have something to read.
     pub signals: Vec<Arc<dyn Signal>>,
 }
 
-/// The state of one moment, to be made a checkpoint elsewhere: large tables are shared with the store meanwhile.
+/// The state of one moment, to be made a checkpoint elsewhere: large tables are shared with the store
+/// meanwhile.
 #[derive(Debug)]
 pub struct Snapshot {
     body: Checkpoint,
@@ -58,7 +59,8 @@ impl Snapshot {
 
 impl Store {
     /// Opens the state a checkpoint describes, or an empty one. `dir` holds the revision log. Log entries
-    /// behind the checkpoint must be applied again. No lease is granted for less than `lease_ttl_min_s` seconds.
+    /// behind the checkpoint must be applied again. No lease is granted for less than `lease_ttl_min_s`
+    /// seconds.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -120,7 +122,8 @@ impl Store {
         Arc::clone(&self.watch)
     }
 
-    /// What a checkpoint must say of this state, besides what `log` says: index, term and configuration of the log.
+    /// What a checkpoint must say of this state, besides what `log` says: index, term and configuration of
+    /// the log.
     pub fn snapshot(&self, log: Checkpoint) -> Snapshot {
         let mut body = log;
         self.mvcc.describe(&mut body);
@@ -178,8 +181,8 @@ impl Store {
         self.mvcc.relocate_step()
     }
 
-    /// Has holds of the lock that readers and the writer share timed by `clock`, which tells the time since some fixed
-    /// moment.
+    /// Has holds of the lock that readers and the writer share timed by `clock`, which tells the time since
+    /// some fixed moment.
     pub fn time_holds(&self, clock: fn() -> Duration) {
         self.mvcc.time_holds(clock);
     }

@@ -1,9 +1,9 @@
 //! The control tables as etcd keeps them in its database, for the hash over all of it.
 //!
-//! etcd's database is a row of buckets in the order of their names, each a row of keys with values; its `Hash` goes
-//! over names, keys and values. What differs between members of a cluster is left out of it: the log's position and
-//! the version of the format. Two things are not as in etcd: leases take no part, and no record is kept of a downgrade
-//! that has ended.
+//! etcd's database is a row of buckets in the order of their names, each a row of keys with values; its
+//! `Hash` goes over names, keys and values. What differs between members of a cluster is left out of it: the
+//! log's position and the version of the format. Two things are not as in etcd: leases take no part, and no
+//! record is kept of a downgrade that has ended.
 
 use disk::Revision;
 use prost::Message;

@@ -1,8 +1,8 @@
 //! What a raft log entry asks the store to do.
 //!
 //! On the wire a command is an `etcdserverpb.InternalRaftRequest`. That message has forty optional fields of
-//! which exactly one is set, next to the header; this enum reads and writes the same bytes without carrying the
-//! other thirty-nine through the hot path.
+//! which exactly one is set, next to the header; this enum reads and writes the same bytes without carrying
+//! the other thirty-nine through the hot path.
 
 use std::fmt;
 
@@ -79,8 +79,8 @@ impl Command {
         out.freeze()
     }
 
-    /// The same, in memory that short commands share: it costs them no allocation, and no freeing on another thread.
-    /// `shared` is what is left of that memory.
+    /// The same, in memory that short commands share: it costs them no allocation, and no freeing on another
+    /// thread. `shared` is what is left of that memory.
     pub fn encode_in(&self, shared: &mut BytesMut) -> Bytes {
         let (tag, len) = self.tag_and_len();
         if len > SHARING_LEN_MAX {
@@ -106,7 +106,8 @@ impl Command {
 
     fn put(&self, tag: u32, out: &mut BytesMut) {
         let header = self.header();
-        // Go writes fields in ascending order, and so do we: the requests of the hot path stand before the header.
+        // Fields are in ascending order, as Go writes them. The most frequent requests have lower numbers
+        // than the header.
         if tag > HEADER {
             encoding::message::encode(HEADER, &header, out);
         }
@@ -128,8 +129,8 @@ impl Command {
         }
     }
 
-    /// Reads an `InternalRaftRequest`. Fails on bytes that are not one, and on a request this version does not
-    /// know: applying it differently from other members would be worse than stopping.
+    /// Reads an `InternalRaftRequest`. Fails on bytes that are not one, and on a request this version does
+    /// not know: applying it differently from other members would be worse than stopping.
     pub fn decode(mut data: Bytes) -> Result<Command, CommandError> {
         let mut id = 0;
         let mut request = None;

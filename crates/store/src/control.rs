@@ -1,7 +1,7 @@
 //! The control tables: what the cluster knows of itself, beside the keys.
 //!
-//! They live in memory and in the checkpoint, and change only by applied log entries. There is one membership
-//! table.
+//! They live in memory and in the checkpoint, and change only by applied log entries. There is one
+//! membership table.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Which keys a request names: one key, a half-open range, or all from a key on.
 //!
-//! Every part of the store that takes `key` and `range_end` from a request turns them into a [`KeyRange`] once, so
-//! that etcd's rules for `range_end` stand here and nowhere else. Keys are compared as bytes.
+//! Every part of the store that takes `key` and `range_end` from a request turns them into a [`KeyRange`]
+//! once, so that etcd's rules for `range_end` are implemented here only. Keys are compared as bytes.
 //!
 //! A range may be empty: etcd answers `range_end ≤ key` with no keys and no error.
 
@@ -26,8 +26,8 @@ pub enum End {
 }
 
 impl KeyRange {
-    /// The range a request means by `key` and `range_end`: an empty `range_end` names the single key, one zero
-    /// byte all keys from `key` on, anything else the keys in `[key, range_end)`.
+    /// The range a request means by `key` and `range_end`: an empty `range_end` names the single key, one
+    /// zero byte all keys from `key` on, anything else the keys in `[key, range_end)`.
     pub fn new(key: Bytes, range_end: Bytes) -> Self {
         let end = match &range_end[..] {
             [] => End::Single,

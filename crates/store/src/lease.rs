@@ -1,7 +1,8 @@
-//! The lease table: which leases exist, for how long they were granted, and which keys hang on them.
+//! The lease table: which leases exist, for how long they were granted, and which keys are attached to them.
 //!
-//! Part of the replicated state: it changes by applied commands alone, the same on each member. Time does not
-//! pass here. When a lease has run out is the leader's to know, which then has it revoked like any client.
+//! Part of the replicated state: it changes by applied commands alone, the same on each member. Time does
+//! not pass here. The leader knows when a lease has run out, and then proposes to revoke it as any client
+//! does.
 //!
 //! ```text
 //!   grant, checkpoint ─▶ terms  4096 maps by lease, each shared with a checkpoint until it changes
@@ -9,8 +10,8 @@
 //!                        owners key → its lease         each other
 //! ```
 //!
-//! Invariants: a key hangs on one lease at most; whatever hangs on a lease exists, and so does the lease. Keys
-//! are not in the checkpoint: the newest record of each key tells its lease.
+//! Invariants: a key is attached to one lease at most; attached keys exist, and so do their leases. Keys are
+//! not in the checkpoint: the newest record of each key names its lease.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -89,7 +90,7 @@ impl LeaseTable {
     /// Adds a lease; returns the seconds it is granted for. etcd checks the length before the id.
     pub(crate) fn grant(&mut self, request: &LeaseGrantRequest) -> Result<i64, Refusal> {
         if request.id == 0 {
-            // 0 stands for no lease; whoever proposes has chosen another id.
+            // 0 means no lease; the proposer has chosen another id.
             return Err(Refusal::LeaseNotFound);
         }
         if request.ttl > TTL_MAX_S {
@@ -103,7 +104,7 @@ impl LeaseTable {
         Ok(granted_ttl_s)
     }
 
-    /// Removes a lease; returns its keys, in order, which hang on nothing then.
+    /// Removes a lease; returns its keys, in order, which are attached to no lease then.
     pub(crate) fn revoke(&mut self, id: i64) -> Result<BTreeSet<Arc<[u8]>>, Refusal> {
         self.shard_mut(id).remove(&id).ok_or(Refusal::LeaseNotFound)?;
         let keys = self.keys.remove(&id).unwrap_or_default();
@@ -114,7 +115,7 @@ impl LeaseTable {
         Ok(keys)
     }
 
-    /// Notes how much of its time a lease has left; without effect on one that is no more.
+    /// Notes how much of its time a lease has left; without effect if it does not exist.
     pub(crate) fn set_remaining(&mut self, id: i64, remaining_ttl_s: i64) {
         if self.term(id).is_some()
             && let Some(term) = self.shard_mut(id).get_mut(&id)
@@ -123,7 +124,7 @@ impl LeaseTable {
         }
     }
 
-    /// Hangs a key on a lease, or on none (0), and takes it off the one it hung on.
+    /// Attaches a key to a lease, or to none (0), and detaches it from the one it was attached to.
     pub(crate) fn attach(&mut self, key: &[u8], id: i64) {
         work::count(1);
         let owner = if self.owners.is_empty() { 0 } else { self.owners.get(key).copied().unwrap_or(0) };
@@ -133,7 +134,7 @@ impl LeaseTable {
         if owner != 0 && !disk::seeded_bug!("lease-keeps-detached-key") {
             self.detach(key, owner);
         }
-        // A foreign data directory may name a lease that is no more.
+        // A data directory made by another program may name a lease that does not exist.
         if self.term(id).is_some() {
             let key = Arc::<[u8]>::from(key);
             self.keys.entry(id).or_default().insert(Arc::clone(&key));
@@ -151,7 +152,8 @@ impl LeaseTable {
         }
     }
 
-    /// The leases as they are now, to be written down elsewhere. Takes a few microseconds, however many they are.
+    /// The leases as they are now, to be written down elsewhere. Takes a few microseconds, however many they
+    /// are.
     pub(crate) fn snapshot(&self) -> LeaseSnapshot {
         LeaseSnapshot { terms: self.terms.clone() }
     }
@@ -161,14 +163,15 @@ impl LeaseTable {
     }
 }
 
-/// Spreads ids whatever the distance between them (Knuth's multiplicative hash). Sixteen that follow each other stay
-/// together: they are granted, and mostly end, one after the other, and so find their part in the processor's cache.
+/// Spreads ids whatever the distance between them (Knuth's multiplicative hash). Sixteen that follow each
+/// other stay together: they are granted, and mostly end, one after the other, and so find their part in the
+/// processor's cache.
 fn shard_of(id: i64) -> usize {
     let run = id.cast_unsigned() >> 4;
     (run.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SHARDS.ilog2())) as usize
 }
 
-/// The leases of one moment.
+/// The leases as they were when the snapshot was taken.
 #[derive(Debug)]
 pub(crate) struct LeaseSnapshot {
     terms: Vec<Shard>,
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_hangs_on_the_last_lease_it_was_put_with() {
+    fn a_key_is_attached_to_the_last_lease_it_was_put_with() {
         let mut table = table();
         for id in [1, 2] {
             grant(&mut table, id, 5).unwrap();

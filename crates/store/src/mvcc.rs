@@ -11,9 +11,12 @@
 //!   RevisionLog ◀───────── LogReader ◀────────┘ records are immutable: read without a lock
 //! ```
 //!
-//! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible to
-//! readers at once, when its records can be read. The index may hold changes of a batch before that, since the writer
-//! lets readers in between: they read at the revision published, which those changes are behind. Durability is not given here: a command is in the write-ahead
+//! Owns the index and the revision log. Commands flow in as batches, in log order; a batch becomes visible
+//! to readers as a whole, when its records can be read. The index may hold changes of a batch before that,
+//! since the writer gives up the lock now and then. Readers do not see them: they read at the revision
+//! published, and those changes have later revisions.
+//!
+//! Durability is not given here: a command is in the write-ahead
 //! log, durable, before it is applied; the revision log is made durable by checkpoints.
 //!
 //! A revision is (main, sub): each command that changes anything takes the next main revision, its changes
@@ -75,8 +78,8 @@ struct Shared {
     reads: Reads,
 }
 
-/// The part of the store that changes with every command. But for the index, it is that of the last batch that was
-/// committed.
+/// The part of the store that changes with every command. But for the index, it is that of the last batch
+/// that was committed.
 #[derive(Debug)]
 struct State {
     index: Index,
@@ -97,8 +100,8 @@ impl Shared {
         self.state.write()
     }
 
-    // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says
-    // nothing.
+    // A panic of a thread that holds one of these locks ends the process (release builds abort), so poison
+    // says nothing.
     fn pins(&self) -> MutexGuard<'_, BTreeMap<i64, usize>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,8 +111,8 @@ impl Shared {
     }
 }
 
-/// A promise that no compaction above this revision trims the index, for as long as it lives: a read of several
-/// chunks holds one.
+/// A promise that no compaction above this revision trims the index, for as long as it lives: a read of
+/// several chunks holds one.
 #[derive(Debug)]
 struct Pin {
     shared: Arc<Shared>,
@@ -149,8 +152,9 @@ pub(crate) struct Mvcc {
 }
 
 impl Mvcc {
-    /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint is
-    /// cut off: the write-ahead log brings it again. `leases` are those of the checkpoint; their keys are found here.
+    /// Opens the store as `checkpoint` left it, or an empty one. Whatever was written behind the checkpoint
+    /// is cut off: the write-ahead log brings it again. `leases` are those of the checkpoint; their keys are
+    /// found here.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -239,8 +243,8 @@ impl Mvcc {
     }
 }
 
-/// Builds the index from the log, which may still hold what was compacted and not yet reclaimed, and hangs keys
-/// on their leases.
+/// Builds the index from the log, which may still hold what was compacted and not yet reclaimed, and attaches
+/// keys to their leases.
 fn load_index(
     log: &mut RevisionLog,
     leases: &mut LeaseTable,
@@ -321,8 +325,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and the
-    /// changes, oldest first.
+    /// Hands the records to the file and lets readers see the batch. Returns the revision of the store and
+    /// the changes, oldest first.
     pub(crate) fn commit(mut self) -> Result<(i64, Vec<Change>), disk::Error> {
         self.state.release();
         self.log.flush()?;

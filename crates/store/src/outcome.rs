@@ -1,4 +1,4 @@
-//! What a command or a read has led to, before it is put into words for a client.
+//! The results of commands and reads, before they are encoded for a client.
 //!
 //! Stored keys appear as the bytes they are stored in; nothing is decoded to be encoded again.
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use proto::etcdserverpb::AlarmMember;
 use proto::wire::message_field_len;
 
-/// Bytes of the longest answer that gRPC can carry. An outcome that would make a longer one does not hold the keys it
-/// is about, only how long they are.
+/// Bytes of the longest answer that gRPC can carry. An outcome that would make a longer one does not hold
+/// the keys it is about, only how long they are.
 pub const ANSWER_LEN_MAX: u64 = if cfg!(test) { 64 << 10 } else { i32::MAX as u64 };
 
 /// The result of one applied command.
@@ -55,8 +55,8 @@ pub struct DeleteOutcome {
     pub deleted: i64,
     /// The deleted keys in key order, as `mvccpb.KeyValue` bytes, if asked for.
     pub prev: Vec<Bytes>,
-    /// Bytes of deleted keys, as fields of an answer, that are left out of `prev`: with them the whole answer would be
-    /// longer than [`ANSWER_LEN_MAX`].
+    /// Bytes of deleted keys, as fields of an answer, that are left out of `prev`: with them the whole
+    /// answer would be longer than [`ANSWER_LEN_MAX`].
     pub omitted_len: u64,
 }
 
@@ -89,8 +89,8 @@ pub struct TxnOutcome {
 }
 
 impl TxnOutcome {
-    /// Bytes of all keys in it as fields of an answer, those left out and those of nested transactions included. The
-    /// whole answer is longer by what stands around them: at most 64 bytes for each operation.
+    /// Bytes of all keys in it as fields of an answer, those left out and those of nested transactions
+    /// included. The whole answer is longer by the fields around them: at most 64 bytes for each operation.
     pub fn keys_len(&self) -> u64 {
         let len = |result: &OpOutcome| match result {
             OpOutcome::Range(range) => range.kvs_len(),
@@ -128,8 +128,8 @@ pub struct RangeOutcome {
     pub more: bool,
     /// Number of keys in the range at the revision read, whatever limit and filters say.
     pub count: i64,
-    /// Bytes of keys that are left out of `kvs`, all or none: with them the whole answer would be longer than
-    /// [`ANSWER_LEN_MAX`].
+    /// Bytes of keys that are left out of `kvs`, all or none: with them the whole answer would be longer
+    /// than [`ANSWER_LEN_MAX`].
     pub omitted_len: u64,
 }
 

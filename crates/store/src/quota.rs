@@ -10,8 +10,9 @@ const PUT_OVERHEAD: u64 = 256;
 /// Bytes counted for a lease.
 const LEASE: u64 = 64;
 
-/// Bytes a command may add to the store: a put its key, value and 256 more, a transaction the dearer of its
-/// branches, a lease 64, everything else nothing. A command that costs nothing is let through when there is no space.
+/// Bytes a command may add to the store: a put its key, value and 256 more, a transaction the more expensive
+/// of its branches, a lease 64, everything else nothing. A command that costs nothing is let through when
+/// there is no space.
 pub fn cost(request: &Request) -> u64 {
     match request {
         Request::Put(put) => put_cost(put),
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_costs_its_dearer_branch() {
+    fn a_transaction_costs_its_more_expensive_branch() {
         let nested = TxnRequest { failure: vec![op(Op::RequestPut(put("abc")))], ..TxnRequest::default() };
         let txn = TxnRequest {
             success: vec![op(Op::RequestDeleteRange(DeleteRangeRequest::default()))],

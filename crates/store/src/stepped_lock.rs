@@ -1,8 +1,10 @@
-//! A lock for long work that is done in steps: between steps its holder lets those who wait have it.
+//! A lock for long work that is done in steps. After some steps the holder gives it to the threads that wait
+//! for it.
 //!
-//! The standard lock is not fair: whoever gives it up and takes it again at once mostly gets it, however many wait.
-//! Here a thread that has to wait also holds `queue` until it has got the lock; a holder that passes the lock on
-//! queues up behind it.
+//! The standard lock is not fair: a thread that unlocks it and locks it again at once mostly gets it, even
+//! if others wait. Here a thread that has to wait holds a second lock, `queue`, until it has got the first
+//! one. The thread that does long work also takes `queue` before it locks again, and so waits until that
+//! other thread has had its turn.
 //!
 //! The lock knows its longest hold: counted in steps in unit tests, and timed once it was given a clock.
 
@@ -69,7 +71,8 @@ pub(crate) struct SteppedWriter<'a, T> {
 }
 
 impl<T> SteppedWriter<'_, T> {
-    /// The value. Waits for the lock if it is not held; others may have changed the value since the last call.
+    /// The value. Waits for the lock if it is not held; others may have changed the value since the last
+    /// call.
     pub(crate) fn get(&mut self) -> &mut T {
         let lock = self.lock;
         if self.held.is_none() && self.steps_left == 0 {
@@ -104,7 +107,8 @@ impl<T> SteppedWriter<'_, T> {
     }
 }
 
-// A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says nothing.
+// A panic of a thread that holds one of these locks ends the process (release builds abort), so poison says
+// nothing.
 impl<T> SteppedLock<T> {
     pub(crate) fn new(value: T) -> Self {
         SteppedLock { value: RwLock::new(value), queue: Mutex::default(), longest: Longest::default() }

@@ -9,11 +9,11 @@
 //!
 //! A watcher is a cursor: the next revision it has to look at. The hub keeps the encoded events of recent
 //! revisions in one ring shared by all; a watcher that has fallen behind the ring reads the revision log
-//! instead. So a slow reader costs a few words of memory, never holds up the writer and never misses anything
-//! but what is compacted away under it, which it is told.
+//! instead. So a slow reader costs a few words of memory, never delays the writer and never misses anything
+//! except history that is compacted before it is read; then it is told that.
 //!
-//! Invariants: a watcher sees each matching change once, in revision order, all events of a revision together;
-//! a change is published only after readers can see it.
+//! Invariants: a watcher sees each matching change once, in revision order, all events of a revision
+//! together; a change is published only after readers can see it.
 
 use bytes::Bytes;
 use disk::RecordMeta;
@@ -29,7 +29,7 @@ mod stream;
 pub use self::hub::{Signal, WatchHub};
 pub use self::stream::{Created, Delivery, Progress, Watch, WatchRefusal, WatchStream};
 
-/// One change of one key, as watchers are told of it.
+/// One change of one key, in the form that watchers get.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// The key that changed: a part of `encoded`.
@@ -38,7 +38,8 @@ pub struct Event {
     pub encoded: Bytes,
     /// What kind of change.
     pub kind: EventKind,
-    /// The key as it was before (`mvccpb.KeyValue` bytes), if the watcher asked for that and it is still there.
+    /// The key as it was before (`mvccpb.KeyValue` bytes), if the watcher asked for that and it is still
+    /// there.
     pub prev: Option<Bytes>,
 }
 
@@ -59,8 +60,8 @@ const EVENT_KV: u8 = 0x12;
 const KV_MOD_REVISION: u8 = 0x18;
 
 impl Event {
-    /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of the
-    /// deletion.
+    /// The event of a record. A stored tombstone holds the key alone; its event also names the revision of
+    /// the deletion.
     pub(crate) fn new(key: &[u8], meta: &RecordMeta, stored: &[u8]) -> Event {
         let mut mod_revision = Vec::new();
         let mut encoded = Vec::with_capacity(message_field_len(stored.len()) + 16);
@@ -73,7 +74,8 @@ impl Event {
         encoded.extend_from_slice(stored);
         encoded.extend_from_slice(&mod_revision);
         let encoded = Bytes::from(encoded);
-        // A copy of its own could keep alive what the request of the change was read with.
+        // A slice of the event's own memory: `key` may share a buffer with the whole request, which it would
+        // keep alive.
         let told_key = encoded.slice(key_end - key.len()..key_end);
         assert_eq!(told_key, key, "a stored key stands in front");
         let kind = match meta.tombstone {
@@ -90,7 +92,8 @@ impl Event {
 pub(crate) struct Change {
     /// The main revision.
     pub revision: i64,
-    /// Its events, each at the place that its sub revision says; empty if nobody watched when it was made.
+    /// Its events, each at the place that its sub revision says; empty if there was no watcher when it was
+    /// made.
     pub events: Vec<Event>,
     /// Bytes of memory it takes, about.
     size: usize,

@@ -39,8 +39,8 @@ pub(crate) fn log_scans() -> u64 {
     LOG_SCANS.get()
 }
 
-/// Asserts that `work`, which returns the steps it took for `n` things, takes at most twice as many for twice as
-/// many things, some constant steps aside.
+/// Asserts that `work`, which returns the steps it took for `n` things, takes at most twice as many for
+/// twice as many things, some constant steps aside.
 #[cfg(test)]
 pub(crate) fn assert_linear(n: usize, mut work: impl FnMut(usize) -> u64) {
     /// What logarithms and fixed costs add.

@@ -1,7 +1,8 @@
 //! Micro-benchmarks: what the parts of a put, a read and an event cost without sockets.
 //!
-//! `cargo bench -p bench` runs all in half a minute, `cargo bench -p bench -- store` those whose name has that in it.
-//! Each line is the median of a few samples in nanoseconds an operation, with the smallest and the largest.
+//! `cargo bench -p bench` runs all in half a minute, `cargo bench -p bench -- store` those whose name has
+//! that in it. Each line is the median of a few samples in nanoseconds an operation, with the smallest and
+//! the largest.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to say")]
 

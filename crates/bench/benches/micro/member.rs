@@ -1,7 +1,7 @@
 //! A whole member without sockets and threads: puts from proposal to answer, in batches.
 //!
-//! On the simulated disk a sync costs next to nothing, so that what is left is the work of consensus, log and store;
-//! on the real disk it is what one client, or a hundred, wait for.
+//! On the simulated disk a sync costs next to nothing, so that what is left is the work of consensus, log
+//! and store; on the real disk it is what one client, or a hundred, wait for.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Member {
         assert_eq!(self.settle(inputs), count);
     }
 
-    /// Lets enough time pass for a checkpoint, so that a restart has nothing to apply again.
+    /// Ticks until there is a checkpoint, so that a restart does not apply anything again.
     pub(crate) fn checkpoint(&mut self) {
         for _ in 0..=config().checkpoint_ticks {
             self.settle(vec![Input::Tick]);

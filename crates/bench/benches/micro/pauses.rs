@@ -1,7 +1,8 @@
-//! The longest single step of a member, for which it takes nothing else, and the longest hold of each lock of the
-//! store, for which nobody else reads or publishes.
+//! The longest single step of a member, for which it takes nothing else, and the longest hold of each lock
+//! of the store, during which other threads cannot read or publish.
 //!
-//! Runs only when asked for by name, `cargo bench -p bench -- pause`, since a million of anything takes its time.
+//! Runs only when asked for by name, `cargo bench -p bench -- pause`, since a million of anything takes its
+//! time.
 
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
@@ -91,7 +92,7 @@ fn holds_of_locks() {
         apply_all(store, (0..MANY).map(|_| put(MANY + 1, 0)));
     });
     hold(&mut store, "trim 1,000,000 keys and 1,000,000 versions", compact);
-    let mut stream = store.watch_hub().stream(view, Arc::new(crate::watch::Unheard));
+    let mut stream = store.watch_hub().stream(view, Arc::new(crate::watch::NoSignal));
     for _ in 0..WATCHERS {
         let range = KeyRange::new(put(0, 0).key, Bytes::new());
         let watch =

@@ -27,11 +27,11 @@ pub(crate) fn run(runner: &Runner) {
     });
 }
 
-/// Nobody waits for a signal here: the stream is asked.
+/// The benchmark asks the stream itself whether there is something to read.
 #[derive(Debug)]
-pub(crate) struct Unheard;
+pub(crate) struct NoSignal;
 
-impl Signal for Unheard {
+impl Signal for NoSignal {
     fn signal(&self) {}
 }
 
@@ -39,7 +39,7 @@ impl Signal for Unheard {
 fn watched(key: impl Fn(u64) -> Bytes) -> (Store, WatchStream, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let store = crate::store::open(dir.path());
-    let mut stream = store.watch_hub().stream(store.view(), Arc::new(Unheard));
+    let mut stream = store.watch_hub().stream(store.view(), Arc::new(NoSignal));
     for number in 0..WATCHERS.into() {
         let range = KeyRange::new(key(number), Bytes::new());
         let watch =
@@ -53,7 +53,7 @@ fn put(store: &mut Store, number: u64) {
     black_box(store.apply(&[Request::Put(codec::put(number))]).unwrap());
 }
 
-/// Takes everything there is to tell; returns how many watchers were told.
+/// Takes everything from the stream; returns how many deliveries there were.
 pub(crate) fn deliver(stream: &mut WatchStream) -> u32 {
     let mut told = 0;
     loop {

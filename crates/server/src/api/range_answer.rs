@@ -1,7 +1,7 @@
 //! The answer to a range: whole if it is short, else made piece by piece while it is sent.
 //!
-//! In this way a long answer takes no more memory than the client leaves unread, and each piece is still in the
-//! processor's caches when it goes to the socket.
+//! In this way a long answer takes no more memory than the client leaves unread, and each piece is still in
+//! the processor's caches when it goes to the socket.
 
 use std::time::Instant;
 

@@ -20,9 +20,9 @@ pub(crate) struct RangeChunks<'a> {
 }
 
 impl Api {
-    /// Begins to hand out a range: linearizable, unless the request says `serializable`. Keys come in their order, or
-    /// in ascending order of the sort target. As in etcd, an order that is asked for is refused, and so are bounds on
-    /// revisions.
+    /// Begins to hand out a range: linearizable, unless the request says `serializable`. Keys come in their
+    /// order, or in ascending order of the sort target. As in etcd, an order that is asked for is refused,
+    /// and so are bounds on revisions.
     pub(crate) async fn range_stream(&self, request: &RangeRequest) -> Result<RangeChunks<'_>, Error> {
         let query = RangeQuery::new(request)?;
         if query.is_sorted() {
@@ -40,8 +40,9 @@ impl Api {
 }
 
 impl RangeChunks<'_> {
-    /// The next chunk; `None` after the last, which alone has header, `more` and `count`. Refused when a compaction
-    /// has passed the revision. A chunk is no longer than twice the longest request, but for its last key.
+    /// The next chunk; `None` after the last, which alone has header, `more` and `count`. Refused when a
+    /// compaction has passed the revision. A chunk is no longer than twice the longest request, but for its
+    /// last key.
     pub(crate) async fn next(&mut self) -> Result<Option<Encoded>, Error> {
         if self.is_done {
             return Ok(None);

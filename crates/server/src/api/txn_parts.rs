@@ -1,7 +1,7 @@
 //! How many parts an encoded transaction has, counted before it is decoded.
 //!
-//! A part, a compare or an operation, can be two bytes long and takes more than a hundred in memory. Of hostile
-//! requests only so many parts are decoded as a transaction may have.
+//! A part, a compare or an operation, can be two bytes long and takes more than a hundred in memory. Of
+//! hostile requests only so many parts are decoded as a transaction may have.
 
 use bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -9,11 +9,11 @@ use store::Refusal;
 
 use super::{Api, Error};
 
-/// Parts that a transaction may have, nested ones included, for each operation allowed in a list. etcd counts lists
-/// alone, and so would decode any number.
+/// Parts that a transaction may have, nested ones included, for each operation allowed in a list. etcd
+/// counts lists alone, and so would decode any number.
 const PARTS_PER_OP: usize = 128;
-/// Transactions within transactions. The decoder takes messages 100 deep, and the log holds a transaction one deeper
-/// than its request: what passes here can be read from the log again.
+/// Transactions within transactions. The decoder takes messages 100 deep, and the log holds a transaction
+/// one deeper than its request: what passes here can be read from the log again.
 const NESTING_MAX: usize = 48;
 
 /// Fields of `TxnRequest` that hold parts, and that of `RequestOp` that holds a transaction.
@@ -23,7 +23,8 @@ const FAILURE: u32 = 3;
 const REQUEST_TXN: u32 = 4;
 
 impl Api {
-    /// Refuses a transaction of too many parts, or too deep. Whatever is wrong with its bytes is left to the decoder.
+    /// Refuses a transaction of too many parts, or too deep. Whatever is wrong with its bytes is left to the
+    /// decoder.
     pub(crate) fn check_txn_parts(&self, txn: &[u8]) -> Result<(), Error> {
         let parts_max = self.settings.max_txn_ops.saturating_mul(PARTS_PER_OP);
         let mut left = parts_max;
@@ -54,8 +55,8 @@ fn take_one(left: &mut usize) -> bool {
     is_any
 }
 
-/// Visits the fields that hold messages for as long as the visitor wants and the bytes are well formed; false if it
-/// did not want to go on.
+/// Visits the fields that hold messages for as long as the visitor wants and the bytes are well formed;
+/// false if it did not want to go on.
 fn messages_in(mut bytes: &[u8], visit: &mut dyn FnMut(u32, &[u8]) -> bool) -> bool {
     while bytes.has_remaining() {
         let Ok((field, wire_type)) = decode_key(&mut bytes) else { return true };

@@ -1,11 +1,12 @@
 //! Forgetting history, without stopping anybody.
 //!
-//! A compaction is three things, of which only the first is waited for: the mark (reads below are refused from
-//! then on), the hash of what is about to go (by a job off the writer's thread), and the trimming of the index,
-//! a bounded number of changes at a time between batches. The bytes are given back later, when the segments they lie in are
-//! rewritten.
+//! A compaction is three things, of which only the first is waited for: the mark (reads below are refused
+//! from then on), the hash of what is about to go (by a job off the writer's thread), and the trimming of
+//! the index, a bounded number of changes at a time between batches. The bytes are given back later, when
+//! the segments they lie in are rewritten.
 //!
-//! Compactions wait for each other in order, and trimming waits for reads that still need what it would trim.
+//! Compactions wait for each other in order, and trimming waits for reads that still need what it would
+//! trim.
 
 use std::collections::VecDeque;
 

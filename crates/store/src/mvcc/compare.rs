@@ -1,7 +1,7 @@
 //! The compares of a transaction: whether they hold for the keys as they are at a revision.
 //!
-//! A compare of a range looks at every key in it, so it goes in steps, and the lock of the index is not held while
-//! records are read.
+//! A compare of a range looks at every key in it, so it goes in steps, and the lock of the index is not held
+//! while records are read.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -134,8 +134,8 @@ fn holds_for(compare: &Compare, kv: Option<&mvccpb::KeyValue>) -> bool {
     }
 }
 
-/// How the key's field stands to the operand; an operand of another kind than the target counts as zero, an
-/// unknown target as equal.
+/// The order of the key's field and the operand. An operand of another kind than the target counts as zero;
+/// with an unknown target both count as equal.
 fn order(compare: &Compare, kv: &mvccpb::KeyValue) -> Ordering {
     let operand = compare.target_union.as_ref();
     let number = |have: i64, want: Option<i64>| have.cmp(&want.unwrap_or(0));

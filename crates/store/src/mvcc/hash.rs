@@ -1,8 +1,8 @@
 //! HashKV: one number for all a store holds at a revision, equal on every member that holds the same.
 //!
-//! CRC-32C over the ASCII bytes `key`, then for each record in revision order its 17- or 18-byte revision key
-//! and its `mvccpb.KeyValue` bytes. Which records take part (etcd 3.7's rules, for a hash at revision `at` of a
-//! store compacted at `compacted`):
+//! CRC-32C over the ASCII bytes `key`, then for each record in revision order its 17- or 18-byte revision
+//! key and its `mvccpb.KeyValue` bytes. Which records take part (etcd 3.7's rules, for a hash at revision
+//! `at` of a store compacted at `compacted`):
 //!
 //! 1. only those with main revision ≤ `at`;
 //! 2. of those with main ≤ `compacted` only the keep set: for each key the newest record ≤ `at` in the
@@ -10,13 +10,14 @@
 //!    them;
 //! 3. no tombstone at main = `compacted`.
 //!
-//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it; its
-//! keep set is what the compaction keeps, so a tombstone at `at` is in it. etcd keeps the ten newest of those
-//! and answers with them whenever exactly their revision is asked for; so does this cache. It is gone after a
-//! restart, as etcd's is.
+//! The hash of a compaction is the hash at its revision, of the store as the compaction before it left it;
+//! its keep set is what the compaction keeps, so a tombstone at `at` is in it. etcd keeps the ten newest of
+//! those and answers with them whenever exactly their revision is asked for; so does this cache. It is gone
+//! after a restart, as etcd's is.
 //!
-//! The revision log is in the order that the hash wants, so a hash scans it and asks the index about each record:
-//! that takes no memory for a record. Calls that ask for the same hash at the same time share one computation.
+//! The revision log is in the order that the hash wants, so a hash scans it and asks the index about each
+//! record: that takes no memory for a record. Calls that ask for the same hash at the same time share one
+//! computation.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -53,7 +54,7 @@ pub struct KeyValueHash {
 #[derive(Debug, Default)]
 pub(super) struct HashCache {
     newest_last: VecDeque<KeyValueHash>,
-    /// Those that nobody waits for any more may be among them.
+    /// Computations that are finished or given up may be among them.
     under_way: Vec<(Subject, Weak<Mutex<Computation>>)>,
 }
 
@@ -97,7 +98,7 @@ struct Subject {
 /// What takes part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scope {
-    /// What stands at a revision, by the rules above.
+    /// The records of a revision, by the rules above.
     Revision,
     /// The same, and the tombstones that the compaction keeps.
     Compaction,
@@ -163,10 +164,10 @@ enum Stage {
 }
 
 impl HashRead {
-    /// The hash of what stands at `at` in a store compacted at `compacted`; `current` is its newest revision.
+    /// The hash of revision `at` of a store compacted at `compacted`; `current` is its newest revision.
     ///
-    /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it holds
-    /// its pin.
+    /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it
+    /// holds its pin.
     pub(super) fn new(shared: &Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
         HashRead::of(shared, Subject { at, compacted, scope: Scope::Revision }, current)
     }
@@ -176,8 +177,8 @@ impl HashRead {
         HashRead::of(shared, Subject { at, compacted: previous, scope: Scope::Compaction }, current)
     }
 
-    /// The hash of every record that is kept, in its place between what stands before and after the records;
-    /// otherwise as [`HashRead::new`].
+    /// The hash of every record that is kept, between bytes to be hashed before and after them; otherwise as
+    /// [`HashRead::new`].
     pub(super) fn of_everything(
         shared: &Arc<Shared>,
         (before, after): (Vec<u8>, Vec<u8>),
@@ -198,8 +199,8 @@ impl HashRead {
         HashRead { source: Source::Known(hash), current }
     }
 
-    /// Does a bounded piece of work; true once the hash is known. Waits while another one does a step of the same
-    /// computation.
+    /// Does a bounded piece of work; true once the hash is known. Waits while another one does a step of the
+    /// same computation.
     pub fn step(&mut self) -> Result<bool, Error> {
         match &self.source {
             Source::Known(_) => Ok(true),

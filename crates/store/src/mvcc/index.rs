@@ -1,8 +1,8 @@
 //! The key index: for every key its retained changes, with their revisions and places in the revision log.
 //!
 //! Owns the map from key to history, in memory. Values stay in the revision log: a read finds revision and
-//! [`Location`] here and fetches the record there. The store puts each change in as it is applied, and again in
-//! revision order at a restart.
+//! [`Location`] here and fetches the record there. The store puts each change in as it is applied, and again
+//! in revision order at a restart.
 //!
 //! A key's history falls into generations, each a run of puts closed by a tombstone (`†`):
 //!
@@ -12,14 +12,14 @@
 //! ```
 //!
 //! Since changes never move in history, a reader that fixes a revision may visit a range in chunks, and let
-//! writers in between: [`Index::range`] goes on after a key, and [`Index::compact_step`] and [`Index::retained`] go
-//! on where they stopped. Each call takes a bounded number of steps.
+//! writers in between: [`Index::range`] goes on after a key, and [`Index::compact_step`] and
+//! [`Index::retained`] go on where they stopped. Each call takes a bounded number of steps.
 //!
 //! Invariants: the changes of a key ascend by revision; the number of existing keys of any range is known in
 //! logarithmic time.
 //!
-//! It does not lock, and does not know the compacted or the current revision: callers refuse reads before and
-//! after.
+//! It does not lock, and does not know the compacted or the current revision: callers refuse reads below the
+//! one and above the other.
 
 mod arena;
 mod history;
@@ -42,7 +42,8 @@ use self::tree::{Tree, Verdict};
 use crate::key_range::{End, KeyRange};
 use crate::work;
 
-/// Counts at an older revision look at so many journal entries before they give up, however few keys there are.
+/// Counts at an older revision look at so many journal entries before they give up, however few keys there
+/// are.
 const JOURNAL_BUDGET_MIN: u64 = 256;
 
 /// The most journal entries that a count looks at: about 150 µs.
@@ -80,8 +81,8 @@ pub(crate) struct Found {
     pub(crate) revision: Revision,
     /// Place of its record.
     pub(crate) location: Location,
-    /// The put's place in its generation: create revision and version. At hand only if it is the key's newest
-    /// change; its record has them in any case.
+    /// The put's place in its generation: create revision and version. At hand only if it is the key's
+    /// newest change; its record has them in any case.
     pub(crate) generation: Option<(i64, i64)>,
 }
 
@@ -134,8 +135,8 @@ impl Index {
         self.tree.get(key).is_some_and(|history| history.has(revision))
     }
 
-    /// Adds a change. Its revision must be greater than any of the key, and its main revision at least that of any
-    /// change put before.
+    /// Adds a change. Its revision must be greater than any of the key, and its main revision at least that
+    /// of any change put before.
     pub(crate) fn put(&mut self, key: &[u8], newest: Newest) {
         let mut existed = false;
         self.tree.put(key, History::new(&newest), |history, _| {
@@ -147,7 +148,8 @@ impl Index {
         }
     }
 
-    /// [`Self::put`] of a key that was found at `place`: saves the search if the key exists there and goes on to.
+    /// [`Self::put`] of a key that was found at `place`: saves the search if the key exists there and goes
+    /// on to.
     pub(crate) fn put_at(&mut self, place: Option<Place>, key: &[u8], newest: Newest) {
         work::count(1);
         let history = place.and_then(|place| self.tree.value_at(place, key));
@@ -157,12 +159,12 @@ impl Index {
         }
     }
 
-    /// Visits the keys in `range` that exist at main revision `at`, in key order, until `visit` breaks or no `steps` are
-    /// left: it takes one from there for each key, whether or not it exists at `at`, and more for long ones. Visits only
-    /// those after the key `after`, if it is given.
+    /// Visits the keys in `range` that exist at main revision `at`, in key order, until `visit` breaks or no
+    /// `steps` are left: it takes one from there for each key, whether or not it exists at `at`, and more
+    /// for long ones. Visits only those after the key `after`, if it is given.
     ///
-    /// Returns the key to go on after, or `None` once the last was seen. A reader that goes on so, at the same
-    /// revision, sees each key once, whatever was put in between.
+    /// Returns the key to go on after, or `None` once the last was seen. A reader that goes on so, at the
+    /// same revision, sees each key once, whatever was put in between.
     pub(crate) fn range(
         &self,
         range: &KeyRange,
@@ -193,8 +195,8 @@ impl Index {
         }
     }
 
-    /// Number of keys in `range` at main revision `at`. As fast as [`Self::count`] unless many keys came and
-    /// went since then: `None` then, and [`Self::range`] has to tell.
+    /// Number of keys in `range` at main revision `at`. `None` if many keys were created or deleted since
+    /// then, so that the keys have to be counted by [`Self::range`].
     pub(crate) fn count_at(&self, range: &KeyRange, at: i64) -> Option<u64> {
         if range.is_single() {
             return Some(u64::from(self.at(range.start(), at).is_some()));
@@ -205,12 +207,12 @@ impl Index {
         Some(now.checked_add_signed(-growth).expect("a count is the sum of its changes"))
     }
 
-    /// Drops what a compaction at main revision `compacted` drops, from the key `from` on (`None`: from the first),
-    /// and reports the places of the dropped records. Takes up to `steps_max` steps (1 or more), one for each key and
-    /// each dropped record.
+    /// Drops what a compaction at main revision `compacted` drops, from the key `from` on (`None`: from the
+    /// first), and reports the places of the dropped records. Takes up to `steps_max` steps (1 or more), one
+    /// for each key and each dropped record.
     ///
-    /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it is
-    /// a tombstone from before `compacted`. A key left without changes is gone.
+    /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it
+    /// is a tombstone from before `compacted`. A key left without changes is gone.
     ///
     /// Returns the key to go on with, or `None` once done. Reads at or after `compacted` see no difference.
     pub(crate) fn compact_step(
@@ -237,15 +239,15 @@ impl Index {
         })
     }
 
-    /// Visits every change that a store compacted at `compacted` (−1: never) retains, from the change `from` on
-    /// (`None`: from the first); in key order, the changes of a key oldest first. Takes up to `steps_max` steps (1 or
-    /// more), one for each key and each change. It makes no difference whether [`Self::compact_step`] has come by yet,
-    /// if it ran for no later compaction.
+    /// Visits every change that a store compacted at `compacted` (−1: never) retains, from the change `from`
+    /// on (`None`: from the first); in key order, the changes of a key oldest first. Takes up to `steps_max`
+    /// steps (1 or more), one for each key and each change. It makes no difference how far
+    /// [`Self::compact_step`] has come, if it ran for no later compaction.
     ///
-    /// `in_keep` tells the keep set of a hash at main revision `at`, which must not be below `compacted`: for
-    /// each key the last change up to `at` in the generation that contains `at` (the first that ends at or
-    /// after `at`, else the last), unless it is a tombstone that closes the generation. Changes put after `at`
-    /// do not alter it.
+    /// `in_keep` tells the keep set of a hash at main revision `at`, which must not be below `compacted`:
+    /// for each key the last change up to `at` in the generation that contains `at` (the first that ends at
+    /// or after `at`, else the last), unless it is a tombstone that closes the generation. Changes put after
+    /// `at` do not alter it.
     ///
     /// Returns the change to go on with, or `None` once done or when `visit` breaks.
     pub(crate) fn retained(
@@ -278,8 +280,8 @@ impl Index {
         next
     }
 
-    /// Whether the change of `key` at `revision` is in the keep set of [`Self::retained`]; `None` if it is not
-    /// retained.
+    /// Whether the change of `key` at `revision` is in the keep set of [`Self::retained`]; `None` if it is
+    /// not retained.
     pub(crate) fn place_in_hash(
         &self,
         key: &[u8],
@@ -291,8 +293,8 @@ impl Index {
         self.tree.get(key)?.place_in_hash(revision, compacted, at)
     }
 
-    /// Notes that the record of the change of `key` at `revision` moved. False if that change is not retained
-    /// any more: the record at `to` is dead then.
+    /// Notes that the record of the change of `key` at `revision` moved. False if that change is not
+    /// retained any more: the record at `to` is dead then.
     pub(crate) fn relocate(&mut self, key: &[u8], revision: Revision, to: Location) -> bool {
         self.tree.update(key, |history| history.relocate(revision, to)).unwrap_or(false)
     }

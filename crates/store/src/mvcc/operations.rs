@@ -1,12 +1,13 @@
 //! How many operations on keys there were, for those who watch over a member.
 //!
-//! The writer counts in plain numbers under the lock that it holds anyway; readers share two atomics. Nothing is
-//! kept over a restart.
+//! The writer counts in plain numbers under the lock that it holds anyway; readers share two atomics.
+//! Nothing is kept over a restart.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Operations since the start, those inside of transactions among them. A command that was refused counts for none.
+/// Operations since the start, those inside of transactions among them. A command that was refused counts
+/// for none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Operations {
     /// Ranges read.

@@ -1,9 +1,9 @@
 //! Reading a range of keys at one revision.
 //!
-//! A read goes in chunks: look for keys in the index under its lock, release the lock, read records if they have to be
-//! looked into. Records that make the answer just as they are stored are copied when all are found: then the length of
-//! the answer is known before. Between chunks a writer may go on: the revision read at is fixed and its records are
-//! immutable, so the answer is consistent all the same.
+//! A read goes in chunks: look for keys in the index under its lock, release the lock, read records if they
+//! have to be looked into. Records that make the answer just as they are stored are copied when all are
+//! found: then the length of the answer is known before. Between chunks a writer may go on: the revision
+//! read at is fixed and its records are immutable, so the answer is consistent all the same.
 //!
 //! etcd's rules (order of filters, what `count` and `more` mean, the quirk of an unordered read by another
 //! target than the key) are those of `KV.Range` in 3.7; the golden scripts show them one by one.
@@ -44,7 +44,8 @@ pub(crate) struct RangeRead<R> {
     at: i64,
     /// Where the next chunk begins: after this key.
     after: Option<Vec<u8>>,
-    /// Whether the keys of the range are counted by visiting all of them: the index could not tell at once.
+    /// Whether the keys of the range are counted by visiting all of them: the index could not count them at
+    /// once.
     is_counting: bool,
     is_collected: bool,
     is_merged: bool,
@@ -60,8 +61,8 @@ pub(crate) struct RangeRead<R> {
 }
 
 impl<R: Records + Clone> RangeRead<R> {
-    /// Begins a read at revision `at` of a store whose newest revision is `current`; counts the range, unless that
-    /// takes long.
+    /// Begins a read at revision `at` of a store whose newest revision is `current`; counts the range,
+    /// unless that takes long.
     pub(crate) fn new(query: RangeQuery, at: i64, current: i64, index: &Index) -> Self {
         let count = index.count_at(&query.range, at);
         let mut read = RangeRead::uncounted(query, at, current);
@@ -141,8 +142,9 @@ impl<R: Records + Clone> RangeRead<R> {
         if self.pending.is_empty() { Ok(()) } else { self.fetch(source.records()) }
     }
 
-    /// Looks for more keys in the index, up to `keys_max` of them or `steps` steps, which it takes from there, or until
-    /// their records are `bytes_max` long or longer. [`RangeRead::fetch`] must follow before the next call.
+    /// Looks for more keys in the index, up to `keys_max` of them or `steps` steps, which it takes from
+    /// there, or until their records are `bytes_max` long or longer. [`RangeRead::fetch`] must follow before
+    /// the next call.
     pub(super) fn collect(&mut self, index: &Index, steps: &mut usize, keys_max: usize, bytes_max: u64) {
         let range = self.query.range.clone();
         if range.is_single() {
@@ -175,7 +177,8 @@ impl<R: Records + Clone> RangeRead<R> {
         }
     }
 
-    /// Notes one key found. Answers at once with what the index knows, unless a key before it has still to be read.
+    /// Notes one key found. Answers at once with what the index knows, unless a key before it has still to
+    /// be read.
     fn take(&mut self, key: &[u8], found: &Found) {
         self.seen += 1;
         let limit = self.query.limit;
@@ -245,7 +248,8 @@ impl<R: Records + Clone> RangeRead<R> {
         }
     }
 
-    /// Bytes of the keys found so far, as they will stand in the answer: all once it is complete.
+    /// Bytes of the keys found so far and not yet copied, as fields of the answer: of all keys once it is
+    /// complete.
     pub(crate) fn kvs_len(&self) -> u64 {
         let copied: u64 = self.found.iter().map(|(_, places)| copied_len(places)).sum();
         self.out.len() as u64 + copied + self.rows.fields_len()
@@ -280,7 +284,8 @@ impl<R: Records + Clone> RangeRead<R> {
         Ok(())
     }
 
-    /// Appends rows to `out`, up to `rows_max` of them or until they are `bytes_max` long or longer. Returns how many.
+    /// Appends rows to `out`, up to `rows_max` of them or until they are `bytes_max` long or longer. Returns
+    /// how many.
     pub(super) fn copy_rows(
         &mut self,
         out: &mut Vec<u8>,
@@ -320,7 +325,7 @@ impl<R: Records + Clone> RangeRead<R> {
         Ok(self.outcome)
     }
 
-    /// A key as it stands in an answer without values.
+    /// The form of a key in an answer without values.
     fn without_value<'k>(&self, kv: &'k mvccpb::KeyValue) -> KeyValue<'k> {
         KeyValue {
             key: &kv.key,
@@ -332,7 +337,7 @@ impl<R: Records + Clone> RangeRead<R> {
         }
     }
 
-    /// Length of the `mvccpb.KeyValue` that stands in the answer for a record.
+    /// Length of the `mvccpb.KeyValue` in the answer for a record.
     fn len_in_answer(&self, kv: &mvccpb::KeyValue, place: Location) -> u32 {
         if !self.query.keys_only {
             return place.len;

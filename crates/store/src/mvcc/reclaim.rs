@@ -1,15 +1,16 @@
 //! Giving back the space of records that compaction has dropped.
 //!
 //! A job, off the writer's thread, copies the records still needed out of a run of mostly dead segments into
-//! one new segment. Then the index is pointed to the copies, a few keys at a time between batches; then the old
-//! segments leave the log, and their files go once a checkpoint no longer lists them.
+//! one new segment. Then the index is pointed to the copies, a few keys at a time between batches; then the
+//! old segments leave the log, and their files go once a checkpoint no longer lists them.
 
 use disk::log::{ReclaimPlan, Rewritten};
 
 use super::Mvcc;
 use super::view::ReadView;
 
-/// Records pointed elsewhere in one step: about 100 µs of the writer's time, since they come in the order of keys.
+/// Records pointed elsewhere in one step: about 100 µs of the writer's time, since they come in the order of
+/// keys.
 const STEP_RECORDS: usize = 500;
 
 /// Copies what is needed of some segments; may run on any thread.
@@ -33,7 +34,8 @@ pub(super) struct Relocation {
 }
 
 impl Mvcc {
-    /// A job worth running, if there is one and none is under way; `thoroughly`, any that frees something is.
+    /// A job worth running, if there is one and none is under way; `thoroughly`, any that frees something
+    /// is.
     pub(crate) fn reclaim_job(&mut self, thoroughly: bool) -> Option<ReclaimJob> {
         if self.relocation.is_some() {
             return None;

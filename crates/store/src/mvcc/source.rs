@@ -53,7 +53,8 @@ pub(super) trait Source {
     fn records(&mut self) -> Self::Records;
 }
 
-/// The source of a reader beside the writer. What it needs must not be trimmed: it is pinned, or as new as the look.
+/// The source of a reader beside the writer. What it needs must not be trimmed: it is pinned, or as new as
+/// the look.
 #[derive(Debug)]
 pub(super) struct SharedSource<'a> {
     shared: &'a Shared,

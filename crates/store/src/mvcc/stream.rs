@@ -1,10 +1,10 @@
 //! A range handed out in chunks, to a reader who may take any time.
 //!
-//! Unlike a [`super::RangeReading`] it holds no pin: between chunks nothing waits for it, and a compaction that
-//! passes its revision ends it. All chunks together are the range at one revision.
+//! Unlike a [`super::RangeReading`] it holds no pin: between chunks nothing waits for it, and a compaction
+//! that passes its revision ends it. All chunks together are the range at one revision.
 //!
-//! A range with a sort target is sorted before its first chunk, as that of a plain range is. (Without an order etcd
-//! sorts each chunk of a stream by itself, and so loses keys of ranges longer than one.)
+//! A range with a sort target is sorted before its first chunk, as that of a plain range is. (Without an
+//! order etcd sorts each chunk of a stream by itself, and so loses keys of ranges longer than one.)
 
 use bytes::Bytes;
 use disk::log::Segments;
@@ -42,8 +42,9 @@ impl ReadView {
 }
 
 impl RangeStream {
-    /// Adds keys to the chunk: at most `max_keys` and a thousand, and no more once about `max_bytes` were added. Does a
-    /// bounded amount of work, and may add none while it still looks for keys, sorts or counts. Returns how many.
+    /// Adds keys to the chunk: at most `max_keys` and a thousand, and no more once about `max_bytes` were
+    /// added. Does a bounded amount of work, and may add none while it still looks for keys, sorts or
+    /// counts. Returns how many.
     ///
     /// Refused with [`Refusal::Compacted`] if the revision has been compacted meanwhile.
     pub fn step(&mut self, max_keys: usize, max_bytes: usize) -> Result<usize, Error> {

@@ -1,13 +1,14 @@
 //! The write transaction: puts, deletes and nested transactions that share one main revision.
 //!
-//! Owns nothing; borrows the index, the revision log and the leases for the time of one command. Each change appends
-//! one record, points the index at it, attaches the key to its lease and notes one event. The main revision is the
-//! store's plus one, taken only if something changes; sub revisions count the changes in order. A transaction is
-//! checked whole against the state before it, then executed without a way to fail but a broken disk: nothing is ever
-//! half done.
+//! Owns nothing; borrows the index, the revision log and the leases for the time of one command. Each change
+//! appends one record, points the index at it, attaches the key to its lease and notes one event. The main
+//! revision is the store's plus one, taken only if something changes; sub revisions count the changes in
+//! order. A transaction is checked whole against the state before it, then executed without a way to fail
+//! but a broken disk: nothing is ever half done.
 //!
-//! The lock of the index is held for a bounded number of steps at a time, and never while the disk is read or written.
-//! Readers in between see the store without this command, since they read at the revision published.
+//! The lock of the index is held for a bounded number of steps at a time, and never while the disk is read
+//! or written. Readers in between see the store without this command, since they read at the revision
+//! published.
 
 use std::ops::ControlFlow;
 
@@ -52,8 +53,8 @@ pub(crate) struct WriteTxn<'a, 's> {
 }
 
 impl<'a, 's> WriteTxn<'a, 's> {
-    /// Begins on a store at a revision and last compaction. Events are made only if somebody watches; `scratch` is
-    /// used for its memory.
+    /// Begins on a store at a revision and last compaction. Events are made only if somebody watches;
+    /// `scratch` is used for its memory.
     pub(super) fn new(
         state: &'a mut SteppedWriter<'s, State>,
         log: &'a mut RevisionLog,
@@ -82,7 +83,8 @@ impl<'a, 's> WriteTxn<'a, 's> {
         self.revision + i64::from(self.changes > 0)
     }
 
-    /// Ends it: the revision of the store from now on, the events to tell, and what was done.
+    /// Ends the transaction. Returns the revision of the store from now on, the events, and the operations
+    /// counted.
     pub(super) fn finish(self) -> (i64, Vec<Event>, Operations) {
         (self.revision(), self.events, self.operations.as_txn())
     }
@@ -117,7 +119,8 @@ impl<'a, 's> WriteTxn<'a, 's> {
         }
     }
 
-    /// Takes the record of a key that is about to be deleted into the outcome, as long as an answer can hold it.
+    /// Takes the record of a key that is about to be deleted into the outcome, as long as an answer can hold
+    /// it.
     fn note_deleted(&mut self, location: Location, outcome: &mut DeleteOutcome) -> Result<(), Error> {
         let len = message_field_len(location.len as usize) as u64;
         if self.has_room_for(len) {
@@ -209,8 +212,8 @@ impl<'a, 's> WriteTxn<'a, 's> {
         self.append(key, &KeyValue { key, ..KeyValue::default() }, true, None)
     }
 
-    /// Writes one change: record, index, event; the lease is the caller's to see to. `place` is where the index has the
-    /// key, if that is known.
+    /// Writes one change: record, index, event; the lease is the caller's to see to. `place` is where the
+    /// index has the key, if that is known.
     fn append(
         &mut self,
         key: &[u8],
@@ -244,8 +247,8 @@ impl<'a, 's> WriteTxn<'a, 's> {
         newest
     }
 
-    /// Some of the keys in a range that exist now, those after the key `after` if it is given, with the places of
-    /// their records; and the key to go on after, unless those were the last.
+    /// Some of the keys in a range that exist now, those after the key `after` if it is given, with the
+    /// places of their records; and the key to go on after, unless those were the last.
     fn live_keys(
         &mut self,
         range: &KeyRange,
@@ -265,8 +268,8 @@ impl<'a, 's> WriteTxn<'a, 's> {
         WriterSource { state: self.state, log: self.log }
     }
 
-    /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first, all
-    /// against the state before the transaction; notes for each whether they hold.
+    /// Evaluates the compares of `request` and of the transactions nested on the path taken, depth first,
+    /// all against the state before the transaction; notes for each whether they hold.
     fn decide(&mut self, request: &TxnRequest, path: &mut Vec<bool>) -> Result<(), Error> {
         let at = self.revision;
         let succeeded = all_hold(&request.compare, at, &mut self.source())?;
@@ -344,8 +347,8 @@ pub(super) fn branch(request: &TxnRequest, succeeded: bool) -> &[RequestOp] {
     if succeeded { &request.success } else { &request.failure }
 }
 
-/// The rule for the revision of a range inside a transaction. As nothing compacted counts as compacted at -1, a
-/// negative revision is refused, unless it is -1 of a store that never was.
+/// The rule for the revision of a range inside a transaction. As nothing compacted counts as compacted at
+/// -1, a negative revision is refused, unless it is -1 of a store that never was.
 pub(super) fn check_op_revision(revision: i64, current: i64, compacted: i64) -> Result<(), Refusal> {
     if revision > current {
         Err(Refusal::FutureRevision)

@@ -161,8 +161,8 @@ impl ReadView {
 
 /// A range being read chunk by chunk, at one revision.
 ///
-/// The keys of a long one are only found at first, and copied when all are: then the answer's length is known, and it
-/// can be sent while it is made.
+/// The keys of a long one are only found at first, and copied when all are: then the answer's length is
+/// known, and it can be sent while it is made.
 #[derive(Debug)]
 pub struct RangeReading {
     view: ReadView,
@@ -172,8 +172,8 @@ pub struct RangeReading {
 }
 
 impl RangeReading {
-    /// Does a bounded piece of work; true once all keys are found and in order. Between calls the caller may let
-    /// others run.
+    /// Does a bounded piece of work; true once all keys are found and in order. Between calls the caller may
+    /// let others run.
     pub fn step(&mut self) -> Result<bool, Error> {
         if !self.read.is_complete() {
             self.read.step(&mut SharedSource::new(&self.view.shared))?;
@@ -184,8 +184,8 @@ impl RangeReading {
         Ok(self.read.is_complete())
     }
 
-    /// Whether there are keys to be copied, with [`RangeReading::copy_next`] or by [`RangeReading::finish`], in more
-    /// than one piece.
+    /// Whether there are keys to be copied, with [`RangeReading::copy_next`] or by [`RangeReading::finish`],
+    /// in more than one piece.
     pub fn is_long(&self) -> bool {
         self.read.is_long()
     }
@@ -195,14 +195,14 @@ impl RangeReading {
         self.read.outcome()
     }
 
-    /// Bytes of the keys found so far and not yet copied, as fields of an answer: of all once all are found. It does
-    /// not shrink before that, so an answer that is too long can be refused before it is complete.
+    /// Bytes of the keys found so far and not yet copied, as fields of an answer: of all once all are found.
+    /// It does not shrink before that, so an answer that is too long can be refused before it is complete.
     pub fn copied_len(&self) -> u64 {
         self.read.kvs_len()
     }
 
-    /// Appends the next keys to `out`, framed as in [`RangeOutcome::kvs`]: about 256 KiB, or less if they are short.
-    /// False if those were the last.
+    /// Appends the next keys to `out`, framed as in [`RangeOutcome::kvs`]: about 256 KiB, or less if they
+    /// are short. False if those were the last.
     pub fn copy_next(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
         self.read.copy_next(out)?;
         Ok(self.read.has_uncopied())
@@ -242,7 +242,8 @@ struct TxnRanges<'r> {
 }
 
 impl TxnReading<'_> {
-    /// Does a bounded piece of work; true once the outcome is known. Between calls the caller may let others run.
+    /// Does a bounded piece of work; true once the outcome is known. Between calls the caller may let others
+    /// run.
     pub fn step(&mut self) -> Result<bool, Error> {
         let mut source = SharedSource::new(&self.view.shared);
         match &mut self.stage {

@@ -1,4 +1,4 @@
-//! Where changes meet watchers: the ring, and who wants to know of what.
+//! The watch hub: takes published changes, and finds the watchers that each change concerns.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -20,7 +20,7 @@ use crate::work;
 /// Events and watchers looked at under one hold of the registry's lock: about 100 µs.
 const STEPS_PER_HOLD: usize = 1000;
 
-/// Wakes whoever reads a [`WatchStream`]. Called by the writer's thread: must not block.
+/// Wakes the reader of a [`WatchStream`]. Called by the writer's thread: must not block.
 pub trait Signal: Debug + Send + Sync {
     /// There may be something to read.
     fn signal(&self);
@@ -28,10 +28,10 @@ pub trait Signal: Debug + Send + Sync {
 
 /// The one place changes are published to and watched from.
 ///
-/// A change is pushed into the ring first, then marked for each watcher that is interested, which may take several
-/// holds of the registry's lock. A watcher that joins in between follows from the change after it, so it does no harm
-/// if that watcher is marked, and none if it is not. Streams are told the revision published only when all watchers
-/// are marked.
+/// A change is pushed into the ring first, then marked for each watcher that is interested, which may take
+/// several holds of the registry's lock. A watcher that joins in between begins after this change, so it
+/// makes no difference whether it is marked for it. The revision counts as published when all watchers have
+/// been marked for it.
 #[derive(Debug)]
 pub struct WatchHub {
     ring: RwLock<Ring>,
@@ -68,11 +68,11 @@ pub(super) struct WatcherKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StreamKey(u32);
 
-/// A watcher that has come to the hub.
+/// A watcher that was added to the hub.
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) key: WatcherKey,
-    /// What it watches, shared with all who watch the same.
+    /// The range it watches, in memory shared by all watchers of the same range.
     pub(super) range: Arc<KeyRange>,
     /// The newest revision in the ring: the watcher will be marked for every matching change after that.
     pub(super) revision: i64,
@@ -84,7 +84,7 @@ pub(super) struct Ready {
     pub(super) key: WatcherKey,
     /// The watcher's id on its stream.
     pub(super) watch_id: i64,
-    /// What concerns it of the revisions since it was last taken.
+    /// The revisions that concern it, of those since it was last taken from the ready list.
     pub(super) marks: Marks,
 }
 
@@ -107,10 +107,11 @@ struct Watcher {
     ready: Option<ReadyPlace>,
 }
 
-/// Where a watcher stands in the ready list of its stream.
+/// The position of a watcher in the ready list of its stream.
 #[derive(Debug, Clone, Copy)]
 struct ReadyPlace {
-    /// [`Stream::lists_taken`] of when it was put there: the list of another number has been taken meanwhile.
+    /// [`Stream::lists_taken`] of when it was put there: the list of another number has been taken
+    /// meanwhile.
     list: u64,
     place: usize,
 }
@@ -124,7 +125,9 @@ struct Stream {
     lists_taken: u64,
 }
 
-/// Values under small reusable numbers, four thousand million at most.
+/// A slab: values by small numbers, which are used again. At most 2^32 - 1 values.
+///
+/// The crate of that name would be the sixth from outside in the deterministic core, which has five.
 #[derive(Debug)]
 struct Slots<T> {
     slots: Vec<Option<T>>,
@@ -144,7 +147,7 @@ impl<T> Slots<T> {
             return slot;
         }
         self.slots.push(Some(value));
-        u32::try_from(self.slots.len() - 1).expect("four thousand million values do not fit into memory")
+        u32::try_from(self.slots.len() - 1).expect("2^32 values do not fit into memory")
     }
 
     fn remove(&mut self, slot: u32) {
@@ -172,8 +175,8 @@ impl WatchHub {
         }
     }
 
-    /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is something
-    /// to read.
+    /// Opens a stream of watchers that reads history through `view`; `signal` is called when there is
+    /// something to read.
     pub fn stream(self: &Arc<Self>, view: ReadView, signal: Arc<dyn Signal>) -> WatchStream {
         let stream = Stream { signal, ready: VecDeque::new(), lists_taken: 0 };
         let key = self.registry.write().streams.insert(stream);
@@ -210,8 +213,8 @@ impl WatchHub {
         self.ring().revision()
     }
 
-    /// Publishes what brought the store to `revision`. `with_events` says whether the changes carry their
-    /// events. Returns whom to signal.
+    /// Publishes the changes that brought the store to `revision`. `with_events` says whether they hold
+    /// their events. Returns the signals of the streams that have something to read.
     pub(crate) fn publish(
         &self,
         revision: i64,
@@ -262,8 +265,8 @@ impl WatchHub {
         self.registry.write().streams.remove(stream.0);
     }
 
-    /// Replaces `ready`, which must be empty, with the watchers of a stream that have become ready since the last
-    /// call. Returns a revision up to which all that concerns the stream has been marked.
+    /// Replaces `ready`, which must be empty, with the watchers of a stream that have become ready since the
+    /// last call. Returns a revision up to which all that concerns the stream has been marked.
     pub(super) fn take_ready(&self, stream: StreamKey, ready: &mut VecDeque<Ready>) -> i64 {
         let mut registry = self.registry.write();
         let stream = registry.streams.get_mut(stream.0);
@@ -279,7 +282,8 @@ impl WatchHub {
 }
 
 impl Registry {
-    /// Takes a watcher off the ready list of its stream; the last one there takes its place.
+    /// Removes a watcher from the ready list of its stream. The last watcher of the list moves to its
+    /// position.
     fn unmark(&mut self, watcher: u32) {
         let state = self.watchers.get_mut(watcher);
         let stream = self.streams.get_mut(state.stream);
@@ -332,7 +336,8 @@ impl Publication<'_> {
         }
     }
 
-    /// Watchers that arrived after the batch of these revisions had begun without events must look into the log.
+    /// Marks all watchers for these revisions, whose events were not made: watchers that were added since
+    /// then look into the log.
     fn mark_all(&mut self, first: i64, last: i64) {
         for slot in 0.. {
             let Registry { watchers, streams, .. } = self.registry.get();

@@ -1,13 +1,13 @@
-//! Which watchers want to know of a key.
+//! Finds the watchers of a key.
 //!
-//! Owns for each watched key or range the set of its watchers. Watchers come and go; the writer asks for every
-//! change it makes, so that question is the one that must be cheap: logarithmic in the number of different
-//! ranges, and linear only in the answer.
+//! Owns for each watched key or range the set of its watchers. The writer looks up the watchers of every
+//! change, so the lookup must be cheap: logarithmic in the number of different ranges, and linear only in
+//! the watchers found.
 //!
 //! Thousands may watch the same prefix, so those of one range share an entry; joining and leaving it takes
-//! logarithmic time too. As often each range has one watcher, who then stands in the entry itself. The bytes of
-//! a range are there once, for the entry and for its watchers. A range that nobody watches any more leaves
-//! nothing behind.
+//! logarithmic time too. Just as often each range has one watcher, which is then stored in the entry itself.
+//! The bytes of a range are stored once, for the entry and for its watchers. A range without watchers is
+//! removed.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,8 +61,8 @@ impl<T> Default for Interest<T> {
 }
 
 impl<T: Copy + Ord> Interest<T> {
-    /// Adds `watcher` to those of `range`; returns the range that it shares with the others. Doing so twice is the same
-    /// as once.
+    /// Adds `watcher` to those of `range`; returns the range that it shares with the others. Doing so twice
+    /// is the same as once.
     pub(super) fn add(&mut self, range: KeyRange, watcher: T) -> Arc<KeyRange> {
         if range.is_single() {
             let entry = self.points.entry(Point(Arc::new(range)));
@@ -90,8 +90,9 @@ impl<T: Copy + Ord> Interest<T> {
         }
     }
 
-    /// Visits the watchers of `key`: once for each range that contains it, in an order that depends on nothing but
-    /// the ranges and names. Returns the last one visited if the visitor broke off there, to go on after it.
+    /// Visits the watchers of `key`: once for each range that contains it, in an order that depends on
+    /// nothing but the ranges and names. Returns the last one visited if the visitor broke off there, to go
+    /// on after it.
     pub(super) fn matching(
         &self,
         key: &[u8],
@@ -145,7 +146,7 @@ impl<T: Copy + Ord> Watchers<T> {
         }
     }
 
-    /// Takes a watcher out; true if that leaves nobody, and the range has to go.
+    /// Removes a watcher; true if no watcher is left, so that the range has to be removed too.
     fn leave(&mut self, watcher: T) -> bool {
         match self {
             Watchers::One(one) => *one == watcher,

@@ -1,9 +1,10 @@
-//! The main revisions that concern a watcher, noted for it until it looks.
+//! The main revisions that a watcher has to look at.
 //!
-//! Each of the first few is known, and of later ones only how far they reach: a watcher whose client keeps up looks
-//! at nothing that does not concern it, and one whose client does not costs no more memory.
+//! The first 64 are known exactly; of later ones only the last is known, and all in between are looked at.
+//! So a watcher whose client keeps up looks only at what concerns it, and one whose client does not costs no
+//! more memory.
 
-/// So many revisions from the first on are told apart.
+/// How many revisions from the first on are known exactly.
 const EXACT: i64 = u64::BITS as i64;
 
 /// Some of the revisions from `first` to `last`.
@@ -35,7 +36,8 @@ impl Marks {
         self.last = revision;
     }
 
-    /// Adds all revisions from `from` to `last`, after all that are there, and those up to any that is added later.
+    /// Adds all revisions from `from` to `last`, after all that are there, and those up to any that is added
+    /// later.
     pub(super) fn add_all(&mut self, from: i64, last: i64) {
         let place = from - self.first;
         if place < EXACT {

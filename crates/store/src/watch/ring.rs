@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::Change;
 use super::marks::Marks;
 
-/// What the ring may hold: enough for a reader some hundred milliseconds late, small beside the data.
+/// The most that the ring holds: enough for a reader that is some hundred milliseconds late, and little
+/// memory.
 const RING_BYTES_MAX: usize = 16 << 20;
 const RING_CHANGES_MAX: usize = 1 << 16;
 /// Changes that a reader takes out of the ring at once.
 const PICKED_CHANGES_MAX: usize = 256;
-/// Bytes of changes after which it takes no more: they stay in memory while its client does not read.
+/// Bytes of changes after which a reader takes no more: they stay in memory while its client does not read.
 const PICKED_BYTES_MAX: usize = 64 << 10;
 
 /// A contiguous run of changes up to the newest revision.
@@ -35,7 +36,8 @@ impl Ring {
         self.revision
     }
 
-    /// Takes the next change, and gives out the oldest ones over the limits.
+    /// Adds the next change. Returns the oldest changes, which are removed because the ring is over its
+    /// limits.
     #[must_use = "what the ring forgets is to be freed when the ring is unlocked"]
     pub(super) fn push(&mut self, change: Arc<Change>) -> Vec<Arc<Change>> {
         assert!(change.revision > self.revision, "changes are published in revision order");
@@ -52,14 +54,14 @@ impl Ring {
         forgotten
     }
 
-    /// Moves on to `revision` without events: nobody watched. Gives out all changes.
+    /// Moves on to `revision` without events, because there were no watchers. Returns all changes.
     #[must_use = "what the ring forgets is to be freed when the ring is unlocked"]
     pub(super) fn skip_to(&mut self, revision: i64) -> VecDeque<Arc<Change>> {
         std::mem::replace(self, Ring::new(revision)).changes
     }
 
-    /// Replaces the contents of `picked` with the changes of the main revisions marked from `from` on, or the first
-    /// ones of them if they are many. False if the ring has forgotten some.
+    /// Replaces the contents of `picked` with the changes of the main revisions marked from `from` on, or
+    /// the first ones of them if they are many. False if the ring has forgotten some.
     pub(super) fn pick(&self, marks: &Marks, from: i64, picked: &mut Vec<Arc<Change>>) -> bool {
         picked.clear();
         if from < self.base {
@@ -79,7 +81,8 @@ impl Ring {
         true
     }
 
-    /// The change of a main revision. Mostly each revision has one: then its place tells its number.
+    /// The change of a main revision. Mostly there is one for each revision since `base`: then the position
+    /// in the ring follows from the revision.
     fn change(&self, revision: i64) -> Option<&Arc<Change>> {
         let guess = usize::try_from(revision - self.base).ok().and_then(|place| self.changes.get(place));
         if let Some(change) = guess.filter(|change| change.revision == revision) {

@@ -1,8 +1,8 @@
-//! The watchers of one client stream, read in turn.
+//! The watchers of one client stream, which are served one after the other.
 //!
-//! Owned by whoever writes the client's socket. [`WatchStream::advance`] is called only when the client can
-//! take more, so a reader that does not read costs its cursors and nothing else. Each call does a bounded
-//! amount of work.
+//! Owned by the task that writes to the client's socket. [`WatchStream::advance`] is called only when the
+//! client can take more, so a client that does not read costs memory for its cursors alone. Each call does a
+//! bounded amount of work.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ const CATCH_UP_REVISIONS: usize = 1000;
 const CATCH_UP_BYTES: usize = 1 << 20;
 /// Changes looked at in one step of catching up.
 const CATCH_UP_CHANGES: usize = 10_000;
-/// Watchers that may look into the ring in vain in one step.
-const VAIN_LOOKS_MAX: usize = 16;
+/// Looks into the ring that may find no event in one step.
+const EMPTY_LOOKS_MAX: usize = 16;
 /// Watchers for which an empty queue keeps its memory.
 const QUEUE_KEPT_MAX: usize = 256;
 /// Entries of watches that have ended which the queue may hold in any case.
@@ -76,7 +76,7 @@ impl WatchRefusal {
     }
 }
 
-/// What a stream has to tell.
+/// Something to be sent to the client.
 #[derive(Debug, Clone, Copy)]
 pub enum Delivery<'a> {
     /// Events of a watcher, whole revisions only.
@@ -89,7 +89,7 @@ pub enum Delivery<'a> {
         /// In revision order.
         events: &'a [Event],
     },
-    /// History the watcher still needed has been compacted: it is told nothing more.
+    /// History that the watcher still needed has been compacted: it gets no more events.
     Compacted {
         /// The watcher.
         watch_id: i64,
@@ -101,7 +101,7 @@ pub enum Delivery<'a> {
 /// What [`WatchStream::advance`] came to.
 #[derive(Debug)]
 pub enum Progress<'a> {
-    /// Something to tell.
+    /// Something to be sent to the client.
     Deliver(Delivery<'a>),
     /// Nothing yet, but there is more to look at: call again after letting others run.
     Working,
@@ -109,7 +109,7 @@ pub enum Progress<'a> {
     Idle,
 }
 
-/// One of thousands: what it shares with others or holds only at times stands apart.
+/// One watcher. There may be hundreds of thousands, so it holds only what is its own and always needed.
 #[derive(Debug)]
 struct Watcher {
     range: Arc<KeyRange>,
@@ -120,8 +120,8 @@ struct Watcher {
     key: WatcherKey,
     /// The next main revision to look at.
     next: i64,
-    /// `None` once it has been told everything, and follows what is published from then on. As long as the
-    /// ring holds what it has yet to look at, no compaction takes anything from it.
+    /// `None` once it has been sent everything, and follows what is published from then on. A compaction
+    /// does not cut off a watcher that follows, as long as the ring holds what it has yet to look at.
     catching_up: Option<CatchingUp>,
 }
 
@@ -135,11 +135,12 @@ pub struct WatchStream {
     watchers: BTreeMap<i64, Option<Box<Watcher>>>,
     /// How many of them are cut off.
     n_cut_off: usize,
-    /// Start revision and id of those watchers whose start revision was still to come when they were created.
+    /// Start revision and id of those watchers whose start revision was still to come when they were
+    /// created.
     future_starts: BTreeSet<(i64, i64)>,
     next_id: i64,
-    /// Watchers with something to look at: what is marked, up to `seen`. Entries of watches that have ended may be
-    /// among them.
+    /// Watchers with something to look at: what is marked, up to `seen`. Entries of watches that have ended
+    /// may be among them.
     queue: VecDeque<Ready>,
     /// How many entries of watches that have ended the queue may hold.
     n_ended: usize,
@@ -151,9 +152,9 @@ pub struct WatchStream {
     collected: Vec<Event>,
 }
 
-/// What a look has come to.
+/// The result of a look.
 enum Look {
-    /// A watcher is to be told these events, under this revision.
+    /// A watcher is to be sent these events, with this revision in the header.
     Found {
         watch_id: i64,
         revision: i64,
@@ -228,8 +229,9 @@ impl WatchStream {
         Some(self.hub.ring().revision())
     }
 
-    /// The revision up to which every watcher of the stream has been told everything, if they all have: the
-    /// answer to a progress request. Call it when [`WatchStream::advance`] was idle.
+    /// The revision up to which every watcher of the stream has been sent everything: the answer to a
+    /// progress request. `None` if a watcher is cut off or has not begun. Call it when
+    /// [`WatchStream::advance`] was idle.
     pub fn progress(&self) -> Option<i64> {
         let is_begun_by_seen = |start_revision| has_begun(start_revision, self.seen);
         let have_all_begun =
@@ -244,9 +246,9 @@ impl WatchStream {
         (self.queue.is_empty() && has_begun(watcher.start_revision, self.seen)).then_some(self.seen)
     }
 
-    /// The next thing to tell the client, after a bounded amount of work.
+    /// The next thing to be sent to the client, found by a bounded amount of work.
     pub fn advance(&mut self) -> Result<Progress<'_>, Error> {
-        for _ in 0..VAIN_LOOKS_MAX {
+        for _ in 0..EMPTY_LOOKS_MAX {
             match self.look()? {
                 None => {}
                 Some(Look::Other(progress)) => return Ok(progress),
@@ -262,7 +264,8 @@ impl WatchStream {
         Ok(Progress::Working)
     }
 
-    /// Looks for something to tell the watcher whose turn it is; `None` if there is nothing for it at this place.
+    /// Looks for events of the watcher at the front of the queue; `None` if what it looked at does not
+    /// concern it.
     fn look(&mut self) -> Result<Option<Look>, Error> {
         work::count(1);
         if self.queue.is_empty() {
@@ -326,8 +329,8 @@ impl WatchStream {
         Look::Other(Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }))
     }
 
-    /// Forgets a watcher. Its entry in the queue is passed over later; entries of watches that have ended are removed
-    /// when they are most of the queue, so that each costs a bounded number of steps.
+    /// Forgets a watcher. Its entry in the queue is passed over later; entries of watches that have ended
+    /// are removed when they are most of the queue, so that each costs a bounded number of steps.
     fn end(&mut self, watch_id: i64, watcher: &Watcher) {
         self.hub.remove_watcher(watcher.key, &watcher.range);
         self.future_starts.remove(&(watcher.start_revision, watch_id));
@@ -352,8 +355,8 @@ impl Drop for WatchStream {
     }
 }
 
-/// Sees to it that `recent` holds the change of main revision `next`, the first one marked. False if the ring has
-/// forgotten it.
+/// Sees to it that `recent` holds the change of main revision `next`, the first one marked. False if the
+/// ring has forgotten it.
 fn cover(recent: &mut Vec<Arc<Change>>, hub: &WatchHub, marks: &Marks, next: i64) -> bool {
     place_of(recent, next).is_some() || hub.ring().pick(marks, next, recent)
 }
@@ -390,7 +393,7 @@ impl Watcher {
         !is_filtered && self.range.contains(key)
     }
 
-    /// The key as it was before a change of main revision `revision`, if that is to be told.
+    /// The key as it was before a change of main revision `revision`, if the watcher asked for it.
     fn prev(&self, event: &Event, revision: i64, view: &ReadView) -> Result<Option<Bytes>, Error> {
         match event.kind {
             EventKind::Update | EventKind::Delete if self.prev_kv => {
@@ -409,7 +412,7 @@ impl Watcher {
         view: &ReadView,
     ) -> Result<Option<(i64, Found)>, Error> {
         let Some(first) = place_of(recent, self.next) else {
-            // There is no such change.
+            // No change has this revision.
             self.next += 1;
             return Ok(None);
         };
@@ -439,8 +442,8 @@ impl Watcher {
         Ok(None)
     }
 
-    /// Looks into the ring for the next revisions that concern this watcher, as [`Watcher::catch_up`] does into the
-    /// log. True if events were collected.
+    /// Looks into the ring for the next revisions that concern this watcher, as [`Watcher::catch_up`] does
+    /// into the log. True if events were collected.
     fn catch_up_in_ring(
         &mut self,
         marks: &Marks,
@@ -457,7 +460,7 @@ impl Watcher {
             && cover(recent, hub, marks, next)
         {
             let Some(first) = place_of(recent, next) else {
-                // There is no such change.
+                // No change has this revision.
                 self.next = next + 1;
                 continue;
             };
@@ -488,7 +491,8 @@ impl Watcher {
             if !self.wants(&event.key, event.kind == EventKind::Delete) {
                 continue;
             }
-            // What a later change of the compacted revision replaced is not told: the log may not hold it either.
+            // A change that a later one of the compacted revision replaced is left out, as when the log is
+            // read, which may not hold it any more.
             let main = change.revision;
             if main > compacted || view.holds(&event.key, Revision { main, sub }) {
                 let prev = self.prev(event, main, view)?;
@@ -521,8 +525,8 @@ impl Watcher {
             work::count(1);
             caught_up.changes += 1;
             last = main;
-            // At the compacted revision itself the log may hold a change that a later one of the same revision
-            // replaced.
+            // At the compacted revision itself the log may hold a change that a later one of the same
+            // revision replaced.
             let is_kept = main > compacted || view.holds(record.key(), record.meta.revision);
             if is_kept && self.wants(record.key(), record.meta.tombstone) {
                 caught_up.revisions += usize::from(last_told != main);

@@ -15,9 +15,9 @@ use crate::mvcc::Mvcc;
 mod many;
 
 #[derive(Debug)]
-struct Deaf;
+struct NoSignal;
 
-impl Signal for Deaf {
+impl Signal for NoSignal {
     fn signal(&self) {}
 }
 
@@ -59,7 +59,7 @@ fn told(stream: &mut WatchStream) -> Vec<i64> {
 #[test]
 fn a_watch_begun_while_a_batch_makes_no_events_is_told_of_the_batch() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     let mut batch = mvcc.batch(false);
     batch.write(|txn| txn.put(&put("1"))).unwrap();
     assert_eq!(stream.create(watch_from(0)).unwrap(), Created { id: 0, revision: 1 });
@@ -71,7 +71,7 @@ fn a_watch_begun_while_a_batch_makes_no_events_is_told_of_the_batch() {
 #[test]
 fn no_revision_of_a_batch_without_events_is_left_out() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     let mut batch = mvcc.batch(false);
     stream.create(watch_from(0)).unwrap();
     for value in ["1", "2", "3"] {
@@ -94,7 +94,7 @@ fn no_revision_of_a_batch_without_events_is_left_out() {
 #[test]
 fn a_stream_is_signalled_once_until_it_has_looked() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     stream.create(watch_from(0)).unwrap();
     let mut publish = |value| {
         let mut batch = mvcc.batch(true);
@@ -133,7 +133,7 @@ fn an_event_keeps_nothing_alive_but_its_own_bytes() {
 #[test]
 fn watches_that_end_leave_nothing_behind() {
     let (mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     let first = stream.create(watch_from(0)).unwrap().id;
     stream.create(watch_from(0)).unwrap();
     stream.cancel(first);

@@ -1,6 +1,6 @@
-//! Random histories, with compactions, checkpoints and crashes in between: the store must answer as the model
-//! does, at every revision that can be read, and each watch must be told what the model changed, once and in
-//! order.
+//! Random histories, with compactions, checkpoints and crashes in between: the store must answer as the
+//! model does, at every revision that can be read, and each watch must be told what the model changed, once
+//! and in order.
 
 use std::collections::BTreeMap;
 
@@ -231,7 +231,8 @@ fn told_between(model: &Model, from: i64, to: i64) -> Vec<Told> {
     without_replaced(&told.collect::<Vec<_>>())
 }
 
-/// Leaves out what a later change of the same revision replaced: history keeps that only until it is compacted.
+/// Leaves out what a later change of the same revision replaced: history keeps that only until it is
+/// compacted.
 fn without_replaced(told: &[Told]) -> Vec<Told> {
     let newest: BTreeMap<_, _> =
         told.iter().enumerate().map(|(i, (kv, ..))| ((kv.mod_revision, kv.key.clone()), i)).collect();

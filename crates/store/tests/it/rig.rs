@@ -1,4 +1,5 @@
-//! A store on a simulated disk, with the chores a node would do for it, that can be restarted from a checkpoint.
+//! A store on a simulated disk, with the chores a node would do for it, that can be restarted from a
+//! checkpoint.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ const SEGMENT_BYTES: u64 = 4096;
 const DIR: &str = "/store";
 const LEASE_TTL_MIN_S: i64 = 2;
 
-/// Nobody sleeps here, so nobody needs to be woken.
+/// Tests ask streams themselves whether there is something to read.
 #[derive(Debug)]
-struct Deaf;
+struct NoSignal;
 
-impl Signal for Deaf {
+impl Signal for NoSignal {
     fn signal(&self) {}
 }
 
@@ -81,7 +82,7 @@ impl Rig {
     }
 
     pub(crate) fn stream(&self) -> WatchStream {
-        self.store.watch_hub().stream(self.store.view(), Arc::new(Deaf))
+        self.store.watch_hub().stream(self.store.view(), Arc::new(NoSignal))
     }
 }
 

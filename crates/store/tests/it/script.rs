@@ -143,7 +143,8 @@ impl Story {
         }
     }
 
-    /// `stream KEYS RANGE`, in chunks of so many keys; with `compact=REVISION` one is made after the first chunk.
+    /// `stream KEYS RANGE`, in chunks of so many keys; with `compact=REVISION` one is made after the first
+    /// chunk.
     fn stream(&mut self, words: &mut Words) {
         let max_keys = usize::try_from(words.number()).unwrap();
         let (range, compact) = language::range_and_compaction(words);

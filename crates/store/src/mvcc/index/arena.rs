@@ -1,4 +1,4 @@
-//! Where the nodes of a tree stand: in blocks, so that growth never moves what is there.
+//! The memory of the nodes of a tree: blocks, so that growth never moves a node.
 //!
 //! In one vector, the insertion that makes it grow would copy all nodes: at ten million keys a pause of some
 //! milliseconds, and longer the more there are.
@@ -8,7 +8,7 @@ use std::ops::{Index, IndexMut};
 /// Items of a block.
 const BLOCK_LEN: usize = 256;
 
-/// Items by number, counted from 0 as they come.
+/// Items by number. The first one added has number 0.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
     blocks: Vec<Vec<T>>,
@@ -26,7 +26,7 @@ impl<T> Arena<T> {
         self.blocks.last().map_or(0, |last| (self.blocks.len() - 1) * BLOCK_LEN + last.len())
     }
 
-    /// Adds an item and returns its number. Never more than [`u32::MAX`]: that number is left for none.
+    /// Adds an item and returns its number. [`u32::MAX`] is never given: it means that there is no item.
     pub(super) fn push(&mut self, item: T) -> u32 {
         let id = u32::try_from(self.len()).ok().filter(|&id| id != u32::MAX);
         match self.blocks.last_mut().filter(|last| last.len() < BLOCK_LEN) {

@@ -1,8 +1,8 @@
 //! The retained changes of one key: which of them a read sees, a compaction drops, and a hash covers.
 //!
-//! A key's changes fall into *generations*: puts, closed by a tombstone; the next put opens another. Only the
-//! newest change carries its create revision and version here, since nearly every read asks for that one; those
-//! of older changes stand in their records.
+//! A key's changes fall into *generations*: puts, closed by a tombstone; the next put opens another. Only
+//! the newest change carries its create revision and version here, since nearly every read asks for that
+//! one; those of older changes are in their records.
 //!
 //! A million of these are held in memory, so a key that was written once takes 48 bytes and no allocation.
 //!
@@ -63,7 +63,7 @@ impl Change {
         self.sub_and_kind & TOMBSTONE != 0
     }
 
-    /// The change as a visitor of retained changes is told of it.
+    /// The change in the form that visitors of retained changes get.
     pub(super) fn as_retained(&self, in_keep: bool) -> Retained {
         let tombstone = self.is_tombstone();
         Retained { revision: self.revision(), tombstone, location: self.location, in_keep }
@@ -141,8 +141,8 @@ impl History {
         }
     }
 
-    /// Drops what a compaction at `compacted` drops: every change up to it but the last, and that one too if it
-    /// is a tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since
+    /// Drops what a compaction at `compacted` drops: every change up to it but the last, and that one too if
+    /// it is a tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since
     /// 3.5.16: a watch from that revision on must still deliver it.)
     ///
     /// Drops the oldest changes first and no more of them than `budget`, which it takes them from.
@@ -173,12 +173,12 @@ impl History {
         Trimmed::Gone
     }
 
-    /// The changes from `from` on that a store compacted at `compacted` retains, oldest first, whether or not
-    /// [`Self::trim`] came by; with each, whether a hash of the store at main revision `at` (not below `compacted`)
-    /// keeps it.
+    /// The changes from `from` on that a store compacted at `compacted` retains, oldest first, however far
+    /// [`Self::trim`] has come; with each, whether a hash of the store at main revision `at` (not below
+    /// `compacted`) keeps it.
     ///
-    /// Kept is the last change up to `at` in the generation that contains `at`: the first that ends at or after
-    /// it, else the last one. A tombstone that closes its generation is not kept.
+    /// Kept is the last change up to `at` in the generation that contains `at`: the first that ends at or
+    /// after it, else the last one. A tombstone that closes its generation is not kept.
     pub(super) fn retained(
         &self,
         compacted: i64,
@@ -191,8 +191,8 @@ impl History {
         retained.map(move |change| (change, kept == Some(change.revision())))
     }
 
-    /// Whether a hash at main revision `at` keeps the change at `revision`, as [`Self::retained`] tells; `None` if that
-    /// is not retained.
+    /// Whether a hash at main revision `at` keeps the change at `revision`, as [`Self::retained`] tells;
+    /// `None` if that is not retained.
     pub(super) fn place_in_hash(&self, revision: Revision, compacted: i64, at: i64) -> Option<bool> {
         let first_retained = self.first_retained(compacted).unwrap_or_default();
         let is_retained = revision >= first_retained && self.has(revision);
@@ -211,8 +211,8 @@ impl History {
         (!last.is_tombstone()).then(|| last.revision())
     }
 
-    /// Revision of the first change that a compaction at `compacted` retains, or one just before it; all changes
-    /// before are dropped. `None` if none is.
+    /// Revision of the first change that a compaction at `compacted` retains, or one just before it; all
+    /// changes before are dropped. `None` if none is.
     fn first_retained(&self, compacted: i64) -> Option<Revision> {
         let last = self.last_up_to(compacted)?;
         let is_dropped = last.is_tombstone() || disk::seeded_bug!("needed-version-compacted");

@@ -1,12 +1,12 @@
 //! The recent creations and deletions of keys, so that counts at a slightly older revision need no walk.
 //!
-//! The number of keys that exist in a range at revision R is the number now, less the keys created since, plus
-//! those deleted since. A paginated list reads all its pages at one fixed R while writes go on, and wants the
-//! count with each.
+//! The number of keys that exist in a range at revision R is the number now, less the keys created since,
+//! plus those deleted since. A paginated list reads all its pages at one fixed R while writes go on, and
+//! wants the count with each.
 //!
 //! Entries lie in blocks, oldest first, with their keys packed behind each other: a count reads them in
-//! sequence. Bounded by number and by bytes of keys: the oldest block goes first, and a count from before it is
-//! refused.
+//! sequence. Bounded by number and by bytes of keys: the oldest block goes first, and a count from before it
+//! is refused.
 
 use std::collections::VecDeque;
 
@@ -56,7 +56,8 @@ impl Journal {
         Journal { blocks: VecDeque::new(), forgotten: revision }
     }
 
-    /// Notes that `key` came to exist (or ceased to) at revision `main`, which must not be below earlier ones.
+    /// Notes that `key` came to exist (or ceased to) at revision `main`, which must not be below earlier
+    /// ones.
     pub(super) fn record(&mut self, main: i64, key: &[u8], created: bool) {
         if self.blocks.back().is_none_or(Block::is_full) {
             self.blocks.push_back(Block::default());
@@ -69,7 +70,7 @@ impl Journal {
         }
     }
 
-    /// Drops blocks up to revision `main`: nobody will ask for a count before it.
+    /// Drops blocks up to revision `main`: counts before it are refused.
     pub(super) fn forget(&mut self, main: i64) {
         while self.blocks.front().is_some_and(|block| block.newest() <= main) {
             self.forget_oldest();

@@ -1,12 +1,12 @@
 //! The sorted keys of one tree node, packed into a single buffer.
 //!
-//! A pointer for each key would cost 16 bytes and a cache miss for each step of a binary search. Packed, a node's
-//! keys are a few adjacent cache lines, at the price of moving the bytes behind a key that comes or goes; the node
-//! bounds how many there are.
+//! A pointer for each key would cost 16 bytes and a cache miss for each step of a binary search. Packed, a
+//! node's keys are a few adjacent cache lines, at the price of moving the bytes behind a key that comes or
+//! goes; the node bounds how many there are.
 //!
-//! Keys of one node mostly begin alike, so a search compares that part once, then the four bytes behind it, the
-//! *head* of each key, as integers that lie side by side. Whole keys are compared only where heads are equal. A search
-//! in a node that is not in the cache so waits for memory half as often.
+//! Keys of one node mostly begin alike, so a search compares that part once, then the four bytes behind it,
+//! the *head* of each key, as integers that lie side by side. Whole keys are compared only where heads are
+//! equal. A search in a node that is not in the cache so waits for memory half as often.
 
 use std::cmp::Ordering;
 
@@ -173,7 +173,7 @@ impl Keys {
     }
 }
 
-/// The first four bytes of `rest` as a number that is ordered as they are; zeros stand in for what is missing.
+/// The first four bytes of `rest` as a number that is ordered as they are; missing bytes count as zeros.
 fn head(rest: &[u8]) -> u32 {
     match rest.first_chunk() {
         Some(first) => u32::from_be_bytes(*first),
@@ -186,8 +186,8 @@ pub(super) fn common_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// Makes room for `n` more elements and an eighth in reserve. Doubling, as vectors do by themselves, would leave a
-/// quarter of the index's memory unused.
+/// Makes room for `n` more elements and an eighth in reserve. Doubling, as vectors do by themselves, would
+/// leave a quarter of the index's memory unused.
 pub(super) fn make_room<T>(vec: &mut Vec<T>, n: usize) {
     if vec.capacity() - vec.len() < n {
         vec.reserve_exact(n + vec.len() / 8);

@@ -1,7 +1,7 @@
 //! Building the index at a restart, from records in the order of their keys.
 //!
-//! The history of a key is put together and trimmed before the key enters the tree, so that what a compaction has
-//! dropped and no rewrite has removed yet costs no memory.
+//! The history of a key is put together and trimmed before the key enters the tree, so that what a
+//! compaction has dropped and no rewrite has removed yet costs no memory.
 
 use disk::Location;
 
@@ -26,8 +26,8 @@ impl Loader {
         Loader { compacted, tree: tree::Loader::default(), key: Vec::new(), history: None }
     }
 
-    /// Takes the next change: keys must ascend, the changes of a key by revision. `dropped` is told of records that
-    /// the compaction has dropped.
+    /// Takes the next change: keys must ascend, the changes of a key by revision. `dropped` is called for
+    /// each record that the compaction has dropped.
     pub(crate) fn put(&mut self, key: &[u8], change: &Newest, dropped: &mut dyn FnMut(Location)) {
         match &mut self.history {
             Some(history) if self.key == key => history.push(change),

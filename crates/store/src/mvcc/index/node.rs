@@ -1,8 +1,9 @@
-//! Nodes of the key tree: leaves with keys and values, inner nodes with separators, children and their counts.
+//! Nodes of the key tree: leaves with keys and values, inner nodes with separators, children and their
+//! counts.
 //!
-//! A node is overfull past [`ENTRIES_MAX`] entries, or past [`KEY_BYTES_MAX`] bytes of keys if it can still be
-//! split: keys of a megabyte must not make an insertion move a hundred of them. It is underfull below a quarter of
-//! both. Nodes know nothing of each other; the tree keeps them together.
+//! A node is overfull past [`ENTRIES_MAX`] entries, or past [`KEY_BYTES_MAX`] bytes of keys if it can still
+//! be split: keys of a megabyte must not make an insertion move a hundred of them. It is underfull below a
+//! quarter of both. Nodes know nothing of each other; the tree keeps them together.
 
 use super::keys::{Keys, common_len, give_back, make_room};
 
@@ -54,8 +55,8 @@ impl<V: Weigh> Node<V> {
 
     pub(super) fn is_underfull(&self) -> bool {
         let (len, byte_len, _) = self.size();
-        let lonely = len < 2 && matches!(self, Self::Inner(_));
-        lonely || len == 0 || len < ENTRIES_MAX / 4 && byte_len < KEY_BYTES_MAX / 4
+        let has_one_child = len < 2 && matches!(self, Self::Inner(_));
+        has_one_child || len == 0 || len < ENTRIES_MAX / 4 && byte_len < KEY_BYTES_MAX / 4
     }
 
     /// Number of live values under this node.
@@ -66,8 +67,8 @@ impl<V: Weigh> Node<V> {
         }
     }
 
-    /// Moves the upper part to a new node. Returns it with its separator: a key above those that stay, and not
-    /// above those that go. `right_id` is the number the new node will have.
+    /// Moves the upper part to a new node. Returns it with its separator: a key above those that stay, and
+    /// not above those that go. `right_id` is the number the new node will have.
     pub(super) fn split(&mut self, right_id: u32) -> (Box<[u8]>, Self) {
         match self {
             Self::Leaf(leaf) => {
@@ -81,12 +82,13 @@ impl<V: Weigh> Node<V> {
         }
     }
 
-    /// Takes over all of `right`, the next sibling of the same kind, which `separator` divides from this one.
+    /// Takes over all of `right`, the next sibling of the same kind, which `separator` divides from this
+    /// one.
     pub(super) fn absorb(&mut self, separator: &[u8], right: Self) {
         match (self, right) {
             (Self::Leaf(left), Self::Leaf(right)) => left.absorb(right),
             (Self::Inner(left), Self::Inner(right)) => left.absorb(separator, right),
-            _ => unreachable!("siblings stand at the same height"),
+            _ => unreachable!("siblings are at the same height"),
         }
     }
 
@@ -213,8 +215,8 @@ impl Inner {
     }
 }
 
-/// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep inner
-/// nodes small.
+/// The shortest prefix of `right` that is greater than `left`, for `left < right`. Short separators keep
+/// inner nodes small.
 pub(super) fn shortest_between<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
     &right[..=common_len(left, right)]
 }

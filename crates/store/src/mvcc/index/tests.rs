@@ -59,7 +59,8 @@ impl Model {
 enum Op {
     /// A transaction: keys, each with whether it is deleted.
     Txn(Vec<(u8, bool)>),
-    /// A compaction this far behind the current revision, trimmed in steps of so many keys, at most so many steps.
+    /// A compaction this far behind the current revision, trimmed in steps of so many keys, at most so many
+    /// steps.
     Compact(i64, usize, usize),
     /// The index is built anew from all changes, those that a compaction has dropped included.
     Restart,

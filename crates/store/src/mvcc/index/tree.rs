@@ -1,12 +1,12 @@
 //! A B+tree from byte strings to values that knows how many live values any range holds.
 //!
-//! Nodes stand in one arena and name each other by number, so the tree needs no unsafe code and no reference
-//! counts. Inner nodes keep the number of live values under each child: a count descends twice and never walks.
-//! Leaves are linked in key order for scans. A node that runs low takes over its sibling (and is split again if
-//! that was too much), so the memory of removed keys is used again.
+//! Nodes are stored in one arena and refer to each other by number, so the tree needs no unsafe code and no
+//! reference counts. Inner nodes keep the number of live values under each child: a count descends twice and
+//! never walks. Leaves are linked in key order for scans. A node that runs low takes over its sibling (and
+//! is split again if that was too much), so the memory of removed keys is used again.
 //!
 //! Invariants: keys of a leaf ascend and lie between its separators; an inner node has two children or more;
-//! all leaves stand at the same height; `live[i]` is the number of live values under `children[i]`.
+//! all leaves are at the same height; `live[i]` is the number of live values under `children[i]`.
 //!
 //! The B+tree is Comer's ("The Ubiquitous B-Tree", 1979); the counts make it an order-statistic tree.
 
@@ -160,8 +160,8 @@ impl<V: Weigh> Tree<V> {
         }
     }
 
-    /// Visits the entries from `from` up to but not including `until` (`None`: to the last), in key order, until
-    /// `visit` breaks.
+    /// Visits the entries from `from` up to but not including `until` (`None`: to the last), in key order,
+    /// until `visit` breaks.
     pub(super) fn scan(
         &self,
         from: Bound<&[u8]>,
@@ -184,8 +184,8 @@ impl<V: Weigh> Tree<V> {
         ControlFlow::Continue(())
     }
 
-    /// Shows the values from the key `from` on (`None`: from the first) to `visit`, in key order, and removes those
-    /// of which it says so. `visit` may change a value, but not whether it is live.
+    /// Shows the values from the key `from` on (`None`: from the first) to `visit`, in key order, and
+    /// removes those of which it says so. `visit` may change a value, but not whether it is live.
     ///
     /// Returns the key at which `visit` stopped, or `None` once the last was seen.
     pub(super) fn retain_from(
@@ -337,8 +337,8 @@ impl<V: Weigh> Tree<V> {
         }
     }
 
-    /// Joins the child of a step with the next one (the last child: with the one before), and divides the two
-    /// anew if they are too much for one node.
+    /// Joins the child of a step with the next one (the last child: with the one before), and divides the
+    /// two anew if they are too much for one node.
     fn merge(&mut self, Step { node, child }: Step) {
         let parent = self.inner_mut(node);
         let left = child.min(parent.children.len() - 2);

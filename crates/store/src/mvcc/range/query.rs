@@ -90,7 +90,8 @@ impl RangeQuery {
         }
     }
 
-    /// How many keys must be found before the answer is known, its count aside; one more than the limit tells `more`.
+    /// How many keys must be found before the answer is known, its count aside; one more than the limit
+    /// tells `more`.
     ///
     /// As in etcd, the limit applies before the sorting if there is a sort target and no order.
     pub(super) fn keys_needed(&self) -> usize {
@@ -101,8 +102,8 @@ impl RangeQuery {
         if needs_all { usize::MAX } else { self.limit.saturating_add(1) }
     }
 
-    /// Whether keys without values are told with their leases. etcd 3.7 takes such keys from its index, which knows no
-    /// leases, unless values are sorted by.
+    /// Whether keys without values have their leases in the answer. etcd 3.7 takes such keys from its index,
+    /// which knows no leases, unless values are sorted by.
     pub(super) fn tells_leases(&self) -> bool {
         !self.keys_only || self.target == SortTarget::Value
     }

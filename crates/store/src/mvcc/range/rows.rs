@@ -1,7 +1,8 @@
 //! The keys of a range that is sorted or filtered, until all are found and their order is known.
 //!
-//! A row holds what it is sorted by and where its record is, not the record. Each chunk found is sorted at once; the
-//! sorted chunks are then merged some rows at a time, so that no step grows with the length of the range.
+//! A row holds what it is sorted by and where its record is, not the record. Each chunk found is sorted at
+//! once; the sorted chunks are then merged some rows at a time, so that no step grows with the length of the
+//! range.
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
@@ -33,7 +34,7 @@ pub(super) struct Placed {
     pub(super) location: Location,
     /// Which of [`Rows::sources`] it is read from.
     source: u32,
-    /// Length of the `mvccpb.KeyValue` that stands in the answer.
+    /// Length of the `mvccpb.KeyValue` in the answer.
     pub(super) len: u32,
 }
 
@@ -85,8 +86,8 @@ impl<R> Rows<R> {
         self.n_rows
     }
 
-    /// Adds a chunk of keys, in the order of keys and behind those before: each with where its record is and the
-    /// length that it has in the answer. They are read from `source`.
+    /// Adds a chunk of keys, in the order of keys and behind those before: each with where its record is and
+    /// the length that it has in the answer. They are read from `source`.
     pub(super) fn add_chunk(&mut self, source: R, keys: Vec<(mvccpb::KeyValue, Location, u32)>) {
         if keys.is_empty() {
             return;
@@ -121,8 +122,8 @@ impl<R> Rows<R> {
         SortKey { number, value: Bytes::new() }
     }
 
-    /// Merges up to `n_max` more rows, so that there are `limit` at most (0: all); `field_len` tells how long a field
-    /// of an answer is for a value of a length. True once there are no more to merge.
+    /// Merges up to `n_max` more rows, so that there are `limit` at most (0: all); `field_len` tells how
+    /// long a field of an answer is for a value of a length. True once there are no more to merge.
     pub(super) fn merge(&mut self, n_max: usize, limit: usize, field_len: impl Fn(usize) -> usize) -> bool {
         let n_wanted = if limit == 0 { self.n_rows } else { self.n_rows.min(limit) };
         if self.n_merged == 0 {

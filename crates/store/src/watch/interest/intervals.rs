@@ -1,12 +1,12 @@
 //! An interval tree: values by key range, and the ranges that contain a key.
 //!
-//! A binary search tree ordered by start, then end, in which each node also knows how far the ranges under it
-//! reach: a subtree that ends before the key is passed over. It is kept in balance as an AVL tree
-//! (Adelson-Velsky and Landis, 1962; intervals as in Cormen et al., §14.3), since its shape must not be in the
-//! hands of those who watch.
+//! A binary search tree ordered by start, then end, in which each node also knows how far the ranges under
+//! it reach: a subtree that ends before the key is passed over. It is kept in balance as an AVL tree
+//! (Adelson-Velsky and Landis, 1962; intervals as in Cormen et al., §14.3), since its shape must not be in
+//! the hands of those who watch.
 //!
-//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the range under a node that
-//! ends furthest. Single keys do not belong here.
+//! Invariants: the heights of a node's subtrees differ by one at most; `reach` is the range under a node
+//! that ends furthest. Single keys do not belong here.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -62,8 +62,8 @@ impl<V> Intervals<V> {
         self.root = remove(self.root.take(), range);
     }
 
-    /// Visits all ranges that contain `key`, with their values, in the order of the ranges, until `visit` breaks;
-    /// only `from` and those after it, if it is given.
+    /// Visits all ranges that contain `key`, with their values, in the order of the ranges, until `visit`
+    /// breaks; only `from` and those after it, if it is given.
     pub(super) fn containing(
         &self,
         key: &[u8],

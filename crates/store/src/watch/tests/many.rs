@@ -1,4 +1,5 @@
-//! Many watchers: twice as many take at most twice the work, and no hold of the hub's lock grows with their number.
+//! Many watchers: twice as many take at most twice the work, and no hold of the hub's lock grows with their
+//! number.
 
 use super::*;
 use crate::work::{assert_linear, log_scans, steps};
@@ -25,7 +26,7 @@ fn watch(key: String, start_revision: i64) -> Watch {
 /// A stream of `n` watchers of key `k`, which all have a change to read.
 fn ready_stream(n: usize) -> (Mvcc, Arc<WatchHub>, WatchStream) {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     for _ in 0..n {
         stream.create(watch_from(0)).unwrap();
     }
@@ -100,7 +101,7 @@ fn cutting_watchers_off_takes_linear_work() {
         let mut batch = mvcc.batch(true);
         batch.compact(15).unwrap();
         batch.commit().unwrap();
-        let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+        let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
         for _ in 0..n {
             stream.create(watch_from(2)).unwrap();
         }
@@ -112,7 +113,7 @@ fn cutting_watchers_off_takes_linear_work() {
 fn many_streams_take_linear_work() {
     assert_linear(N, |n| {
         let (mut mvcc, hub) = store();
-        let mut streams: Vec<_> = (0..n).map(|_| hub.stream(mvcc.view(), Arc::new(Deaf))).collect();
+        let mut streams: Vec<_> = (0..n).map(|_| hub.stream(mvcc.view(), Arc::new(NoSignal))).collect();
         for stream in &mut streams {
             stream.create(watch_from(0)).unwrap();
         }
@@ -139,7 +140,7 @@ fn telling_the_watchers_of_one_key_takes_linear_work() {
 #[test]
 fn a_publication_to_many_watchers_lets_others_have_the_lock() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     let n = 10 * N;
     for i in 0..n {
         // Half of them watch one key, the others each a range of their own.
@@ -164,10 +165,10 @@ fn a_publication_to_many_watchers_lets_others_have_the_lock() {
 #[test]
 fn a_watcher_within_the_ring_does_not_read_the_log() {
     let (mut mvcc, hub) = store();
-    let mut other = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut other = hub.stream(mvcc.view(), Arc::new(NoSignal));
     other.create(watch("z".to_owned(), 0)).unwrap();
     apply(&mut mvcc, &hub, "k", 3000);
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     for i in 0..20 {
         stream.create(watch(format!("q{i}"), 10)).unwrap();
     }
@@ -185,7 +186,7 @@ fn a_watcher_within_the_ring_does_not_read_the_log() {
 #[test]
 fn a_watcher_that_falls_behind_while_it_reads_the_ring_goes_on_in_the_log() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     stream.create(watch("z".to_owned(), 0)).unwrap();
     apply(&mut mvcc, &hub, "k", 2500);
     stream.create(watch_from(2)).unwrap();
@@ -210,7 +211,7 @@ fn an_id_that_is_used_again_is_not_told_what_was_marked_for_the_former_watcher()
 #[test]
 fn progress_waits_for_the_latest_start() {
     let (mut mvcc, hub) = store();
-    let mut stream = hub.stream(mvcc.view(), Arc::new(Deaf));
+    let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     stream.create(Watch { id: 7, ..watch_from(5) }).unwrap();
     stream.create(watch_from(3)).unwrap();
     apply(&mut mvcc, &hub, "k", 2);

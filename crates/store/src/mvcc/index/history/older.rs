@@ -1,7 +1,7 @@
 //! The changes of a key before its newest one, in blocks.
 //!
-//! A key that is written often has hundreds of thousands of them. In one vector, an addition that makes it grow, or a
-//! removal of the oldest, would move all of them; here neither moves more than a block.
+//! A key that is written often has hundreds of thousands of them. In one vector, an addition that makes it
+//! grow, or a removal of the oldest, would move all of them; here neither moves more than a block.
 //!
 //! Invariants: changes ascend strictly by revision; no block is empty but the last.
 
@@ -72,8 +72,8 @@ impl Older {
         blocks.flat_map(move |block| &block[block.partition_point(|change| change.revision() < revision)..])
     }
 
-    /// Removes changes before `revision`, oldest first and at most `n_max`, and shows them to `removed`. Returns how
-    /// many they were.
+    /// Removes changes before `revision`, oldest first and at most `n_max`, and shows them to `removed`.
+    /// Returns how many they were.
     pub(super) fn remove_before(
         &mut self,
         revision: Revision,

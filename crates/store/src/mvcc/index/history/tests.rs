@@ -1,5 +1,5 @@
-//! Golden cases of generations. A history is written as its changes: `2 5 7t` is a put at main revision 2, one
-//! at 5 and a tombstone at 7; `5.1` is the second change of transaction 5.
+//! Golden cases of generations. A history is written as its changes: `2 5 7t` is a put at main revision 2,
+//! one at 5 and a tombstone at 7; `5.1` is the second change of transaction 5.
 
 use super::*;
 

@@ -1,7 +1,8 @@
 //! Building a tree from keys that come in order: leaf after leaf, then the inner nodes above them.
 //!
-//! A restart brings all keys sorted. Put in one by one, each would be searched for and half of the space would stay
-//! empty behind the splits; here every entry is written once, and nodes are left with the room that puts need.
+//! A restart brings all keys sorted. Put in one by one, each would be searched for and half of the space
+//! would stay empty behind the splits; here every entry is written once, and nodes are left with the room
+//! that puts need.
 
 use super::{Arena, Inner, Leaf, NONE, Node, Tree, Weigh};
 use crate::mvcc::index::node::shortest_between;
