@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::server::Server;
 use crate::setting;
-use crate::workload::{Random, Workload};
+use crate::workload::Workload;
 
 const SEED: u64 = 20_141_001;
 
@@ -20,11 +22,11 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let mut workload = Workload::new(n_keys, SEED);
     workload.fill(server.address).await;
     println!("{n_keys} keys written");
-    let mut random = Random(SEED);
+    let mut random = Rng::with_seed(SEED);
     let mut start_times = Vec::new();
     for round in 0..n_rounds {
         let running = workload.start(server.address).await;
-        running.wait_for_acknowledged(100 + random.below(2000) as u64).await;
+        running.wait_for_acknowledged(100 + random.usize(..2000) as u64).await;
         server.kill();
         workload.end(running).await;
         server = Server::start(dir.path());

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use prost::Message;
 use proto::etcdserverpb::{LeaseKeepAliveRequest, StatusRequest, StatusResponse};
 use serde_json::Value;
@@ -26,7 +27,6 @@ use crate::client::{Client, Stream};
 use crate::messages::Messages;
 use crate::server::Server;
 use crate::transcripts::shorten;
-use crate::workload::Random;
 use answers::comparable;
 use requests::{Call, Requests};
 use watches::Watches;
@@ -103,14 +103,14 @@ impl Pair<'_> {
         let (watches, ahead) = (Watches::open(&clients).await, Watches::open(&clients).await);
         let renewals =
             [clients[0].open(KEEP_ALIVE).await.unwrap(), clients[1].open(KEEP_ALIVE).await.unwrap()];
-        let requests = Requests { random: Random(seed), is_old, revision: 1, compacted: -1 };
+        let requests = Requests { random: Rng::with_seed(seed), is_old, revision: 1, compacted: -1 };
         Pair { messages, clients, requests, watches, ahead, renewals, said: VecDeque::new(), n_answers: 0 }
     }
 
     /// Says one thing to both, and tells how the answers differ.
     async fn step(&mut self) -> Result<(), String> {
         self.n_answers += 1;
-        match self.requests.random.below(100) {
+        match self.requests.random.usize(..100) {
             0..3 => {
                 let request = self.requests.watch_ahead();
                 self.ahead.create(request).await
@@ -122,7 +122,7 @@ impl Pair<'_> {
             }
             7..9 if !self.requests.is_old => {
                 self.watches.catch_up().await?;
-                let choice = self.requests.random.below(100);
+                let choice = self.requests.random.usize(..100);
                 self.watches.cancel(choice).await
             }
             9 => self.ahead.settle().await,

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use fastrand::Rng;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{
@@ -39,7 +40,7 @@ const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 pub(crate) struct Workload {
     ledger: Arc<Mutex<Ledger>>,
     watcher: Option<Watcher>,
-    random: Random,
+    random: Rng,
 }
 
 impl Workload {
@@ -55,7 +56,7 @@ impl Workload {
 
     fn with(ledger: Ledger, seed: u64) -> Workload {
         let ledger = Arc::new(Mutex::new(ledger));
-        Workload { ledger, watcher: Some(Watcher::new()), random: Random(seed) }
+        Workload { ledger, watcher: Some(Watcher::new()), random: Rng::with_seed(seed) }
     }
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -86,7 +87,7 @@ impl Workload {
             let hand = Hand {
                 client: Client::connect(address).await,
                 ledger: Arc::clone(&self.ledger),
-                random: Random(self.random.next()),
+                random: Rng::with_seed(self.random.u64(..)),
                 progress: Arc::clone(&progress),
             };
             if number < WRITERS {
@@ -208,7 +209,7 @@ impl Running {
 struct Hand {
     client: Client,
     ledger: Arc<Mutex<Ledger>>,
-    random: Random,
+    random: Rng,
     progress: Arc<Notify>,
 }
 
@@ -233,12 +234,12 @@ impl Hand {
     /// deleted.
     fn choose(&mut self, writer: usize) -> (Write, i64) {
         let mut ledger = self.ledger.lock().unwrap();
-        let n_changes = if self.random.below(4) == 0 { 2 + self.random.below(4) } else { 1 };
+        let n_changes = if self.random.usize(..4) == 0 { 2 + self.random.usize(..4) } else { 1 };
         let mut write = Write::new();
         for _ in 0..n_changes {
-            let key = writer + WRITERS * self.random.below(ledger.n_keys() / WRITERS);
+            let key = writer + WRITERS * self.random.usize(..ledger.n_keys() / WRITERS);
             if write.iter().all(|change| change.key != key) {
-                let is_deleted = ledger.kept(key).is_some() && self.random.below(4) == 0;
+                let is_deleted = ledger.kept(key).is_some() && self.random.usize(..4) == 0;
                 write.push(if is_deleted { Change { key, stamp: None } } else { ledger.new_value(key) });
             }
         }
@@ -254,9 +255,9 @@ impl Hand {
                 (ledger.revision, ledger.n_keys())
             };
             let request = RangeRequest {
-                key: ledger::key_name(self.random.below(n_keys)),
+                key: ledger::key_name(self.random.usize(..n_keys)),
                 range_end: PREFIX_END.into(),
-                limit: 1 + self.random.below(20) as i64,
+                limit: 1 + self.random.usize(..20) as i64,
                 ..RangeRequest::default()
             };
             let Ok(answer) = self.client.range(&request).await else { return };
@@ -311,20 +312,4 @@ fn txn(changes: &[Change], before: i64) -> TxnRequest {
         }),
     };
     TxnRequest { compare: vec![compare], success: changes.iter().map(op).collect(), failure: Vec::new() }
-}
-
-/// SplitMix64 (Steele, Lea & Flood 2014).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
 }

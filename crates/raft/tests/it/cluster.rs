@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use fastrand::Rng;
 use proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message};
 use raft::{Config, Proposed, Raft, Ready, Status};
 
 use crate::checker::Checker;
-use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::trace;
 
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
     /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
-    delays: Option<Dice>,
+    delays: Option<Rng>,
 }
 
 impl Cluster {
@@ -68,7 +68,7 @@ impl Cluster {
     }
 
     /// From now on several inputs may come between two `Ready` of a member, as `delays` decides.
-    pub(crate) fn set_delays(&mut self, delays: Option<Dice>) {
+    pub(crate) fn set_delays(&mut self, delays: Option<Rng>) {
         self.delays = delays;
     }
 
@@ -125,7 +125,7 @@ impl Cluster {
     /// is delayed until a later input.
     pub(crate) fn input<T>(&mut self, id: u64, input: impl FnOnce(&mut Raft) -> T) -> Option<T> {
         let result = input(self.node(id).raft.as_mut()?);
-        let is_delayed = self.delays.as_mut().is_some_and(|dice| dice.below(4) != 0);
+        let is_delayed = self.delays.as_mut().is_some_and(|random| random.u32(..4) != 0);
         if !is_delayed {
             self.settle_node(id);
         }

@@ -3,10 +3,10 @@
 //! the faults.
 
 use bytes::Bytes;
+use fastrand::Rng;
 use raft::{Config, Role};
 
 use crate::cluster::{Cluster, encode_change};
-use crate::dice::Dice;
 
 const STEPS: u32 = 3000;
 
@@ -50,7 +50,7 @@ fn invariants_hold_while_members_come_and_go() {
 /// not answer reads.
 #[test]
 fn a_replaced_leader_with_one_follower_answers_no_reads() {
-    let config = Config { check_quorum: true, pre_vote: false, ..config(1, &mut Dice::new(1)) };
+    let config = Config { check_quorum: true, pre_vote: false, ..config(1, &mut Rng::with_seed(1)) };
     let mut cluster = Cluster::new(5, 0, &config);
     cluster.input(1, raft::Raft::campaign);
     cluster.settle();
@@ -75,19 +75,19 @@ fn a_replaced_leader_with_one_follower_answers_no_reads() {
 /// Runs members under faults until they have come to rest. If `with_changes`, some begin as learners, and any may
 /// be added, demoted and removed; removed ones keep running. Also says whether progress resumed after the faults.
 fn run(seed: u64, with_changes: bool) -> (Cluster, bool) {
-    let mut dice = Dice::new(seed);
-    let config = config(seed, &mut dice);
+    let mut random = Rng::with_seed(seed);
+    let config = config(seed, &mut random);
     let mut cluster = if with_changes {
         Cluster::new(5, 2, &Config { pre_vote: true, check_quorum: true, ..config })
     } else {
         Cluster::new(1 + seed % 7, 0, &config)
     };
     // In half of the runs, several inputs come between two `Ready`.
-    cluster.set_delays((seed % 2 == 1).then(|| Dice::new(seed)));
+    cluster.set_delays((seed % 2 == 1).then(|| Rng::with_seed(seed)));
     for step in 0..STEPS {
-        act(&mut cluster, &mut dice, step);
-        if with_changes && dice.below(20) == 0 {
-            change_members(&mut cluster, &mut dice);
+        act(&mut cluster, &mut random, step);
+        if with_changes && random.u32(..20) == 0 {
+            change_members(&mut cluster, &mut random);
         }
     }
     cluster.set_delays(None);
@@ -96,55 +96,55 @@ fn run(seed: u64, with_changes: bool) -> (Cluster, bool) {
 }
 
 /// Small limits, so that they are reached.
-fn config(seed: u64, dice: &mut Dice) -> Config {
+fn config(seed: u64, random: &mut Rng) -> Config {
     Config {
         id: 0,
-        election_ticks: 4 + dice.below(6),
-        heartbeat_ticks: 1 + dice.below(2),
-        max_message_bytes: 60 + u64::from(dice.below(200)),
-        max_inflight: 1 + dice.below(4) as usize,
-        pre_vote: dice.below(2) == 0,
-        check_quorum: dice.below(4) != 0,
+        election_ticks: 4 + random.u32(..6),
+        heartbeat_ticks: 1 + random.u32(..2),
+        max_message_bytes: 60 + u64::from(random.u32(..200)),
+        max_inflight: 1 + random.u32(..4) as usize,
+        pre_vote: random.u32(..2) == 0,
+        check_quorum: random.u32(..4) != 0,
         seed,
     }
 }
 
 /// One random event.
-fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
-    let id = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
-    match dice.below(1000) {
-        0..500 => with_message(cluster, dice, Cluster::deliver),
-        500..530 => with_message(cluster, dice, |cluster, at| {
+fn act(cluster: &mut Cluster, random: &mut Rng, step: u32) {
+    let id = 1 + u64::from(random.u32(..cluster.nodes.len() as u32));
+    match random.u32(..1000) {
+        0..500 => with_message(cluster, random, Cluster::deliver),
+        500..530 => with_message(cluster, random, |cluster, at| {
             cluster.network.remove(at);
         }),
-        530..550 => with_message(cluster, dice, |cluster, at| {
+        530..550 => with_message(cluster, random, |cluster, at| {
             cluster.network.push(cluster.network[at].clone());
         }),
         550..700 => {
             cluster.input(id, raft::Raft::tick);
         }
-        700..860 => cluster.persist(id, 1 + dice.below(2) as usize),
+        700..860 => cluster.persist(id, 1 + random.u32(..2) as usize),
         860..920 => {
-            let batch = 1 + dice.below(3);
+            let batch = 1 + random.u32(..3);
             let data: Vec<Bytes> = (0..batch).map(|n| Bytes::from(format!("{step}.{n}"))).collect();
             cluster.propose(id, &data);
         }
         920..960 => cluster.read(id, Bytes::from(format!("read {step}"))),
         960..968 => {
-            let written = dice.below(3) as usize;
+            let written = random.u32(..3) as usize;
             cluster.crash(id, written);
         }
         968..980 if !cluster.is_up(id) => cluster.start(id),
         980..986 => {
-            let other = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
+            let other = 1 + u64::from(random.u32(..cluster.nodes.len() as u32));
             cluster.cut.insert((id, other));
         }
-        986..988 => split(cluster, dice),
+        986..988 => split(cluster, random),
         988..992 => cluster.cut.clear(),
         992..995 => cluster.checkpoint(id),
         995..997 => compact(cluster, id),
         997..999 => {
-            let other = 1 + u64::from(dice.below(cluster.nodes.len() as u32));
+            let other = 1 + u64::from(random.u32(..cluster.nodes.len() as u32));
             cluster.input(id, |raft| raft.report_unreachable(other));
         }
         999 => {
@@ -155,16 +155,16 @@ fn act(cluster: &mut Cluster, dice: &mut Dice, step: u32) {
 }
 
 /// Proposes a change of one member on another.
-fn change_members(cluster: &mut Cluster, dice: &mut Dice) {
-    let id = 1 + u64::from(dice.below(5));
-    let verb = ["add", "add", "learner", "remove"][dice.below(4) as usize];
-    let change = encode_change(verb, 1 + u64::from(dice.below(5)));
+fn change_members(cluster: &mut Cluster, random: &mut Rng) {
+    let id = 1 + u64::from(random.u32(..5));
+    let verb = ["add", "add", "learner", "remove"][random.u32(..4) as usize];
+    let change = encode_change(verb, 1 + u64::from(random.u32(..5)));
     cluster.input(id, |raft| raft.propose_conf_change(change));
 }
 
 /// Parts the cluster in two.
-fn split(cluster: &mut Cluster, dice: &mut Dice) {
-    let side = dice.below(1 << cluster.nodes.len());
+fn split(cluster: &mut Cluster, random: &mut Rng) {
+    let side = random.u32(..1 << cluster.nodes.len());
     let is_left = |id: u64| side >> (id - 1) & 1 == 1;
     for from in cluster.ids() {
         let others = cluster.ids().filter(|&to| is_left(from) != is_left(to));
@@ -173,11 +173,11 @@ fn split(cluster: &mut Cluster, dice: &mut Dice) {
 }
 
 /// Applies `act` to a message in flight, mostly to an old one.
-fn with_message(cluster: &mut Cluster, dice: &mut Dice, act: impl FnOnce(&mut Cluster, usize)) {
+fn with_message(cluster: &mut Cluster, random: &mut Rng, act: impl FnOnce(&mut Cluster, usize)) {
     let len = cluster.network.len() as u32;
     if len > 0 {
-        let reach = if dice.below(4) == 0 { len } else { len.min(3) };
-        act(cluster, dice.below(reach) as usize);
+        let reach = if random.u32(..4) == 0 { len } else { len.min(3) };
+        act(cluster, random.u32(..reach) as usize);
     }
 }
 

@@ -139,7 +139,7 @@ fn take_ready(raft: &mut Raft, is_confirmed: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn any_messages_in_any_state_neither_panic_nor_undo_promises(

@@ -5,7 +5,6 @@
 
 mod checker;
 mod cluster;
-mod dice;
 mod disk;
 mod faults;
 mod faulty_peer;

@@ -1,5 +1,6 @@
 //! Connections that say nothing, or nothing sensible.
 
+use fastrand::Rng;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -7,7 +8,6 @@ use super::trial::Trial;
 use super::wire::{self, PREFACE};
 use crate::client::Client;
 use crate::setting;
-use crate::workload::Random;
 
 /// Connections at the same time; the open-files limit must leave room for them.
 const CONNECTIONS: usize = 300;
@@ -22,9 +22,9 @@ fn garbage_is_answered_or_cut_off() {
         let address = trial.address();
         let n = setting("ABUSE_CONNECTIONS", CONNECTIONS);
         let abuse = async {
-            let mut random = Random(1);
+            let mut random = Rng::with_seed(1);
             for number in 0..n {
-                let noise: Vec<u8> = (0..random.below(5000)).map(|_| random.next() as u8).collect();
+                let noise: Vec<u8> = (0..random.usize(..5000)).map(|_| random.u64(..) as u8).collect();
                 let long_head = [b"GET / HTTP/1.1\r\nx: ", &[b'x'; 1 << 20][..]].concat();
                 let (bytes, beginning) = match number % 6 {
                     0 => ([b"\x16\x03\x01", &noise[..]].concat(), "HTTP/1.1 400 Bad Request\r\n"),

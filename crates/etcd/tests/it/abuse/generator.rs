@@ -3,12 +3,12 @@
 //!
 //! Everything comes from a seed. Names repeat, so that requests meet: the same keys, leases, watches, members.
 
+use fastrand::Rng;
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use proto::etcdserverpb::CompactionRequest;
 
 use crate::messages::Messages;
-use crate::workload::Random;
 
 const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const TXN: &str = "/etcdserverpb.KV/Txn";
@@ -41,7 +41,7 @@ pub(super) struct Call {
 
 /// The source of calls.
 pub(super) struct Generator {
-    random: Random,
+    random: Rng,
     methods: Vec<MethodDescriptor>,
     /// The newest revision that everybody may know of: older ones may be compacted.
     revision: i64,
@@ -54,15 +54,15 @@ impl Generator {
         let is_common = |m: &&MethodDescriptor| matches!(m.parent_service().name(), "KV" | "Lease" | "Watch");
         let common: Vec<_> = methods.iter().filter(is_common).cloned().collect();
         methods.extend(common.iter().cycle().take(COMMON_WEIGHT * common.len()).cloned());
-        Generator { random: Random(seed), methods, revision: 1 }
+        Generator { random: Rng::with_seed(seed), methods, revision: 1 }
     }
 
     /// The next call. Requests speak of revisions about `revision`, and compact none that is newer.
     pub(super) fn call(&mut self, revision: i64) -> Call {
         self.revision = revision;
-        let method = self.methods[self.random.below(self.methods.len())].clone();
+        let method = self.methods[self.random.usize(..self.methods.len())].clone();
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        let n_requests = if method.is_client_streaming() { self.random.below(6) } else { 1 };
+        let n_requests = if method.is_client_streaming() { self.random.usize(..6) } else { 1 };
         Call {
             requests: (0..n_requests).map(|_| self.request(&path, &method.input())).collect(),
             path,
@@ -73,11 +73,11 @@ impl Generator {
     }
 
     pub(super) fn below(&mut self, n: usize) -> usize {
-        self.random.below(n)
+        self.random.usize(..n)
     }
 
     fn one_in(&mut self, n: usize) -> bool {
-        self.random.below(n) == 0
+        self.random.usize(..n) == 0
     }
 
     fn request(&mut self, path: &str, descriptor: &MessageDescriptor) -> Vec<u8> {
@@ -123,7 +123,7 @@ impl Generator {
     }
 
     fn list(&mut self, field: &FieldDescriptor, depth: usize) -> Value {
-        let len = if depth == 0 && self.one_in(200) { LONG_LIST } else { self.random.below(4) };
+        let len = if depth == 0 && self.one_in(200) { LONG_LIST } else { self.random.usize(..4) };
         Value::List((0..len).map(|_| self.value(field, depth)).collect())
     }
 
@@ -140,7 +140,7 @@ impl Generator {
             Kind::Bytes => Value::Bytes(self.bytes().into()),
             Kind::Message(descriptor) => Value::Message(self.message(&descriptor, depth + 1)),
             Kind::Enum(descriptor) => {
-                let known = descriptor.values().nth(self.random.below(descriptor.values().len()));
+                let known = descriptor.values().nth(self.random.usize(..descriptor.values().len()));
                 let number = known.expect("it is one of them").number();
                 Value::EnumNumber(if self.one_in(4) { self.integer() as i32 } else { number })
             }
@@ -148,59 +148,59 @@ impl Generator {
     }
 
     fn integer(&mut self) -> i64 {
-        match self.random.below(9) {
+        match self.random.usize(..9) {
             0 => 0,
             1 => -1,
             2 => i64::MIN,
             3 => i64::MAX,
-            4 | 5 => self.random.below(9) as i64,
+            4 | 5 => self.random.usize(..9) as i64,
             6 => self.revision,
-            7 => self.revision - self.random.below(100) as i64,
-            _ => (self.random.next() >> self.random.below(64)) as i64,
+            7 => self.revision - self.random.usize(..100) as i64,
+            _ => (self.random.u64(..) >> self.random.usize(..64)) as i64,
         }
     }
 
     fn text(&mut self) -> String {
-        match self.random.below(7) {
+        match self.random.usize(..7) {
             0 => String::new(),
             1 => "3.6.0".to_owned(),
             2 => "http://127.0.0.1:1".to_owned(),
             3 => "\u{0}é\u{10ffff}".to_owned(),
             4 => "a".repeat(5000),
-            _ => format!("name-{}", self.random.below(9)),
+            _ => format!("name-{}", self.random.usize(..9)),
         }
     }
 
     fn bytes(&mut self) -> Vec<u8> {
-        match self.random.below(32) {
+        match self.random.usize(..32) {
             0 => Vec::new(),
             1 => vec![0],
-            2 => vec![0xff; 1 + self.random.below(9)],
-            3 | 4 => (0..self.random.below(64)).map(|_| self.random.next() as u8).collect(),
-            5 | 6 => vec![b'v'; self.random.below(5000)],
-            7 if self.one_in(50) => vec![b'V'; BIG_VALUES[self.random.below(2)]],
-            _ => format!("key/{}", self.random.below(KEYS)).into_bytes(),
+            2 => vec![0xff; 1 + self.random.usize(..9)],
+            3 | 4 => (0..self.random.usize(..64)).map(|_| self.random.u64(..) as u8).collect(),
+            5 | 6 => vec![b'v'; self.random.usize(..5000)],
+            7 if self.one_in(50) => vec![b'V'; BIG_VALUES[self.random.usize(..2)]],
+            _ => format!("key/{}", self.random.usize(..KEYS)).into_bytes(),
         }
     }
 
     /// A transaction in a transaction, and so on.
     fn nest(&mut self, txn: Vec<u8>) -> Vec<u8> {
         let n = match self.one_in(2) {
-            true => NESTING_TAKEN.start + self.random.below(NESTING_TAKEN.len()),
-            false => self.random.below(NESTING_MAX),
+            true => NESTING_TAKEN.start + self.random.usize(..NESTING_TAKEN.len()),
+            false => self.random.usize(..NESTING_MAX),
         };
         (0..n).fold(txn, |txn, _| field(2, &field(4, &txn)))
     }
 
     /// Breaks two requests in five.
     fn spoil(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
-        match self.random.below(10) {
-            0 => bytes.truncate(self.random.below(bytes.len() + 1)),
-            1 => return (0..self.random.below(100)).map(|_| self.random.next() as u8).collect(),
+        match self.random.usize(..10) {
+            0 => bytes.truncate(self.random.usize(..bytes.len() + 1)),
+            1 => return (0..self.random.usize(..100)).map(|_| self.random.u64(..) as u8).collect(),
             2 | 3 if !bytes.is_empty() => {
-                for _ in 0..=self.random.below(4) {
-                    let at = self.random.below(bytes.len());
-                    bytes[at] ^= 1 << self.random.below(8);
+                for _ in 0..=self.random.usize(..4) {
+                    let at = self.random.usize(..bytes.len());
+                    bytes[at] ^= 1 << self.random.usize(..8);
                 }
             }
             _ => {}

@@ -4,6 +4,7 @@
 //! etcd, and in old releases what later ones answer otherwise; each place says so.
 
 use bytes::Bytes;
+use fastrand::Rng;
 use prost::Message;
 use proto::etcdserverpb::compare::TargetUnion;
 use proto::etcdserverpb::request_op::Request as Op;
@@ -12,8 +13,6 @@ use proto::etcdserverpb::{
     LeaseRevokeRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
     WatchCreateRequest,
 };
-
-use crate::workload::Random;
 
 /// Keys that may exist. etcd sorts up to twelve answers stably, more of them in no particular order.
 const KEYS: [&[u8]; 12] =
@@ -34,7 +33,7 @@ pub(crate) struct Call {
 
 /// Makes requests of one conversation.
 pub(crate) struct Requests {
-    pub(crate) random: Random,
+    pub(crate) random: Rng,
     /// Whether the peer is older than 3.7.
     pub(crate) is_old: bool,
     /// The newest revision that was answered.
@@ -46,7 +45,7 @@ pub(crate) struct Requests {
 impl Requests {
     /// The next call that has one answer, or a stream of them that ends by itself.
     pub(crate) fn call(&mut self) -> Call {
-        match self.random.below(100) {
+        match self.random.usize(..100) {
             0..30 => call("/etcdserverpb.KV/Put", &self.put()),
             30..50 => call("/etcdserverpb.KV/Range", &self.range()),
             50..54 if !self.is_old => call("/etcdserverpb.KV/RangeStream", &self.range_stream()),
@@ -62,7 +61,7 @@ impl Requests {
 
     fn lease_call(&mut self) -> Call {
         let id = self.lease();
-        match self.random.below(10) {
+        match self.random.usize(..10) {
             0..4 => {
                 let ttl = if self.percent(5) { 9_000_000_001 } else { LEASE_TTL_S };
                 call("/etcdserverpb.Lease/LeaseGrant", &LeaseGrantRequest { ttl, id })
@@ -78,7 +77,7 @@ impl Requests {
 
     /// A lease that may exist, or cannot.
     pub(crate) fn lease(&mut self) -> i64 {
-        if self.percent(10) { 4711 } else { LEASES[self.random.below(LEASES.len())] }
+        if self.percent(10) { 4711 } else { LEASES[self.random.usize(..LEASES.len())] }
     }
 
     /// A watch of what comes next, or of the past.
@@ -91,27 +90,27 @@ impl Requests {
     /// a compaction may take away in the meantime.
     pub(crate) fn watch_ahead(&mut self) -> WatchCreateRequest {
         let (key, range_end) = self.span();
-        let filters = (0..self.random.below(3)).map(|_| self.random.below(2) as i32).collect();
+        let filters = (0..self.random.usize(..3)).map(|_| self.random.usize(..2) as i32).collect();
         WatchCreateRequest {
             key,
             range_end,
             start_revision: if self.percent(50) {
                 0
             } else {
-                self.revision + 1 + self.random.below(5) as i64
+                self.revision + 1 + self.random.usize(..5) as i64
             },
             filters: if self.percent(20) { filters } else { Vec::new() },
-            watch_id: if self.percent(20) { 1 + self.random.below(8) as i64 } else { 0 },
+            watch_id: if self.percent(20) { 1 + self.random.usize(..8) as i64 } else { 0 },
             fragment: self.percent(20),
             ..WatchCreateRequest::default()
         }
     }
 
     fn put(&mut self) -> PutRequest {
-        let len = if self.percent(1) { TOO_LARGE } else { self.random.below(40) };
+        let len = if self.percent(1) { TOO_LARGE } else { self.random.usize(..40) };
         let mut request = PutRequest {
             key: self.key(),
-            value: vec![b'a' + self.random.below(4) as u8; len].into(),
+            value: vec![b'a' + self.random.usize(..4) as u8; len].into(),
             prev_kv: self.percent(30),
             ignore_value: self.percent(8),
             ignore_lease: self.percent(8),
@@ -133,18 +132,18 @@ impl Requests {
             request.revision = self.revision();
         }
         if self.percent(40) {
-            request.limit = self.random.below(8) as i64 - 1;
+            request.limit = self.random.usize(..8) as i64 - 1;
         }
         if self.percent(40) {
-            request.sort_order = self.random.below(3) as i32;
+            request.sort_order = self.random.usize(..3) as i32;
             // What is equal comes in no particular order from old releases, who take any number for an order.
-            request.sort_target = if self.is_old { 0 } else { self.random.below(5) as i32 };
+            request.sort_target = if self.is_old { 0 } else { self.random.usize(..5) as i32 };
         }
         if !self.is_old && self.percent(3) {
-            request.sort_order = 3 + self.random.below(3) as i32;
+            request.sort_order = 3 + self.random.usize(..3) as i32;
         }
         if !self.is_old && self.percent(3) {
-            request.sort_target = self.random.below(9) as i32 - 2;
+            request.sort_target = self.random.usize(..9) as i32 - 2;
         }
         if self.percent(20) {
             request.min_mod_revision = self.revision();
@@ -184,21 +183,21 @@ impl Requests {
     }
 
     fn txn(&mut self, depth: usize) -> TxnRequest {
-        let n_compares = self.random.below(3);
+        let n_compares = self.random.usize(..3);
         let compare = (0..n_compares).map(|_| self.compare()).collect();
         let success = self.ops(depth);
         let failure = self.ops(depth);
         let mut txn = TxnRequest { compare, success, failure };
         if self.percent(1) {
             let range = RequestOp { request: Some(Op::RequestRange(self.range())) };
-            txn.failure = vec![range; 120 + self.random.below(20)];
+            txn.failure = vec![range; 120 + self.random.usize(..20)];
         }
         txn
     }
 
     fn ops(&mut self, depth: usize) -> Vec<RequestOp> {
-        let n = self.random.below(4);
-        let ops = (0..n).map(|_| match self.random.below(20) {
+        let n = self.random.usize(..4);
+        let ops = (0..n).map(|_| match self.random.usize(..20) {
             0..8 => Some(Op::RequestPut(self.put())),
             8..13 => Some(Op::RequestRange(self.range())),
             13..16 => Some(Op::RequestDeleteRange(self.delete(false))),
@@ -211,17 +210,17 @@ impl Requests {
 
     fn compare(&mut self) -> Compare {
         let (key, range_end) = if self.percent(70) { (self.key(), Bytes::new()) } else { self.span() };
-        let target = self.random.below(5) as i32;
+        let target = self.random.usize(..5) as i32;
         let number = if self.percent(40) { 0 } else { self.revision() };
         let union = match target {
             0 => TargetUnion::Version(number % 4),
             1 => TargetUnion::CreateRevision(number),
             2 => TargetUnion::ModRevision(number),
-            3 => TargetUnion::Value(vec![b'a' + self.random.below(4) as u8; self.random.below(3)].into()),
-            _ => TargetUnion::Lease(LEASES[self.random.below(LEASES.len())]),
+            3 => TargetUnion::Value(vec![b'a' + self.random.usize(..4) as u8; self.random.usize(..3)].into()),
+            _ => TargetUnion::Lease(LEASES[self.random.usize(..LEASES.len())]),
         };
         let target_union = (!self.percent(5)).then_some(union);
-        Compare { result: self.random.below(4) as i32, target, key, range_end, target_union }
+        Compare { result: self.random.usize(..4) as i32, target, key, range_end, target_union }
     }
 
     /// The hash of the compacted revision is the compaction's own as soon as its job has ended, and another before.
@@ -237,12 +236,12 @@ impl Requests {
 
     /// A key; seldom none.
     fn key(&mut self) -> Bytes {
-        if self.percent(2) { Bytes::new() } else { Bytes::from_static(KEYS[self.random.below(KEYS.len())]) }
+        if self.percent(2) { Bytes::new() } else { Bytes::from_static(KEYS[self.random.usize(..KEYS.len())]) }
     }
 
     /// A key and the end of its range: none, another key even if it is before, or the end of all keys.
     fn span(&mut self) -> (Bytes, Bytes) {
-        let end = match self.random.below(10) {
+        let end = match self.random.usize(..10) {
             0..2 => Bytes::new(),
             2..4 => Bytes::from_static(b"\0"),
             _ => self.key(),
@@ -252,19 +251,19 @@ impl Requests {
 
     /// A revision: most likely readable, else zero, forgotten, to come or negative.
     fn revision(&mut self) -> i64 {
-        let span = self.random.below((self.revision - self.compacted.max(1) + 1) as usize) as i64;
-        match self.random.below(20) {
+        let span = self.random.usize(..(self.revision - self.compacted.max(1) + 1) as usize) as i64;
+        match self.random.usize(..20) {
             0..3 => 0,
-            3 => self.revision + 1 + self.random.below(3) as i64,
-            4 => self.compacted - self.random.below(3) as i64,
+            3 => self.revision + 1 + self.random.usize(..3) as i64,
+            4 => self.compacted - self.random.usize(..3) as i64,
             // Old releases read at any negative revision.
-            5 if !self.is_old => -1 - self.random.below(2) as i64,
+            5 if !self.is_old => -1 - self.random.usize(..2) as i64,
             _ => self.revision - span,
         }
     }
 
     fn percent(&mut self, percent: usize) -> bool {
-        self.random.below(100) < percent
+        self.random.usize(..100) < percent
     }
 }
 
