@@ -1,8 +1,8 @@
-//! The client: one handle on a cluster, and the rules by which calls are repeated.
+//! The client: one handle on a cluster, and the rules by which calls are retried.
 //!
-//! A call that was never sent is sent again to another member, whatever it asks for. One that reads is also
-//! repeated when the server was not available; a write is not, because it may have been carried out. All of it
-//! ends when the call's time is up.
+//! A call that was never sent is retried on another member, whatever it asks for. A call that only reads is also
+//! retried when the server was unavailable. A write is not, because the server may have carried it out. Retries end at
+//! the call's deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,9 @@ use crate::endpoint;
 use crate::error::{Error, is_unsent};
 use crate::pool::{Connection, Pool};
 
-/// Pause after each endpoint has failed once, and how often a read is repeated at most.
+/// Pause between retries, once each endpoint has failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// Attempts of a call that only reads.
 const READ_ATTEMPTS_MAX: usize = 100;
 
 /// A handle on a cluster. A clone shares the connections, which close with the last of them.
@@ -35,7 +36,7 @@ pub struct Client {
     timeout: Option<Duration>,
 }
 
-/// Whether a call may be repeated when nobody knows if the server carried it out.
+/// Whether a call changes anything: if so, it is not retried when it is unknown whether the server carried it out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Reads,
@@ -63,7 +64,7 @@ impl Client {
         self
     }
 
-    /// Calls `path` and returns the one response.
+    /// Calls the method `path`, which has one request and one response.
     pub(crate) async fn unary<Q, A>(&self, path: &'static str, effect: Effect, request: Q) -> Result<A, Error>
     where
         Q: Message + Clone + 'static,
@@ -71,10 +72,10 @@ impl Client {
     {
         self.check_len(&request)?;
         let deadline = self.deadline();
-        until(deadline, self.persist(path, effect, request, deadline)).await
+        until(deadline, self.call_with_retries(path, effect, request, deadline)).await
     }
 
-    /// When a call that begins now is to have ended.
+    /// The deadline of a call that begins now; `None` means no deadline.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.timeout.map(|timeout| Instant::now() + timeout)
     }
@@ -88,8 +89,8 @@ impl Client {
         Err(Error::Refused { code: Code::ResourceExhausted, message })
     }
 
-    /// Sends the request until there is an answer, or an error that forbids to go on.
-    async fn persist<Q, A>(
+    /// Sends the request until there is a response, or an error after which a retry is useless or unsafe.
+    async fn call_with_retries<Q, A>(
         &self,
         path: &'static str,
         effect: Effect,
@@ -107,10 +108,10 @@ impl Client {
                 Err(status) => status,
             };
             attempt += 1;
-            let is_harmless = effect == Effect::Reads && attempt < READ_ATTEMPTS_MAX;
+            let is_repeatable = effect == Effect::Reads && attempt < READ_ATTEMPTS_MAX;
             let was_sent = !is_unsent(&status);
             let error = Error::from(status);
-            if was_sent && !(is_harmless && error.is_unavailable()) {
+            if was_sent && !(is_repeatable && error.is_unavailable()) {
                 return Err(error);
             }
             if attempt % self.pool.len() == 0 {
@@ -139,11 +140,11 @@ impl Client {
             self.grpc(&connection).await?.unary(request, path, ProstCodec::default()).await
         };
         let result = call.await.map(tonic::Response::into_inner);
-        result.inspect_err(|status| connection.judge(status))
+        result.inspect_err(|status| connection.note_failure(status))
     }
 
-    /// Opens a stream to the member whose turn it is, and waits for the head of its answer: a server may hold
-    /// that back until the first request has come.
+    /// Opens a stream to the next member in turn, and waits for the response headers. A server may send them only
+    /// after the first request has arrived.
     pub(crate) async fn stream<Q, A>(
         &self,
         path: &'static str,
@@ -155,17 +156,17 @@ impl Client {
     {
         let connection = self.pool.connection().await;
         let mut request = Request::new(requests);
-        // Better an error than a stream of a member that has lost its cluster and will say nothing.
+        // A member without a leader then refuses the stream, instead of sending nothing on it.
         request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let call = async {
             let path = PathAndQuery::from_static(path);
             self.grpc(&connection).await?.streaming(request, path, ProstCodec::default()).await
         };
         let result = call.await.map(tonic::Response::into_inner);
-        Ok(result.inspect_err(|status| connection.judge(status))?)
+        Ok(result.inspect_err(|status| connection.note_failure(status))?)
     }
 
-    /// What sends calls over `connection`, once that takes one more.
+    /// A gRPC client on `connection`, when the connection can take another call.
     async fn grpc(&self, connection: &Connection) -> Result<Grpc<Channel>, Status> {
         let mut grpc = Grpc::new(connection.channel.clone())
             .max_decoding_message_size(self.response_len_max)
@@ -175,7 +176,7 @@ impl Client {
     }
 }
 
-/// What `call` comes to, unless its time is up before.
+/// The result of `call`, or [`Error::DeadlineExceeded`] at the deadline.
 pub(crate) async fn until<T>(
     deadline: Option<Instant>,
     call: impl Future<Output = Result<T, Error>>,

@@ -1,4 +1,4 @@
-//! What a client is told when it is made.
+//! The settings of a client.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::error::Error;
 pub struct Config {
     /// Members to call: `host:port`, `http://host:port` or `unix://path`. At least one.
     pub endpoints: Vec<String>,
-    /// Time for one attempt to connect. A call goes on trying until its own time is up.
+    /// Time limit of one attempt to connect. A call keeps trying until its own deadline.
     pub dial_timeout: Duration,
-    /// Quiet time on a connection in use before it is pinged; less than 10 s counts as 10 s, since servers close
+    /// Time without received data after which a connection in use is pinged; less than 10 s counts as 10 s, since servers close
     /// connections that ping too often.
     pub keepalive_time: Duration,
-    /// Time for the answer to a ping, after which the connection counts as broken.
+    /// Time limit for the answer to a ping; a connection that exceeds it counts as broken.
     pub keepalive_timeout: Duration,
-    /// Bytes of the largest request that is sent; 2 MiB if not said.
+    /// Bytes of the largest request that is sent; `None` means 2 MiB.
     pub request_len_max: Option<usize>,
-    /// Bytes of the largest response that is taken, no less than those of a request; 2 GiB if not said.
+    /// Bytes of the largest response that is taken, no less than those of a request; `None` means 2 GiB.
     pub response_len_max: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether the settings fit together; the endpoints are looked at one by one when the client is made.
+    /// Checks that the settings fit together. Endpoints are parsed when the client is made.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.endpoints.is_empty() {
             return Err(Error::Config("etcdclient: no available endpoints".to_owned()));

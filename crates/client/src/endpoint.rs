@@ -1,4 +1,4 @@
-//! The words that name a member, and how it is connected to.
+//! Parses the address of a member and sets the options of its connection.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tonic::transport::Endpoint;
 use crate::config::Config;
 use crate::error::Error;
 
-/// Bytes a response may run ahead of its reader: enough for a list of ten thousand keys in one go.
+/// HTTP/2 flow-control windows in bytes: that of a stream holds a list of ten thousand keys.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// The shortest time between pings that servers put up with.
+/// The shortest time between pings that servers accept.
 const PING_INTERVAL_MIN: Duration = Duration::from_secs(10);
 const NO_TLS: &str = "TLS is not supported by this version yet";
 
@@ -34,7 +34,7 @@ fn uri(text: &str) -> Result<String, Error> {
     let address = match text.split_once("://") {
         None if text.starts_with("unixs:") => return refuse(NO_TLS),
         None => text,
-        // A path has no meaning, but URLs come with it.
+        // A path has no meaning here; URLs with one are accepted.
         Some(("http", address)) => address.split('/').next().unwrap_or_default(),
         Some(("https" | "unixs", _)) => return refuse(NO_TLS),
         Some(_) => return refuse("its scheme is not http or unix"),

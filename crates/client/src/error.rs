@@ -10,24 +10,24 @@ pub use tonic::Code;
 /// Why a call has no response. The text of each is what etcd's own client shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The settings cannot be worked with. A retry is in vain.
+    /// The settings are invalid. A retry fails again.
     Config(String),
-    /// The server refused, or the connection broke. Unless the code is `Unavailable` the request had no effect;
-    /// then, for a write, nobody knows.
+    /// The server refused the call, or the connection broke. The request had no effect, unless the code is
+    /// `Unavailable`: then it is unknown whether a write took effect.
     Refused {
         /// gRPC's status code.
         code: Code,
-        /// The server's own words.
+        /// The server's text.
         message: String,
     },
-    /// The time for the call was up. Whether a write took effect is not known.
+    /// The deadline of the call has passed. It is unknown whether a write took effect.
     DeadlineExceeded,
 }
 
 /// What etcd answers for a lease that does not exist or has expired.
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 
-/// Texts of etcd's server that its client does not know: it shows them as it does any other server's.
+/// Texts of etcd's server that etcd's client does not recognise: it shows them with a code, like those of other servers.
 const UNKNOWN_TO_ETCDS_CLIENT: [&str; 8] = [
     "etcdserver: request canceled",
     "etcdserver: cluster ID mismatch",
@@ -40,17 +40,17 @@ const UNKNOWN_TO_ETCDS_CLIENT: [&str; 8] = [
 ];
 
 impl Error {
-    /// Whether a stream that ended so may be opened again and go on where it was.
+    /// Whether a stream that ended with this error may be opened again and resumed.
     pub(crate) fn is_resumable(&self) -> bool {
         matches!(self, Error::Refused { code: Code::Unavailable | Code::Internal, .. })
     }
 
-    /// Whether the call may find a member that serves it, if it is made again.
+    /// Whether a retry may reach a member that serves the call.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Error::Refused { code: Code::Unavailable, .. })
     }
 
-    /// What a stream that the server ended without a status comes to.
+    /// The error of a stream that the server ended without one.
     pub(crate) fn stream_ended() -> Self {
         Error::Refused { code: Code::Unavailable, message: "the stream has ended".to_owned() }
     }
@@ -81,12 +81,12 @@ impl From<Status> for Error {
         let message = status.message().to_owned();
         match status.code() {
             Code::DeadlineExceeded => Error::DeadlineExceeded,
-            // tonic counts a long response as out of range, gRPC elsewhere as an exhausted resource.
+            // For a response that is too long, tonic uses OutOfRange; other gRPC clients use ResourceExhausted.
             Code::OutOfRange if let Some((len, max)) = lengths(&message) => Error::Refused {
                 code: Code::ResourceExhausted,
                 message: format!("grpc: received message larger than max ({len} vs. {max})"),
             },
-            // A server says so with a status; a connection that breaks comes without one.
+            // The connection broke: a server would have sent a status.
             Code::Unknown if is_broken(&status) => Error::Refused { code: Code::Unavailable, message },
             code => Error::Refused { code, message },
         }
@@ -113,7 +113,7 @@ pub(crate) fn is_unsent(status: &Status) -> bool {
     false
 }
 
-/// Whether the connection is to blame, and not the server's answer.
+/// Whether the connection failed, and not the call on it.
 pub(crate) fn is_broken(status: &Status) -> bool {
     status.source().is_some()
 }

@@ -1,4 +1,4 @@
-//! A lease that is kept alive for as long as somebody asks for the next answer.
+//! Keeps a lease alive, for as long as [`KeepAlive::next`] is called.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, LEASE_NOT_FOUND};
 
 /// Pause before a broken stream is opened again.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
-/// How long a lease is taken to live before the server has said it.
+/// The assumed time to live of a lease until the server has sent it.
 const FIRST_TTL: Duration = Duration::from_secs(5);
 
 /// Renews a lease three times in each of its lifetimes, over broken connections too.
@@ -22,8 +22,9 @@ pub struct KeepAlive {
     client: Client,
     id: i64,
     stream: Option<(Sender<LeaseKeepAliveRequest>, Streaming<LeaseKeepAliveResponse>)>,
-    /// When to renew next, and when the lease has expired if that fails.
+    /// When to renew next.
     due: Instant,
+    /// When the lease has expired if it is not renewed.
     expires: Instant,
 }
 
@@ -70,7 +71,7 @@ impl KeepAlive {
         }
     }
 
-    /// Sends one request and waits for its answer; after an error the next one opens another stream.
+    /// Sends one request and waits for its response. After an error the next call opens another stream.
     async fn renew(&mut self) -> Result<LeaseKeepAliveResponse, Error> {
         let request = LeaseKeepAliveRequest { id: self.id };
         let (sender, mut responses) = match self.stream.take() {

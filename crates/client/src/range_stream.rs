@@ -1,4 +1,4 @@
-//! A range that comes in chunks, so that neither side has to hold all of it at once.
+//! A range that is received in chunks, so that neither side has to hold all of it at once.
 
 use proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
 use tokio::time::Instant;

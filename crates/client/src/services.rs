@@ -28,28 +28,28 @@ macro_rules! calls {
 calls! {
     /// Reads a key or a range of keys.
     range(RangeRequest) -> RangeResponse, Reads "/etcdserverpb.KV/Range";
-    /// Stores a key; durable on a quorum once it returns.
+    /// Stores a key. It is durable on a quorum when the call returns.
     put(PutRequest) -> PutResponse, Writes "/etcdserverpb.KV/Put";
     /// Deletes a key or a range of keys, as one revision.
     delete_range(DeleteRangeRequest) -> DeleteRangeResponse, Writes "/etcdserverpb.KV/DeleteRange";
     /// Compares, then carries out one of two lists of operations, all or nothing.
     txn(TxnRequest) -> TxnResponse, Writes "/etcdserverpb.KV/Txn";
-    /// Forgets history below a revision.
+    /// Removes the history below a revision.
     compact(CompactionRequest) -> CompactionResponse, Writes "/etcdserverpb.KV/Compact";
-    /// Makes a lease.
+    /// Grants a lease.
     lease_grant(LeaseGrantRequest) -> LeaseGrantResponse, Writes "/etcdserverpb.Lease/LeaseGrant";
     /// Ends a lease and deletes its keys as one revision.
     lease_revoke(LeaseRevokeRequest) -> LeaseRevokeResponse, Writes "/etcdserverpb.Lease/LeaseRevoke";
-    /// Says how long a lease has to live; a lease that is gone has −1 s.
+    /// Reads the remaining time to live of a lease; −1 s if the lease does not exist.
     lease_time_to_live(LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse,
         Reads "/etcdserverpb.Lease/LeaseTimeToLive";
     /// Lists all leases.
     lease_leases(LeaseLeasesRequest) -> LeaseLeasesResponse, Reads "/etcdserverpb.Lease/LeaseLeases";
     /// Lists, raises or lowers alarms.
     alarm(AlarmRequest) -> AlarmResponse, Writes "/etcdserverpb.Maintenance/Alarm";
-    /// Says how the member is.
+    /// Reads the status of the member.
     status(StatusRequest) -> StatusResponse, Reads "/etcdserverpb.Maintenance/Status";
-    /// Gives space back to the file system.
+    /// Returns unused space to the file system.
     defragment(DefragmentRequest) -> DefragmentResponse, Writes "/etcdserverpb.Maintenance/Defragment";
     /// Hashes the history of all keys up to a revision.
     hash_kv(HashKvRequest) -> HashKvResponse, Reads "/etcdserverpb.Maintenance/HashKV";
