@@ -52,14 +52,6 @@ enum Admitted<W> {
     NoSpace(W),
 }
 
-/// What raft has decided.
-pub(crate) struct Decided {
-    /// To be applied, in order.
-    pub(crate) committed: Vec<Entry>,
-    /// Whether another member leads since, or this one in another term.
-    pub(crate) is_leader_changed: bool,
-}
-
 /// A member's part in the agreement.
 #[derive(Debug)]
 pub(crate) struct Consensus<W> {
@@ -267,16 +259,10 @@ impl<W> Consensus<W> {
         self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
     }
 
-    /// Gives out what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and the rest as
-    /// the result. None if there is nothing.
-    pub(crate) fn decide(
-        &mut self,
-        now: Duration,
-        waiters: &mut Waiters<W>,
-        output: &mut Output<W>,
-    ) -> Option<Decided> {
+    /// Gives out what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and committed
+    /// entries as the result. None if there is nothing.
+    pub(crate) fn decide(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) -> Option<Vec<Entry>> {
         let ready = self.raft.ready()?;
-        let is_leader_changed = self.look_for_leader(now, output);
         let Ready { persist, messages, committed, read_states, .. } = ready;
         if let Some(batch) = persist {
             self.admission.handed_to_wal(&batch);
@@ -293,7 +279,7 @@ impl<W> Consensus<W> {
                 waiters.set_read_index(u64::from_be_bytes(context), state.index);
             }
         }
-        Some(Decided { committed, is_leader_changed })
+        Some(committed)
     }
 
     /// A lone voter need not wait for an election, once it has applied everything. True if it stands for one.
@@ -342,8 +328,7 @@ impl<W> Consensus<W> {
 
     /// Why a request that was asked at `asked_at` has not come to its end in time.
     pub(crate) fn why_late(&self, asked_at: Duration, election_timeout: Duration) -> Unserved {
-        let is_by_election =
-            |since: Duration| asked_at < since && asked_at > since.saturating_sub(2 * election_timeout);
+        let is_by_election = |since: Duration| asked_at < since && since < asked_at + 2 * election_timeout;
         match self.leader_since {
             Some(since) if is_by_election(since) => Unserved::TimedOutInElection,
             _ => Unserved::TimedOut,
@@ -380,7 +365,7 @@ impl<W> Consensus<W> {
 
     /// Notes who leads and since when. True if that has changed: the same member in a later term is another leader,
     /// since others may have led in between.
-    fn look_for_leader(&mut self, now: Duration, output: &mut Output<W>) -> bool {
+    pub(crate) fn look_for_leader(&mut self, now: Duration, output: &mut Output<W>) -> bool {
         let Status { leader, term, .. } = self.raft.status();
         let (last_leader, last_term) = self.leader;
         let is_changed = leader != last_leader || (leader != 0 && term != last_term);
@@ -400,3 +385,6 @@ fn is_only_voter(conf_state: &ConfState, member: u64) -> bool {
     let is_alone_outgoing = conf_state.voters_outgoing.iter().all(|voter| *voter == member);
     conf_state.voters == [member] && is_alone_outgoing
 }
+
+#[cfg(test)]
+mod tests;

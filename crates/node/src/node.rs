@@ -146,10 +146,11 @@ impl<W> Node<W> {
                 self.machine.configured(self.consensus.configure(change));
             }
             self.consensus.applied(progress.applied);
+            self.look_for_leader(output);
         }
         let readable = |waiter| output.answers.push((waiter, Answer::Readable));
         self.waiters.take_readable(self.machine.applied_index(), readable);
-        self.lead();
+        self.lead(output);
         let has_queue = self.consensus.is_waiting_for_room();
         self.machine.maintain(self.consensus.admission(), has_queue, &mut self.waiters, output);
         let room = self.machine.room();
@@ -182,8 +183,14 @@ impl<W> Node<W> {
                 }
             }
             Input::Lease(query, waiter) => self.query(query, waiter, output),
-            Input::Message(message) => self.consensus.step(*message),
-            Input::WalWritten(report) => self.consensus.wal_written(report, output),
+            Input::Message(message) => {
+                self.consensus.step(*message);
+                self.look_for_leader(output);
+            }
+            Input::WalWritten(report) => {
+                self.consensus.wal_written(report, output);
+                self.look_for_leader(output);
+            }
             Input::Finished(Finished::PrepareWalFile(result)) => {
                 self.consensus.wal_file_made(unless_full(result)?, self.config.retry_ticks, output);
             }
@@ -210,6 +217,7 @@ impl<W> Node<W> {
 
     fn tick(&mut self, output: &mut Output<W>) {
         self.consensus.tick(output);
+        self.look_for_leader(output);
         if self.machine.tick() {
             let stuck = self.waiters.take_defragmented(u64::MAX);
             stuck.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
@@ -242,13 +250,17 @@ impl<W> Node<W> {
         if let Some(context) = context {
             self.consensus.ask_read_index(context);
         }
-        while let Some(decided) = self.consensus.decide(self.now, &mut self.waiters, output) {
-            if decided.is_leader_changed {
-                self.machine.step_down();
-                let ended = self.waiters.take_leaders();
-                ended.for_each(|waiter| output.refuse(waiter, Unserved::LeaderChanged));
-            }
-            self.machine.commit(decided.committed);
+        while let Some(committed) = self.consensus.decide(&mut self.waiters, output) {
+            self.machine.commit(committed);
+        }
+    }
+
+    /// Ends what was asked of a leader that leads no more.
+    fn look_for_leader(&mut self, output: &mut Output<W>) {
+        if self.consensus.look_for_leader(self.now, output) {
+            self.machine.step_down();
+            let ended = self.waiters.take_leaders();
+            ended.for_each(|waiter| output.refuse(waiter, Unserved::LeaderChanged));
         }
     }
 
@@ -280,8 +292,10 @@ impl<W> Node<W> {
     }
 
     /// A lone voter makes itself the leader; and whoever begins to lead does what is a leader's to do.
-    fn lead(&mut self) {
-        self.consensus.campaign_if_alone();
+    fn lead(&mut self, output: &mut Output<W>) {
+        if self.consensus.campaign_if_alone() {
+            self.look_for_leader(output);
+        }
         let term = self.consensus.status().term;
         if self.consensus.leads() && self.led_term != term {
             self.led_term = term;

@@ -178,7 +178,7 @@ fn restored(recovered: Recovered, replayed: Replayed) -> Restored {
     }
 }
 
-fn raft_config(config: &Config) -> raft::Config {
+pub(crate) fn raft_config(config: &Config) -> raft::Config {
     raft::Config {
         id: config.member.id,
         election_ticks: config.election_ticks,

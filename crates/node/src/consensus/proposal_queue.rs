@@ -23,11 +23,19 @@ pub(super) struct ProposalQueue<W> {
     queue: VecDeque<Queued<W>>,
     /// Bytes of the log entries.
     bytes: usize,
+    /// How many of the queued proposals were looked at, one after the other.
+    #[cfg(test)]
+    pub(super) n_looks: std::cell::Cell<usize>,
 }
 
 impl<W> Default for ProposalQueue<W> {
     fn default() -> Self {
-        ProposalQueue { queue: VecDeque::new(), bytes: 0 }
+        ProposalQueue {
+            queue: VecDeque::new(),
+            bytes: 0,
+            #[cfg(test)]
+            n_looks: std::cell::Cell::default(),
+        }
     }
 }
 
@@ -45,6 +53,8 @@ impl<W> ProposalQueue<W> {
     }
 
     pub(super) fn first(&self) -> Option<&Queued<W>> {
+        #[cfg(test)]
+        self.n_looks.update(|n| n + 1);
         self.queue.front()
     }
 
@@ -74,6 +84,8 @@ impl<W> ProposalQueue<W> {
     }
 
     fn pop_if(&mut self, is_wanted: impl FnOnce(&Queued<W>) -> bool) -> Option<Queued<W>> {
+        #[cfg(test)]
+        self.n_looks.update(|n| n + 1);
         let queued = self.queue.pop_front_if(|queued| is_wanted(queued))?;
         self.bytes -= queued.proposal.len();
         Some(queued)

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
+mod cluster;
 mod fatal;
 mod leases;
 mod maintenance;
@@ -10,3 +11,4 @@ mod quota;
 mod requests;
 mod space;
 mod starting;
+mod waiting;

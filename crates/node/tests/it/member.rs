@@ -8,10 +8,11 @@ use bytes::Bytes;
 use disk::wal::{Recovered, Wal};
 use disk::{Disk, SimDisk};
 use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Proposal, WalTask, WalWriter};
-use prost::Message;
+use prost::Message as _;
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, Member as MemberInfo, PutRequest, RangeRequest,
 };
+use proto::raftpb::Message;
 use store::{Outcome, RangeQuery, Refusal, Request};
 
 pub(crate) const ID: u64 = 7;
@@ -31,6 +32,7 @@ pub(crate) struct Member {
     pub(crate) jobs: Vec<Job>,
     pub(crate) answers: Vec<(u32, Answer)>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) messages: Vec<Message>,
     is_busy: bool,
     next_waiter: u32,
     /// Moved on by the test, and by [`TICK`] with each tick.
@@ -81,6 +83,7 @@ impl Member {
             jobs: Vec::new(),
             answers: Vec::new(),
             notes: Vec::new(),
+            messages: Vec::new(),
             is_busy: false,
             next_waiter: 0,
             now: Duration::ZERO,
@@ -107,6 +110,7 @@ impl Member {
         self.jobs.extend(output.jobs);
         self.answers.extend(output.answers);
         self.notes.extend(output.notes);
+        self.messages.extend(output.messages);
         self.is_busy = output.is_busy;
     }
 
@@ -153,10 +157,15 @@ impl Member {
         self.handle(wanted.into_iter().map(|job| Input::Finished(job.run())).collect()).unwrap();
     }
 
+    /// Whether something is left to be done without any input.
+    pub(crate) fn has_work(&self) -> bool {
+        self.is_busy || !self.tasks.is_empty() || !self.jobs.is_empty()
+    }
+
     /// Goes on until there is nothing more to do; the log is always ahead of the jobs.
     pub(crate) fn settle(&mut self) -> Result<(), Fatal> {
         self.handle(Vec::new())?;
-        while self.is_busy || !self.tasks.is_empty() || !self.jobs.is_empty() {
+        while self.has_work() {
             while !self.tasks.is_empty() {
                 self.write_log()?;
             }

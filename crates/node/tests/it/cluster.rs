@@ -1,0 +1,231 @@
+//! Members that exchange messages: elections, reads by a quorum, and what becomes of requests when a leader is lost.
+
+use std::collections::BTreeSet;
+
+use disk::SimDisk;
+use node::{Answer, Config, Input, LeaseAnswer, LeaseQuery, Unserved};
+use proto::etcdserverpb::LeaseGrantRequest;
+use store::Request;
+
+use crate::member::{Member, TICK, config, info, put, revision};
+
+/// Ticks within which a leader is elected: two randomised election timeouts.
+const ELECTION_TICKS_MAX: u32 = 40;
+const WHO: u32 = u32::MAX;
+
+/// Members 1 to n, and the links between them.
+struct Cluster {
+    members: Vec<Member>,
+    /// Members whose messages are lost, and who get none.
+    isolated: BTreeSet<u64>,
+}
+
+impl Cluster {
+    fn new(n: u64) -> Cluster {
+        let start = |id| {
+            let config = Config {
+                member: info(id),
+                initial_members: (1..=n).map(info).collect(),
+                first_request_id: id << 48,
+                seed: id,
+                ..config()
+            };
+            Member::start(&SimDisk::new(id), config).unwrap()
+        };
+        Cluster { members: (1..=n).map(start).collect(), isolated: BTreeSet::new() }
+    }
+
+    /// With a leader that can serve reads; returns its id.
+    fn lead(n: u64) -> (Cluster, u64) {
+        let mut cluster = Cluster::new(n);
+        let leader = cluster.elect();
+        (cluster, leader)
+    }
+
+    fn member(&mut self, id: u64) -> &mut Member {
+        &mut self.members[id as usize - 1]
+    }
+
+    /// Lets time pass until those who are not isolated have a leader among them.
+    fn elect(&mut self) -> u64 {
+        for _ in 0..ELECTION_TICKS_MAX {
+            self.tick();
+            let ids = (1..=self.members.len() as u64).filter(|id| !self.isolated.contains(id));
+            let leaders: BTreeSet<u64> =
+                ids.map(|id| self.members[id as usize - 1].node.published().leader()).collect();
+            if let [leader] = *leaders.iter().copied().collect::<Vec<_>>()
+                && leader != 0
+                && !self.isolated.contains(&leader)
+            {
+                return leader;
+            }
+        }
+        panic!("no leader after {ELECTION_TICKS_MAX} ticks");
+    }
+
+    fn tick(&mut self) {
+        for member in &mut self.members {
+            member.now += TICK;
+            member.handle(vec![Input::Tick]).unwrap();
+        }
+        self.settle();
+    }
+
+    /// Writes, runs and delivers until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            for member in &mut self.members {
+                member.settle().unwrap();
+            }
+            if !self.deliver() && self.members.iter().all(|member| !member.has_work()) {
+                return;
+            }
+        }
+        panic!("the members do not come to rest");
+    }
+
+    /// Delivers the messages that were sent; true if there were any.
+    fn deliver(&mut self) -> bool {
+        let sent: Vec<_> = self.members.iter_mut().flat_map(|member| member.messages.drain(..)).collect();
+        let has_sent = !sent.is_empty();
+        for message in sent {
+            if !self.isolated.contains(&message.from) && !self.isolated.contains(&message.to) {
+                let to = message.to;
+                self.member(to).handle(vec![Input::Message(Box::new(message))]).unwrap();
+            }
+        }
+        has_sent
+    }
+}
+
+#[test]
+fn a_put_at_any_member_is_applied_by_all() {
+    for n in [2, 3] {
+        let (mut cluster, _) = Cluster::lead(n);
+        for id in 1..=n {
+            let waiter = cluster.member(id).propose(put("k", "v"));
+            cluster.settle();
+            assert!(revision(cluster.member(id).answer(waiter)).is_some(), "member {id} of {n}");
+        }
+        // A commit index that nothing follows goes out with a heartbeat.
+        cluster.tick();
+        let revisions: BTreeSet<i64> = cluster.members.iter().map(|m| m.node.view().revision()).collect();
+        assert_eq!(revisions.len(), 1);
+        assert_eq!(revisions.first(), Some(&(n as i64 + 1)));
+    }
+}
+
+#[test]
+fn messages_and_wal_tasks_leave_before_anything_is_applied() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let member = cluster.member(leader);
+    let (_, first) = member.proposal(put("k", "v"));
+    member.handle(vec![first]).unwrap();
+    member.write_log().unwrap();
+    let follower = leader % 3 + 1;
+    let acknowledgement = {
+        let append = cluster.member(leader).messages.drain(..).find(|m| m.to == follower).unwrap();
+        let member = cluster.member(follower);
+        member.handle(vec![Input::Message(Box::new(append))]).unwrap();
+        member.write_log().unwrap();
+        member.messages.drain(..).next().unwrap()
+    };
+    let member = cluster.member(leader);
+    let before = member.node.view().revision();
+    let (_, second) = member.proposal(put("k", "w"));
+    let mut output = node::Output::default();
+    let inputs = vec![Input::Message(Box::new(acknowledgement)), second];
+    member.node.decide(member.now, inputs, &mut output).unwrap();
+    assert!(!output.wal.is_empty() && !output.messages.is_empty(), "the second is written and sent");
+    assert_eq!(member.node.view().revision(), before, "the first is committed and not applied");
+    member.node.apply(&mut output).unwrap();
+    assert_eq!(member.node.view().revision(), before + 1);
+}
+
+#[test]
+fn a_read_at_any_member_is_answered_by_a_quorum() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    for id in 1..=3 {
+        assert!(!cluster.member(id).node.published().reads_at_once(), "others can vote");
+        cluster.member(id).handle(vec![Input::ReadIndex(WHO)]).unwrap();
+        assert!(cluster.member(id).answer(WHO).is_none());
+        cluster.settle();
+        assert!(matches!(cluster.member(id).answer(WHO), Some(Answer::Readable)), "at member {id}");
+    }
+    // One other is enough; none is not.
+    cluster.isolated.insert(leader % 3 + 1);
+    cluster.member(leader).handle(vec![Input::ReadIndex(WHO)]).unwrap();
+    cluster.settle();
+    assert!(matches!(cluster.member(leader).answer(WHO), Some(Answer::Readable)));
+    cluster.isolated.insert(leader);
+    cluster.member(leader).handle(vec![Input::ReadIndex(WHO)]).unwrap();
+    cluster.settle();
+    assert!(cluster.member(leader).answer(WHO).is_none());
+}
+
+#[test]
+fn a_read_whose_answer_was_lost_is_asked_again() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let follower = leader % 3 + 1;
+    cluster.member(follower).handle(vec![Input::ReadIndex(WHO)]).unwrap();
+    cluster.member(follower).messages.clear();
+    (0..4).for_each(|_| cluster.tick());
+    assert!(cluster.member(follower).answer(WHO).is_none());
+    (0..2).for_each(|_| cluster.tick());
+    assert!(matches!(cluster.member(follower).answer(WHO), Some(Answer::Readable)));
+}
+
+#[test]
+fn a_leader_that_is_cut_off_ends_reads_and_renewals_and_its_proposals_time_out() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let grant = Request::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 60 });
+    let granted = cluster.member(leader).propose(grant);
+    cluster.settle();
+    assert!(cluster.member(leader).answer(granted).is_some());
+
+    cluster.isolated.insert(leader);
+    let member = cluster.member(leader);
+    let proposal = member.propose(put("k", "lost"));
+    member.handle(vec![Input::ReadIndex(WHO)]).unwrap();
+    let new_leader = cluster.elect();
+    assert_ne!(new_leader, leader);
+    // A leader that no quorum has answered for an election timeout steps down.
+    (0..20).for_each(|_| cluster.tick());
+    let member = cluster.member(leader);
+    assert!(matches!(member.answer(WHO), Some(Answer::Unserved(Unserved::LeaderChanged))));
+    member.handle(vec![Input::Lease(LeaseQuery::Renew { id: 5 }, WHO)]).unwrap();
+    assert!(matches!(member.answer(WHO), Some(Answer::Unserved(Unserved::NotLeader))));
+    assert_eq!(member.node.lease_renewer().renew(5, member.now), None);
+    assert!(member.answer(proposal).is_none(), "it may yet be committed");
+    (0..70).for_each(|_| cluster.tick());
+    let answer = cluster.member(leader).answer(proposal);
+    assert!(matches!(answer, Some(Answer::Unserved(Unserved::TimedOut))), "{answer:?}");
+
+    // The new leader counts the lease, and the old one follows again.
+    let member = cluster.member(new_leader);
+    member.handle(vec![Input::Lease(LeaseQuery::Renew { id: 5 }, WHO)]).unwrap();
+    assert!(matches!(member.answer(WHO), Some(Answer::Lease(LeaseAnswer::Renewed(60)))));
+    let kept = cluster.member(new_leader).propose(put("k", "kept"));
+    cluster.settle();
+    assert!(revision(cluster.member(new_leader).answer(kept)).is_some());
+    cluster.isolated.clear();
+    (0..5).for_each(|_| cluster.tick());
+    let revisions: BTreeSet<i64> = cluster.members.iter().map(|m| m.node.view().revision()).collect();
+    assert_eq!(revisions, BTreeSet::from([2]), "the lost put was never applied");
+}
+
+#[test]
+fn what_waited_for_a_leader_is_carried_out_when_there_is_one_unless_its_time_is_over() {
+    let mut cluster = Cluster::new(3);
+    cluster.isolated = BTreeSet::from([1, 2, 3]);
+    let early = cluster.member(1).propose(put("early", "v"));
+    (0..69).for_each(|_| cluster.tick());
+    assert!(cluster.member(1).answers.is_empty());
+    let late = cluster.member(1).propose(put("late", "v"));
+    cluster.tick();
+    assert!(matches!(cluster.member(1).answer(early), Some(Answer::Unserved(Unserved::TimedOut))));
+    cluster.isolated.clear();
+    cluster.elect();
+    assert!(revision(cluster.member(1).answer(late)).is_some());
+    assert_eq!(cluster.member(1).keys(), 1, "what timed out is not carried out later");
+}
