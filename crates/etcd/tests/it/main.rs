@@ -14,6 +14,7 @@ mod life;
 mod logs;
 mod messages;
 mod metrics;
+mod quota;
 mod range_stream;
 mod server;
 mod settings;
