@@ -4,6 +4,7 @@
 
 mod head_timer;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,6 +20,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::head_timer::{HeadTimer, TimedReads};
@@ -55,7 +57,7 @@ pub enum Port {
 pub struct Asked<'a> {
     /// The HTTP method.
     pub method: &'a Method,
-    /// The path, undecoded.
+    /// The path, decoded.
     pub path: &'a str,
     /// What follows the `?`, undecoded, or nothing.
     pub query: &'a str,
@@ -151,13 +153,24 @@ async fn respond(routes: &impl Routes, port: Port, request: &Request<Incoming>) 
         Ok(host) => host,
         Err(reason) => return bad_request(reason),
     };
-    let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+    let Some(path) = decoded(request.uri().path()) else { return bad_request("Bad Request") };
+    let (path, query) = (&*path, request.uri().query().unwrap_or_default());
     let asked = Asked { method: request.method(), path, query, host, headers: request.headers(), port };
     let answer = routes.answer(&asked).await;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     response.headers_mut().extend(answer.headers);
     response
+}
+
+/// A text with `%41` and the like as the bytes that they stand for; `None` if a percent sign stands alone. Bytes that
+/// are no UTF-8 are replaced: no path has any.
+pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = text.as_bytes();
+    let percent_signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    let mut are_whole = percent_signs.map(|(at, _)| is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2)));
+    are_whole.all(|is_whole| is_whole).then(|| percent_decode_str(text).decode_utf8_lossy())
 }
 
 /// The host that a request names. The error is the reason that Go's `net/http` refuses it with.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub(crate) use self::access::Access;
 pub(crate) use self::debug::Debug as DebugPages;
@@ -21,6 +22,22 @@ use crate::metrics::Metrics;
 
 /// The content type of metrics, with the escaping that Prometheus 3 asks for.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// What Go encodes in a path.
+const PATH_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
 
 /// The pages as one worker thread serves them.
 #[derive(Debug)]
@@ -85,7 +102,7 @@ impl Pages {
         self.api.observe(&self.metrics);
         let text = self.metrics.expose();
         let accepted = request.headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-        if !accepted.unwrap_or_default().contains("gzip") {
+        if !takes_gzip(accepted.unwrap_or_default()) {
             return Answer::new(StatusCode::OK, METRICS_TYPE, text);
         }
         Answer::new(StatusCode::OK, METRICS_TYPE, gzip(text.as_bytes()))
@@ -131,14 +148,25 @@ fn redirection(path: &str) -> Option<String> {
 }
 
 fn redirect(path: &str, query: &str) -> Answer {
-    let location = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+    let path = utf8_percent_encode(path, PATH_ENCODED);
+    let location = if query.is_empty() { path.to_string() } else { format!("{path}?{query}") };
     let shown =
         location.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
     let body = format!("<a href=\"{shown}\">Temporary Redirect</a>.\n\n");
     let mut answer = Answer::new(StatusCode::TEMPORARY_REDIRECT, "text/html; charset=utf-8", body);
-    let location = HeaderValue::from_str(&location).expect("a path and a query are visible ASCII");
+    let location = HeaderValue::from_str(&location).expect("an encoded path and a query are visible ASCII");
     answer.headers.push((header::LOCATION, location));
     answer
+}
+
+/// Whether `Accept-Encoding` names gzip, without ruling it out by `q=0`.
+fn takes_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|encoding| {
+        let mut parts = encoding.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).map_or(Ok(1.0), str::parse::<f32>);
+        is_gzip && weight.is_ok_and(|weight| weight > 0.0)
+    })
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -165,6 +193,22 @@ mod tests {
         ] {
             assert_eq!(redirection(path).as_deref(), clean, "{path}");
         }
+    }
+
+    #[test]
+    fn gzip_may_be_ruled_out() {
+        for accepted in ["gzip", "deflate, gzip;q=0.5", "br,GZIP ; q=1"] {
+            assert!(takes_gzip(accepted), "{accepted}");
+        }
+        for accepted in ["", "identity", "gzip;q=0", "gzip; q=0.0, br", "gzip;q=x", "xgzip"] {
+            assert!(!takes_gzip(accepted), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn redirect_encodes_what_was_decoded() {
+        let answer = redirect("/a b/\u{e9}\r\n%", "");
+        assert_eq!(answer.headers[1].1, "/a%20b/%C3%A9%0D%0A%25");
     }
 
     #[test]

@@ -60,11 +60,22 @@ async fn host_is_that_of_the_uri_or_of_the_one_header() {
     }
 }
 
+#[test]
+fn percent_signs_stand_before_two_digits() {
+    assert_eq!(decoded("/%68ealth/%C3%A9").unwrap(), "/health/\u{e9}");
+    assert_eq!(decoded("/health").unwrap(), "/health");
+    assert_eq!(decoded("/%ff").unwrap(), "/\u{fffd}");
+    for text in ["/%", "/%6", "/%6x", "/%%41"] {
+        assert_eq!(decoded(text), None, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn bad_host_is_refused_as_by_go() {
     for (request, reason) in [
         ("GET /x HTTP/1.1\r\n\r\n", "Bad Request: missing required Host header"),
         ("GET http://a/x HTTP/1.1\r\n\r\n", "Bad Request: missing required Host header"),
+        ("GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", "Bad Request"),
         ("GET /x HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "Bad Request"),
         ("GET /x HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "Bad Request"),
         ("GET /x HTTP/1.1\r\nHost: a b\r\n\r\n", "Bad Request: malformed Host header"),

@@ -1,11 +1,13 @@
 //! Whether a member can serve: `/health` for people and load balancers, `/livez` and `/readyz` for Kubernetes.
 
+use std::borrow::Cow;
+
 use http::{StatusCode, header};
 use serde_json::json;
 use tracing::{error, warn};
 
 use super::Pages;
-use crate::http::Answer;
+use crate::http::{Answer, decoded};
 
 /// One question about the member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +60,8 @@ impl Pages {
     /// Healthy is who has no alarm, knows a leader and can serve a linearizable read; `serializable=true` asks
     /// for less, `exclude=` names an alarm that is of no interest.
     pub(super) async fn health(&self, query: &str) -> Answer {
-        let is_serializable = values(query, "serializable").next() == Some("true");
-        let excluded: Vec<&str> = values(query, "exclude").collect();
+        let is_serializable = values(query, "serializable").next().as_deref() == Some("true");
+        let excluded: Vec<_> = values(query, "exclude").collect();
         let Some(reason) = self.unhealthy_reason(is_serializable, &excluded).await else {
             self.metrics.health_success.inc();
             return Answer::text(StatusCode::OK, r#"{"health":"true","reason":""}"#);
@@ -70,9 +72,9 @@ impl Pages {
         Answer::error(StatusCode::SERVICE_UNAVAILABLE, format!("{output}\n"))
     }
 
-    async fn unhealthy_reason(&self, is_serializable: bool, excluded: &[&str]) -> Option<String> {
+    async fn unhealthy_reason(&self, is_serializable: bool, excluded: &[Cow<'_, str>]) -> Option<String> {
         let mut alarms = self.api.alarm_names().into_iter();
-        if let Some(alarm) = alarms.find(|alarm| !excluded.contains(alarm)) {
+        if let Some(alarm) = alarms.find(|alarm| !excluded.iter().any(|name| name == alarm)) {
             return Some(format!("ALARM {alarm}"));
         }
         if !is_serializable && !self.api.has_leader() {
@@ -84,7 +86,7 @@ impl Pages {
 
     /// Runs the checks of an endpoint. Their results are listed if one fails or the query says `verbose`.
     pub(super) async fn check(&self, endpoint: &Endpoint<'_>, query: &str) -> Answer {
-        let mut excluded: Vec<&str> = match endpoint.is_root {
+        let mut excluded: Vec<Cow<'_, str>> = match endpoint.is_root {
             true => values(query, "exclude").collect(),
             false => Vec::new(),
         };
@@ -132,12 +134,23 @@ impl Pages {
     }
 }
 
-/// The values of `key` in a query; those of `exclude` must not be empty to count.
-fn values<'a>(query: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+/// The values of `key` in a query, decoded; those of `exclude` must not be empty to count. Like Go, this passes over
+/// pairs that cannot be decoded.
+fn values<'a>(query: &'a str, key: &'a str) -> impl Iterator<Item = Cow<'a, str>> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let pairs = pairs.filter_map(|(name, value)| Some((decoded_word(name)?, decoded_word(value)?)));
     pairs
         .filter(move |(name, value)| *name == key && (key != "exclude" || !value.is_empty()))
         .map(|(_, value)| value)
+}
+
+/// A name or a value of a query, where a plus sign stands for a space.
+fn decoded_word(word: &str) -> Option<Cow<'_, str>> {
+    if !word.contains('+') {
+        return decoded(word);
+    }
+    let spaced = word.replace('+', " ");
+    decoded(&spaced).map(|decoded| Cow::Owned(decoded.into_owned()))
 }
 
 #[cfg(test)]
@@ -161,6 +174,7 @@ mod tests {
     #[test]
     fn query_values_are_found_by_name() {
         assert_eq!(values("exclude=A&verbose&exclude=&exclude=B", "exclude").collect::<Vec<_>>(), ["A", "B"]);
+        assert_eq!(values("e%78clude=%41+B&exclude=%zz", "exclude").collect::<Vec<_>>(), ["A B"]);
         assert_eq!(values("verbose", "verbose").count(), 1);
         assert_eq!(values("", "verbose").count(), 0);
     }
