@@ -7,11 +7,11 @@ mod check;
 mod cluster;
 mod compaction;
 mod error;
+mod feature_gates;
 mod file;
-mod gates;
 mod log;
-mod notice;
 mod security;
+mod startup_message;
 mod table;
 mod text;
 mod url;
@@ -26,9 +26,9 @@ pub(crate) use self::cluster::default_host;
 pub use self::compaction::AutoCompaction;
 pub use self::error::Error;
 pub(crate) use self::error::go_text;
-pub use self::gates::Gates;
+pub use self::feature_gates::FeatureGates;
 pub use self::log::{LogConfig, LogFormat, LogOutput, Rotation};
-pub use self::notice::Notice;
+pub use self::startup_message::StartupMessage;
 pub use self::text::{ETCD_VERSION, help, usage, version};
 pub use self::url::{Scheme, Url};
 use crate::flags::{Flags, Request, Support};
@@ -141,7 +141,7 @@ pub struct Config {
     /// Batches of commands that take longer to apply are logged, and so are longer reads.
     pub warning_apply_duration: Duration,
     /// Positions of the feature gates.
-    pub feature_gates: Gates,
+    pub feature_gates: FeatureGates,
     /// Origins that browsers may call from; `*` among them means any.
     pub cors: Vec<String>,
     /// Hosts that HTTP requests may name; `*` among them means any.
@@ -157,7 +157,7 @@ pub struct Config {
     /// The log.
     pub log: LogConfig,
     /// What the log should tell about the settings.
-    pub notices: Vec<Notice>,
+    pub startup_messages: Vec<StartupMessage>,
 }
 
 impl Command {
@@ -229,22 +229,23 @@ impl Config {
             return Err(Error::Invalid(text.to_owned()));
         }
         let log = LogConfig::from_flags(&flags)?;
-        let (mut config, mut notices) = Config::of_values(&flags, log)?;
+        let (mut config, mut startup_messages) = Config::of_values(&flags, log)?;
         check::check(&config, &flags).map_err(Error::Invalid)?;
         config.auto_compaction = auto_compaction(&flags)?;
         config.initial_cluster = initial_cluster(&flags, &config);
         config.unsupported_bootstrap = unsupported_bootstrap(&flags);
         security::check(&config, &flags).map_err(Error::Start)?;
         check_supported(&flags, &config)?;
-        notices.append(&mut security::notices(&config, &flags));
-        notices.extend(flags.without_effect().map(|(flag, reason)| Notice::NoEffect { flag, reason }));
-        config.notices = flags.into_notices();
-        config.notices.append(&mut notices);
+        startup_messages.append(&mut security::startup_messages(&config, &flags));
+        startup_messages
+            .extend(flags.without_effect().map(|(flag, reason)| StartupMessage::NoEffect { flag, reason }));
+        config.startup_messages = flags.into_startup_messages();
+        config.startup_messages.append(&mut startup_messages);
         Ok(config)
     }
 
     /// The settings that are no more than the values of flags, and what is to be said of them.
-    fn of_values(flags: &Flags, log: LogConfig) -> Result<(Config, Vec<Notice>), Error> {
+    fn of_values(flags: &Flags, log: LogConfig) -> Result<(Config, Vec<StartupMessage>), Error> {
         let text = |name| flags.value(name).into_text();
         let urls = |name| flags.value(name).into_urls();
         let is_set = |name| flags.value(name).is_true();
@@ -289,7 +290,7 @@ impl Config {
                 duration => duration,
             },
             warning_apply_duration: flags.value("warning-apply-duration").into_duration(),
-            feature_gates: flags.value("feature-gates").into_gates(),
+            feature_gates: flags.value("feature-gates").into_feature_gates(),
             cors: flags.value("cors").into_words(),
             host_whitelist: text("host-whitelist").split(',').map(str::to_owned).collect(),
             enable_pprof: is_set("enable-pprof"),
@@ -300,52 +301,58 @@ impl Config {
                 .into_int::<u64>()
                 .saturating_mul(1 << 20),
             log,
-            notices: Vec::new(),
+            startup_messages: Vec::new(),
         };
-        let notices = config.notices_of_values(flags);
-        Ok((config, notices))
+        let startup_messages = config.startup_messages_of_values(flags);
+        Ok((config, startup_messages))
     }
 
-    fn notices_of_values(&self, flags: &Flags) -> Vec<Notice> {
-        let data_dir = || Notice::DefaultDataDir { path: self.data_dir.display().to_string() };
+    fn startup_messages_of_values(&self, flags: &Flags) -> Vec<StartupMessage> {
+        let data_dir = || StartupMessage::DefaultDataDir { path: self.data_dir.display().to_string() };
         let gates = &self.feature_gates;
         let conditions = [
-            (self.has_shared_port(), Notice::SharedPort),
+            (self.has_shared_port(), StartupMessage::SharedPort),
             (
                 gates.is_on("LeaseCheckpoint") && !gates.is_on("LeaseCheckpointPersist"),
-                Notice::Words(
+                StartupMessage::Words(
                     "Detected that checkpointing is enabled without persistence. Consider enabling feature \
                      gate LeaseCheckpointPersist",
                 ),
             ),
-            (self.name == DEFAULT_NAME, Notice::DefaultName),
+            (self.name == DEFAULT_NAME, StartupMessage::DefaultName),
             (flags.value("data-dir").into_text().is_empty(), data_dir()),
             (
                 self.quota_backend_bytes.is_some_and(|bytes| bytes > RECOMMENDED_QUOTA_BYTES),
-                Notice::Words("quota exceeds the maximum value"),
+                StartupMessage::Words("quota exceeds the maximum value"),
             ),
             (
                 self.max_request_bytes > RECOMMENDED_REQUEST_BYTES,
-                Notice::Words("exceeded recommended request limit"),
+                StartupMessage::Words("exceeded recommended request limit"),
             ),
             (
                 !flags.value("watch-progress-notify-interval").into_duration().is_zero()
                     && self.watch_progress_notify_interval == PROGRESS_INTERVAL_MIN,
-                Notice::Words("adjusting watch progress notify interval to minimum period"),
+                StartupMessage::Words("adjusting watch progress notify interval to minimum period"),
             ),
             (
                 flags.is_given("max-snapshots"),
-                Notice::Words("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8."),
+                StartupMessage::Words(
+                    "--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8.",
+                ),
             ),
             (
                 flags.is_given("v2-deprecation"),
-                Notice::Words(
+                StartupMessage::Words(
                     "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value is \
                      enforced, ignoring user input.",
                 ),
             ),
         ];
-        conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, notice)| notice).collect()
+        conditions
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, startup_message)| startup_message)
+            .collect()
     }
 }
 

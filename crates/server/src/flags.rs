@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::value::{Kind, Value};
-use crate::config::{Error, Notice};
+use crate::config::{Error, StartupMessage};
 
 /// The beginning of the environment variables that stand for flags.
 const ENV_PREFIX: &str = "ETCD_";
@@ -52,7 +52,7 @@ pub(crate) enum Support {
 pub(crate) struct Flags {
     table: &'static [Flag],
     given: BTreeMap<&'static str, Value>,
-    notices: Vec<Notice>,
+    startup_messages: Vec<StartupMessage>,
 }
 
 /// Whether the command line asks for something other than running the program.
@@ -70,7 +70,7 @@ impl Flags {
         table: &'static [Flag],
         args: impl IntoIterator<Item = String>,
     ) -> Result<(Flags, Request), Error> {
-        let mut flags = Flags { table, given: BTreeMap::new(), notices: Vec::new() };
+        let mut flags = Flags { table, given: BTreeMap::new(), startup_messages: Vec::new() };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let Some(body) = arg.strip_prefix('-').filter(|body| !body.is_empty()) else {
@@ -109,13 +109,13 @@ impl Flags {
             let parsed = parsed
                 .map_err(|reason| Error::Invalid(format!("invalid value {value:?} for {name}: {reason}")))?;
             self.given.insert(flag.name, parsed);
-            self.notices.push(Notice::VariableUsed { name, value });
+            self.startup_messages.push(StartupMessage::VariableUsed { name, value });
         }
         let rest = env.into_iter().map(|(name, value)| match name == NO_FLAG {
-            true => Notice::VariableReserved { name, value },
-            false => Notice::VariableUnknown { name, value },
+            true => StartupMessage::VariableReserved { name, value },
+            false => StartupMessage::VariableUnknown { name, value },
         });
-        self.notices.extend(rest);
+        self.startup_messages.extend(rest);
         Ok(())
     }
 
@@ -134,7 +134,7 @@ impl Flags {
         given: BTreeMap<&'static str, Value>,
         path: String,
     ) -> Flags {
-        Flags { table, given, notices: vec![Notice::FileLoaded { path }] }
+        Flags { table, given, startup_messages: vec![StartupMessage::FileLoaded { path }] }
     }
 
     /// The first flag with this support that was given something else than its default.
@@ -160,7 +160,7 @@ impl Flags {
 
     /// Whether the values come from a file.
     pub(crate) fn is_from_file(&self) -> bool {
-        matches!(self.notices[..], [Notice::FileLoaded { .. }])
+        matches!(self.startup_messages[..], [StartupMessage::FileLoaded { .. }])
     }
 
     /// Whether the flag was given, by argument, environment or file.
@@ -175,8 +175,8 @@ impl Flags {
     }
 
     /// What the log should tell about where the values come from.
-    pub(crate) fn into_notices(self) -> Vec<Notice> {
-        self.notices
+    pub(crate) fn into_startup_messages(self) -> Vec<StartupMessage> {
+        self.startup_messages
     }
 
     fn read_arg(
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(result, Ok(()));
         assert_eq!(flags.value("size"), Value::Int(9));
         assert!(flags.is_given("size"));
-        assert_eq!(flags.into_notices().len(), 2);
+        assert_eq!(flags.into_startup_messages().len(), 2);
     }
 
     #[test]

@@ -8,11 +8,11 @@
 mod disk;
 mod grpc;
 mod leases;
-mod moment;
+mod maintenance;
 mod process;
 mod requests;
+mod scrape;
 mod times;
-mod upkeep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,18 +26,18 @@ use self::disk::DiskMetrics;
 use self::grpc::GrpcMetrics;
 pub(crate) use self::grpc::MethodMetrics;
 use self::leases::LeaseMetrics;
-pub(crate) use self::moment::Moment;
+use self::maintenance::MaintenanceMetrics;
 use self::process::Process;
 pub(crate) use self::requests::{ClientVersions, RequestMetrics};
+pub(crate) use self::scrape::ScrapeMetrics;
 use self::times::{Times, TimesFamily};
-use self::upkeep::UpkeepMetrics;
-use crate::config::{ETCD_VERSION, Gates};
+use crate::config::{ETCD_VERSION, FeatureGates};
 
 /// The numbers of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    moment: Moment,
+    scrape: ScrapeMetrics,
     process: Process,
     grpc: GrpcMetrics,
     /// What becomes of requests.
@@ -45,7 +45,7 @@ pub(crate) struct Metrics {
     /// What becomes of leases.
     pub(crate) leases: LeaseMetrics,
     /// What is done to keep the store in order.
-    pub(crate) upkeep: UpkeepMetrics,
+    pub(crate) maintenance: MaintenanceMetrics,
     /// What is written to the disk.
     pub(crate) disk: DiskMetrics,
     /// Events told to watchers.
@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     checks_total: IntCounterVec,
     scrapes: IntCounterVec,
     scrapes_in_flight: IntGauge,
-    /// Held while the numbers of the moment are set and told.
+    /// Held while the numbers of the scrape are set and told.
     telling: Mutex<()>,
 }
 
@@ -72,12 +72,12 @@ impl Metrics {
         };
         register_constants(&registry);
         Metrics {
-            moment: Moment::new(&registry),
+            scrape: ScrapeMetrics::new(&registry),
             process: Process::new(&registry),
             grpc: GrpcMetrics::new(&registry, is_extensive),
             requests: RequestMetrics::new(&registry),
             leases: LeaseMetrics::new(&registry),
-            upkeep: UpkeepMetrics::new(&registry),
+            maintenance: MaintenanceMetrics::new(&registry),
             disk: DiskMetrics::new(&registry),
             events: counter(
                 "etcd_debugging_mvcc_events_total",
@@ -119,7 +119,7 @@ impl Metrics {
     }
 
     /// Says who this server is: facts that stand in labels.
-    pub(crate) fn introduce(&self, member_id: u64, gates: &Gates) {
+    pub(crate) fn introduce(&self, member_id: u64, gates: &FeatureGates) {
         let fact = |name: &str, help: &str, label: &str, value: &str| {
             gauges(&self.registry, name, help, &[label]).with_label_values(&[value]).set(1);
         };
@@ -153,8 +153,8 @@ impl Metrics {
     }
 
     /// The gauges, to be set before [`Metrics::expose`].
-    pub(crate) fn moment(&self) -> &Moment {
-        &self.moment
+    pub(crate) fn scrape(&self) -> &ScrapeMetrics {
+        &self.scrape
     }
 
     /// Counts a health check.
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn everything_is_there_from_the_start() {
         let metrics = Metrics::new(true);
-        metrics.introduce(0x8e9e, &Gates::default());
+        metrics.introduce(0x8e9e, &FeatureGates::default());
         metrics.method(&proto::etcdserverpb::KV, &proto::etcdserverpb::KV.methods[0]);
         let text = metrics.expose();
         for line in [

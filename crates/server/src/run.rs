@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 use self::reporter::{Life, Reporter};
 use crate::api::{Api, Settings};
 use crate::compactor;
-use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, Notice, Url};
+use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, StartupMessage, Url};
 use crate::driver::{Desk, Driver, Mailbox};
 use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
@@ -177,7 +177,7 @@ fn serve_process(mut config: Config) -> ExitCode {
         Ok(log) => log,
         Err(error) => return refuse(&config::Error::Invalid(error)),
     };
-    config.notices.iter().for_each(Notice::log);
+    config.startup_messages.iter().for_each(StartupMessage::log);
     info!(args = ?std::env::args_os().collect::<Vec<_>>(), "Running: ");
     if let Some(host) = config::default_host()
         && config.substitute_default_host(host)

@@ -60,7 +60,7 @@ impl Api {
     pub(crate) async fn defragment(&self) -> Result<Encoded, Error> {
         let started_at = Instant::now();
         let answer = self.ask_for(DEFRAGMENT_TIME_MAX, Input::Defragment).await?;
-        self.metrics.upkeep.defragment.observe(started_at.elapsed());
+        self.metrics.maintenance.defragment.observe(started_at.elapsed());
         match answer {
             Answer::Defragmented => Ok(Encoded::message(&DefragmentResponse::default())),
             Answer::Unserved(unserved) => Err(unserved.into()),
@@ -86,7 +86,7 @@ impl Api {
         let started_at = Instant::now();
         let compute = async || self.read_hash(self.view.hash_everything(&self.published.control())).await;
         let hash = self.hash_queue.answer_alone(compute).await?;
-        self.metrics.upkeep.hash.observe(started_at.elapsed());
+        self.metrics.maintenance.hash.observe(started_at.elapsed());
         let header = Some(self.response_header_now());
         Ok(Encoded::message(&HashResponse { header, hash: hash.hash }))
     }
@@ -105,7 +105,7 @@ impl Api {
             self.read_hash(read).await
         };
         let hash = self.hash_queue.answer(query, compute).await?;
-        self.metrics.upkeep.hash_kv.observe(started_at.elapsed());
+        self.metrics.maintenance.hash_kv.observe(started_at.elapsed());
         let response = HashKvResponse {
             header: Some(self.response_header_now()),
             hash: hash.hash,

@@ -61,7 +61,7 @@ impl Api {
 
     /// Sets the gauges of this moment.
     pub(crate) fn observe(&self, metrics: &Metrics) {
-        let (published, moment) = (&self.published, metrics.moment());
+        let (published, scrape) = (&self.published, metrics.scrape());
         let flag = |is_true: bool| f64::from(u8::from(is_true));
         let operations = self.view.operations();
         let quota = published.quota_bytes().map_or(UNLIMITED, u64::cast_signed);
@@ -83,7 +83,7 @@ impl Api {
             ("etcd_debugging_mvcc_current_revision", self.view.revision() as f64),
             ("etcd_debugging_mvcc_compact_revision", self.view.compact_revision() as f64),
         ] {
-            moment.set(name, value);
+            scrape.set(name, value);
         }
         for (name, value) in [
             ("etcd_debugging_mvcc_db_compaction_keys_total", operations.compacted),
@@ -92,14 +92,14 @@ impl Api {
             ("etcd_mvcc_delete_total", operations.deletes),
             ("etcd_mvcc_txn_total", operations.txns),
         ] {
-            moment.set_counter(name, value);
+            scrape.set_counter(name, value);
         }
         let control = published.control();
         let alarms = control.alarms().of_kind(AlarmType::None as i32);
-        moment.set_alarms(alarms.iter().map(|alarm| (alarm.member_id, alarm_name(alarm))));
-        moment.set_known_peers(self.settings.member_id, control.members().map(|member| member.id));
+        scrape.set_alarms(alarms.iter().map(|alarm| (alarm.member_id, alarm_name(alarm))));
+        scrape.set_known_peers(self.settings.member_id, control.members().map(|member| member.id));
         if let Some((minor, _patch)) = control.cluster_version().rsplit_once('.') {
-            moment.set_cluster_version(minor);
+            scrape.set_cluster_version(minor);
         }
     }
 }

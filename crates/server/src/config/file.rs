@@ -154,7 +154,7 @@ fn nanoseconds(text: &str) -> Option<Value> {
 /// The part of etcd's settings that a flag belongs to, and its type there: both stand in error texts.
 fn go_type(flag: &Flag) -> (&'static str, &'static str) {
     match flag.kind {
-        Kind::Urls | Kind::OptionalUrls | Kind::Origins | Kind::Gates => ("configJSON", "string"),
+        Kind::Urls | Kind::OptionalUrls | Kind::Origins | Kind::FeatureGates => ("configJSON", "string"),
         Kind::Bool => ("Config", "bool"),
         Kind::Uint if matches!(flag.name, "snapshot-count" | "snapshot-catchup-entries") => {
             ("Config", "uint64")

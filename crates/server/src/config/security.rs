@@ -4,7 +4,7 @@
 //! certificates too, and says so in its log. A URL that does ask for TLS is refused.
 
 use super::url::{Scheme, Url};
-use super::{Config, Notice};
+use super::{Config, StartupMessage};
 use crate::flags::Flags;
 
 /// The cipher suites of Go by their names, those that it calls insecure and two old names among them.
@@ -115,20 +115,21 @@ fn check_token(text: &str) -> Result<(), String> {
 }
 
 /// What etcd says in its log of settings that it ignores.
-pub(super) fn notices(config: &Config, flags: &Flags) -> Vec<Notice> {
+pub(super) fn startup_messages(config: &Config, flags: &Flags) -> Vec<StartupMessage> {
     let is_given = |name| !flags.value(name).into_text().is_empty();
     let has_certificate = is_given("cert-file") || is_given("key-file");
-    let mut notices = Vec::new();
+    let mut startup_messages = Vec::new();
     for url in config.listen_client_urls.iter().chain(&config.listen_client_http_urls) {
         if has_certificate {
-            notices.push(Notice::CertificateIgnored { url: url.to_string() });
+            startup_messages.push(StartupMessage::CertificateIgnored { url: url.to_string() });
         }
         if flags.value("client-cert-auth").is_true() {
-            notices.push(Notice::ClientCertAuthIgnored { url: url.to_string() });
+            startup_messages.push(StartupMessage::ClientCertAuthIgnored { url: url.to_string() });
         }
     }
     if !BCRYPT_COSTS.contains(&flags.value("bcrypt-cost").into_int()) {
-        notices.push(Notice::Words("use default bcrypt cost instead of the invalid given cost"));
+        startup_messages
+            .push(StartupMessage::Words("use default bcrypt cost instead of the invalid given cost"));
     }
-    notices
+    startup_messages
 }

@@ -83,7 +83,12 @@ pub(crate) static FLAGS: &[Flag] = &[
     ),
     works("socket-reuse-port", Kind::Bool, "false", "Let other sockets share the ports (SO_REUSEPORT)."),
     works("socket-reuse-address", Kind::Bool, "false", "Take ports that linger in TIME_WAIT (SO_REUSEADDR)."),
-    works("feature-gates", Kind::Gates, "", "Features to switch: Name=true|false,... ; see docs/flags.md."),
+    works(
+        "feature-gates",
+        Kind::FeatureGates,
+        "",
+        "Features to switch: Name=true|false,... ; see docs/flags.md.",
+    ),
     works(
         "initial-advertise-peer-urls",
         Kind::Urls,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gates::Gates;
+use super::feature_gates::FeatureGates;
 use super::url::Url;
 
 /// Stages that `--v2-deprecation` may name; the empty one stands for the default.
@@ -33,7 +33,7 @@ pub(crate) enum Kind {
     /// A comma-separated list of texts.
     Words,
     /// Feature gates and their positions.
-    Gates,
+    FeatureGates,
     /// One of some words.
     OneOf(&'static [&'static str]),
     /// A stage of the end of etcd's v2 store.
@@ -51,7 +51,7 @@ pub(crate) enum Value {
     Text(String),
     Urls(Vec<Url>),
     Words(Vec<String>),
-    Gates(Gates),
+    FeatureGates(FeatureGates),
     Ignored,
 }
 
@@ -82,7 +82,7 @@ impl Kind {
                 Url::parse_list(text).map(|urls| Value::Words(urls.iter().map(Url::to_string).collect()))
             }
             Kind::Words => Ok(Value::Words(words(text))),
-            Kind::Gates => Gates::parse(text).map(Value::Gates),
+            Kind::FeatureGates => FeatureGates::parse(text).map(Value::FeatureGates),
             Kind::Deprecation if text.split(',').all(|stage| DEPRECATION_STAGES.contains(&stage)) => {
                 Ok(Value::Text(text.to_owned()))
             }
@@ -141,10 +141,10 @@ impl Value {
         }
     }
 
-    /// The positions of a `Gates` flag.
-    pub(crate) fn into_gates(self) -> Gates {
+    /// The positions of a `FeatureGates` flag.
+    pub(crate) fn into_feature_gates(self) -> FeatureGates {
         match self {
-            Value::Gates(gates) => gates,
+            Value::FeatureGates(gates) => gates,
             other => panic!("{other:?} are no gates"),
         }
     }

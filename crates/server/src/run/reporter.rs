@@ -50,7 +50,7 @@ impl Observer for Reporter {
             Note::Compacting => self.compacting_since = Some(Instant::now()),
             Note::Compacted { revision } => {
                 let since = self.compacting_since.take();
-                self.metrics.upkeep.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
+                self.metrics.maintenance.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
             Note::Defragmented { bytes_before, bytes_after } => info!(
@@ -87,7 +87,7 @@ impl Observer for Reporter {
     }
 
     fn paused(&mut self, time: Duration) {
-        self.metrics.upkeep.paused(time);
+        self.metrics.maintenance.paused(time);
     }
 
     fn ended(&mut self, result: &Result<(), Fatal>) {

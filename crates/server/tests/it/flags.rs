@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use server::config::{Command, Config, Notice, help, usage, version};
+use server::config::{Command, Config, StartupMessage, help, usage, version};
 
 const SCRIPT: &str = "tests/scripts/flags.txt";
 
@@ -82,10 +82,14 @@ fn describe(config: &Config) -> Vec<String> {
         }
         Err(error) => format!("unreadable: {error}"),
     };
-    let is_common = |notice: &&Notice| {
-        matches!(notice, Notice::SharedPort | Notice::DefaultName | Notice::DefaultDataDir { .. })
+    let is_common = |startup_message: &&StartupMessage| {
+        matches!(
+            startup_message,
+            StartupMessage::SharedPort | StartupMessage::DefaultName | StartupMessage::DefaultDataDir { .. }
+        )
     };
-    let notices: Vec<_> = config.notices.iter().filter(|notice| !is_common(notice)).collect();
+    let startup_messages: Vec<_> =
+        config.startup_messages.iter().filter(|startup_message| !is_common(startup_message)).collect();
     vec![
         format!("name {}", config.name),
         format!("data-dir {}", config.data_dir.display()),
@@ -123,6 +127,6 @@ fn describe(config: &Config) -> Vec<String> {
         format!("metrics extensive {}", config.has_extensive_metrics),
         format!("unsafe-no-fsync {}", config.unsafe_no_fsync),
         format!("log {:?}", config.log),
-        format!("notices {:?}", notices),
+        format!("startup_messages {:?}", startup_messages),
     ]
 }

@@ -1,10 +1,10 @@
-//! What the log should tell about the settings once there is a log.
+//! What is logged about the settings, once they are read and the log is open.
 
 use tracing::{info, warn};
 
 /// Something about the settings that an operator wants to know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
+pub enum StartupMessage {
     /// A variable that set a flag.
     VariableUsed {
         /// Name of the variable.
@@ -57,56 +57,56 @@ pub enum Notice {
         /// The URL.
         url: String,
     },
-    /// Another notice, in words that are etcd's.
+    /// A text of etcd's.
     Words(&'static str),
 }
 
-impl Notice {
+impl StartupMessage {
     /// Writes it to the log.
     pub(crate) fn log(&self) {
         match self {
-            Notice::VariableUsed { name, value } => info!(
+            StartupMessage::VariableUsed { name, value } => info!(
                 "variable-name" = name,
                 "variable-value" = value,
                 "recognized and used environment variable"
             ),
-            Notice::VariableUnknown { name, value } => {
+            StartupMessage::VariableUnknown { name, value } => {
                 warn!(
                     "environment-variable" = format!("{name}={value}"),
                     "unrecognized environment variable"
                 );
             }
-            Notice::VariableReserved { name, value } => {
+            StartupMessage::VariableReserved { name, value } => {
                 warn!(key = name, value, "cannot set special environment variable");
             }
-            Notice::FileLoaded { path } => info!(
+            StartupMessage::FileLoaded { path } => info!(
                 path,
                 "loaded server configuration, other configuration command line flags and environment variables \
                  will be ignored if provided"
             ),
-            Notice::SharedPort => {
+            StartupMessage::SharedPort => {
                 warn!("Running http and grpc server on single port. This is not recommended for production.");
             }
-            Notice::DefaultName => warn!(
+            StartupMessage::DefaultName => warn!(
                 name = super::DEFAULT_NAME,
                 "it isn't recommended to use default name, please set a value for --name. Note that etcd might \
                  run into issue when multiple members have the same default name"
             ),
-            Notice::DefaultDataDir { path } => {
+            StartupMessage::DefaultDataDir { path } => {
                 warn!("data-dir" = path, "'data-dir' was empty; using default");
             }
-            Notice::NoEffect { flag, reason } => {
+            StartupMessage::NoEffect { flag, reason } => {
                 info!(flag = format!("--{flag}"), reason, "this flag has no effect here");
             }
-            Notice::CertificateIgnored { url } => warn!(
+            StartupMessage::CertificateIgnored { url } => warn!(
                 "client-url" = url,
                 "scheme is http or unix while key and cert files are present; ignoring key and cert files"
             ),
-            Notice::ClientCertAuthIgnored { url } => warn!(
+            StartupMessage::ClientCertAuthIgnored { url } => warn!(
                 "client-url" = url,
                 "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL"
             ),
-            Notice::Words(text) => warn!("{text}"),
+            StartupMessage::Words(text) => warn!("{text}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers of the moment: looked up when somebody reads the metrics, by whoever knows them.
+//! Gauges that are set each time somebody reads the metrics, by whoever knows their values.
 
 use prometheus::{Gauge, IntCounter, IntGaugeVec, Registry};
 
@@ -46,7 +46,7 @@ const COUNTERS: [(&str, &str); 5] = [
 
 /// The numbers.
 #[derive(Debug)]
-pub(crate) struct Moment {
+pub(crate) struct ScrapeMetrics {
     gauges: Vec<(&'static str, Gauge)>,
     counters: Vec<(&'static str, IntCounter)>,
     cluster_version: IntGaugeVec,
@@ -54,15 +54,15 @@ pub(crate) struct Moment {
     known_peers: IntGaugeVec,
 }
 
-impl Moment {
-    pub(super) fn new(registry: &Registry) -> Moment {
+impl ScrapeMetrics {
+    pub(super) fn new(registry: &Registry) -> ScrapeMetrics {
         let gauge = |(name, help): (&'static str, &str)| {
             (name, register(registry, Gauge::new(name, help).expect("the name is valid")))
         };
         let counter = |(name, help): (&'static str, &str)| {
             (name, register(registry, IntCounter::new(name, help).expect("the name is valid")))
         };
-        Moment {
+        ScrapeMetrics {
             gauges: GAUGES.map(gauge).into(),
             counters: COUNTERS.map(counter).into(),
             alarms: gauges(

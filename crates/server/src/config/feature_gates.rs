@@ -35,19 +35,19 @@ const fn gate(name: &'static str, stage: &'static str, is_on: bool, is_free: boo
 
 /// The position of each gate, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gates(Vec<bool>);
+pub struct FeatureGates(Vec<bool>);
 
-impl Default for Gates {
+impl Default for FeatureGates {
     fn default() -> Self {
-        Gates(GATES.iter().map(|gate| gate.is_on).collect())
+        FeatureGates(GATES.iter().map(|gate| gate.is_on).collect())
     }
 }
 
-impl Gates {
+impl FeatureGates {
     /// Reads `Name=true,Name=false`. A group sets its members, except those that are named themselves. The error
     /// is etcd's text.
-    pub(crate) fn parse(text: &str) -> Result<Gates, String> {
-        let mut gates = Gates::default();
+    pub(crate) fn parse(text: &str) -> Result<FeatureGates, String> {
+        let mut gates = FeatureGates::default();
         let mut named = [false; GATES.len()];
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -107,13 +107,13 @@ mod tests {
                 "invalid value of AllAlpha=x, err: strconv.ParseBool: parsing \"x\": invalid syntax",
             ),
         ] {
-            assert_eq!(Gates::parse(text), Err(error.to_owned()));
+            assert_eq!(FeatureGates::parse(text), Err(error.to_owned()));
         }
     }
 
     #[test]
     fn a_gate_named_by_itself_wins_over_its_group() {
-        let gates = Gates::parse("CompactHashCheck=false,AllAlpha=true").unwrap();
+        let gates = FeatureGates::parse("CompactHashCheck=false,AllAlpha=true").unwrap();
         assert!(gates.is_on("AllAlpha") && gates.is_on("LeaseCheckpoint"));
         assert!(!gates.is_on("CompactHashCheck"));
         assert!(gates.is_on("FastLeaseKeepAlive"), "it is of the other stage");
@@ -122,16 +122,19 @@ mod tests {
     #[test]
     fn only_gates_that_would_do_something_are_unsupported() {
         assert_eq!(
-            Gates::parse("PriorityRequest=true,FastLeaseKeepAlive=false").unwrap().first_unsupported(),
+            FeatureGates::parse("PriorityRequest=true,FastLeaseKeepAlive=false").unwrap().first_unsupported(),
             None
         );
         for text in
             ["InitialCorruptCheck=true", "CompactHashCheck=true", "AllAlpha=true,LeaseCheckpoint=false"]
         {
-            let gates = Gates::parse(&format!("{text},LeaseCheckpointPersist=false")).unwrap();
+            let gates = FeatureGates::parse(&format!("{text},LeaseCheckpointPersist=false")).unwrap();
             assert_eq!(gates.first_unsupported(), None, "{text}");
         }
-        assert_eq!(Gates::parse("AllAlpha=true").unwrap().first_unsupported(), Some("LeaseCheckpoint"));
-        assert_eq!(Gates::parse("").unwrap(), Gates::default());
+        assert_eq!(
+            FeatureGates::parse("AllAlpha=true").unwrap().first_unsupported(),
+            Some("LeaseCheckpoint")
+        );
+        assert_eq!(FeatureGates::parse("").unwrap(), FeatureGates::default());
     }
 }

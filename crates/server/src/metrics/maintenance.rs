@@ -10,7 +10,7 @@ use super::{exponential, histogram, register, times};
 
 /// Times of hashes and compactions.
 #[derive(Debug)]
-pub(crate) struct UpkeepMetrics {
+pub(crate) struct MaintenanceMetrics {
     /// Of `Hash`.
     pub(crate) hash: Arc<Times>,
     /// Of `HashKV`.
@@ -22,13 +22,13 @@ pub(crate) struct UpkeepMetrics {
     last_compaction: Gauge,
 }
 
-impl UpkeepMetrics {
-    pub(super) fn new(registry: &Registry) -> UpkeepMetrics {
+impl MaintenanceMetrics {
+    pub(super) fn new(registry: &Registry) -> MaintenanceMetrics {
         let last_compaction = Gauge::new(
             "etcd_debugging_mvcc_db_compaction_last",
             "The unix time of the last db compaction. Resets to 0 on start.",
         );
-        UpkeepMetrics {
+        MaintenanceMetrics {
             hash: times(
                 registry,
                 "etcd_mvcc_hash_duration_seconds",
