@@ -1,6 +1,6 @@
 //! What is wrong with a request by itself, before anything is looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proto::etcdserverpb::request_op::Request as Op;
@@ -56,14 +56,58 @@ fn op_shape(op: &RequestOp, max_ops: usize) -> Result<(), Refusal> {
 
 /// The keys that a list of operations puts and deletes.
 ///
-/// No key may be put twice, or put and deleted, in one list: except that a nested transaction may delete again
-/// what an earlier one put, and that the two branches of one nested transaction exclude each other. These are
-/// etcd's rules, quirks included: a `range_end` of one zero byte is taken literally here, so that a delete of
-/// everything from a key on collides with nothing.
+/// No key may be put twice, or put and deleted, in one list: except that a nested transaction may delete
+/// again what an earlier one put, and that the two branches of one nested transaction exclude each other.
+/// These are etcd's rules, quirks included: a `range_end` of one zero byte is taken literally here, so that
+/// a delete of everything from a key on collides with nothing.
 #[derive(Default)]
 struct Changes {
     puts: BTreeSet<Bytes>,
-    deletes: Vec<(Bytes, Bytes)>,
+    deletes: Ranges,
+}
+
+/// A set of keys, as the ranges that they make: start, and the end behind it. The ranges do not touch, so that a key
+/// is looked up in one of them, however many were added.
+#[derive(Default)]
+struct Ranges(BTreeMap<Bytes, Bytes>);
+
+impl Ranges {
+    /// Adds the keys of a request.
+    fn add(&mut self, key: &Bytes, range_end: &Bytes) {
+        let (start, end) =
+            (key.clone(), if range_end.is_empty() { successor(key) } else { range_end.clone() });
+        if start < end {
+            self.add_range(start, end);
+        }
+    }
+
+    fn add_all(&mut self, other: Ranges) {
+        other.0.into_iter().for_each(|(start, end)| self.add_range(start, end));
+    }
+
+    /// Adds a range that is not empty, and joins it with those that it touches: each of them is gone then, so that all
+    /// additions together take no more steps than there are.
+    fn add_range(&mut self, mut start: Bytes, mut end: Bytes) {
+        while let Some((other_start, other_end)) = self.0.range::<Bytes, _>(..=&end).next_back()
+            && *other_end >= start
+        {
+            let other_start = other_start.clone();
+            if let Some(other_end) = self.0.remove(&other_start) {
+                end = end.max(other_end);
+            }
+            start = start.min(other_start);
+        }
+        self.0.insert(start, end);
+    }
+
+    fn contains(&self, key: &Bytes) -> bool {
+        self.0.range::<Bytes, _>(..=key).next_back().is_some_and(|(_, end)| key < end)
+    }
+}
+
+/// The first key behind this one.
+fn successor(key: &Bytes) -> Bytes {
+    [key, &[0][..]].concat().into()
 }
 
 impl Changes {
@@ -71,7 +115,7 @@ impl Changes {
         let mut changes = Changes::default();
         for op in ops {
             if let Some(Op::RequestDeleteRange(delete)) = &op.request {
-                changes.deletes.push((delete.key.clone(), delete.range_end.clone()));
+                changes.deletes.add(&delete.key, &delete.range_end);
             }
         }
         for op in ops {
@@ -96,24 +140,20 @@ impl Changes {
         for key in &failure.puts {
             self.add_put(key, &success.puts)?;
         }
-        self.deletes.extend(success.deletes);
-        self.deletes.extend(failure.deletes);
+        self.deletes.add_all(success.deletes);
+        self.deletes.add_all(failure.deletes);
         Ok(())
     }
 
     /// Adds a put; one of the keys in `excluded` may be there already.
     fn add_put(&mut self, key: &Bytes, excluded: &BTreeSet<Bytes>) -> Result<(), Refusal> {
         let is_put = self.puts.contains(key) && !excluded.contains(key);
-        if is_put || self.deletes.iter().any(|(start, end)| covers(start, end, key)) {
+        if is_put || self.deletes.contains(key) {
             return Err(Refusal::DuplicateKey);
         }
         self.puts.insert(key.clone());
         Ok(())
     }
-}
-
-fn covers(start: &Bytes, end: &Bytes, key: &Bytes) -> bool {
-    if end.is_empty() { key == start } else { start <= key && key < end }
 }
 
 #[cfg(test)]
@@ -164,6 +204,29 @@ mod tests {
     #[test]
     fn deleting_everything_from_a_key_on_collides_with_nothing() {
         assert_eq!(check(vec![delete_op("a", "\0"), put_op("b")]), Ok(()));
+    }
+
+    #[test]
+    fn ranges_contain_what_was_added_and_join() {
+        let keys: Vec<Bytes> =
+            (b'a'..=b'h').flat_map(|c| [vec![c], vec![c, 0], vec![c, 1]]).map(Bytes::from).collect();
+        let n = keys.len();
+        // All pairs of ranges, and of ranges and single keys.
+        for (first, second) in (0..n * n).flat_map(|at| [(at / n, at % n), (at % n, at / n)]) {
+            let added = [(first, (first + 5) % n), (second, (second * 7) % n), (n - 1 - first, n)];
+            let end = |at: usize| keys.get(at).cloned().unwrap_or_default();
+            let mut ranges = Ranges::default();
+            added.iter().for_each(|(start, to)| ranges.add(&keys[*start], &end(*to)));
+            for key in &keys {
+                let is_in = |(start, to): &(usize, usize)| match end(*to) {
+                    to if to.is_empty() => *key == keys[*start],
+                    to => keys[*start] <= *key && *key < to,
+                };
+                assert_eq!(ranges.contains(key), added.iter().any(is_in), "{added:?} {key:?}");
+            }
+            let bounds: Vec<_> = ranges.0.iter().flat_map(|(start, end)| [start, end]).collect();
+            assert!(bounds.is_sorted_by(|a, b| a < b), "they do not touch: {bounds:?}");
+        }
     }
 
     #[test]
