@@ -149,7 +149,7 @@ impl<T: Default> Connection<T> {
     /// Moves queued content to the output as far as windows and the output's limit allow. `on_sent` gets the
     /// owner of each stream that has nothing queued any more and is not ended.
     pub fn fill_output(&mut self, mut on_sent: impl FnMut(&mut T)) {
-        while let Some(id) = self.sending.next_in_line(&mut self.streams) {
+        while let Some(id) = self.sending.send_ready(&mut self.streams) {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             match stream.trailers.take() {
                 Some(block) => self.end(id, &block),
@@ -160,8 +160,8 @@ impl<T: Default> Connection<T> {
 
     /// The work done since the last call, by receiving and by sending: as much as copying so many bytes.
     ///
-    /// Each frame counts, and header blocks count by the fields that come out of them. Bytes of DATA and of the
-    /// output do not: the owner sees them pass.
+    /// Each frame counts, and header blocks count by the fields that come out of them. Bytes of DATA and of
+    /// the output do not: the owner sees them pass.
     pub fn take_cost(&mut self) -> usize {
         self.receiving.take_cost() + std::mem::take(&mut self.sending.cost)
     }
@@ -210,7 +210,7 @@ impl<T: Default> Connection<T> {
         }
     }
 
-    /// Gives up all streams without a word, since nobody is there to hear it; returns their owners.
+    /// Gives up all streams without telling the client, which is gone; returns their owners.
     pub fn abandon(&mut self) -> impl Iterator<Item = T> {
         self.streams.drain().map(|stream| stream.owner)
     }

@@ -60,7 +60,8 @@ impl ReceiveWindow {
         Ok(())
     }
 
-    /// Notes bytes that the owner has no more need of; returns what to grant the peer, if it is worth a frame.
+    /// Notes bytes that the owner has no more need of; returns what to grant the peer, if it is worth a
+    /// frame.
     pub fn release(&mut self, len: u32) -> Option<u32> {
         self.released += len;
         if self.released < self.size / 2 {

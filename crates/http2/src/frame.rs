@@ -77,8 +77,8 @@ impl Head {
         self.flags & flag != 0
     }
 
-    /// The part of the payload of a DATA or HEADERS frame that is neither padding nor priority: its start and
-    /// its end.
+    /// The part of the payload of a DATA or HEADERS frame that is neither padding nor priority: its start
+    /// and its end.
     pub fn content(self, payload: &[u8]) -> Result<(usize, usize), Error> {
         let too_short = || Error { code: Code::FrameSizeError, reason: "frame too short for its flags" };
         let (mut start, mut end) = (0, payload.len());

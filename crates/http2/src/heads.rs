@@ -1,7 +1,8 @@
 //! From header blocks to the heads of requests, remembering the last few.
 //!
-//! A client that repeats a call sends the same block again. If such a block has added nothing to the table, it
-//! means the same for as long as the table stays: then its head is found by comparing some bytes, and shared.
+//! A client that repeats a call sends the same block again. If such a block has added nothing to the table,
+//! it means the same for as long as the table stays: then its head is found by comparing some bytes, and
+//! shared.
 
 use std::rc::Rc;
 
@@ -33,7 +34,8 @@ pub(crate) struct Heads {
     known: Vec<Known>,
     /// The next to be replaced.
     next_replaced: usize,
-    /// Work done for blocks and not yet reported: the bytes of blocks, and of the fields that came out of them.
+    /// Work done for blocks and not yet reported: the bytes of blocks, and of the fields that came out of
+    /// them.
     cost: usize,
 }
 
@@ -68,7 +70,7 @@ impl Heads {
         Ok(Section::Request(head))
     }
 
-    /// Reads the block of a request's trailers, which nobody asks for.
+    /// Reads and checks the block of a request's trailers, which are then dropped.
     pub(crate) fn trailers(&mut self, block: &[u8]) -> Result<Result<(), Malformed>, Corrupt> {
         self.cost += block.len();
         let fields = self.fields(block)?;

@@ -1,8 +1,8 @@
 //! Pings: whether a client sends too many, and whether a silent one is still there.
 //!
-//! The rules are those of grpc-go's server, which clients are tuned to. A ping is a *strike* if it comes sooner
-//! after the last than [`Policy::min_interval`], or than two hours while no stream is open. Whenever the server
-//! has sent HEADERS or DATA since, strikes are forgiven. The third strike is out.
+//! The rules are those of grpc-go's server, which clients are tuned to. A ping is a *strike* if it comes
+//! sooner after the last than [`Policy::min_interval`], or than two hours while no stream is open. Whenever
+//! the server has sent HEADERS or DATA since, strikes are forgiven. The third strike is out.
 
 use std::time::{Duration, Instant};
 
@@ -36,22 +36,30 @@ pub(crate) enum Due {
 pub(crate) struct Keepalive {
     policy: Policy,
     strikes: u32,
-    is_forgiven: bool,
+    /// Whether HEADERS or DATA were sent since the last ping.
+    has_sent: bool,
     last_ping: Option<Instant>,
-    last_heard: Instant,
-    /// When we pinged, if nothing has been heard since.
-    asked: Option<Instant>,
+    last_received: Instant,
+    /// When we pinged, if nothing has been received since.
+    pinged_at: Option<Instant>,
 }
 
 impl Keepalive {
     pub(crate) fn new(policy: Policy, now: Instant) -> Keepalive {
-        Keepalive { policy, strikes: 0, is_forgiven: false, last_ping: None, last_heard: now, asked: None }
+        Keepalive {
+            policy,
+            strikes: 0,
+            has_sent: false,
+            last_ping: None,
+            last_received: now,
+            pinged_at: None,
+        }
     }
 
-    /// Judges a ping; false if it is one too many.
+    /// Counts a ping; false if it is one too many.
     pub(crate) fn allows_ping(&mut self, has_streams: bool, now: Instant) -> bool {
         let last = self.last_ping.replace(now);
-        if std::mem::take(&mut self.is_forgiven) {
+        if std::mem::take(&mut self.has_sent) {
             self.strikes = 0;
             return true;
         }
@@ -63,21 +71,21 @@ impl Keepalive {
     }
 
     /// Notes that HEADERS or DATA were sent.
-    pub(crate) fn forgive(&mut self) {
-        self.is_forgiven = true;
+    pub(crate) fn note_sent(&mut self) {
+        self.has_sent = true;
     }
 
     /// Notes that something was received.
-    pub(crate) fn hear(&mut self, now: Instant) {
-        self.last_heard = now;
-        self.asked = None;
+    pub(crate) fn note_received(&mut self, now: Instant) {
+        self.last_received = now;
+        self.pinged_at = None;
     }
 
     /// When to look at the clock again.
     pub(crate) fn deadline(&self) -> Instant {
-        match self.asked {
-            Some(asked) => asked + self.policy.ping_timeout,
-            None => self.last_heard + self.policy.ping_after,
+        match self.pinged_at {
+            Some(pinged_at) => pinged_at + self.policy.ping_timeout,
+            None => self.last_received + self.policy.ping_after,
         }
     }
 
@@ -85,7 +93,7 @@ impl Keepalive {
         if now < self.deadline() {
             return Due::Nothing;
         }
-        match self.asked.replace(now) {
+        match self.pinged_at.replace(now) {
             Some(_) => Due::Close,
             None => Due::Ping,
         }
@@ -128,12 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn strikes_are_forgiven_when_something_was_sent() {
+    fn strikes_are_reset_when_something_was_sent() {
         let now = Instant::now();
         let mut keepalive = Keepalive::new(POLICY, now);
         for _ in 0..100 {
             assert!(keepalive.allows_ping(true, now) && keepalive.allows_ping(true, now));
-            keepalive.forgive();
+            keepalive.note_sent();
         }
     }
 
@@ -142,14 +150,14 @@ mod tests {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(POLICY, start);
         assert_eq!(keepalive.due(start + MIN_INTERVAL_IDLE - S), Due::Nothing);
-        keepalive.hear(start + S);
+        keepalive.note_received(start + S);
         assert_eq!(keepalive.due(start + MIN_INTERVAL_IDLE), Due::Nothing);
-        let asked = start + S + MIN_INTERVAL_IDLE;
-        assert_eq!(keepalive.due(asked), Due::Ping);
-        assert_eq!(keepalive.due(asked + 19 * S), Due::Nothing);
-        let mut answered = Keepalive { asked: Some(asked), ..Keepalive::new(POLICY, start) };
-        answered.hear(asked + S);
-        assert_eq!(answered.due(asked + 20 * S), Due::Nothing);
-        assert_eq!(keepalive.due(asked + 20 * S), Due::Close);
+        let pinged_at = start + S + MIN_INTERVAL_IDLE;
+        assert_eq!(keepalive.due(pinged_at), Due::Ping);
+        assert_eq!(keepalive.due(pinged_at + 19 * S), Due::Nothing);
+        let mut answered = Keepalive { pinged_at: Some(pinged_at), ..Keepalive::new(POLICY, start) };
+        answered.note_received(pinged_at + S);
+        assert_eq!(answered.due(pinged_at + 20 * S), Due::Nothing);
+        assert_eq!(keepalive.due(pinged_at + 20 * S), Due::Close);
     }
 }

@@ -8,9 +8,9 @@
 //!                            └─▶ Output: bytes to write, gathered
 //! ```
 //!
-//! The owner reads the socket, passes the bytes and the time in, takes events out, answers whenever it likes,
-//! and writes what has gathered in [`Output`] with one system call. Nothing here waits, locks or looks at a
-//! clock.
+//! The owner reads the socket, passes the bytes and the time in, takes events out, answers whenever it
+//! likes, and writes what has gathered in [`Output`] with one system call. Nothing here waits, locks or
+//! looks at a clock.
 //!
 //! A [`Connection`] enforces the protocol and bounds what a client can make it hold; the bounds are in
 //! [`limits`]. It pings a silent client and turns away one that pings too often, as grpc-go does.

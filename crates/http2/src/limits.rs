@@ -1,8 +1,8 @@
 //! What one client may make a connection hold or do.
 //!
-//! Everything that a client can pile up has a bound here, or in [`Config`](crate::Config) where the owner has
-//! to choose it. Three kinds: sizes, which bound memory; rates, which bound work that leads to nothing; and the
-//! windows of flow control, which bound what is received and not looked at.
+//! Everything that a client can pile up has a bound here, or in [`Config`](crate::Config) where the owner
+//! has to choose it. Three kinds: sizes, which bound memory; rates, which bound work that leads to nothing;
+//! and the windows of flow control, which bound what is received and not looked at.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,24 @@ pub const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Longest frame that we accept, in bytes: the least the protocol allows.
 pub const FRAME_LEN_MAX: usize = 1 << 14;
 
-/// Longest list of header fields, in bytes, with 32 for each field. A longer one is answered with status 431.
+/// Longest list of header fields, in bytes, with 32 for each field. A longer one is answered with status
+/// 431.
 pub const HEADER_LIST_LEN_MAX: usize = 64 << 10;
 
-/// Longest header block, compressed, in bytes; a longer one ends the connection, since it must be kept whole.
+/// Longest header block, compressed, in bytes; a longer one ends the connection, since it must be kept
+/// whole.
 pub const HEADER_BLOCK_LEN_MAX: usize = 2 * HEADER_LIST_LEN_MAX;
 
 /// Frames that a header block may come in (CVE-2024-27316).
 pub const CONTINUATIONS_MAX: u32 = 32;
 
 /// Output gathered for a client that does not read, in bytes, beyond which no more DATA is put there and
-/// nothing more is read from that client (CVE-2019-9512 and its like). What is answered already comes on top.
+/// nothing more is read from that client (CVE-2019-9512 and its like). What is answered already comes on
+/// top.
 pub const OUTPUT_LEN_MAX: usize = 256 << 10;
 
-/// Memory of the answers that wait for the client's windows, and of the output, in bytes, beyond which its new
-/// requests are to wait.
+/// Memory of the answers that wait for the client's windows, and of the output, in bytes, beyond which its
+/// new requests are to wait.
 pub const QUEUED_LEN_MAX: usize = 16 << 20;
 
 /// What a stream whose answer waits is counted for beside the answer, in bytes: its state and its trailers.
@@ -38,10 +41,10 @@ pub(crate) const WAITING_STREAM_COST: usize = 1024;
 /// The same for each piece of an answer: a reference, and what the allocator rounds up.
 pub(crate) const WAITING_PIECE_COST: usize = 128;
 
-/// Streams that a client may give up within a second of opening them, in [`RAPID_RESETS_SPAN`]; our own resets for
-/// its errors are included (CVE-2023-44487, CVE-2025-8671). A client that cancels all it has under way, thousands of
-/// calls, is no attack; what never ends is. Streams that it has had an answer on do not count: clients renew a lease
-/// once by giving the stream up when the answer has come.
+/// Streams that a client may give up within a second of opening them, in [`RAPID_RESETS_SPAN`]; our own
+/// resets for its errors are included (CVE-2023-44487, CVE-2025-8671). A client may cancel thousands of
+/// calls at once; an attack goes on without end. Streams that it has had an answer on do not count: clients
+/// renew a lease once by giving the stream up when the answer has come.
 pub const RAPID_RESETS_MAX: u32 = 10_000;
 
 /// See [`RAPID_RESETS_MAX`].

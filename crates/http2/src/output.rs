@@ -21,7 +21,7 @@ pub struct Output {
     copied: Vec<u8>,
     /// How much of the front of `copied` is written.
     written_len: usize,
-    /// The big pieces, each with the position in `copied` that it stands before.
+    /// The big pieces, each with the position in `copied` before which it is sent.
     shared: VecDeque<(usize, Bytes)>,
     /// Unwritten bytes of `shared`.
     shared_len: usize,

@@ -1,8 +1,8 @@
 //! The end of a connection in two steps (RFC 9113, §6.8).
 //!
-//! First a GOAWAY that names no stream, so that the client opens no more; a ping behind it. When the ping comes
-//! back, or takes too long, all that the client had sent before it knew is here: a second GOAWAY names the last
-//! stream that will be answered.
+//! First a GOAWAY that names no stream, so that the client opens no more; a ping behind it. When the ping
+//! comes back, or takes too long, all that the client had sent before it knew is here: a second GOAWAY names
+//! the last stream that will be answered.
 
 use std::time::{Duration, Instant};
 

@@ -28,15 +28,15 @@ impl Payload<'_> {
     }
 }
 
-/// The state of a stream; what it is good for is known to `owner`.
+/// The state of a stream. `owner` is what the owner of the connection keeps of it.
 #[derive(Debug)]
 pub(crate) struct Stream<T> {
     pub(crate) owner: T,
-    pub(crate) born: Instant,
+    pub(crate) opened_at: Instant,
     /// Whether the client may still send.
     pub(crate) is_receiving: bool,
     pub(crate) receive_window: ReceiveWindow,
-    /// What is missing of the announced content.
+    /// Bytes that have not arrived of the content that `content-length` announced.
     content_left: Option<u64>,
     pub(crate) send_window: SendWindow,
     /// Whether the response has begun and goes on.
@@ -50,15 +50,15 @@ pub(crate) struct Stream<T> {
     front_len: usize,
     /// The header block that ends the stream once the queue is sent.
     pub(crate) trailers: Option<Vec<u8>>,
-    /// Whether it stands in line for sending.
-    pub(crate) is_in_line: bool,
+    /// Whether it is in the queue of streams that can send.
+    pub(crate) is_ready: bool,
 }
 
 impl<T> Stream<T> {
     pub(crate) fn new(owner: T, send_window: u32, content_len: Option<u64>, now: Instant) -> Stream<T> {
         Stream {
             owner,
-            born: now,
+            opened_at: now,
             is_receiving: true,
             receive_window: ReceiveWindow::new(STREAM_WINDOW),
             content_left: content_len,
@@ -69,7 +69,7 @@ impl<T> Stream<T> {
             pieces_len: 0,
             front_len: 0,
             trailers: None,
-            is_in_line: false,
+            is_ready: false,
         }
     }
 
@@ -85,7 +85,8 @@ impl<T> Stream<T> {
         Ok(())
     }
 
-    /// Whether the client has had all that there was to say so far: giving the stream up is its good right.
+    /// Whether the client has been sent all of the answer that there is so far. It may give the stream up
+    /// then without being counted.
     pub(crate) fn is_answered(&self) -> bool {
         self.is_answering && self.queued_len == 0
     }
@@ -102,8 +103,8 @@ impl<T> Stream<T> {
         }
     }
 
-    /// Memory that the queue takes, in bytes: many tiny answers are more than their content, and so is a long piece
-    /// of which little is left.
+    /// Memory that the queue takes, in bytes: many tiny answers are more than their content, and so is a
+    /// long piece of which little is left.
     pub(crate) fn held(&self) -> usize {
         if self.queue.is_empty() {
             return 0;

@@ -1,9 +1,9 @@
 //! All streams of a connection, found by number.
 //!
-//! Numbers only grow, so new streams go to the end of a list that stays sorted. Most are consecutive: counted
-//! from the beginning of the list or from its end, a number tells its place; if not, that is found by a binary
-//! search. A stream that ends leaves a gap, and gaps are closed when they are the majority; a stream open for
-//! days costs the short ones behind it nothing.
+//! Numbers only grow, so new streams go to the end of a list that stays sorted. Most numbers are
+//! consecutive, so the place of a stream is guessed from its distance to the first or the last number of the
+//! list; where that fails, a binary search finds it. A stream that ends leaves a gap. Gaps are removed when
+//! they are more than the streams, so that a stream open for days does not make the list long.
 
 use std::collections::VecDeque;
 
@@ -19,9 +19,9 @@ const IDLE_CAPACITY_MAX: usize = 16;
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// Both sides knew: whatever comes for it is an error.
+    /// The client knew: whatever it sends for the stream after that is an error.
     ByBoth,
-    /// We ended it first: what the client had sent meanwhile is not its fault.
+    /// We ended it first: what the client sends before it knows is no error.
     ByUs,
 }
 

@@ -5,8 +5,8 @@ use store::Refusal;
 use crate::api::{AuthRefusal, Error};
 use crate::grpc::{Code, Status};
 
-/// The status of an error, with its text. Those that come as `Unknown` do so in etcd too, some by an accident that
-/// its clients know.
+/// The status of an error, with its text. Those that come as `Unknown` do so in etcd too, some by an
+/// accident that its clients know.
 pub(crate) fn status(error: &Error) -> Status {
     let code = match error {
         Error::Refused(refusal) => refusal_code(*refusal),

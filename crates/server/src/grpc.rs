@@ -5,8 +5,9 @@
 //! everything else, unknown methods included. Follows "gRPC over HTTP2" and, where that leaves room, what
 //! grpc-go does, since clients of etcd know nothing else.
 //!
-//! A connection and all its calls are one task on one thread: nothing here is `Send`. The task reads what has
-//! come, polls the calls that have something to do, and writes all that they answered with one system call.
+//! A connection and all its calls are one task on one thread: nothing here is `Send`. The task reads what
+//! has come, polls the calls that have something to do, and writes all that they answered with one system
+//! call.
 
 mod batch;
 mod body;
@@ -53,9 +54,11 @@ pub trait Service: 'static {
     /// What the headers of a call ask for.
     type Route: 'static;
 
-    /// Reads the headers of a call. Calls of a connection whose headers are the same mostly share the outcome.
+    /// Reads the headers of a call. Calls of a connection whose headers are the same mostly share the
+    /// outcome.
     fn route(&self, head: &Head) -> Self::Route;
 
-    /// Handles a call to its end. Polled with the other calls of its connection; dropping the call resets it.
+    /// Handles a call to its end. Polled with the other calls of its connection; dropping the call resets
+    /// it.
     fn call(self: &Rc<Self>, route: Rc<Self::Route>, call: Call) -> impl Future<Output = ()>;
 }

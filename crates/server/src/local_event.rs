@@ -1,9 +1,9 @@
-//! An event that the tasks of one thread wait for, many of them at once, and that is mostly far away, such as the end
-//! of the server.
+//! An event that the tasks of one thread wait for, many of them at once, and that is mostly far away, such
+//! as the end of the server.
 //!
-//! A task that waits registers its waker at its first poll; each poll after that costs a look at a flag. That is why
-//! this is not `tokio::sync::Notify`, which takes a lock each time: a watch stream is polled for every event, and
-//! waits for two of these beside it.
+//! A task that waits registers its waker at its first poll; each poll after that costs a look at a flag.
+//! That is why this is not `tokio::sync::Notify`, which takes a lock each time: a watch stream is polled for
+//! every event, and waits for two of these beside it.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -51,7 +51,8 @@ impl LocalEvent {
         }
     }
 
-    /// Waits until the event is set. A task that is polled only after the event was cleared again goes on waiting.
+    /// Waits until the event is set. A task that is polled only after the event was cleared again goes on
+    /// waiting.
     pub(crate) fn wait(&self) -> Wait<'_> {
         Wait { event: self, key: None }
     }

@@ -1,12 +1,11 @@
 //! How much memory reads of many keys may take, and how they queue for it.
 //!
-//! Two budgets, since a read has two phases. While it *walks* the store it depends on nobody: walks of all
-//! connections share [`WALKS_MAX`] bytes, first come, first served, and each gives its part back soon. While its
+//! Two budgets, since a read has two phases. While it *walks* the store it does not depend on its client: walks of all connections share [`WALKS_MAX`] bytes, first come, first served, and each gives its part back soon. While its
 //! *answer* waits for the client it may take for ever: that counts for its connection alone, which may hold
 //! [`ANSWERS_MAX`] bytes of long answers. A read reserves for its answer first, so a connection that does not read
 //! never holds what others wait for.
 //!
-//! Who waits here is a call: it gives up its place when its client or its time is gone.
+//! A call that waits here gives up its place when its client or its time is gone.
 
 use std::sync::Arc;
 
@@ -28,8 +27,8 @@ static WALKS: Semaphore = Semaphore::const_new(WALKS_MAX / UNIT);
 #[derive(Debug)]
 pub(crate) struct ReadShare {
     answers: Arc<Semaphore>,
-    /// One at a time of what walks all of a table: so a connection that asks for many holds the memory of one, and is
-    /// one among those that wait for a worker.
+    /// One at a time of what walks all of a table: so a connection that asks for many holds the memory of
+    /// one, and is one among those that wait for a worker.
     listings: Semaphore,
 }
 
@@ -51,12 +50,12 @@ impl ReadShare {
 
     /// Reserves memory for an answer of `len` bytes, when earlier ones of the connection have left some.
     pub(crate) async fn reserve(&self, len: usize) -> Option<Reservation> {
-        // Nobody closes the semaphore: there always is a reservation in the end.
+        // The semaphore is never closed, so there is a reservation in the end.
         Arc::clone(&self.answers).acquire_many_owned(units(len, ANSWERS_MAX)).await.ok().map(Reservation)
     }
 
-    /// Waits until the connection has no other hash computed or long list made. The next one waits for as long as the
-    /// permit lives.
+    /// Waits until the connection has no other hash computed or long list made. The next one waits for as
+    /// long as the permit lives.
     pub(crate) async fn begin_listing(&self) -> Option<SemaphorePermit<'_>> {
         self.listings.acquire().await.ok()
     }
@@ -92,7 +91,7 @@ pub(crate) fn try_begin_walk(len: usize) -> Option<SemaphorePermit<'static>> {
     WALKS.try_acquire_many(units(len, WALKS_MAX)).ok()
 }
 
-/// Waits for the turn of a walk that holds `len` bytes, for as long as the permit lives.
+/// Waits until a walk that holds `len` bytes may begin; it ends when the permit is dropped.
 pub(crate) async fn begin_walk(len: usize) -> Option<SemaphorePermit<'static>> {
     WALKS.acquire_many(units(len, WALKS_MAX)).await.ok()
 }

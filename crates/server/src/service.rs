@@ -1,10 +1,10 @@
 //! From a gRPC call to the handler of its method.
 //!
-//! Decodes requests and counts calls. What is asked for is known by the call's [`Route`]; everything else is in
-//! `api`, which knows nothing of gRPC.
+//! Decodes requests and counts calls. What is asked for is known by the call's [`Route`]; everything else is
+//! in `api`, which knows nothing of gRPC.
 //!
-//! Each call has a place as large as the largest future here, and futures are moved into it whole: so calls of keys,
-//! the most by far, are handled in that place, and all others in an allocation of their own.
+//! Each call has a place as large as the largest future here, and futures are moved into it whole: so calls
+//! of keys, the most by far, are handled in that place, and all others in an allocation of their own.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -187,8 +187,8 @@ impl Calls {
         }
     }
 
-    /// Reads a transaction, unless it has more parts than it may have: decoded, they would take far more memory than
-    /// their bytes.
+    /// Reads a transaction, unless it has more parts than it may have: decoded, they would take far more
+    /// memory than their bytes.
     fn decode_txn(&self, bytes: Bytes) -> Result<TxnRequest, Status> {
         self.api.check_txn_parts(&bytes).map_err(|e| status(&e))?;
         decode(bytes)
@@ -203,8 +203,8 @@ impl Calls {
         .await
     }
 
-    /// One answer to each request, in order, until the client has nothing more to say. Those that have come together
-    /// are answered together.
+    /// One answer to each request, in order, until the client has nothing more to say. Those that have come
+    /// together are answered together.
     async fn keep_alive(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
         self.stream(call, needs_leader, async |requests, responses| {
             while let Some(bytes) = requests.next().await? {
@@ -220,7 +220,8 @@ impl Calls {
         .await
     }
 
-    /// Renews a lease, and those of the requests that have come with the first one, as far as the answers have room.
+    /// Renews a lease, and those of the requests that have come with the first one, as far as the answers
+    /// have room.
     async fn renew(
         &self,
         first: Bytes,
@@ -258,8 +259,8 @@ impl Calls {
         .await
     }
 
-    /// Serves a stream to its end, which comes early when the server stops and, if the client wants to know, when
-    /// the leader is lost.
+    /// Serves a stream to its end, which comes early when the server stops and, if the client wants to know,
+    /// when the leader is lost.
     async fn stream(
         &self,
         call: &mut MeteredCall<'_>,
@@ -314,8 +315,8 @@ fn refuse(call: &mut MeteredCall<'_>, status: Status) -> Code {
     code(&call.reply(Err(status)))
 }
 
-/// What has become of a unary call that is still being carried out: if its client has stopped waiting, it has timed out,
-/// in etcd's words.
+/// What has become of a unary call that is still being carried out: if its client has stopped waiting, it
+/// has timed out, in etcd's words.
 fn unfinished(gone: Gone) -> Status {
     match gone {
         Gone::Client => Status::canceled(),
@@ -366,7 +367,8 @@ where
     answer.map_err(|error| status(&error))
 }
 
-/// Answers a unary call. A long answer is compressed piece by piece, so that others have their turn in between.
+/// Answers a unary call. A long answer is compressed piece by piece, so that others have their turn in
+/// between.
 async fn reply(call: &mut MeteredCall<'_>, answer: Result<Encoded, Status>) -> Code {
     let answer = answer.and_then(|encoded| Ok(Body::from_chunks(encoded.chunks)?));
     match answer {
@@ -412,7 +414,7 @@ async fn exchange(
             }
             continue;
         }
-        // Whoever waits holds nothing.
+        // A stream that waits holds no batch.
         batch = Batch::default();
         tokio::select! {
             biased;

@@ -1,8 +1,8 @@
 //! How much a connection may do before other connections of its thread go on.
 //!
-//! Time would be the measure, but reading a clock costs more than most steps; so each step is charged by the bytes
-//! that it moves, or by as many as could be moved in its time. The state is the thread's, as is the connection that
-//! runs on it.
+//! Time would be the measure, but reading a clock costs more than most steps; so each step is charged by the
+//! bytes that it moves, or by as many as could be moved in its time. The state is the thread's, as is the
+//! connection that runs on it.
 //!
 //! The same charges say when the time that was read last is too old to be used again.
 
@@ -38,7 +38,8 @@ pub(crate) fn end() {
     LEFT.set(0);
 }
 
-/// The time, for measuring what takes longer than [`CLOCK_SPAN`]: it may be late by that much, and never goes back.
+/// The time, for measuring what takes longer than [`CLOCK_SPAN`]: it may be late by that much, and never
+/// goes back.
 pub(crate) fn now() -> Instant {
     let left = LEFT.get();
     match CLOCK.get() {
@@ -65,8 +66,8 @@ pub(crate) async fn wait_for_next() {
     yield_now().await;
 }
 
-/// Whether others are due. What has been begun is finished first: a slice may cost more than its limit by one step,
-/// the longest of which is a message of the maximum length.
+/// Whether others are due. What has been begun is finished first: a slice may cost more than its limit by
+/// one step, the longest of which is a message of the maximum length.
 pub(crate) fn is_over() -> bool {
     LEFT.get() == 0
 }

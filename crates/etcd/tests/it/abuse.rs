@@ -17,11 +17,11 @@ mod streams;
 mod trial;
 mod wire;
 
-/// What the log may not contain: somebody would be called out of bed for it.
+/// What the log may not contain: it would alarm an operator.
 const ALARMING: [&str; 5] =
     ["panicked", "\"level\":\"error\"", "\"level\":\"dpanic\"", "\"level\":\"panic\"", "\"level\":\"fatal\""];
 
-/// Asserts that nobody is alarmed by `log`.
+/// Asserts that `log` contains nothing alarming.
 fn assert_calm(log: &str) {
     let alarming: Vec<_> =
         log.lines().filter(|line| ALARMING.iter().any(|word| line.contains(word))).collect();

@@ -1,7 +1,7 @@
 //! Frames from the client: each checked, then turned into an event or into a change of state.
 //!
-//! Three outcomes: nothing to report, an event, or a [`Fault`]. A fault of a stream resets that stream; a fault of
-//! the connection ends it with a GOAWAY.
+//! Three outcomes: nothing to report, an event, or a [`Fault`]. A fault of a stream resets that stream; a
+//! fault of the connection ends it with a GOAWAY.
 
 use std::time::Instant;
 
@@ -107,15 +107,15 @@ impl Receiving {
 }
 
 impl<T: Default> Connection<T> {
-    /// Handles the next frame of the input; `None` if the input holds no whole frame. The caller then passes the
-    /// rest of the input again, with more behind it.
+    /// Handles the next frame of the input; `None` if the input holds no whole frame. The caller then passes
+    /// the rest of the input again, with more behind it.
     ///
     /// It handles one frame only, so that the caller can stop between any two frames when
     /// [`Connection::take_cost`] says that a client has had its share of the processor.
     ///
     /// After an error the connection is over: the output, which ends with a GOAWAY, is to be written.
     pub fn next_event(&mut self, input: &mut Bytes, now: Instant) -> Result<Option<Event<T>>, Error> {
-        self.keepalive.hear(now);
+        self.keepalive.note_received(now);
         let outcome = match self.next_frame(input) {
             Ok(None) => return Ok(None),
             Ok(Some((head, payload))) => self.take_frame(head, payload, now),
@@ -187,7 +187,7 @@ impl<T: Default> Connection<T> {
         }
         if data.is_empty() && !is_end {
             let is_allowed = self.receiving.empty_frames.allows(now);
-            return if is_allowed { Ok(None) } else { Err(calm("too many empty DATA frames")) };
+            return if is_allowed { Ok(None) } else { Err(enhance_your_calm("too many empty DATA frames")) };
         }
         Ok(Some(Event::Data { id, data, is_end }))
     }
@@ -212,7 +212,7 @@ impl<T: Default> Connection<T> {
         block.continuations += 1;
         block.bytes.extend_from_slice(payload);
         if block.continuations > CONTINUATIONS_MAX || block.bytes.len() > HEADER_BLOCK_LEN_MAX {
-            return Err(calm("header block too long"));
+            return Err(enhance_your_calm("header block too long"));
         }
         if head.has(frame::END_HEADERS) {
             return self.section(block.id, block.is_end, &block.bytes, now);
@@ -221,8 +221,8 @@ impl<T: Default> Connection<T> {
         Ok(None)
     }
 
-    /// A whole header block: of a new request, or the trailers of one. Whatever becomes of it, it is decoded, to
-    /// keep the compression in step.
+    /// A whole header block: of a new request, or the trailers of one. Whatever becomes of it, it is
+    /// decoded, to keep the compression in step.
     fn section(&mut self, id: StreamId, is_end: bool, block: &[u8], now: Instant) -> Outcome<T> {
         let lost = |_: hpack::Corrupt| Fault::connection(Code::CompressionError, "corrupt header block");
         if self.streams.is_idle(id) {
@@ -271,7 +271,7 @@ impl<T: Default> Connection<T> {
         Ok(Some(Event::Request { id, head, is_end }))
     }
 
-    /// Answers with status 431 a request that nobody gets to see.
+    /// Answers with status 431 a request that the owner is not told of.
     fn refuse_long_headers(&mut self, id: StreamId, is_end: bool) -> Outcome<T> {
         let mut block = Vec::new();
         hpack::encode([(":status", &b"431"[..])], &mut block);
@@ -289,9 +289,9 @@ impl<T: Default> Connection<T> {
         let id = self.used_stream(head)?;
         number(payload, "RST_STREAM of a wrong length")?;
         let Some(stream) = self.streams.get_mut(id) else { return Ok(None) };
-        let is_rapid = now.saturating_duration_since(stream.born) < SECOND && !stream.is_answered();
+        let is_rapid = now.saturating_duration_since(stream.opened_at) < SECOND && !stream.is_answered();
         if is_rapid && !self.receiving.resets.allows(now) {
-            return Err(calm("too many rapid resets"));
+            return Err(enhance_your_calm("too many rapid resets"));
         }
         Ok(self.remove(id, Ended::ByBoth).map(|owner| Event::Gone { owner }))
     }
@@ -311,7 +311,7 @@ impl<T: Default> Connection<T> {
         }
         let grown = stream.send_window.grow(increment.into());
         grown.map_err(|_| Fault::Stream(id, Code::FlowControlError))?;
-        self.sending.stand_in_line(id, stream);
+        self.sending.make_ready(id, stream);
         Ok(())
     }
 
@@ -324,7 +324,7 @@ impl<T: Default> Connection<T> {
             return if payload.is_empty() { Ok(()) } else { Err(fault) };
         }
         if !self.receiving.settings.allows(now) {
-            return Err(calm("too many SETTINGS"));
+            return Err(enhance_your_calm("too many SETTINGS"));
         }
         self.receiving.stage = Stage::Frames;
         let before = self.sending.peer.initial_window;
@@ -345,7 +345,7 @@ impl<T: Default> Connection<T> {
         let sending = &mut self.sending;
         self.streams.for_each_mut(|id, stream| {
             is_valid &= stream.send_window.grow(by).is_ok();
-            sending.stand_in_line(id, stream);
+            sending.make_ready(id, stream);
         });
         let fault = Fault::connection(Code::FlowControlError, "INITIAL_WINDOW_SIZE overflows a window");
         if is_valid { Ok(()) } else { Err(fault) }
@@ -363,12 +363,16 @@ impl<T: Default> Connection<T> {
             return Ok(());
         }
         frame::put_ping(frame::ACK, data, out);
-        if std::mem::take(&mut self.sending.has_spoken) {
-            self.keepalive.forgive();
+        if std::mem::take(&mut self.sending.has_sent) {
+            self.keepalive.note_sent();
         }
         let has_streams = !self.streams.is_empty();
         // The text is grpc-go's, which clients react to.
-        if self.keepalive.allows_ping(has_streams, now) { Ok(()) } else { Err(calm("too_many_pings")) }
+        if self.keepalive.allows_ping(has_streams, now) {
+            Ok(())
+        } else {
+            Err(enhance_your_calm("too_many_pings"))
+        }
     }
 
     /// Priorities are ignored, but not broken frames.
@@ -404,7 +408,7 @@ impl<T: Default> Connection<T> {
     }
 }
 
-fn calm(reason: &'static str) -> Fault {
+fn enhance_your_calm(reason: &'static str) -> Fault {
     Fault::connection(Code::EnhanceYourCalm, reason)
 }
 

@@ -1,7 +1,7 @@
 //! Frames on their way to the client.
 //!
-//! A stream whose content does not fit the windows queues it and stands in line; the streams in line take turns
-//! of one frame each. A stream without room of its own leaves the line until the client grants some.
+//! A stream whose content does not fit the windows queues it. Streams that have content queued and room in
+//! their own window form a queue too, and send one frame each in turn.
 
 use std::collections::VecDeque;
 
@@ -22,14 +22,14 @@ pub(super) struct Sending {
     /// What the client grants to all streams together.
     pub(super) window: SendWindow,
     pub(super) peer: PeerSettings,
-    /// Streams with something queued and room to send.
-    line: VecDeque<StreamId>,
+    /// Streams with content queued and room in their window; some may have ended since.
+    ready: VecDeque<StreamId>,
     /// Memory of what all streams have queued, in bytes.
     pub(super) held: usize,
     /// Whether the client knows that its header table stays empty.
     has_disowned_table: bool,
     /// Whether HEADERS or DATA have been written since this was last taken.
-    pub(super) has_spoken: bool,
+    pub(super) has_sent: bool,
     /// Work done for frames and not yet reported by `Connection::take_cost`.
     pub(super) cost: usize,
 }
@@ -40,10 +40,10 @@ impl Default for Sending {
             output: Output::default(),
             window: SendWindow::new(WINDOW_DEFAULT),
             peer: PeerSettings::default(),
-            line: VecDeque::new(),
+            ready: VecDeque::new(),
             held: 0,
             has_disowned_table: false,
-            has_spoken: false,
+            has_sent: false,
             cost: 0,
         }
     }
@@ -52,7 +52,7 @@ impl Default for Sending {
 impl Sending {
     /// Appends a header block, in as many frames as it takes. `flags` may be `END_STREAM`.
     pub(super) fn headers(&mut self, id: StreamId, block: &[u8], flags: u8) {
-        self.has_spoken = true;
+        self.has_sent = true;
         let frame_len_max = self.peer.frame_len_max as usize;
         let needs_notice = self.peer.has_lowered_table && !self.has_disowned_table;
         if !needs_notice && block.len() <= frame_len_max {
@@ -84,7 +84,10 @@ impl Sending {
     pub(super) fn data<T>(&mut self, id: StreamId, stream: &mut Stream<T>, payload: Payload<'_>) -> bool {
         let len = payload.len();
         let room = self.window.room().min(stream.send_window.room()).min(self.peer.frame_len_max as usize);
-        if len <= room && stream.queued_len == 0 && self.line.is_empty() && self.output.len() < OUTPUT_LEN_MAX
+        if len <= room
+            && stream.queued_len == 0
+            && self.ready.is_empty()
+            && self.output.len() < OUTPUT_LEN_MAX
         {
             self.window.take(len);
             stream.send_window.take(len);
@@ -96,31 +99,31 @@ impl Sending {
         self.held -= stream.held();
         stream.enqueue(payload);
         self.held += stream.held();
-        self.stand_in_line(id, stream);
+        self.make_ready(id, stream);
         false
     }
 
-    /// Puts a stream at the end of the line if it has both content and room.
-    pub(super) fn stand_in_line<T>(&mut self, id: StreamId, stream: &mut Stream<T>) {
-        if !stream.is_in_line && stream.queued_len > 0 && stream.send_window.room() > 0 {
-            stream.is_in_line = true;
-            self.line.push_back(id);
+    /// Puts a stream at the end of the queue of those that can send, if it can.
+    pub(super) fn make_ready<T>(&mut self, id: StreamId, stream: &mut Stream<T>) {
+        if !stream.is_ready && stream.queued_len > 0 && stream.send_window.room() > 0 {
+            stream.is_ready = true;
+            self.ready.push_back(id);
         }
     }
 
-    /// Lets the streams in line send until one has sent everything, and returns that one. `None` when windows or
-    /// output are full, or the line is empty.
-    pub(super) fn next_in_line<T>(&mut self, streams: &mut Streams<T>) -> Option<StreamId> {
+    /// Lets streams send until one has nothing queued any more, and returns that one. `None` if the window
+    /// of the connection or the output is full, or no stream can send.
+    pub(super) fn send_ready<T>(&mut self, streams: &mut Streams<T>) -> Option<StreamId> {
         while self.output.len() < OUTPUT_LEN_MAX && self.window.room() > 0 {
-            let id = self.line.pop_front()?;
-            // A stream may have ended where it stood.
+            let id = self.ready.pop_front()?;
+            // The stream may have ended since it was queued.
             let Some(stream) = streams.get_mut(id) else { continue };
-            stream.is_in_line = false;
+            stream.is_ready = false;
             self.queued_data(id, stream);
             if stream.queued_len == 0 {
                 return Some(id);
             }
-            self.stand_in_line(id, stream);
+            self.make_ready(id, stream);
         }
         None
     }
@@ -146,7 +149,7 @@ impl Sending {
     }
 
     fn data_head(&mut self, id: StreamId, len: usize) {
-        self.has_spoken = true;
+        self.has_sent = true;
         self.cost += FRAME_COST;
         Head { len, kind: frame::DATA, flags: 0, stream: id }.put(self.output.buffer());
     }

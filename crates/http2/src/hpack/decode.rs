@@ -26,8 +26,8 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Decodes a whole block, appending its fields to `fields`. False if they are longer than `list_len_max`,
-    /// counted with 32 bytes of overhead each: then only the first of them are there.
+    /// Decodes a whole block, appending its fields to `fields`. False if they are longer than
+    /// `list_len_max`, counted with 32 bytes of overhead each: then only the first of them are there.
     pub fn decode(
         &mut self,
         block: &[u8],

@@ -1,8 +1,8 @@
 //! The encoder of header blocks: static names and plain literals.
 //!
 //! [`encode`] never adds to the peer's table, so a block can be made once and sent on any connection, and
-//! sending it is a copy. A response of gRPC is some forty bytes longer for it. Who wants to use the table keeps
-//! count of what it has added: [`encode_entry`] adds, [`encode_newer`] refers to it.
+//! sending it is a copy. A response of gRPC is some forty bytes longer for it. Who wants to use the table
+//! keeps count of what it has added: [`encode_entry`] adds, [`encode_newer`] refers to it.
 
 use super::table::STATIC;
 

@@ -24,8 +24,8 @@ const QUICK_LEN: usize = 8;
 
 static CODE: Code = Code::new();
 
-/// Appends the decoded string to `out`. `None` if `packed` is no string of the code: it holds the end-of-string
-/// symbol, or its padding is not the beginning of one or longer than seven bits.
+/// Appends the decoded string to `out`. `None` if `packed` is no string of the code: it holds the
+/// end-of-string symbol, or its padding is not the beginning of one or longer than seven bits.
 pub(crate) fn decode(packed: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut packed = packed.iter();
     // The unread bits stand at the top.

@@ -1,7 +1,7 @@
 //! Who belongs to the cluster.
 //!
-//! Members cannot be added, removed or changed yet; what is wrong with a request, and what a lone member would
-//! refuse anyway, is said as etcd says it.
+//! Members cannot be added, removed or changed yet; what is wrong with a request, and what a lone member
+//! would refuse anyway, is said as etcd says it.
 
 use proto::etcdserverpb::{
     MemberAddRequest, MemberListRequest, MemberListResponse, MemberPromoteRequest, MemberRemoveRequest,
@@ -15,8 +15,8 @@ use crate::config::Url;
 const UNCHANGEABLE: Error = Error::Unsupported("changing the members is not supported by this version yet");
 
 impl Api {
-    /// The members by ascending id: as of now for a linearizable request, else as far as this member knows. The
-    /// header has no revision, as in etcd.
+    /// The members by ascending id: as of now for a linearizable request, else as far as this member knows.
+    /// The header has no revision, as in etcd.
     pub(crate) async fn member_list(&self, request: MemberListRequest) -> Result<Encoded, Error> {
         if request.linearizable {
             self.wait_readable().await?;

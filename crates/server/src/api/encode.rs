@@ -31,8 +31,8 @@ const OP_PUT: u8 = 0x12;
 const OP_DELETE: u8 = 0x1a;
 const OP_TXN: u8 = 0x22;
 
-/// Keys are copied between what stands around them up to this length, in bytes: cheaper than memory of their own for
-/// each of the three.
+/// Keys are copied between what stands around them up to this length, in bytes: cheaper than memory of their
+/// own for each of the three.
 const JOINED_LEN_MAX: usize = 2048;
 
 /// An encoded response message, in pieces to be sent one after the other.
@@ -135,8 +135,8 @@ impl Header {
         (self.start(0), tail)
     }
 
-    /// A `RangeStreamResponse` with these keys, framed as in a `RangeResponse`; the last one with what is told of
-    /// all of them.
+    /// A `RangeStreamResponse` with these keys, framed as in a `RangeResponse`; the last one with what is
+    /// told of all of them.
     pub(super) fn range_chunk(&self, kvs: Bytes, last: Option<RangeTail>) -> Encoded {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
         if let Some(last) = last {
@@ -159,8 +159,8 @@ impl Header {
         Ok(pieces.finish())
     }
 
-    /// The beginning of a response with `len` bytes behind its header, if that is not longer than `len_max` bytes: so
-    /// nothing is copied for an answer that cannot be sent.
+    /// The beginning of a response with `len` bytes behind its header, if that is not longer than `len_max`
+    /// bytes: so nothing is copied for an answer that cannot be sent.
     fn start_within(&self, len: usize, len_max: usize) -> Result<Vec<u8>, TooLong> {
         let out = self.start(0);
         TooLong::check(out.len().saturating_add(len), len_max)?;
@@ -213,8 +213,8 @@ fn range_tail(out: &mut Vec<u8>, tail: RangeTail) {
     put_int(out, RANGE_COUNT, tail.count);
 }
 
-/// Lengths of the responses of all operations of a transaction, nested ones included, in the order in which they are
-/// written: each stands before its response, which is written once and not moved.
+/// Lengths of the responses of all operations of a transaction, nested ones included, in the order in which
+/// they are written: each stands before its response, which is written once and not moved.
 #[derive(Default)]
 struct OpLens(Vec<usize>);
 
@@ -275,7 +275,8 @@ impl Pieces {
     }
 }
 
-/// Appends a transaction's response behind its header. `lens` are those of its operations, as [`OpLens`] has them.
+/// Appends a transaction's response behind its header. `lens` are those of its operations, as [`OpLens`] has
+/// them.
 fn txn_body(out: &mut Pieces, outcome: &TxnOutcome, lens: &mut dyn Iterator<Item = usize>) {
     put_uint(&mut out.last, TXN_SUCCEEDED, outcome.succeeded.into());
     for result in &outcome.results {
@@ -295,7 +296,8 @@ fn op_tag(result: &OpOutcome) -> u8 {
     }
 }
 
-/// Appends the response of one operation. Its header tells the revision alone; that of a nested transaction is empty.
+/// Appends the response of one operation. Its header tells the revision alone; that of a nested transaction
+/// is empty.
 fn op_response(out: &mut Pieces, result: &OpOutcome, lens: &mut dyn Iterator<Item = usize>) {
     match result {
         OpOutcome::Range(range) => {
@@ -453,7 +455,8 @@ mod tests {
 
     #[test]
     fn answers_too_long_to_send_are_found_out_by_their_lengths() {
-        // Gigabytes that are one piece of memory: copying them would take the memory that they pretend to be.
+        // Gigabytes that are one piece of memory: copying them would take the memory that they pretend to
+        // be.
         let megabyte = Bytes::from(vec![7; 1 << 20]);
         let delete = DeleteOutcome {
             revision: 300,

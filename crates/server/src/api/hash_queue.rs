@@ -1,7 +1,8 @@
-//! The queue of requests for a hash of the store: one is computed at a time, and equal ones share the result.
+//! The queue of requests for a hash of the store: one is computed at a time, and equal ones share the
+//! result.
 //!
-//! A hash takes memory for every key of the store, and all processor time that it can get. So those that come
-//! meanwhile wait, and find the result there if they ask for the same.
+//! A hash takes memory for every key of the store, and all processor time that it can get. So those that
+//! come meanwhile wait, and find the result there if they ask for the same.
 
 use tokio::sync::Mutex;
 
@@ -19,8 +20,9 @@ impl<Q, H> Default for HashQueue<Q, H> {
 }
 
 impl<Q: Copy + PartialEq, H: Copy> HashQueue<Q, H> {
-    /// Waits for the requests before this one, then answers it: with the last result if `query` is what that is for,
-    /// else by `compute`. `query` is made when the wait is over, so that it can tell what the store is like then.
+    /// Waits for the requests before this one, then answers it: with the last result if `query` is what that
+    /// is for, else by `compute`. `query` is made when the wait is over, so that it can tell what the store
+    /// is like then.
     pub(super) async fn answer<E>(
         &self,
         query: impl FnOnce() -> Q,

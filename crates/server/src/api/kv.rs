@@ -45,7 +45,8 @@ impl Api {
         Ok(RangeAnswer::Whole(self.header(outcome.revision).range_response(outcome)?))
     }
 
-    /// Finds the keys of a range. One of more than a chunk waits for the memory that its keys and its answer take.
+    /// Finds the keys of a range. One of more than a chunk waits for the memory that its keys and its answer
+    /// take.
     async fn find_range(
         &self,
         request: &RangeRequest,
@@ -82,8 +83,8 @@ impl Api {
         self.view.range(query.clone()).map_err(|e| self.store_error(e))
     }
 
-    /// Bytes that a range of `count` keys holds until it is answered, about: where its keys are if their records are
-    /// copied as they are, else the records themselves.
+    /// Bytes that a range of `count` keys holds until it is answered, about: where its keys are if their
+    /// records are copied as they are, else the records themselves.
     fn range_cost(&self, request: &RangeRequest, count: i64) -> usize {
         let count = usize::try_from(count).unwrap_or(0);
         let is_copied = is_in_order_of_keys(request) && !request.keys_only;
@@ -192,8 +193,8 @@ impl Api {
         );
     }
 
-    /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is gone
-    /// from the index.
+    /// Marks history as compacted. Answered when the mark is durable; with `physical`, when the history is
+    /// gone from the index.
     pub(crate) async fn compact(&self, request: CompactionRequest) -> Result<Encoded, Error> {
         match self.propose(Request::Compact(request)).await? {
             Outcome::Compact { revision } => Ok(self.header(revision).bare_response()),
@@ -250,8 +251,8 @@ fn is_read_only(txn: &TxnRequest) -> bool {
     ops.all(|op| matches!(op.request, Some(Op::RequestRange(_))))
 }
 
-/// Whether every range may be stale. A transaction without operations counts as such: its compares may see old
-/// state, as in etcd.
+/// Whether every range may be stale. A transaction without operations counts as such: its compares may see
+/// old state, as in etcd.
 fn is_serializable(txn: &TxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
     ops.all(|op| matches!(&op.request, Some(Op::RequestRange(range)) if range.serializable))

@@ -1,8 +1,8 @@
 //! Leases: grant, revoke, keep alive, time to live, list.
 //!
-//! What is replicated goes through the log; what only the leader's clock knows is asked of the node, but for a
-//! renewal, which mostly needs no more than that clock. Long lists come from the node page by page, so that
-//! they hold up nobody.
+//! What is replicated goes through the log; what only the leader's clock knows is asked of the node, but for
+//! a renewal, which mostly needs no more than that clock. Long lists come from the node page by page, so
+//! that other requests are handled in between.
 
 use std::collections::HashSet;
 
@@ -52,7 +52,8 @@ impl Api {
         }
     }
 
-    /// Renews a lease once, and adds the answer to `batch`. The time to live answered is 0 if there is no such lease.
+    /// Renews a lease once, and adds the answer to `batch`. The time to live answered is 0 if there is no
+    /// such lease.
     pub(crate) async fn lease_keep_alive(
         &self,
         request: LeaseKeepAliveRequest,

@@ -91,8 +91,8 @@ impl Api {
         Ok(Encoded::message(&HashResponse { header, hash: hash.hash }))
     }
 
-    /// One number for all the store holds at a revision. Requests wait for each other, since each hash takes memory
-    /// for every key.
+    /// One number for all the store holds at a revision. Requests wait for each other, since each hash takes
+    /// memory for every key.
     pub(crate) async fn hash_kv(&self, request: HashKvRequest, share: &ReadShare) -> Result<Encoded, Error> {
         let _permit = share.begin_listing().await;
         let started_at = Instant::now();
@@ -115,8 +115,8 @@ impl Api {
         Ok(Encoded::message(&response))
     }
 
-    /// Computes a hash off the worker's thread, which its longest step, sorting a million revisions, would hold up for
-    /// a tenth of a second. A call that goes away ends it at the next step.
+    /// Computes a hash off the worker's thread, which its longest step, sorting a million revisions, would
+    /// hold up for a tenth of a second. A call that goes away ends it at the next step.
     async fn read_hash(&self, mut read: HashRead) -> Result<KeyValueHash, Error> {
         loop {
             let step = spawn_blocking(move || read.step().map(|is_known| (is_known, read)));

@@ -1,8 +1,8 @@
 //! One client's stream of watches.
 //!
-//! Takes the client's requests, gives back encoded `WatchResponse`s, as many at a time as fit into a batch. Nothing
-//! is read ahead: the next batch is looked up when the client has taken the last one, so that a slow client costs
-//! its cursors and a batch.
+//! Takes the client's requests, gives back encoded `WatchResponse`s, as many at a time as fit into a batch.
+//! Nothing is read ahead: the next batch is looked up when the client has taken the last one, so that a slow
+//! client costs its cursors and a batch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -104,8 +104,8 @@ impl WatchSession<'_> {
         }
     }
 
-    /// Adds the next responses to an empty batch. False if there are no more until [`WatchSession::news`]; else it
-    /// is to be called again, even if it has found nothing: it does a bounded amount of work.
+    /// Adds the next responses to an empty batch. False if there are no more until [`WatchSession::news`];
+    /// else it is to be called again, even if it has found nothing: it does a bounded amount of work.
     pub(crate) fn fill(&mut self, batch: &mut Batch) -> Result<bool, Error> {
         let has_more = self.fill_up(batch);
         self.answers.count_events();
@@ -145,13 +145,14 @@ impl WatchSession<'_> {
         let wants_progress = self.answers.wants_progress();
         tokio::select! {
             mail = self.slot.mail() => debug_assert!(matches!(mail, Mail::Signal)),
-            // Made only where somebody waits for it: a timer costs more than most news.
+            // A timer costs more than most answers, so it is made only if progress is wanted.
             () = async { sleep_until(self.next_progress).await }, if wants_progress => {}
         }
     }
 
     fn create(&mut self, request: &WatchCreateRequest) {
-        // Copies: the request shares the buffer of whatever was read with it, which a watch must not keep for life.
+        // Copies: the request shares the memory of all that came with it, which a watch must not keep for
+        // life.
         let key = if request.key.is_empty() { b"\0" } else { &request.key[..] };
         let range = KeyRange::new(Bytes::copy_from_slice(key), Bytes::copy_from_slice(&request.range_end));
         let has_filter = |filter: FilterType| request.filters.contains(&(filter as i32));
@@ -219,8 +220,8 @@ impl WatchSession<'_> {
 }
 
 impl Answers<'_> {
-    /// Answers with events: in one response, or in several if the watch asked for fragments and they are long. The
-    /// error ends the stream, as in etcd.
+    /// Answers with events: in one response, or in several if the watch asked for fragments and they are
+    /// long. The error ends the stream, as in etcd.
     fn tell(
         &mut self,
         watch_id: i64,

@@ -1,12 +1,12 @@
 //! Messages of one stream that are sent together.
 //!
-//! Thousands of small answers may be due at once, as when all watchers of a key are told of a put. Written one
-//! behind the other they cost a copy each and share a DATA frame. Big pieces are not copied: whoever waits for a
-//! slow client holds them together with all others who do.
+//! Thousands of small answers may be due at once, as when all watchers of a key are told of a put. Written
+//! one behind the other they cost a copy each and share a DATA frame. Big pieces are not copied: all streams
+//! that wait for slow clients share them.
 //!
-//! Owned by whoever makes the answers, who fills it, has it sent and goes on filling, and keeps none while there is
-//! nothing to send: the memory is the thread's then. Does not compress: a batch for a client who wants that is made
-//! anew by [`Batch::compressed`].
+//! The stream that makes the answers fills a batch, sends it, and fills it again. While it has nothing to
+//! send it keeps none: the memory is the thread's then. Does not compress: [`Batch::compressed`] makes
+//! another batch for a client that wants that.
 
 use std::cell::Cell;
 
@@ -70,7 +70,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Begins a message of `len` bytes, which are to follow. Panics if those of the last one are not complete.
+    /// Begins a message of `len` bytes, which are to follow. Panics if those of the last one are not
+    /// complete.
     pub fn begin(&mut self, len: usize) -> Result<(), TooLong> {
         self.begin_message(false, len)
     }
@@ -150,7 +151,7 @@ impl Batch {
     fn begin_message(&mut self, is_compressed: bool, len: usize) -> Result<(), TooLong> {
         assert_eq!(self.bytes(), self.end, "the last message is complete");
         let prefix = prefix(is_compressed, len)?;
-        // Where there is a second message there are often many.
+        // A batch of two messages often gets many.
         self.tail.reserve(if self.n_messages == 1 { LEN_MAX } else { PREFIX_LEN + len.min(SHARE_LEN_MIN) });
         self.tail.extend_from_slice(&prefix);
         self.end += PREFIX_LEN + len;

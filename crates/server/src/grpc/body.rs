@@ -1,7 +1,8 @@
 //! An answer message, ready to be sent: protobuf bytes in shared chunks, and the five-byte prefix of gRPC.
 //!
-//! Chunks go to the connection as they are; it copies small ones together and shares big ones, so that a value
-//! read from the log is not copied. A body can be cloned for many streams at the price of a few reference counts.
+//! Chunks go to the connection as they are; it copies small ones together and shares big ones, so that a
+//! value read from the log is not copied. A body can be cloned for many streams at the price of a few
+//! reference counts.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ use super::status::{Code, Status};
 /// Length of the prefix: a flag for compression and the message length as a big-endian `u32`.
 pub(super) const PREFIX_LEN: usize = 5;
 
-/// Longest message that is sent, in bytes, without its prefix: as etcd has it, whose server names no other limit.
+/// Longest message that is sent, in bytes, without its prefix: as etcd has it, whose server names no other
+/// limit.
 pub(crate) const SENT_LEN_MAX: usize = i32::MAX as usize;
 
 /// A message is longer than one may be.
@@ -104,7 +106,7 @@ impl Body {
     }
 }
 
-/// What stands before a message of `len` bytes.
+/// The prefix of a message of `len` bytes.
 pub(super) fn prefix(is_compressed: bool, len: usize) -> Result<[u8; PREFIX_LEN], TooLong> {
     TooLong::check(len, SENT_LEN_MAX)?;
     let [a, b, c, d] = (len as u32).to_be_bytes();

@@ -64,8 +64,8 @@ impl Call {
         self.requests.next().await?.ok_or_else(|| Status::internal(missing))
     }
 
-    /// Runs `work` until it is done, the deadline passes or the client goes away; nobody should go on with it then.
-    /// What it has already set in motion goes on.
+    /// Runs `work` until it is done, the deadline passes or the client goes away; then `work` should be
+    /// dropped. What it has already proposed to the node still happens.
     pub async fn bound<F: Future>(&mut self, mut work: Pin<&mut F>) -> Result<F::Output, Gone> {
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
@@ -74,8 +74,8 @@ impl Call {
         .await
     }
 
-    /// Answers a unary call, once; returns how it ended. Never waits: headers, message and trailers go to the connection
-    /// together, which writes them as the client's window allows.
+    /// Answers a unary call, once; returns how it ended. Never waits: headers, message and trailers go to
+    /// the connection together, which writes them as the client's window allows.
     pub fn reply(&mut self, answer: Result<Body, Status>) -> Result<(), Status> {
         match answer {
             Ok(body) => self.responses.reply(body),
@@ -96,8 +96,9 @@ impl Call {
         self.responses.read_share()
     }
 
-    /// Answers a unary call well, with a message of `len` bytes in pieces: `next` makes one after the other and gives
-    /// nothing after the last. Lets others have their turn, and waits while the connection holds too many answers.
+    /// Answers a unary call well, with a message of `len` bytes in pieces: `next` makes one after the other
+    /// and gives nothing after the last. Lets others have their turn, and waits while the connection holds
+    /// too many answers.
     ///
     /// The error is that of `next`, or that the client or its time is gone; then the rest is not made.
     pub async fn reply_in_pieces(

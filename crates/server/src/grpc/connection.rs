@@ -1,9 +1,10 @@
 //! One connection as a task: reads, runs calls, writes.
 //!
-//! Each time it is woken it works in rounds: read once, start the calls that came with that, poll those that were
-//! woken, write all that has been answered. It sleeps when a round has read nothing and no call was woken. When its
-//! [`time_slice`] is over, other connections go on first; it can be over between any two frames of the input. Calls
-//! that arrive while too many answers wait for the client are started later, and refused if there are too many.
+//! Each time it is woken it works in rounds: read once, start the calls that came with that, poll those that
+//! were woken, write all that has been answered. It sleeps when a round has read nothing and no call was
+//! woken. When its [`time_slice`] is over, other connections go on first; it can be over between any two
+//! frames of the input. Calls that arrive while too many answers wait for the client are started later, and
+//! refused if there are too many.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -155,8 +156,8 @@ where
                 Err(end) => return Poll::Ready(end),
             }
         }
-        // Tokio wakes a task that yields after it has looked at the sockets. One that wakes itself comes first, and so
-        // would keep the others from being looked at.
+        // Tokio wakes a task that yields after it has looked at the sockets. One that wakes itself comes
+        // first, and so would keep the others from being looked at.
         let mut yielding = pin!(yield_now());
         if yielding.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
@@ -179,9 +180,9 @@ where
         Ok(has_read || is_unread || time_slice::is_over() || !self.tasks.sleep(cx))
     }
 
-    /// Whether to read now: not while calls can be started that were read before. Calls that the last time slice has
-    /// left woken come first, but only once: some may be woken in each slice for a long time, and the client must be
-    /// heard meanwhile.
+    /// Whether to read now: not while calls can be started that were read before. Calls that the last time
+    /// slice has left woken come first, but only once: some may be woken in each slice for a long time, and
+    /// the client must be heard meanwhile.
     fn may_read(&mut self) -> bool {
         if !self.waiting.is_empty() && !self.link.connection().is_congested() {
             return false;
@@ -190,7 +191,8 @@ where
         !self.has_deferred_read
     }
 
-    /// Handles what the last time slice has left of the input, or reads once and handles that. False if there was nothing.
+    /// Handles what the last time slice has left of the input, or reads once and handles that. False if
+    /// there was nothing.
     fn receive(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.input.is_handled() {
             let Poll::Ready(read) = self.input.poll_read(&mut self.io, cx) else { return Ok(false) };
@@ -323,7 +325,8 @@ where
         }
     }
 
-    /// Tells the calls that nobody waits for them any more, and the client why, if it is there.
+    /// Ends the calls, since their client is gone, then tells the client why it is disconnected if it is
+    /// still there.
     async fn close(mut self, end: End) -> io::Result<()> {
         self.end_calls().await;
         drop((self.tasks, self.waiting));
@@ -332,7 +335,7 @@ where
             End::Orderly => self.io.shutdown().await,
             End::Broken(error) => {
                 let output = std::mem::take(self.link.connection().output());
-                // If it does not read, it will not know.
+                // A client that does not read is not waited for.
                 let _ = timeout(FAREWELL_TIME_MAX, farewell(self.io, output)).await;
                 Err(io::Error::other(error))
             }
@@ -353,7 +356,8 @@ fn poll_write(
     }
 }
 
-/// Writes what is left and waits until the client has closed: a socket closed with unread input loses its output.
+/// Writes what is left and waits until the client has closed: a socket closed with unread input loses its
+/// output.
 async fn farewell(mut io: impl AsyncRead + AsyncWrite + Unpin, mut output: Output) -> io::Result<()> {
     while !output.is_empty() {
         let len = poll_fn(|cx| poll_write(&mut io, &output, cx)).await?;

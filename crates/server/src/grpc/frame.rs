@@ -1,9 +1,9 @@
 //! Cuts the bytes of a request stream into gRPC messages.
 //!
-//! Each message is prefixed by a compression flag and its length ("gRPC over HTTP2", Length-Prefixed-Message).
-//! A message that arrives within one DATA frame is handed out as a slice of it; one that spans frames is copied
-//! once into a buffer that grows with what has arrived, never with what the prefix promises.
-//! Error texts are those of grpc-go, since users search for them.
+//! Each message is prefixed by a compression flag and its length ("gRPC over HTTP2",
+//! Length-Prefixed-Message). A message that arrives within one DATA frame is handed out as a slice of it;
+//! one that spans frames is copied once into a buffer that grows with what has arrived, never with what the
+//! prefix promises. Error texts are those of grpc-go, since users search for them.
 
 use std::rc::Rc;
 
@@ -40,8 +40,8 @@ impl Decoder {
         Decoder { len_max, encoding, chunk: Bytes::new(), partial: Vec::new(), received }
     }
 
-    /// Takes the next bytes of the stream, which have been counted as received. Call [`Decoder::next`] until it yields
-    /// `None` first.
+    /// Takes the next bytes of the stream, which have been counted as received. Call [`Decoder::next`] until
+    /// it yields `None` first.
     pub(super) fn push(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty(), "next() takes all of a chunk before it yields None");
         self.chunk = chunk;

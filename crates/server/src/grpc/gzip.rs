@@ -11,8 +11,8 @@ use flate2::write::GzEncoder;
 
 use super::status::{Code, Status};
 
-/// Parts that a compressed message may have, each compressed by itself (RFC 1952, §2.2). Clients send one; each costs
-/// some microseconds, however little is in it.
+/// Parts that a compressed message may have, each compressed by itself (RFC 1952, §2.2). Clients send one;
+/// each costs some microseconds, however little is in it.
 const PARTS_MAX: usize = 64;
 
 /// Unpacks a message of at most `len_max` bytes.
@@ -59,7 +59,7 @@ impl Compressor {
     }
 }
 
-/// A Vec takes any bytes, so that nobody gets to see this.
+/// Does not happen: a Vec takes any bytes.
 fn failed(error: &io::Error) -> Status {
     Status::internal(format!("grpc: error while compressing: {error}"))
 }

@@ -1,8 +1,8 @@
 //! Bytes read from a socket and not yet understood.
 //!
-//! Reads go into memory that all connections of a thread share: frames found there are handed on as slices of it,
-//! and an idle connection holds nothing. Only the beginning of a frame that is not whole yet is kept apart, and what
-//! a connection has read and had no time to handle.
+//! Reads go into memory that all connections of a thread share: frames found there are handed on as slices
+//! of it, and an idle connection holds nothing. Only the beginning of a frame that is not whole yet is kept
+//! apart, and what a connection has read and had no time to handle.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -52,7 +52,7 @@ impl Input {
         Poll::Ready(Ok(()))
     }
 
-    /// The bytes to be handled, from which whoever handles them takes them away.
+    /// The bytes to be handled. The caller takes off the front what it has handled.
     pub(super) fn unhandled(&mut self) -> &mut Bytes {
         &mut self.unhandled
     }

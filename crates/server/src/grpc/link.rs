@@ -1,4 +1,5 @@
-//! What the task of a connection and its calls share: the HTTP/2 connection, and who waits for what of it.
+//! What the task of a connection and its calls share: the HTTP/2 connection, content that has arrived, and
+//! the wakers of calls that wait.
 
 use std::cell::{RefCell, RefMut};
 use std::net::SocketAddr;
@@ -73,7 +74,8 @@ impl Link {
         &self.read_share
     }
 
-    /// Whether the connection holds fewer answers than it may. If not, [`Link::room`] is set when that changes.
+    /// Whether the connection holds fewer answers than it may. If not, [`Link::room`] is set when that
+    /// changes.
     pub(super) fn has_room(&self) -> bool {
         let has_room = !self.connection().is_congested();
         self.room.set(has_room);
@@ -99,8 +101,8 @@ impl Link {
         }
     }
 
-    /// The next chunk of a request, `None` at its end. Its room in the window is given back, its bytes still count as
-    /// [`Link::received`].
+    /// The next chunk of a request, `None` at its end. Its room in the window is given back, its bytes still
+    /// count as [`Link::received`].
     pub(super) fn poll_chunk(&self, id: StreamId, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Lost>> {
         let mut connection = self.connection();
         let Some(traffic) = connection.owner(id) else { return Poll::Ready(Err(Lost::Stream)) };
@@ -143,8 +145,8 @@ impl Link {
 }
 
 impl Traffic {
-    /// Adds what has arrived, in memory of its own: a slice of what was read would keep all of that, however small it
-    /// is. False if it is not kept, because the connection holds too much.
+    /// Adds what has arrived, in memory of its own: a slice of what was read would keep all of that, however
+    /// small it is. False if it is not kept, because the connection holds too much.
     fn push(&mut self, data: &[u8], is_end: bool, received: &Rc<ReceivedBytes>) -> bool {
         let is_kept = !self.is_cut && received.take(data.len());
         self.is_cut = !is_kept;
@@ -157,7 +159,7 @@ impl Traffic {
             }
         }
         self.is_ended = is_end;
-        // Kept, since whoever waits for one chunk mostly waits for the next.
+        // Kept, since a call that waits for one chunk mostly waits for the next.
         if let Some(reader) = &self.reader {
             reader.wake_by_ref();
         }
@@ -176,7 +178,7 @@ impl Traffic {
         }
     }
 
-    /// The stream is gone: whoever waits must look.
+    /// The stream is gone: wakes the call, if it waits.
     pub(super) fn leave(mut self) {
         [self.reader.take(), self.writer.take()].into_iter().flatten().for_each(Waker::wake);
     }

@@ -1,7 +1,7 @@
 //! What the headers of a request say to the call layer, or why they are refused.
 //!
-//! A refusal is an answer without a message. Where the headers are no gRPC at all its HTTP status says so too,
-//! for proxies and browsers; codes and texts are those of grpc-go.
+//! A refusal is an answer without a message. Where the headers are no gRPC at all its HTTP status says so
+//! too, for proxies and browsers; codes and texts are those of grpc-go.
 
 use std::time::Duration;
 

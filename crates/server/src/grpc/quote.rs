@@ -1,7 +1,8 @@
 //! Bytes of a client as Go's `%q` prints them, in texts that repeat what a client has sent.
 //!
-//! The texts are etcd's, whose users search for them. What is repeated is cut, so that a short request cannot make a
-//! long answer: a header of 64 KiB is one byte on the wire once it is in the table of the header compression.
+//! The texts are etcd's, whose users search for them. What is repeated is cut, so that a short request
+//! cannot make a long answer: a header of 4 KB is one byte on the wire once it is in the table of the
+//! header compression.
 
 use std::fmt::Write;
 

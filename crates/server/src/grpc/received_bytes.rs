@@ -1,9 +1,10 @@
 //! How many bytes of requests a connection may make the server hold before a call has them as messages.
 //!
-//! That is content that no call has taken yet, and messages that have not come to their end. A connection may hold
-//! half as much as is left of the total for all. So one takes a third of it at most, the next a third of the rest,
-//! and whoever comes after them finds room: a few that fill theirs on purpose do not shut out the others. A fixed
-//! share would be too little for the bursts of honest clients, or leave nothing for the others.
+//! That is content that no call has taken yet, and messages that have not come to their end. A connection
+//! may hold half as much as is left of the total for all. So one connection takes at most a third of it, the
+//! next a third of the rest, and so on: there is always room left for another connection, even if a few take
+//! all they can. A fixed share would be too little for the bursts of honest clients, or leave nothing for
+//! the others.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that all connections hold together, at most, beside what each may hold uncounted.
 const TOTAL_MAX: usize = 512 << 20;
 
-/// Bytes of a connection that do not count: those of small requests, whose calls take them at once. So the counter
-/// that all threads share is left alone mostly.
+/// Bytes of a connection that do not count: those of small requests, whose calls take them at once. So the
+/// counter that all threads share is left alone mostly.
 const UNCOUNTED_MAX: usize = 32 << 10;
 
 static TOTAL: AtomicUsize = AtomicUsize::new(0);

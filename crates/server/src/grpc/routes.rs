@@ -1,7 +1,7 @@
 //! What the heads of calls mean, worked out once for calls whose headers are the same.
 //!
-//! A client repeats itself, and `http2` then hands out the same head again; what follows from it is found by its
-//! address.
+//! A client repeats itself, and `http2` then hands out the same head again; what follows from it is found by
+//! its address.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -44,7 +44,7 @@ impl<R> Routes<R> {
             return Ok((known.preamble, Rc::clone(&known.route)));
         }
         let (preamble, route) = (Preamble::read(&head)?, Rc::new(read(&head)));
-        // One that nobody else holds will not come again.
+        // `http2` does not keep this head, so it will not come again.
         if Rc::strong_count(&head) > 1 {
             self.known.truncate(KNOWN_MAX - 1);
             self.known.push_front(Known { head, preamble, route: Rc::clone(&route) });

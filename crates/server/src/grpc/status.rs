@@ -1,7 +1,7 @@
 //! The outcome of a gRPC call: a code and a text, and how both are written into trailers.
 //!
-//! Clients of etcd recognise an error by its text alone, so a message passes through here byte for byte; only
-//! the percent-encoding that the gRPC protocol asks for ("gRPC over HTTP2", Status-Message) is applied.
+//! Clients of etcd recognise an error by its text alone, so a message passes through here byte for byte;
+//! only the percent-encoding that the gRPC protocol asks for ("gRPC over HTTP2", Status-Message) is applied.
 //! Which error becomes which status is decided elsewhere.
 
 use std::borrow::Cow;
@@ -146,8 +146,8 @@ impl fmt::Display for Status {
 
 impl std::error::Error for Status {}
 
-/// Bytes of a text that are sent; what follows is left out. No text of etcd is half as long, but some repeat what a
-/// client has sent, and an answer should not be much longer than what was asked.
+/// Bytes of a text that are sent; what follows is left out. No text of etcd is half as long, but some repeat
+/// what a client has sent, and an answer should not be much longer than what was asked.
 pub(super) const TEXT_LEN_MAX: usize = 512;
 
 /// The header block of the trailers that end a call.
@@ -183,8 +183,8 @@ fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LEN_MAX)]
 }
 
-/// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits. A space at either
-/// end is encoded too: no field of HTTP/2 begins or ends with one.
+/// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits. A space at
+/// either end is encoded too: no field of HTTP/2 begins or ends with one.
 fn percent_encode(text: &str) -> Cow<'_, str> {
     let last = text.len().saturating_sub(1);
     let is_plain = |(at, byte): (usize, u8)| match byte {

@@ -1,7 +1,8 @@
 //! The two directions of a streaming call: messages in, messages out.
 //!
-//! Both wait for the client's flow control, so a stream costs one DATA window on the way in and one message on
-//! the way out, however slow the client is. Both end at the call's deadline and when the client goes away.
+//! Both wait for the client's flow control, so a stream costs one DATA window on the way in and one message
+//! on the way out, however slow the client is. Both end at the call's deadline and when the client goes
+//! away.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -69,8 +70,8 @@ impl Requests {
 
     /// The next message, or `None` once the client has half-closed. Safe to drop and call again.
     ///
-    /// Errors end the call: `DeadlineExceeded`, `Canceled` when the client is gone, `ResourceExhausted` for a
-    /// message over the limit, `Internal` for broken framing.
+    /// Errors end the call: `DeadlineExceeded`, `Canceled` when the client is gone, `ResourceExhausted` for
+    /// a message over the limit, `Internal` for broken framing.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             if let Some(message) = self.next_at_once()? {
@@ -145,7 +146,8 @@ impl Responses {
         Ok(())
     }
 
-    /// Resolves when the client has cancelled the call, its connection has broken, or the deadline has passed.
+    /// Resolves when the client has cancelled the call, its connection has broken, or the deadline has
+    /// passed.
     pub async fn gone(&mut self) -> Gone {
         poll_fn(|cx| self.poll_gone(cx)).await
     }
@@ -184,8 +186,8 @@ impl Responses {
         Rc::clone(self.link.read_share())
     }
 
-    /// Sends the whole answer of a unary call at once; the connection holds what the window does not take. Returns
-    /// how the call ended.
+    /// Sends the whole answer of a unary call at once; the connection holds what the window does not take.
+    /// Returns how the call ended.
     pub(super) fn reply(&mut self, body: Body) -> Result<(), Status> {
         match encode(body, self.encoding) {
             Ok(body) => {
@@ -199,9 +201,10 @@ impl Responses {
         }
     }
 
-    /// Sends the answer of a unary call, `len` bytes in pieces that `next` makes until it has none. Others have their
-    /// turn after each, so that it is mostly with the client when the next is made. The connection holds what the
-    /// window does not take; when it holds too much, the next piece waits. Returns how the call ended.
+    /// Sends the answer of a unary call, `len` bytes in pieces that `next` makes until it has none. Others
+    /// have their turn after each, so that it is mostly with the client when the next is made. The
+    /// connection holds what the window does not take; when it holds too much, the next piece waits. Returns
+    /// how the call ended.
     pub(super) async fn reply_in_pieces(
         &mut self,
         len: usize,
@@ -251,7 +254,8 @@ impl Responses {
         Ok(Body::compressed(compressor.finish()?)?)
     }
 
-    /// Waits until the connection holds fewer answers than it may. Fails once nobody waits for this one.
+    /// Waits until the connection holds fewer answers than it may. Fails when the client or the time of this
+    /// one is gone.
     async fn room(&mut self) -> Result<(), Status> {
         let link = Rc::clone(&self.link);
         loop {
@@ -283,7 +287,8 @@ impl Responses {
         poll_fn(|cx| self.poll_sent(cx)).await
     }
 
-    /// Sends messages, or queues them. True if nothing is queued, or nobody is there.
+    /// Sends messages, or queues them. True if all of it is in the output. False if some is queued, or the
+    /// stream is gone.
     fn send_now(&mut self, payload: Payload<'_>) -> bool {
         let mut connection = self.link.connection();
         if self.stage == Stage::Unopened {

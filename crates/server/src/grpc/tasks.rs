@@ -1,10 +1,11 @@
 //! The calls of a connection that are not finished, each a future with a place of its own.
 //!
-//! A call is polled when it starts, and most end with that. One that waits stays in its place until it is woken. All
-//! that were woken are polled together when the connection's task runs, so that their answers share a write.
+//! A call is polled when it starts, and most end with that. One that waits stays in its place until it is
+//! woken. All that were woken are polled together when the connection's task runs, so that their answers
+//! share a write.
 //!
-//! A place that has become free keeps its memory for the next call, until [`Tasks::shrink`]: in a burst, calls cost no
-//! allocation. That is why places are not kept in a `Slab`, which drops what is removed.
+//! A place that has become free keeps its memory for the next call, until [`Tasks::shrink`]: in a burst,
+//! calls cost no allocation. That is why places are not kept in a `Slab`, which drops what is removed.
 
 use std::collections::VecDeque;
 use std::future::Future;

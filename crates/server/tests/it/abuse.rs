@@ -1,4 +1,4 @@
-//! What a broken or hostile client gets, and that nobody else notices.
+//! What a broken or hostile client gets, and that other clients are served meanwhile.
 
 use std::net::SocketAddr;
 

@@ -82,7 +82,7 @@ fn run(address: SocketAddr, rounds: &Receiver<Round>) {
             samples.sort_unstable();
             samples
         });
-        // Nobody is there to hear it if the abuse has panicked.
+        // The receiver is gone if the abuse has panicked.
         let _ = waits.send(Waits(samples));
     }
 }

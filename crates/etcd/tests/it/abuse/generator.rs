@@ -1,7 +1,8 @@
-//! Random calls of every method of the API, made from its descriptors: valid requests full of boundary values, and
-//! requests broken on their way.
+//! Random calls of every method of the API, made from its descriptors: valid requests full of boundary
+//! values, and requests broken on their way.
 //!
-//! Everything comes from a seed. Names repeat, so that requests meet: the same keys, leases, watches, members.
+//! Everything comes from a seed. Names repeat, so that requests meet: the same keys, leases, watches,
+//! members.
 
 use fastrand::Rng;
 use prost::Message;
@@ -14,7 +15,8 @@ const COMPACT: &str = "/etcdserverpb.KV/Compact";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 /// Messages within messages, at most, of those made field by field.
 const DEPTH_MAX: usize = 4;
-/// Transactions within transactions, at most: more than decoders take. Half of them are about as many as they do.
+/// Transactions within transactions, at most: more than decoders take. Half of them are about as many as
+/// they do.
 const NESTING_MAX: usize = 200;
 const NESTING_TAKEN: std::ops::Range<usize> = 44..52;
 /// More elements than a list of operations may have.

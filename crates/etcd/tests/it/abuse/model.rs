@@ -20,7 +20,8 @@ const PAGE_KEYS: i64 = 30;
 
 /// Follows a store from its first revision.
 ///
-/// It asserts that each revision is told once, whole and in order, and that each change fits the ones before.
+/// It asserts that each revision is told once, whole and in order, and that each change fits the ones
+/// before.
 pub(super) struct Model {
     keys: Mutex<BTreeMap<Bytes, KeyValue>>,
     revision: watch::Sender<i64>,

@@ -69,7 +69,8 @@ fn a_client_that_never_reads_is_not_read_from() {
         let mut sockets = Vec::new();
         let abuse = async {
             let mut socket = wire::send(address, &wire::hello()).await;
-            // More than the sockets hold: at some time the server takes no more, and the write waits for ever.
+            // More than the sockets hold: at some time the server takes no more, and the write waits for
+            // ever.
             let asking = async {
                 for n in 0.. {
                     if socket.write_all(&wire::unary(2 * n + 1, RANGE, &range)).await.is_err() {

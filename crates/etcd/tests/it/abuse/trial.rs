@@ -16,7 +16,8 @@ use crate::server::Server;
 /// The lowest priority: what the abuser computes is not to be mistaken for what its victim does.
 const NICE_MAX: i32 = 19;
 
-/// What a bystander may wait for, however busy the machine: an abuse that stops a thread of the server takes longer.
+/// What a bystander may wait for, however busy the machine: an abuse that stops a thread of the server takes
+/// longer.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// One kind of abuse from its beginning to its end.
@@ -57,8 +58,8 @@ impl Trial {
         self.memory = Memory::of(&self.server);
     }
 
-    /// Runs the abuse while the bystander goes on, and asserts that it is served all the while. How soon is printed:
-    /// it depends on what else the machine has to do.
+    /// Runs the abuse while the bystander goes on, and asserts that it is served all the while. How soon is
+    /// printed: it depends on what else the machine has to do.
     pub(super) async fn endure<T>(&self, abuse: impl Future<Output = T>) -> T {
         let (outcome, waits) = self.bystander.watch(abuse).await;
         let [during, idle] = [&waits, &self.idle].map(|waits| (waits.percentile(50), waits.percentile(99)));

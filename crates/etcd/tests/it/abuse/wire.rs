@@ -78,8 +78,8 @@ pub(super) async fn send(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     socket
 }
 
-/// Sends bytes over a new connection and reads meanwhile, for as long as `wants_more` of the bytes read so far;
-/// returns how many those are.
+/// Sends bytes over a new connection and reads meanwhile, for as long as `wants_more` of the bytes read so
+/// far; returns how many those are.
 pub(super) async fn exchange(address: SocketAddr, bytes: &[u8], wants_more: impl Fn(usize) -> bool) -> usize {
     let (mut read_half, mut write_half) = TcpStream::connect(address).await.unwrap().into_split();
     let reading = async {
