@@ -78,6 +78,13 @@ pub trait File: Debug + Send + Sync {
     /// kernel may have dropped the dirty pages.
     fn sync(&self) -> io::Result<()>;
 
+    /// [`File::write_at`], and these bytes are durable afterwards; others that were written before need not be. An
+    /// error is final, as that of [`File::sync`].
+    fn write_at_synced(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_at(offset, data)?;
+        self.sync()
+    }
+
     /// Cuts or extends (with zeros) to `len`.
     fn set_len(&self, len: u64) -> io::Result<()>;
 

@@ -224,8 +224,24 @@ impl Wal {
     ///
     /// Panics if this is no history that raft can have, since the log could then not be opened again.
     pub fn append(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), Error> {
+        self.append_all(entries, hard_state, false)
+    }
+
+    /// [`Wal::append`] and [`Wal::sync`], in one system call if everything before is durable. An error is final unless
+    /// it is [`Error::NoSpace`].
+    pub fn append_synced(&mut self, entries: &[Entry], hard_state: Option<&HardState>) -> Result<(), Error> {
+        self.append_all(entries, hard_state, true)?;
+        self.sync()
+    }
+
+    fn append_all(
+        &mut self,
+        entries: &[Entry],
+        hard_state: Option<&HardState>,
+        is_sync_next: bool,
+    ) -> Result<(), Error> {
         self.assert_history(entries, hard_state);
-        self.write(|buffer, chain| {
+        self.write(is_sync_next, |buffer, chain| {
             for entry in entries {
                 push_entry(buffer, chain, entry);
             }
@@ -255,7 +271,7 @@ impl Wal {
     pub fn record_snapshot(&mut self, snapshot: &walpb::Snapshot) -> Result<(), Error> {
         assert!(snapshot.conf_state.is_some(), "a checkpoint names the members");
         let data = snapshot.encode_to_vec();
-        self.write(|buffer, chain| push_record(buffer, chain, Kind::Snapshot, [&data, &[]]))?;
+        self.write(false, |buffer, chain| push_record(buffer, chain, Kind::Snapshot, [&data, &[]]))?;
         self.last_index = self.last_index.max(snapshot.index);
         self.sync()
     }
@@ -344,21 +360,25 @@ impl Wal {
     /// Writes the records that `push` appends to the buffer; it may be called twice. A full file is ended before, not
     /// after, so that a full disk changes nothing. A batch that does not fit overshoots, as in etcd, unless the disk
     /// has no room for that: then a spare file takes it.
-    fn write(&mut self, push: impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
+    fn write(&mut self, is_sync_next: bool, push: impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
         self.check()?;
         if self.active.offset >= self.file_bytes {
             self.cut()?;
         }
-        match self.write_to_active(&push) {
+        match self.write_to_active(is_sync_next, &push) {
             Err(Error::NoSpace { .. }) if !self.spares.is_empty() => {
                 self.cut()?;
-                self.write_to_active(&push)
+                self.write_to_active(is_sync_next, &push)
             }
             written => written,
         }
     }
 
-    fn write_to_active(&mut self, push: &impl Fn(&mut Vec<u8>, &mut u32)) -> Result<(), Error> {
+    fn write_to_active(
+        &mut self,
+        is_sync_next: bool,
+        push: &impl Fn(&mut Vec<u8>, &mut u32),
+    ) -> Result<(), Error> {
         let (mut chain, start) = (self.chain, self.active.offset);
         self.buffer.clear();
         let is_mark_due = self.has_unmarked && !self.has_unsynced;
@@ -366,7 +386,7 @@ impl Wal {
             push_sync_mark(&mut self.buffer, &mut chain);
         }
         push(&mut self.buffer, &mut chain);
-        let written = self.active.write(&mut self.buffer);
+        let written = self.active.write(&mut self.buffer, is_sync_next);
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         self.settle(written)?;
@@ -396,7 +416,7 @@ impl Wal {
             push_record(&mut self.buffer, &mut chain, Kind::State, [&self.hard_state.encode_to_vec(), &[]]);
         }
         let mut next = ActiveFile::start(next);
-        next.write(&mut self.buffer)?;
+        next.write(&mut self.buffer, false)?;
         next.sync()?;
 
         let last = self.files.last().expect("a log has a file");

@@ -67,9 +67,10 @@ impl ActiveFile {
         Prepared { file: self.file, path: self.path, len: self.allocated, is_zero: false }
     }
 
-    /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`ActiveFile::sync`]. After
+    /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`ActiveFile::sync`], which has
+    /// nothing left to do if `is_sync_next` and all before is durable: then both are one system call. After
     /// [`Error::NoSpace`] nothing has changed; any other error is final.
-    pub(super) fn write(&mut self, records: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn write(&mut self, records: &mut Vec<u8>, is_sync_next: bool) -> Result<(), Error> {
         let end = self.offset + records.len() as u64;
         self.reserve(end)?;
         let zeros_end = self.zeros_end(end);
@@ -86,7 +87,9 @@ impl ActiveFile {
             // Without a rest the zeros that end the log came with an earlier batch, and that may not be durable.
             self.sync()?;
         }
-        if !first.is_empty() {
+        if !first.is_empty() && is_sync_next && self.is_synced {
+            self.write_at_synced(self.offset, first)?;
+        } else if !first.is_empty() {
             self.write_at(self.offset, first)?;
         }
         self.offset = end;
@@ -138,6 +141,12 @@ impl ActiveFile {
         if enough <= self.zeroed_to { end } else { enough.next_multiple_of(page).min(self.allocated) }
     }
 
+    fn write_at_synced(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_at_synced(offset, bytes).map_err(Error::fatal("write and sync", &self.path))?;
+        self.clean_to = self.zeroed_to;
+        Ok(())
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.is_synced = false;
         self.file.write_at(offset, bytes).map_err(Error::fatal("write", &self.path))
@@ -173,7 +182,7 @@ mod tests {
             let mut active = used(&disk);
             // The first brings zeros, the second ends where those begin.
             for len in [300, SECTOR_BYTES - 300] {
-                active.write(&mut vec![NEW; len]).unwrap();
+                active.write(&mut vec![NEW; len], false).unwrap();
             }
             disk.crash();
             let bytes = disk.open(Path::new("/f")).unwrap().read(0, 2 * SECTOR_BYTES).unwrap();
