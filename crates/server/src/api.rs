@@ -2,7 +2,7 @@
 //!
 //! One [`Api`] a worker thread. Handlers take decoded requests and give back encoded responses; they know
 //! nothing of gRPC or HTTP. Reads are served here, on the thread of the socket; everything that changes
-//! something goes to the node's thread and its answer comes back through the [`Desk`].
+//! something goes to the node's thread and its answer comes back through the [`NodeClient`].
 //!
 //! The order of checks is etcd's: quota, shape of the request, size, then whatever applying it finds.
 
@@ -42,7 +42,7 @@ pub(crate) use self::error::Error;
 pub(crate) use self::range_answer::{RangeAnswer, RangePieces};
 pub(crate) use self::watch::WatchSession;
 
-use crate::driver::{Desk, Mail, NodeHandle, Slot, Ticket, is_brief};
+use crate::driver::{Mail, NodeClient, NodeHandle, Slot, Ticket, is_brief};
 use crate::metrics::Metrics;
 
 /// What does not change while the server runs.
@@ -69,7 +69,7 @@ pub(crate) struct Settings {
 pub(crate) struct Api {
     settings: Rc<Settings>,
     node: NodeHandle,
-    desk: Desk,
+    node_client: NodeClient,
     published: Arc<Published>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
@@ -81,10 +81,15 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(settings: Settings, node: NodeHandle, desk: Desk, metrics: Arc<Metrics>) -> Api {
+    pub(crate) fn new(
+        settings: Settings,
+        node: NodeHandle,
+        node_client: NodeClient,
+        metrics: Arc<Metrics>,
+    ) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
         let (settings, entries, hash_queue) = (Rc::new(settings), RefCell::default(), HashQueue::default());
-        Api { settings, node, desk, published, view, watch_hub, metrics, entries, hash_queue }
+        Api { settings, node, node_client, published, view, watch_hub, metrics, entries, hash_queue }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.
@@ -96,12 +101,12 @@ impl Api {
             return Err(Error::RequestTooLarge);
         }
         let pending = self.metrics.requests.propose(kind);
-        let slot = self.desk.open(self.settings.request_timeout);
+        let slot = self.node_client.open(self.settings.request_timeout);
         let input = Input::Propose(proposal, slot.ticket());
         if is_brief {
-            self.desk.send_brief(input);
+            self.node_client.send_brief(input);
         } else {
-            self.desk.send(input);
+            self.node_client.send(input);
         }
         let outcome = match answer(&slot).await {
             Ok(Answer::Applied(outcome)) => outcome.map_err(Error::Refused),
@@ -142,8 +147,8 @@ impl Api {
         limit: Duration,
         input: impl FnOnce(Ticket) -> Input<Ticket>,
     ) -> Result<Answer, Error> {
-        let slot = self.desk.open(limit);
-        self.desk.send(input(slot.ticket()));
+        let slot = self.node_client.open(limit);
+        self.node_client.send(input(slot.ticket()));
         answer(&slot).await
     }
 }

@@ -1,26 +1,26 @@
 //! The threads that carry out what the node decides.
 //!
 //! ```text
-//!   workers ──▶ inbox ──▶ node ──▶ tasks ──▶ log           writes, syncs
+//!   workers ──▶ inbox ──▶ node ──▶ tasks ──▶ WAL           writes, syncs
 //!      ▲                   ▲ │  └▶ jobs ──▶ spare files, checkpoint, maintenance
 //!      └──── mailboxes ◀───┼─┘               │
 //!                          └──── reports ────┘
 //! ```
 //!
-//! Five threads: one runs the node, one writes the log, and three run jobs, so that neither a spare file nor a
+//! Five threads: one runs the node, one writes the WAL, and three run jobs, so that neither a spare file nor a
 //! checkpoint ever waits behind a long rewrite. Each takes everything that has collected as one batch. If any of them
 //! meets an error, the node's thread ends with it and nothing more is answered.
 //!
 //! Waking four threads costs more than a put itself. So a worker whose calls are brief does not hand them over when
-//! nothing else is going on: it runs the node and writes the log itself, by the same functions as the threads do
+//! nothing else is going on: it runs the node and writes the WAL itself, by the same functions as the threads do
 //! ([`member`]).
 
 mod batch_queue;
-mod client;
 mod jobs;
-mod log;
 mod mailbox;
 mod member;
+mod node_client;
+mod wal;
 
 use std::io;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ use node::{Fatal, Input, LeaseRenewer, Node, Note, Published, WalWriter};
 use store::{Kind, ReadView, WatchHub};
 use tokio::sync::watch;
 
-pub(crate) use self::client::{Desk, Slot, is_brief};
 pub(crate) use self::mailbox::{Mail, Mailbox, Ticket};
+pub(crate) use self::node_client::{NodeClient, Slot, is_brief};
 
 use self::batch_queue::BatchQueue;
 use self::jobs::JobThreads;
-use self::log::Log;
 use self::member::{Member, NodeRunner};
+use self::wal::SharedWal;
 use crate::metrics::Metrics;
 use crate::time_slice;
 
@@ -134,21 +134,21 @@ impl Driver {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
         let lease_renewer = node.lease_renewer();
         let jobs = JobThreads::start(&inbox, &metrics)?;
-        let log = Arc::new(Log::new(wal_writer, metrics));
+        let wal = Arc::new(SharedWal::new(wal_writer, metrics));
         let (leader_known, has_leader) = watch::channel(false);
         let runner =
-            NodeRunner::new(node, Arc::clone(&log), jobs.queues(), mailboxes, leader_known, epoch, observer);
-        let member = Arc::new(Member::new(inbox, log, runner));
-        let log_thread = thread::Builder::new().name("log".into()).spawn({
+            NodeRunner::new(node, Arc::clone(&wal), jobs.queues(), mailboxes, leader_known, epoch, observer);
+        let member = Arc::new(Member::new(inbox, wal, runner));
+        let wal_thread = thread::Builder::new().name("wal".into()).spawn({
             let member = Arc::clone(&member);
-            move || member.write_log()
+            move || member.write_wal()
         })?;
         let node = thread::Builder::new().name("node".into()).spawn({
             let member = Arc::clone(&member);
             move || {
                 let result = member.run_node(tick);
-                member.log.close();
-                log_thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                member.wal.close();
+                wal_thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 jobs.stop();
                 member.ended(&result);
                 result

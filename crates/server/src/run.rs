@@ -29,7 +29,7 @@ use self::reporter::{Life, Reporter};
 use crate::api::{Api, Settings};
 use crate::compactor;
 use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, StartupMessage, Url};
-use crate::driver::{Desk, Driver, Mailbox};
+use crate::driver::{Driver, Mailbox, NodeClient};
 use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
 use crate::logging::{self, FATAL};
@@ -218,7 +218,7 @@ fn serve(config: &Config) -> Result<End, Error> {
     let worker_count = std::thread::available_parallelism()?.get();
     // One more than there are workers: this thread asks things of the node as well.
     let mailboxes: Vec<_> = (0..=worker_count).map(|_| Arc::new(Mailbox::default())).collect();
-    let own_desk = Desk::new(worker_count, Arc::clone(&mailboxes[worker_count]));
+    let own_client = NodeClient::new(worker_count, Arc::clone(&mailboxes[worker_count]));
     let (life, lives) = watch::channel(Life::Starting);
     let driver = Driver::start(
         started.node,
@@ -237,12 +237,12 @@ fn serve(config: &Config) -> Result<End, Error> {
     log_serving(config, settings.member_id);
     let (stop, stopping) = watch::channel(false);
     let context = Context { config: config.clone(), settings, metrics, stopping };
-    let own_api = context.api(&driver, own_desk.clone());
+    let own_api = context.api(&driver, own_client.clone());
     let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
         let node = driver.handle();
-        spawn_local(own_desk.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
+        spawn_local(own_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         if let Some(mode) = config.auto_compaction {
             spawn_local(compactor::run(mode, Rc::new(own_api)));
         }
@@ -326,8 +326,8 @@ struct Context {
 }
 
 impl Context {
-    fn api(&self, driver: &Driver, desk: Desk) -> Api {
-        Api::new(self.settings.clone(), driver.handle(), desk, Arc::clone(&self.metrics))
+    fn api(&self, driver: &Driver, node_client: NodeClient) -> Api {
+        Api::new(self.settings.clone(), driver.handle(), node_client, Arc::clone(&self.metrics))
     }
 
     fn endpoint(&self, api: Api) -> Endpoint<Calls, Pages> {
@@ -373,10 +373,10 @@ fn start_workers(
 ) -> io::Result<Workers> {
     let handle = driver.handle();
     Workers::start(count, move |worker| {
-        let desk = Desk::new(worker, Arc::clone(&mailboxes[worker]));
+        let node_client = NodeClient::new(worker, Arc::clone(&mailboxes[worker]));
         let (node, metrics) = (handle.clone(), Arc::clone(&context.metrics));
-        let api = Api::new(context.settings.clone(), handle.clone(), desk.clone(), metrics);
-        spawn_local(desk.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
+        let api = Api::new(context.settings.clone(), handle.clone(), node_client.clone(), metrics);
+        spawn_local(node_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         context.endpoint(api)
     })
 }

@@ -84,7 +84,7 @@ struct Heading {
 impl Api {
     /// Begins a stream of watches.
     pub(crate) fn watch(&self) -> WatchSession<'_> {
-        let slot = self.desk.open_signal();
+        let slot = self.node_client.open_signal();
         let stream = self.watch_hub.stream(self.view.clone(), Arc::new(slot.signal()));
         let (due, heading, options) = (VecDeque::new(), Heading::default(), WatchOptions::default());
         let answers = Answers { api: self, due, heading, options, n_events: 0 };

@@ -1,13 +1,13 @@
-//! One member on its threads: who runs the node, and who writes the log.
+//! One member on its threads: who runs the node, and who writes the WAL.
 //!
-//! The node and the log each have a queue, and a thread that owns it. In general the node's thread handles what is in
-//! the inbox, gives what is to be written to the log's thread, and handles its report: while one batch is being
-//! synced, the next collects. A *brief* batch is carried out by one thread from end to end: a few commands that touch
-//! a few keys each, while nothing else waits, on a disk that syncs quickly. Then waking other threads would cost more
-//! than the work, and nobody is kept waiting for long. That thread is a worker, or the node's own.
+//! The node and the WAL each have a queue, and a thread that owns it. In general the node's thread handles what is in
+//! the inbox, gives what is to be written to the WAL's thread, and handles its report: while one batch is being
+//! synced, the next collects. A *brief* batch is carried out from end to end by the worker that sends it: a few
+//! commands that touch a few keys each, while nothing else waits, on a disk that syncs quickly. Then waking other
+//! threads would cost more than the work, and the worker's other connections are not kept waiting for long.
 //!
-//! Each rule of order is kept by both ways, since both are the same steps: [`NodeRunner::decide`] and
-//! [`NodeRunner::apply`], [`Log::write`], the first two again with the report, [`NodeRunner::deliver`].
+//! Both ways keep the same order: the node decides, the WAL is written and synced, and only the report of that lets the
+//! node apply and answer.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use tokio::sync::watch;
 
 use super::batch_queue::BatchQueue;
 use super::jobs::JobQueues;
-use super::log::Log;
 use super::mailbox::{Mail, Mailbox, Ticket};
+use super::wal::SharedWal;
 use super::{Message, Observer};
 
 /// Inputs of a brief batch, at most: more are worth a thread of their own, which takes what has collected meanwhile too.
@@ -28,14 +28,14 @@ const BRIEF_INPUTS_MAX: usize = 4;
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) inbox: Arc<BatchQueue<Message>>,
-    pub(super) log: Arc<Log>,
+    pub(super) wal: Arc<SharedWal>,
     /// Locked by the thread that has the turn of `inbox`, so never waited for.
     runner: Mutex<NodeRunner>,
 }
 
 impl Member {
-    pub(super) fn new(inbox: Arc<BatchQueue<Message>>, log: Arc<Log>, runner: NodeRunner) -> Member {
-        Member { inbox, log, runner: Mutex::new(runner) }
+    pub(super) fn new(inbox: Arc<BatchQueue<Message>>, wal: Arc<SharedWal>, runner: NodeRunner) -> Member {
+        Member { inbox, wal, runner: Mutex::new(runner) }
     }
 
     /// The body of the node's thread.
@@ -61,22 +61,20 @@ impl Member {
                 // After a long pause the ticks missed are not made up for: nobody counted on them.
                 next_tick = (next_tick + tick).max(now);
             }
-            let call = runner.decide(inputs.drain(..))?;
-            // The WAL is written while the node applies.
-            runner.pass_on_wal_tasks();
-            runner.apply(&call)?;
-            runner.deliver(None);
-            self.inbox.end_own_turn(runner.output.is_busy);
+            runner.run(inputs.drain(..))?;
+            let is_busy = runner.output.is_busy;
+            drop(runner);
+            self.inbox.end_own_turn(is_busy);
         }
     }
 
-    /// The body of the log's thread.
-    pub(super) fn write_log(&self) {
+    /// The body of the WAL's thread.
+    pub(super) fn write_wal(&self) {
         // An empty batch first: the node learns how much room there is.
-        let (mut tasks, queue) = (Vec::new(), &self.log.tasks);
+        let (mut tasks, queue) = (Vec::new(), &self.wal.tasks);
         let mut has_turn = queue.try_take_turn() || queue.take(&mut tasks, None);
         while has_turn {
-            match self.log.write(tasks.drain(..)) {
+            match self.wal.write(tasks.drain(..)) {
                 Ok(report) => self.inbox.push(Message::Input(Input::WalWritten(report))),
                 Err(error) => {
                     queue.abandon();
@@ -91,25 +89,25 @@ impl Member {
     /// Carries out the commands in `inputs`, each of which is brief, on the thread of worker `worker`, if there are few
     /// and nothing else is going on. False, and nothing has happened, if not.
     pub(super) fn run_brief(&self, worker: usize, inputs: &mut Vec<Input<Ticket>>) -> bool {
-        // The log first: that its turn is free means that all its reports are in the inbox, or handled.
-        if inputs.len() > BRIEF_INPUTS_MAX || !self.log.try_take_quick_turn() {
+        // The WAL first: that its turn is free means that all its reports are in the inbox, or handled.
+        if inputs.len() > BRIEF_INPUTS_MAX || !self.wal.try_take_quick_turn() {
             return false;
         }
         if !self.inbox.try_take_turn() {
-            self.log.tasks.end_turn(false);
+            self.wal.tasks.end_turn(false);
             return false;
         }
         let mut runner = self.lock();
-        match runner.run_brief(&self.log, worker, inputs) {
+        match runner.run_brief(worker, inputs) {
             Ok(()) => {
                 let is_busy = runner.output.is_busy;
                 drop(runner);
-                self.log.tasks.end_turn(false);
+                self.wal.tasks.end_turn(false);
                 self.inbox.end_turn(is_busy);
             }
             Err(error) => {
                 drop(runner);
-                self.log.tasks.abandon();
+                self.wal.tasks.abandon();
                 self.inbox.end_turn_with(Message::Fail(error));
             }
         }
@@ -126,18 +124,11 @@ impl Member {
     }
 }
 
-/// A call of the node under way.
-struct Call {
-    start: Instant,
-    /// Whether nothing but upkeep has called for it.
-    is_upkeep: bool,
-}
-
 /// The node, and where its effects go.
 pub(super) struct NodeRunner {
     node: Node<Ticket>,
     output: Output<Ticket>,
-    log: Arc<Log>,
+    wal: Arc<SharedWal>,
     jobs: JobQueues,
     mailboxes: Vec<Arc<Mailbox>>,
     /// Scratch: answers by worker.
@@ -150,7 +141,7 @@ pub(super) struct NodeRunner {
 impl NodeRunner {
     pub(super) fn new(
         node: Node<Ticket>,
-        log: Arc<Log>,
+        wal: Arc<SharedWal>,
         jobs: JobQueues,
         mailboxes: Vec<Arc<Mailbox>>,
         has_leader: watch::Sender<bool>,
@@ -159,40 +150,56 @@ impl NodeRunner {
     ) -> NodeRunner {
         let mail = mailboxes.iter().map(|_| Vec::new()).collect();
         let (output, observer) = (Output::default(), Box::new(observer));
-        NodeRunner { node, output, log, jobs, mailboxes, mail, has_leader, epoch, observer }
+        NodeRunner { node, output, wal, jobs, mailboxes, mail, has_leader, epoch, observer }
     }
 
-    /// Has the node take `inputs` and decide; what it wants done adds to the output. An error is final.
-    fn decide(&mut self, inputs: impl ExactSizeIterator<Item = Input<Ticket>>) -> Result<Call, Fatal> {
-        let call = Call { start: Instant::now(), is_upkeep: self.output.is_busy && inputs.len() == 0 };
-        self.node.decide(call.start - self.epoch, inputs, &mut self.output)?;
-        Ok(call)
-    }
-
-    /// Has the node apply what is committed; the second half of what [`NodeRunner::decide`] has begun.
-    fn apply(&mut self, call: &Call) -> Result<(), Fatal> {
+    /// Has the node take `inputs`, and does all that comes of them. An error is final.
+    fn run(&mut self, inputs: impl ExactSizeIterator<Item = Input<Ticket>>) -> Result<(), Fatal> {
+        let is_upkeep = self.output.is_busy && inputs.len() == 0;
+        let now = Instant::now();
+        self.node.decide(now - self.epoch, inputs, &mut self.output)?;
+        // The WAL is written while the node applies.
+        self.queue_wal_tasks();
         self.node.apply(&mut self.output)?;
-        if !self.output.applied.is_empty() {
-            self.observer.applied(&self.output.applied, call.start.elapsed());
-        } else if call.is_upkeep {
-            self.observer.paused(call.start.elapsed());
-        }
+        self.observe(now, is_upkeep);
+        self.deliver(None);
         Ok(())
     }
 
-    /// Handles `inputs`, writes what comes of them to `log`, whose turn this thread has, and handles the report.
-    fn run_brief(&mut self, log: &Log, worker: usize, inputs: &mut Vec<Input<Ticket>>) -> Result<(), Fatal> {
+    /// The same for brief `inputs` of `worker`, on its thread, which has the turn of the WAL and writes what comes of
+    /// them to it.
+    fn run_brief(&mut self, worker: usize, inputs: &mut Vec<Input<Ticket>>) -> Result<(), Fatal> {
         let n_inputs = inputs.len();
-        let call = self.decide(inputs.drain(..))?;
-        self.apply(&call)?;
-        // What the node does on its own account may take long to apply: that is for its own thread.
+        self.handle(inputs.drain(..))?;
+        // What the node proposes on its own account may take long to apply: that is for its own thread.
         if is_append_of(&self.output.wal, n_inputs) {
-            let report = log.write(self.output.wal.drain(..))?;
-            let call = self.decide([Input::WalWritten(report)].into_iter())?;
-            self.apply(&call)?;
+            let report = self.wal.write(self.output.wal.drain(..))?;
+            self.handle([Input::WalWritten(report)])?;
         }
         self.deliver(Some(worker));
         Ok(())
+    }
+
+    fn handle(&mut self, inputs: impl IntoIterator<Item = Input<Ticket>>) -> Result<(), Fatal> {
+        let now = Instant::now();
+        self.node.handle(now - self.epoch, inputs, &mut self.output)?;
+        self.observe(now, false);
+        Ok(())
+    }
+
+    /// Tells what the node has done since `start`.
+    fn observe(&mut self, start: Instant, is_upkeep: bool) {
+        if !self.output.applied.is_empty() {
+            self.observer.applied(&self.output.applied, start.elapsed());
+        } else if is_upkeep {
+            self.observer.paused(start.elapsed());
+        }
+    }
+
+    fn queue_wal_tasks(&mut self) {
+        if !self.output.wal.is_empty() {
+            self.wal.tasks.extend(self.output.wal.drain(..));
+        }
     }
 
     /// Answers everyone who still waits.
@@ -201,15 +208,9 @@ impl NodeRunner {
         self.deliver(None);
     }
 
-    fn pass_on_wal_tasks(&mut self) {
-        if !self.output.wal.is_empty() {
-            self.log.tasks.extend(self.output.wal.drain(..));
-        }
-    }
-
     /// Hands out all that is to be done. The answers to `worker`, whose thread this is, do not wake it.
     fn deliver(&mut self, worker: Option<usize>) {
-        self.pass_on_wal_tasks();
+        self.queue_wal_tasks();
         let Output { answers, signals, jobs, notes, .. } = &mut self.output;
         for (ticket, answer) in answers.drain(..) {
             self.mail[ticket.worker].push((ticket, Mail::Answer(answer)));

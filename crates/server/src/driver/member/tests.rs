@@ -44,9 +44,9 @@ fn metrics() -> Arc<Metrics> {
     Arc::new(Metrics::new(false))
 }
 
-/// The log of a new member on `disk`.
-pub(in crate::driver) fn log_on(disk: &Arc<dyn Disk>) -> Log {
-    Log::new(started(disk, config()).wal_writer, metrics())
+/// The WAL of a new member on `disk`.
+pub(in crate::driver) fn wal_on(disk: &Arc<dyn Disk>) -> SharedWal {
+    SharedWal::new(started(disk, config()).wal_writer, metrics())
 }
 
 /// Tells what it is told.
@@ -94,13 +94,13 @@ impl Still {
     fn on(sim: Arc<SimDisk>, config: node::Config) -> Still {
         let disk: Arc<dyn Disk> = Arc::<SimDisk>::clone(&sim);
         let node::Started { node, wal_writer, .. } = started(&disk, config);
-        let (published, log) = (node.published(), Arc::new(Log::new(wal_writer, metrics())));
+        let (published, wal) = (node.published(), Arc::new(SharedWal::new(wal_writer, metrics())));
         let (jobs, mailbox) = (JobQueues::default(), Arc::<Mailbox>::default());
         let mailboxes = vec![Arc::clone(&mailbox)];
         let observer = Told(mpsc::channel().0);
         let runner = NodeRunner::new(
             node,
-            Arc::clone(&log),
+            Arc::clone(&wal),
             jobs.clone(),
             mailboxes,
             watch::channel(false).0,
@@ -108,25 +108,26 @@ impl Still {
             observer,
         );
         let still =
-            Still { disk: sim, member: Member::new(Arc::default(), log, runner), jobs, mailbox, published };
+            Still { disk: sim, member: Member::new(Arc::default(), wal, runner), jobs, mailbox, published };
         while !still.published.reads_at_once() {
             still.handle(vec![Input::Tick]);
         }
-        still.member.log.assume_sync_time(Duration::ZERO);
+        still.member.wal.assume_sync_time(Duration::ZERO);
         still
     }
 
-    /// What the node's and the log's thread do with inputs, until nothing more comes of them.
+    /// What the node's and the WAL's thread do with inputs, until nothing more comes of them.
     fn handle(&self, mut inputs: Vec<Input<Ticket>>) {
-        while !inputs.is_empty() {
-            let mut runner = self.member.lock();
-            let call = runner.decide(inputs.drain(..)).unwrap();
-            runner.apply(&call).unwrap();
-            runner.deliver(None);
-            let tasks = taken(&self.member.log.tasks);
+        let mut runner = self.member.lock();
+        let mut has_more = true;
+        while has_more {
+            runner.run(inputs.drain(..)).unwrap();
+            let is_busy = runner.output.is_busy;
+            let tasks = taken(&self.member.wal.tasks);
             if !tasks.is_empty() {
-                inputs.push(Input::WalWritten(self.member.log.write(tasks).unwrap()));
+                inputs.push(Input::WalWritten(self.member.wal.write(tasks).unwrap()));
             }
+            has_more = is_busy || !inputs.is_empty();
         }
     }
 
@@ -183,7 +184,7 @@ fn a_brief_batch_is_carried_out_from_end_to_end_by_one_thread() {
     assert!(still.run_brief(&mut inputs));
     assert_eq!((still.answered(), inputs.len()), (vec![3, 5], 0));
     assert_eq!(still.disk.ops().syncs - before.syncs, 1, "both share a sync");
-    assert!(taken(&still.member.inbox).is_empty() && taken(&still.member.log.tasks).is_empty());
+    assert!(taken(&still.member.inbox).is_empty() && taken(&still.member.wal.tasks).is_empty());
 }
 
 #[test]
@@ -210,12 +211,12 @@ fn a_batch_is_not_brief_while_something_else_waits() {
     still.member.inbox.end_turn(true);
     refused(&mut inputs, "the node is in the midst of upkeep");
     taken(&still.member.inbox);
-    assert!(still.member.log.tasks.try_take_turn());
-    refused(&mut inputs, "the log is being written");
-    still.member.log.tasks.end_turn(false);
-    still.member.log.assume_sync_time(Duration::from_millis(5));
+    assert!(still.member.wal.tasks.try_take_turn());
+    refused(&mut inputs, "the WAL is being written");
+    still.member.wal.tasks.end_turn(false);
+    still.member.wal.assume_sync_time(Duration::from_millis(5));
     refused(&mut inputs, "the disk is slow");
-    still.member.log.assume_sync_time(Duration::ZERO);
+    still.member.wal.assume_sync_time(Duration::ZERO);
     assert!(still.run_brief(&mut inputs));
     assert_eq!(still.answered(), [0]);
 }
@@ -238,7 +239,7 @@ fn a_failed_sync_is_final_and_answers_nothing() {
     still.member.inbox.push(Message::Stop);
     assert!(still.answered().is_empty());
     assert!(!still.run_brief(&mut vec![still.put(1)]), "nobody runs the node again");
-    assert!(!still.member.log.tasks.take(&mut Vec::new(), None), "nobody writes the log again");
+    assert!(!still.member.wal.tasks.take(&mut Vec::new(), None), "nobody writes the WAL again");
     let ended = still.member.run_node(Duration::from_secs(1));
     assert!(ended.unwrap_err().to_string().contains(WAL_FILE));
     assert!(still.answered().is_empty());
@@ -250,7 +251,7 @@ fn more_than_was_asked_for_is_left_to_the_threads() {
     let still = Still::new(config());
     let mut runner = still.member.lock();
     let mut inputs = vec![still.put(0), still.put(1)];
-    runner.decide(inputs.drain(..)).unwrap();
+    runner.handle(inputs.drain(..)).unwrap();
     assert!(is_append_of(&runner.output.wal, 2));
     assert!(!is_append_of(&runner.output.wal, 1));
     runner.output.wal.push(WalTask::Release(1));
@@ -259,7 +260,7 @@ fn more_than_was_asked_for_is_left_to_the_threads() {
     assert!(!is_append_of(&runner.output.wal, 2));
 }
 
-/// Four threads beside each other: two that send, the node's and the log's.
+/// Four threads beside each other: two that send, the node's and the WAL's.
 struct Running {
     disk: Arc<SimDisk>,
     driver: Driver,

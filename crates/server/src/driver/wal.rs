@@ -1,6 +1,6 @@
 //! The write-ahead log, and what waits to be written to it.
 //!
-//! Whoever has the turn of its queue may use the writer: as a rule the log's own thread, for a brief batch the thread
+//! Whoever has the turn of its queue may use the writer: as a rule the WAL's own thread, for a brief batch the thread
 //! that runs the node. How long syncs take is remembered, since a thread that has something else to do should not
 //! wait for a slow one.
 
@@ -18,9 +18,9 @@ const QUICK_SYNC: Duration = Duration::from_micros(500);
 /// The weight of the sync before all others in the time that syncs take as a rule, as a part of one.
 const SYNC_TIME_SHARE: u32 = 8;
 
-/// The log of a member.
+/// The WAL of a member.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct SharedWal {
     pub(super) tasks: BatchQueue<WalTask>,
     /// Locked by the thread that has the turn of `tasks`, so never waited for.
     writer: Mutex<Writer>,
@@ -34,10 +34,10 @@ struct Writer {
     sync_time: Option<Duration>,
 }
 
-impl Log {
-    pub(super) fn new(wal_writer: WalWriter, metrics: Arc<Metrics>) -> Log {
+impl SharedWal {
+    pub(super) fn new(wal_writer: WalWriter, metrics: Arc<Metrics>) -> SharedWal {
         let writer = Mutex::new(Writer { wal_writer, sync_time: None });
-        Log { tasks: BatchQueue::default(), writer, metrics }
+        SharedWal { tasks: BatchQueue::default(), writer, metrics }
     }
 
     /// Takes the turn, if nothing waits to be written and a sync is quick as a rule.
@@ -72,7 +72,7 @@ impl Log {
         Ok(report)
     }
 
-    /// Lets the log's thread end when all that it has been given is durable.
+    /// Lets the WAL's thread end when all that it has been given is durable.
     pub(super) fn close(&self) {
         self.tasks.close();
     }
@@ -104,23 +104,23 @@ mod tests {
     #[test]
     fn one_slow_sync_among_quick_ones_is_forgotten_in_time() {
         let disk: Arc<dyn disk::Disk> = Arc::new(disk::SimDisk::new(1));
-        let log = super::super::member::tests::log_on(&disk);
-        assert!(!log.try_take_quick_turn(), "nothing is known yet");
-        log.assume_sync_time(Duration::from_micros(80));
-        assert!(log.try_take_quick_turn());
-        log.tasks.end_turn(false);
-        log.lock().note_sync(Duration::from_millis(20));
-        assert!(!log.try_take_quick_turn());
-        (0..20).for_each(|_| log.lock().note_sync(Duration::from_micros(80)));
-        assert!(log.try_take_quick_turn());
+        let wal = super::super::member::tests::wal_on(&disk);
+        assert!(!wal.try_take_quick_turn(), "nothing is known yet");
+        wal.assume_sync_time(Duration::from_micros(80));
+        assert!(wal.try_take_quick_turn());
+        wal.tasks.end_turn(false);
+        wal.lock().note_sync(Duration::from_millis(20));
+        assert!(!wal.try_take_quick_turn());
+        (0..20).for_each(|_| wal.lock().note_sync(Duration::from_micros(80)));
+        assert!(wal.try_take_quick_turn());
     }
 
     #[test]
     fn nobody_takes_the_turn_before_what_waits_to_be_written() {
         let disk: Arc<dyn disk::Disk> = Arc::new(disk::SimDisk::new(1));
-        let log = super::super::member::tests::log_on(&disk);
-        log.assume_sync_time(Duration::ZERO);
-        log.tasks.push(WalTask::OfferNext);
-        assert!(!log.try_take_quick_turn());
+        let wal = super::super::member::tests::wal_on(&disk);
+        wal.assume_sync_time(Duration::ZERO);
+        wal.tasks.push(WalTask::OfferNext);
+        assert!(!wal.try_take_quick_turn());
     }
 }

@@ -1,6 +1,6 @@
 //! Where the tasks of a worker thread send to the node, and wait for its answers.
 //!
-//! What the tasks send collects until [`Desk::run`], a task of the same thread, has its turn: behind all tasks that
+//! What the tasks send collects until [`NodeClient::run`], a task of the same thread, has its turn: behind all tasks that
 //! could run by then. It hands all of it to the node together, and the mail that has come to the tasks. Many
 //! questions or answers, one wake-up.
 
@@ -63,7 +63,7 @@ fn is_brief_txn(txn: &TxnRequest) -> bool {
 
 /// The means of one worker thread to reach the node, shared by its tasks.
 #[derive(Debug, Clone)]
-pub(crate) struct Desk {
+pub(crate) struct NodeClient {
     worker: usize,
     mailbox: Arc<Mailbox>,
     slots: Rc<RefCell<Slots>>,
@@ -98,10 +98,10 @@ struct SlotState {
     expires: Option<u64>,
 }
 
-impl Desk {
-    /// That of `worker`, whose mailbox this is. [`Desk::run`] must run on the same thread.
-    pub(crate) fn new(worker: usize, mailbox: Arc<Mailbox>) -> Desk {
-        Desk { worker, mailbox, slots: Rc::default(), outbox: Rc::default() }
+impl NodeClient {
+    /// That of `worker`, whose mailbox this is. [`NodeClient::run`] must run on the same thread.
+    pub(crate) fn new(worker: usize, mailbox: Arc<Mailbox>) -> NodeClient {
+        NodeClient { worker, mailbox, slots: Rc::default(), outbox: Rc::default() }
     }
 
     /// A place to wait for one answer, for up to `limit`.
@@ -251,14 +251,14 @@ mod tests {
 
     use super::*;
 
-    /// Runs a test on a paused clock, with the task of its one desk.
-    fn with_desk<F: Future<Output = ()>>(test: impl FnOnce(Desk, Arc<Mailbox>) -> F) {
+    /// Runs a test on a paused clock, with the task of its one node_client.
+    fn with_node_client<F: Future<Output = ()>>(test: impl FnOnce(NodeClient, Arc<Mailbox>) -> F) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, async {
             let mailbox = Arc::new(Mailbox::default());
-            let desk = Desk::new(0, Arc::clone(&mailbox));
-            tokio::task::spawn_local(desk.clone().run(|_, inputs, _| inputs.clear()));
-            test(desk, mailbox).await;
+            let node_client = NodeClient::new(0, Arc::clone(&mailbox));
+            tokio::task::spawn_local(node_client.clone().run(|_, inputs, _| inputs.clear()));
+            test(node_client, mailbox).await;
         });
     }
 
@@ -266,15 +266,15 @@ mod tests {
     fn what_tasks_send_before_it_is_handed_over_goes_together() {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         LocalSet::new().block_on(&runtime, async {
-            let desk = Desk::new(7, Arc::default());
+            let node_client = NodeClient::new(7, Arc::default());
             let sent = Rc::new(RefCell::new(Vec::new()));
             let seen = Rc::clone(&sent);
-            tokio::task::spawn_local(desk.clone().run(move |worker, inputs, are_brief| {
+            tokio::task::spawn_local(node_client.clone().run(move |worker, inputs, are_brief| {
                 seen.borrow_mut().push((worker, inputs.drain(..).count(), are_brief));
             }));
             for batch in [2, 1] {
-                (0..batch).for_each(|_| desk.send(Input::Tick));
-                while !desk.outbox.borrow().inputs.is_empty() {
+                (0..batch).for_each(|_| node_client.send(Input::Tick));
+                while !node_client.outbox.borrow().inputs.is_empty() {
                     tokio::task::yield_now().await;
                 }
             }
@@ -284,8 +284,9 @@ mod tests {
 
     #[test]
     fn mail_reaches_the_task_it_is_addressed_to() {
-        with_desk(|desk, mailbox| async move {
-            let (first, second) = (desk.open(Duration::from_secs(5)), desk.open(Duration::from_secs(5)));
+        with_node_client(|node_client, mailbox| async move {
+            let (first, second) =
+                (node_client.open(Duration::from_secs(5)), node_client.open(Duration::from_secs(5)));
             mailbox.post([(second.ticket(), Mail::Signal), (first.ticket(), Mail::Answer(Answer::Readable))]);
             mailbox.notify();
             assert!(matches!(first.mail().await, Mail::Answer(Answer::Readable)));
@@ -295,11 +296,11 @@ mod tests {
 
     #[test]
     fn late_mail_does_not_reach_the_next_user_of_the_place() {
-        with_desk(|desk, mailbox| async move {
-            let abandoned = desk.open(Duration::from_secs(5));
+        with_node_client(|node_client, mailbox| async move {
+            let abandoned = node_client.open(Duration::from_secs(5));
             let ticket = abandoned.ticket();
             drop(abandoned);
-            let next = desk.open(Duration::from_millis(500));
+            let next = node_client.open(Duration::from_millis(500));
             mailbox.post([(ticket, Mail::Signal)]);
             mailbox.notify();
             assert!(matches!(next.mail().await, Mail::TimedOut));
@@ -308,9 +309,9 @@ mod tests {
 
     #[test]
     fn waiting_ends_at_the_limit() {
-        with_desk(|desk, _| async move {
+        with_node_client(|node_client, _| async move {
             let start = tokio::time::Instant::now();
-            assert!(matches!(desk.open(Duration::from_secs(7)).mail().await, Mail::TimedOut));
+            assert!(matches!(node_client.open(Duration::from_secs(7)).mail().await, Mail::TimedOut));
             let waited = start.elapsed();
             assert!(waited >= Duration::from_secs(7) && waited <= Duration::from_millis(7600), "{waited:?}");
         });
@@ -318,8 +319,8 @@ mod tests {
 
     #[test]
     fn signals_come_again_and_again() {
-        with_desk(|desk, mailbox| async move {
-            let slot = desk.open_signal();
+        with_node_client(|node_client, mailbox| async move {
+            let slot = node_client.open_signal();
             for _ in 0..3 {
                 store::Signal::signal(&slot.signal());
                 mailbox.notify();
