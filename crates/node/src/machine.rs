@@ -303,8 +303,7 @@ impl Machine {
             let command = Command::decode(entry.data.clone());
             let command = command.map_err(|error| Fatal::Entry { index: id.index, error })?;
             let footprint = self.store.footprint(batch.footprint, &command.request);
-            let is_ignored = disk::seeded_bug!("room-not-awaited");
-            if !is_ignored && !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
+            if !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
                 self.committed.push_front(entry);
                 if batch.last.is_none() {
                     self.awaited_room = Some(footprint);
