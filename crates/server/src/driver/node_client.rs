@@ -246,6 +246,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use node::Answer;
+    use proto::etcdserverpb::{Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp};
     use tokio::runtime::Builder;
     use tokio::task::LocalSet;
 
@@ -280,6 +281,27 @@ mod tests {
             }
             assert_eq!(*sent.borrow(), [(7, 2, false), (7, 1, false)]);
         });
+    }
+
+    #[test]
+    fn only_commands_of_a_few_short_keys_are_brief() {
+        let put = |len| PutRequest { value: vec![0; len].into(), ..PutRequest::default() };
+        let range = |end: &'static [u8]| RangeRequest { range_end: end.into(), ..RangeRequest::default() };
+        let txn = |op: Op, n: usize| {
+            let success = vec![RequestOp { request: Some(op) }; n];
+            Request::Txn(TxnRequest { success, ..TxnRequest::default() })
+        };
+        assert!(is_brief(&Request::Put(put(BRIEF_LEN_MAX))));
+        assert!(!is_brief(&Request::Put(put(BRIEF_LEN_MAX + 1))));
+        assert!(is_brief(&txn(Op::RequestPut(put(1)), BRIEF_OPS_MAX)));
+        assert!(!is_brief(&txn(Op::RequestPut(put(1)), BRIEF_OPS_MAX + 1)), "many operations");
+        assert!(!is_brief(&txn(Op::RequestPut(put(BRIEF_LEN_MAX / 2 + 1)), 2)), "long together");
+        assert!(is_brief(&txn(Op::RequestRange(range(b"")), 1)));
+        assert!(!is_brief(&txn(Op::RequestRange(range(b"z")), 1)), "a range of keys");
+        assert!(!is_brief(&txn(Op::RequestTxn(TxnRequest::default()), 1)), "a transaction in another");
+        let compare = vec![Compare { range_end: b"z"[..].into(), ..Compare::default() }];
+        assert!(!is_brief(&Request::Txn(TxnRequest { compare, ..TxnRequest::default() })));
+        assert!(!is_brief(&Request::DeleteRange(DeleteRangeRequest::default())));
     }
 
     #[test]
