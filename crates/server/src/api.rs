@@ -77,7 +77,7 @@ pub(crate) struct Api {
     /// Memory for log entries.
     entries: RefCell<BytesMut>,
     /// Hashes by the revision asked for and the compacted revision of then.
-    hash_queue: HashQueue<(i64, i64), KeyValueHash>,
+    hash_queue: HashQueue<(i64, i64, i64), KeyValueHash>,
 }
 
 impl Api {

@@ -96,11 +96,9 @@ impl Api {
     pub(crate) async fn hash_kv(&self, request: HashKvRequest, share: &ReadShare) -> Result<Encoded, Error> {
         let _permit = share.begin_listing().await;
         let started_at = Instant::now();
-        let query = || {
-            let asked = if request.revision == 0 { self.view.revision() } else { request.revision };
-            (asked, self.view.compact_revision())
-        };
-        let compute = async |(revision, _)| {
+        // Zero asks for the newest revision as it is now; that revision by its number, for the hash of its compaction.
+        let query = || (request.revision, self.view.revision(), self.view.compact_revision());
+        let compute = async |(revision, _, _)| {
             let read = self.view.hash(revision).map_err(|e| self.store_error(e))?;
             self.read_hash(read).await
         };
