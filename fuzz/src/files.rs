@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use disk::log::Options;
+use disk::revision_log::Options;
 use disk::{
     Disk, Error, Location, RecordMeta, Revision, RevisionLog, SimDisk, checkpoint as checkpoint_file,
 };
@@ -94,7 +94,7 @@ fn seal_checkpoint(data: &[u8]) -> Vec<u8> {
     data
 }
 
-/// Makes the checksums of a segment's head and records right; offsets as documented in `disk::log`.
+/// Makes the checksums of a segment's head and records right; offsets as documented in `disk::revision_log`.
 fn seal_segment(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     if let Some((head, mut rest)) = data.split_at_mut_checked(32) {

@@ -50,7 +50,7 @@ pub fn connection(data: &[u8]) {
                 n_open -= u32::from(answer(&mut connection, id));
             }
             Event::Data { id, data, .. } => connection.release(id, data.len()),
-            Event::Gone { owner: () } => n_open = n_open.saturating_sub(1),
+            Event::StreamGone { owner: () } => n_open = n_open.saturating_sub(1),
             Event::Handled => {}
         }
         connection.fill_output(|()| {});

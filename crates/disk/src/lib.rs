@@ -6,9 +6,9 @@ mod data_dir;
 mod directory;
 mod error;
 mod files;
-pub mod log;
 mod mapping;
 mod real;
+pub mod revision_log;
 mod sim;
 mod unsynced;
 pub mod wal;
@@ -16,9 +16,9 @@ pub mod wal;
 pub use data_dir::DataDir;
 pub use error::Error;
 pub use files::{Dir, Disk, File};
-pub use log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use mapping::Mapping;
 pub use real::RealDisk;
+pub use revision_log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
 pub use sim::{Ops, SimDisk};
 pub use unsynced::UnsyncedDisk;
 pub use wal::Wal;
@@ -28,4 +28,4 @@ pub use wal::Wal;
 /// and directory, and the lock.
 ///
 /// Whoever shares the limit of the process with a member must leave it so many.
-pub const OPEN_FILES_MAX: usize = log::OPEN_FILES_MAX + wal::OPEN_FILES_MAX + 3;
+pub const OPEN_FILES_MAX: usize = revision_log::OPEN_FILES_MAX + wal::OPEN_FILES_MAX + 3;

@@ -46,10 +46,10 @@ use replay::Replay;
 
 pub use metadata::read_metadata;
 pub use recover::Repair;
-pub use spare_file::{PrepareNext, Prepared};
+pub use spare_file::{PrepareFile, SpareFile};
 
 /// Length of a log file in bytes. Each is zero-filled once, so that small ones, released soon, cost little.
-pub const SEGMENT_BYTES: u64 = 16 << 20;
+pub const FILE_BYTES: u64 = 16 << 20;
 
 /// Released files that are kept for use again: about what a checkpoint releases at a time.
 const SPARES_MAX: usize = 6;
@@ -102,7 +102,7 @@ pub struct Wal {
     hard_state: HardState,
     last_index: u64,
     /// The next files.
-    spares: Vec<Prepared>,
+    spares: Vec<SpareFile>,
     buffer: Vec<u8>,
     written_bytes: u64,
     /// Whether records were written that no sync mark stands behind: since the last sync, and before it.
@@ -115,7 +115,7 @@ impl Wal {
     /// Creates a log in `dir`, which may exist without log files in it; its parent must exist. Durable when it returns; a
     /// crash before leaves no log file.
     pub fn create(disk: Arc<dyn Disk>, dir: &Path, metadata: Metadata) -> Result<Wal, Error> {
-        Wal::create_sized(disk, dir, metadata, SEGMENT_BYTES)
+        Wal::create_sized(disk, dir, metadata, FILE_BYTES)
     }
 
     /// [`Wal::create`] with files of `file_bytes`, for tests and simulations.
@@ -140,7 +140,7 @@ impl Wal {
     /// Fails with [`Error::Missing`] if a file with entries needed is not there, with [`Error::Corrupt`] if something
     /// that was durable has changed.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, from_index: u64) -> Result<(Wal, Recovered), Error> {
-        Wal::open_sized(disk, dir, from_index, SEGMENT_BYTES)
+        Wal::open_sized(disk, dir, from_index, FILE_BYTES)
     }
 
     /// [`Wal::open`] where new files are of `file_bytes`, for tests and simulations.
@@ -283,12 +283,12 @@ impl Wal {
 
     /// The job that prepares the next file; run it on another thread, one at a time, and hand the result to
     /// [`Wal::adopt`]. Without one the log makes the file itself when it needs it, which stalls it.
-    pub fn next_file(&self) -> PrepareNext {
-        PrepareNext::new(Arc::clone(&self.disk), self.dir.path(), self.file_bytes)
+    pub fn next_file(&self) -> PrepareFile {
+        PrepareFile::new(Arc::clone(&self.disk), self.dir.path(), self.file_bytes)
     }
 
     /// Takes a prepared file for later use.
-    pub fn adopt(&mut self, prepared: Prepared) {
+    pub fn adopt(&mut self, prepared: SpareFile) {
         self.spares.push(prepared);
     }
 
@@ -402,13 +402,13 @@ impl Wal {
     fn cut(&mut self) -> Result<(), Error> {
         let next = match self.spares.pop() {
             Some(next) => next,
-            None => PrepareNext::hurried(Arc::clone(&self.disk), self.dir.path(), self.file_bytes).run()?,
+            None => PrepareFile::hurried(Arc::clone(&self.disk), self.dir.path(), self.file_bytes).run()?,
         };
         let begun = self.begin_file(next);
         self.settle(begun)
     }
 
-    fn begin_file(&mut self, next: Prepared) -> Result<(), Error> {
+    fn begin_file(&mut self, next: SpareFile) -> Result<(), Error> {
         let mut chain = self.chain;
         self.buffer.clear();
         push_head(&mut self.buffer, &mut chain, self.metadata);
@@ -469,7 +469,7 @@ impl Metadata {
 /// killed between renaming a file and syncing the directory. What is appended from now on must not be lost with that name.
 fn open_directory(disk: &dyn Disk, dir: &Path) -> Result<Directory, Error> {
     let directory = Directory::open(disk, dir)?;
-    let is_sync_skipped = crate::seeded_bug!("log-names-not-synced-at-start");
+    let is_sync_skipped = crate::seeded_bug!("wal-names-not-synced-at-start");
     if !is_sync_skipped {
         directory.sync()?;
         directory::sync_name(disk, dir)?;
@@ -492,7 +492,7 @@ fn create_first_file(disk: &dyn Disk, dir: &Path, metadata: Metadata, file_bytes
 }
 
 /// Opens the files that an earlier life of the log released and did not use; those it cannot use are removed.
-fn open_spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> Result<Vec<Prepared>, Error> {
+fn open_spares(disk: &dyn Disk, dir: &Path, file_bytes: u64) -> Result<Vec<SpareFile>, Error> {
     let mut spares = Vec::new();
     for name in file_name::list_spares(disk, dir)? {
         let spare = spare_file::reopen(disk, dir.join(name))?;

@@ -51,7 +51,7 @@ pub enum Event<T> {
         is_end: bool,
     },
     /// The stream is no more: reset by the client, or by us for an error of the client.
-    Gone {
+    StreamGone {
         /// What the owner had put there.
         owner: T,
     },

@@ -140,7 +140,7 @@ impl<W> Consensus<W> {
     /// `retry_ticks`.
     pub(crate) fn wal_file_made(
         &mut self,
-        file: Option<disk::wal::Prepared>,
+        file: Option<disk::wal::SpareFile>,
         retry_ticks: u32,
         output: &mut Output<W>,
     ) {

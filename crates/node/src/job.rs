@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use disk::log::{PrepareSegment, PreparedSegment, Removal, Rewritten, SyncJob};
-use disk::wal::{PrepareNext, Prepared};
+use disk::revision_log::{PrepareSegment, Removal, Rewritten, SpareSegment, SyncJob};
+use disk::wal::{PrepareFile, SpareFile};
 use disk::{Disk, checkpoint};
 use proto::checkpointpb::Checkpoint;
 use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
@@ -13,7 +13,7 @@ use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
 #[derive(Debug)]
 pub enum Job {
     /// Make the log's next file.
-    PrepareWalFile(PrepareNext),
+    PrepareWalFile(PrepareFile),
     /// Make the revision log's next segment.
     PrepareSegment(PrepareSegment),
     /// Make durable what was appended to the revision log.
@@ -32,9 +32,9 @@ pub enum Job {
 #[derive(Debug)]
 pub enum Finished {
     /// Of [`Job::PrepareWalFile`].
-    PrepareWalFile(Result<Prepared, disk::Error>),
+    PrepareWalFile(Result<SpareFile, disk::Error>),
     /// Of [`Job::PrepareSegment`].
-    PrepareSegment(Result<PreparedSegment, disk::Error>),
+    PrepareSegment(Result<SpareSegment, disk::Error>),
     /// Of [`Job::SyncSegments`].
     SyncSegments(Result<(), disk::Error>),
     /// Of [`Job::Checkpoint`].

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use disk::log::Size;
+use disk::revision_log::Size;
 use store::Control;
 
 use crate::config::Config;

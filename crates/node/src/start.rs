@@ -52,20 +52,20 @@ pub fn start<W>(
     disk: &Arc<dyn Disk>,
     wal_dir: &Path,
     data_dir: &Path,
-    wal_segment_bytes: u64,
+    wal_file_bytes: u64,
     config: Config,
 ) -> Result<Started<W>, Fatal> {
     let loaded = checkpoint::load(&**disk, data_dir)?;
     let from = loaded.as_ref().map_or(0, |c| c.applied_index);
     let is_restart = has_log(&**disk, wal_dir)?;
     let (mut wal, mut recovered) = if is_restart {
-        Wal::open_for_replay(Arc::clone(disk), wal_dir, from, wal_segment_bytes)
+        Wal::open_for_replay(Arc::clone(disk), wal_dir, from, wal_file_bytes)
             .map_err(|error| mismatch(error, data_dir, from))?
     } else if loaded.is_some() {
         let (wal_dir, checkpoint) = (wal_dir.to_path_buf(), checkpoint::path(data_dir));
         return Err(Fatal::NoLog { wal_dir, checkpoint, applied_index: from });
     } else {
-        create_log(disk, wal_dir, wal_segment_bytes, &config)?
+        create_log(disk, wal_dir, wal_file_bytes, &config)?
     };
     check_identity(&recovered, &config)?;
     let is_new = from == 0 && recovered.hard_state.commit == 0;
@@ -73,7 +73,7 @@ pub fn start<W>(
         // Nothing was ever agreed on: a new log, or one whose first write was cut short.
         bootstrap(&mut wal, &mut recovered, &config)?;
     }
-    let options = disk::log::Options { segment_bytes: config.segment_bytes };
+    let options = disk::revision_log::Options { segment_bytes: config.segment_bytes };
     let mut store =
         Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref(), config.lease_ttl_min_s())?;
     let raft_config = raft_config(&config);

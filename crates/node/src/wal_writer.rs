@@ -3,7 +3,7 @@
 //! Owned by a thread of its own in the server. While it syncs, the node collects the next batch: group commit
 //! without timers.
 
-use disk::wal::{PrepareNext, Prepared, Wal};
+use disk::wal::{PrepareFile, SpareFile, Wal};
 use proto::walpb;
 use raft::Persist;
 
@@ -17,7 +17,7 @@ pub enum WalTask {
     /// Remove files that hold no entry above this index.
     Release(u64),
     /// Keep a file for later use.
-    Adopt(Prepared),
+    Adopt(SpareFile),
     /// Ask again for a file to be prepared.
     OfferNext,
 }
@@ -30,7 +30,7 @@ pub struct WalReport {
     /// Bytes that can be appended without asking the disk for space.
     pub room: u64,
     /// A file to be prepared.
-    pub next: Option<PrepareNext>,
+    pub next: Option<PrepareFile>,
 }
 
 /// The writer of the WAL.
@@ -101,7 +101,7 @@ impl WalWriter {
             None => {}
         }
         self.must_sync &= !is_to_sync;
-        let is_under_way = self.is_next_offered && !disk::seeded_bug!("log-file-asked-twice");
+        let is_under_way = self.is_next_offered && !disk::seeded_bug!("wal-file-asked-twice");
         let next = (self.wal.needs_next() && !is_under_way).then(|| self.wal.next_file());
         self.is_next_offered |= next.is_some();
         Ok(WalReport { persisted: self.appended.take(), room: self.wal.room(), next })

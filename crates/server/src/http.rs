@@ -40,7 +40,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The paths of the server, one instance for each worker thread.
 pub trait Routes: 'static {
     /// Answers a request, also one for a path that does not exist.
-    fn answer(&self, request: &Asked<'_>) -> impl Future<Output = Answer>;
+    fn answer(&self, request: &HttpRequest<'_>) -> impl Future<Output = Answer>;
 }
 
 /// Who a port is for.
@@ -54,7 +54,7 @@ pub enum Port {
 
 /// A request. Its body is not looked at.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct HttpRequest<'a> {
     /// The HTTP method.
     pub method: &'a Method,
     /// The path, decoded.
@@ -155,7 +155,7 @@ async fn respond(routes: &impl Routes, port: Port, request: &Request<Incoming>) 
     };
     let Some(path) = decoded(request.uri().path()) else { return bad_request("Bad Request") };
     let (path, query) = (&*path, request.uri().query().unwrap_or_default());
-    let asked = Asked { method: request.method(), path, query, host, headers: request.headers(), port };
+    let asked = HttpRequest { method: request.method(), path, query, host, headers: request.headers(), port };
     let answer = routes.answer(&asked).await;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;

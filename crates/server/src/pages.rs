@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub(crate) use self::access::Access;
 pub(crate) use self::debug::Debug as DebugPages;
 use crate::api::Api;
-use crate::http::{Answer, Asked, Port, Routes};
+use crate::http::{Answer, HttpRequest, Port, Routes};
 use crate::metrics::Metrics;
 
 /// The content type of metrics, with the escaping that Prometheus 3 asks for.
@@ -49,7 +49,7 @@ pub(crate) struct Pages {
 }
 
 impl Routes for Pages {
-    async fn answer(&self, request: &Asked<'_>) -> Answer {
+    async fn answer(&self, request: &HttpRequest<'_>) -> Answer {
         if request.port == Port::Metrics {
             return self.monitor(request).await;
         }
@@ -67,7 +67,7 @@ impl Routes for Pages {
 
 impl Pages {
     /// Answers on a client port.
-    async fn client(&self, request: &Asked<'_>) -> Answer {
+    async fn client(&self, request: &HttpRequest<'_>) -> Answer {
         if let Some(path) = redirection(request.path) {
             return redirect(&path, request.query);
         }
@@ -80,7 +80,7 @@ impl Pages {
     }
 
     /// Answers on any port.
-    async fn monitor(&self, request: &Asked<'_>) -> Answer {
+    async fn monitor(&self, request: &HttpRequest<'_>) -> Answer {
         match request.path {
             "/metrics" => self.expose(request),
             "/health" => match get_only(request) {
@@ -97,7 +97,7 @@ impl Pages {
         }
     }
 
-    fn expose(&self, request: &Asked<'_>) -> Answer {
+    fn expose(&self, request: &HttpRequest<'_>) -> Answer {
         let _counted = self.metrics.count_scrape();
         self.api.observe(&self.metrics);
         let text = self.metrics.expose();
@@ -121,7 +121,7 @@ impl Pages {
 }
 
 /// What everything but a GET is answered where only that makes sense.
-fn get_only(request: &Asked<'_>) -> Option<Answer> {
+fn get_only(request: &HttpRequest<'_>) -> Option<Answer> {
     let refusal = || Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
     (request.method != Method::GET).then(|| refusal().with(header::ALLOW, "GET"))
 }

@@ -100,7 +100,7 @@ impl Member {
     pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64, now: Duration) -> Result<Member, Fatal> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (wal_dir, data_dir) = (Path::new(WAL_DIR), Path::new(DATA_DIR));
-        let started = node::start(&disk, wal_dir, data_dir, plan.wal_segment_bytes, config(plan, life))?;
+        let started = node::start(&disk, wal_dir, data_dir, plan.wal_file_bytes, config(plan, life))?;
         let node = started.node;
         Ok(Member {
             view: node.view(),

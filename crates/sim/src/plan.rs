@@ -47,7 +47,7 @@ pub struct Plan {
     /// Bytes of a segment of the revision log.
     pub segment_bytes: u64,
     /// Bytes of a file of the write-ahead log.
-    pub wal_segment_bytes: u64,
+    pub wal_file_bytes: u64,
     /// Entries after which a checkpoint is due.
     pub checkpoint_entries: u64,
     /// Bytes of log after which it is due at once.
@@ -90,7 +90,7 @@ impl Plan {
             kills_per_mille: random.weighted(&[(1, 30), (4, 10), (3, 3), (2, 1)]),
             fault,
             segment_bytes,
-            wal_segment_bytes: segment_bytes << random.below(2),
+            wal_file_bytes: segment_bytes << random.below(2),
             checkpoint_entries: 5 << random.below(6),
             checkpoint_bytes: 512 << random.below(8),
             catchup_entries: random.weighted(&[(2, 0), (1, 3), (1, 40)]),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use store::{Delivery, Event, EventKind, Progress, Watch, WatchStream};
+use store::{Event, EventKind, Progress, Watch, WatchDelivery, WatchStream};
 
 use crate::member::{Member, Unheard};
 use crate::model::{Model, Told};
@@ -168,7 +168,7 @@ impl Client {
                 }
                 Ok((IDLE.into(), 0))
             }
-            Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
+            Progress::Deliver(WatchDelivery::Events { watch_id, revision, events }) => {
                 let Some(watched) = self.watches.get_mut(&watch_id) else {
                     return Err(format!("watch {watch_id} is told of revision {revision} but was cancelled"));
                 };
@@ -176,7 +176,7 @@ impl Client {
                 let n = events.len() as u64;
                 Ok((format!("watch {watch_id}: {n} events up to revision {revision}"), n))
             }
-            Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
+            Progress::Deliver(WatchDelivery::Compacted { watch_id, compact_revision }) => {
                 let watched = self.watches.remove(&watch_id);
                 let Some(Watched { watch, .. }) = watched else {
                     return Err(format!("watch {watch_id} is cut off but was cancelled"));

@@ -64,7 +64,7 @@ impl Store {
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        options: disk::log::Options,
+        options: disk::revision_log::Options,
         checkpoint: Option<&Checkpoint>,
         lease_ttl_min_s: i64,
     ) -> Result<Store, disk::Error> {
@@ -167,7 +167,7 @@ impl Store {
     }
 
     /// Takes the rewritten segment back.
-    pub fn reclaimed(&mut self, rewritten: disk::log::Rewritten) {
+    pub fn reclaimed(&mut self, rewritten: disk::revision_log::Rewritten) {
         self.mvcc.reclaimed(rewritten);
     }
 

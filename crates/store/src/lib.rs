@@ -43,5 +43,5 @@ pub use outcome::{
 };
 pub use quota::{cost, writes_more_than_given};
 pub use watch::{
-    Created, Delivery, Event, EventKind, Progress, Signal, Watch, WatchHub, WatchRefusal, WatchStream,
+    Created, Event, EventKind, Progress, Signal, Watch, WatchDelivery, WatchHub, WatchRefusal, WatchStream,
 };

@@ -158,7 +158,7 @@ impl Mvcc {
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
-        options: disk::log::Options,
+        options: disk::revision_log::Options,
         checkpoint: Option<&checkpointpb::Checkpoint>,
         mut leases: LeaseTable,
     ) -> Result<Mvcc, disk::Error> {

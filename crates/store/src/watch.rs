@@ -27,7 +27,7 @@ mod ring;
 mod stream;
 
 pub use self::hub::{Signal, WatchHub};
-pub use self::stream::{Created, Delivery, Progress, Watch, WatchRefusal, WatchStream};
+pub use self::stream::{Created, Progress, Watch, WatchDelivery, WatchRefusal, WatchStream};
 
 /// One change of one key, in the form that watchers get.
 #[derive(Debug, Clone)]

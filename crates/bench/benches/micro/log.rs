@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use disk::log::Options;
+use disk::revision_log::Options;
 use disk::{Location, RealDisk, RecordMeta, Revision, RevisionLog};
 use prost::Message;
 use proto::mvccpb::KeyValue;

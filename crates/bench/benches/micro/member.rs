@@ -41,8 +41,7 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn start(disk: &Arc<dyn Disk>, dir: &Path) -> Self {
-        let started =
-            node::start(disk, &dir.join("wal"), &dir.join("data"), disk::wal::SEGMENT_BYTES, config());
+        let started = node::start(disk, &dir.join("wal"), &dir.join("data"), disk::wal::FILE_BYTES, config());
         let started = started.unwrap();
         let (now, longest_step) = (Duration::ZERO, Duration::ZERO);
         let mut member = Self { node: started.node, log: started.wal_writer, next: 0, now, longest_step };

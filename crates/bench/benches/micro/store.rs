@@ -21,7 +21,8 @@ const BATCH: u32 = 100;
 
 /// An empty store below `dir`.
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(Arc::new(RealDisk), &dir.join("log"), disk::log::Options::default(), None, 2).unwrap()
+    Store::open(Arc::new(RealDisk), &dir.join("log"), disk::revision_log::Options::default(), None, 2)
+        .unwrap()
 }
 
 /// The next `BATCH` puts, scattered over all keys.

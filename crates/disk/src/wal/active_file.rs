@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::decode::SECTOR_BYTES;
-use super::spare_file::Prepared;
+use super::spare_file::SpareFile;
 use crate::error::Error;
 use crate::files::File;
 
@@ -57,14 +57,14 @@ impl ActiveFile {
     }
 
     /// Begins a file.
-    pub(super) fn start(prepared: Prepared) -> ActiveFile {
+    pub(super) fn start(prepared: SpareFile) -> ActiveFile {
         let clean_to = if prepared.is_zero { prepared.len } else { 0 };
         ActiveFile::new(prepared.path, prepared.file, 0, clean_to, prepared.len)
     }
 
     /// Gives the file back, to be begun again later.
-    pub(super) fn into_spare(self) -> Prepared {
-        Prepared { file: self.file, path: self.path, len: self.allocated, is_zero: false }
+    pub(super) fn into_spare(self) -> SpareFile {
+        SpareFile { file: self.file, path: self.path, len: self.allocated, is_zero: false }
     }
 
     /// Writes `records`, whole frames, which it may lengthen with zeros. Durable after [`ActiveFile::sync`], which has

@@ -21,7 +21,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 
 /// A job that makes the log's next file; run it on any thread.
 #[derive(Debug)]
-pub struct PrepareNext {
+pub struct PrepareFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     len: u64,
@@ -29,7 +29,7 @@ pub struct PrepareNext {
 
 /// A file that is ready to become the log's next.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct SpareFile {
     pub(super) file: Arc<dyn File>,
     pub(super) path: PathBuf,
     pub(super) len: u64,
@@ -37,32 +37,32 @@ pub struct Prepared {
     pub(super) is_zero: bool,
 }
 
-impl PrepareNext {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
-        PrepareNext { disk, path: dir.join(PREPARED_NAME), len }
+impl PrepareFile {
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareFile {
+        PrepareFile { disk, path: dir.join(PREPARED_NAME), len }
     }
 
     /// The same for a file that cannot wait.
-    pub(super) fn hurried(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareNext {
-        PrepareNext { disk, path: dir.join(HURRIED_NAME), len }
+    pub(super) fn hurried(disk: Arc<dyn Disk>, dir: &Path, len: u64) -> PrepareFile {
+        PrepareFile { disk, path: dir.join(HURRIED_NAME), len }
     }
 
     /// Writes and syncs the file, replacing what an earlier job left. On an error nothing is left; after
     /// [`Error::NoSpace`] a retry is safe once there is room.
-    pub fn run(&self) -> Result<Prepared, Error> {
+    pub fn run(&self) -> Result<SpareFile, Error> {
         let file = create(&*self.disk, &self.path, self.len).inspect_err(|_| {
             // The error that matters is the one that led here; a rest of the file is replaced by the next job.
             let _ = self.disk.remove(&self.path);
         })?;
-        Ok(Prepared { file, path: self.path.clone(), len: self.len, is_zero: true })
+        Ok(SpareFile { file, path: self.path.clone(), len: self.len, is_zero: true })
     }
 }
 
 /// Opens a file that the log has released for use again.
-pub(super) fn reopen(disk: &dyn Disk, path: PathBuf) -> Result<Prepared, Error> {
+pub(super) fn reopen(disk: &dyn Disk, path: PathBuf) -> Result<SpareFile, Error> {
     let file = disk.open(&path).map_err(Error::io("open", &path))?;
     let len = file.len().map_err(Error::io("measure", &path))?;
-    Ok(Prepared { file, path, len, is_zero: false })
+    Ok(SpareFile { file, path, len, is_zero: false })
 }
 
 /// Creates `path` holding `len` durable zeros, in place of any file of that name.
@@ -91,8 +91,8 @@ mod tests {
     use super::*;
     use crate::sim::SimDisk;
 
-    fn job(disk: &SimDisk, len: u64) -> PrepareNext {
-        PrepareNext::new(Arc::new(disk.clone()), Path::new("/"), len)
+    fn job(disk: &SimDisk, len: u64) -> PrepareFile {
+        PrepareFile::new(Arc::new(disk.clone()), Path::new("/"), len)
     }
 
     #[test]

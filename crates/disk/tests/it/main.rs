@@ -2,14 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod log;
-mod log_crash;
-mod log_damage;
-mod log_model;
-mod log_open_files;
-mod log_reclaim;
-mod log_rig;
-mod log_unreadable;
+mod revision_log;
+mod revision_log_crash;
+mod revision_log_damage;
+mod revision_log_model;
+mod revision_log_open_files;
+mod revision_log_reclaim;
+mod revision_log_rig;
+mod revision_log_unreadable;
 mod wal_crash;
 mod wal_damage;
 mod wal_format;

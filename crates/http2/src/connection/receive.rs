@@ -293,7 +293,7 @@ impl<T: Default> Connection<T> {
         if is_rapid && !self.receiving.resets.allows(now) {
             return Err(enhance_your_calm("too many rapid resets"));
         }
-        Ok(self.remove(id, Ended::ByBoth).map(|owner| Event::Gone { owner }))
+        Ok(self.remove(id, Ended::ByBoth).map(|owner| Event::StreamGone { owner }))
     }
 
     fn window_update(&mut self, head: Head, payload: &[u8]) -> Result<(), Fault> {
@@ -404,7 +404,7 @@ impl<T: Default> Connection<T> {
         if owner.is_none() {
             self.streams.remember(id, Ended::ByUs);
         }
-        Ok(owner.map(|owner| Event::Gone { owner }))
+        Ok(owner.map(|owner| Event::StreamGone { owner }))
     }
 }
 

@@ -69,7 +69,7 @@ fn take(connection: &mut Connection<Asked>, event: Event<Asked>) {
                 answer(connection, id);
             }
         }
-        Event::Gone { .. } | Event::Handled => {}
+        Event::StreamGone { .. } | Event::Handled => {}
     }
 }
 

@@ -193,5 +193,5 @@ pub(crate) fn content(events: Vec<Event<()>>) -> Vec<u8> {
 
 /// Whether a stream was taken away.
 pub(crate) fn is_gone(events: &[Event<()>]) -> bool {
-    events.iter().any(|event| matches!(event, Event::Gone { .. }))
+    events.iter().any(|event| matches!(event, Event::StreamGone { .. }))
 }

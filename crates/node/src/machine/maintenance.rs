@@ -229,7 +229,7 @@ impl Maintenance {
         let Stage::Trimming { up_to } = self.defragmentation.stage() else { return };
         if up_to <= self.compacted {
             self.defragmentation.trimmed(store.log().segments().len());
-            store.log().give_up_wasteful_active();
+            store.log().seal_active_when_possible();
             self.reclaim.look();
             output.is_busy = true;
         }

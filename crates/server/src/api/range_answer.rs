@@ -48,8 +48,7 @@ impl<'a> RangePieces<'a> {
     ) -> Result<RangePieces<'a>, TooLong> {
         let (head, tail) = api.header(reading.outcome().revision).around_range(reading.outcome());
         let around_len = head.len() + tail.len();
-        let len =
-            usize::try_from(reading.copied_len()).map_or(usize::MAX, |len| len.saturating_add(around_len));
+        let len = usize::try_from(reading.kvs_len()).map_or(usize::MAX, |len| len.saturating_add(around_len));
         TooLong::check(len, SENT_LEN_MAX)?;
         let (is_done, _reservation) = (false, reservation);
         Ok(RangePieces { api, request, started_at, reading, head, tail, len, is_done, _reservation })

@@ -12,7 +12,7 @@ use proto::etcdserverpb::watch_create_request::FilterType;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest};
 use proto::wire::{message_field_len, put_bytes, put_int, put_message_head, put_uint};
-use store::{Delivery, Event, KeyRange, Progress, Refusal, Watch, WatchStream};
+use store::{Event, KeyRange, Progress, Refusal, Watch, WatchDelivery, WatchStream};
 use tokio::time::{Instant, sleep_until};
 
 use super::encode::Header;
@@ -123,10 +123,10 @@ impl WatchSession<'_> {
                 return Ok(true);
             }
             match self.stream.advance().map_err(|e| self.answers.api.store_error(e))? {
-                Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
+                Progress::Deliver(WatchDelivery::Events { watch_id, revision, events }) => {
                     self.answers.tell(watch_id, revision, events, batch)?;
                 }
-                Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
+                Progress::Deliver(WatchDelivery::Compacted { watch_id, compact_revision }) => {
                     self.answers.cut_off(watch_id, compact_revision);
                 }
                 Progress::Working => return Ok(true),

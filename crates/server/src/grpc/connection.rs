@@ -236,7 +236,7 @@ where
                 }
             }
             Event::Data { id, data, is_end } => self.link.push(id, &data, is_end),
-            Event::Gone { owner } => owner.leave(),
+            Event::StreamGone { owner } => owner.leave(),
             Event::Handled => {}
         }
     }

@@ -9,7 +9,7 @@ use super::*;
 struct HostName;
 
 impl Routes for HostName {
-    async fn answer(&self, request: &Asked<'_>) -> Answer {
+    async fn answer(&self, request: &HttpRequest<'_>) -> Answer {
         Answer::text(StatusCode::OK, request.host.to_owned())
     }
 }

@@ -41,8 +41,8 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
     let settings = settings(config, cluster_id, member.id);
     let member_config = member_config(config, member, cluster_id);
     // The longest request must fit a file of the log beside what the member keeps for itself.
-    let wal_segment_bytes = wal::SEGMENT_BYTES.max(2 * config.max_request_bytes as u64);
-    let started = node::start(&disk, &wal_dir, &log, wal_segment_bytes, member_config)?;
+    let wal_file_bytes = wal::FILE_BYTES.max(2 * config.max_request_bytes as u64);
+    let started = node::start(&disk, &wal_dir, &log, wal_file_bytes, member_config)?;
     info!(
         "local-member-id" = format!("{:x}", settings.member_id),
         "cluster-id" = format!("{cluster_id:x}"),

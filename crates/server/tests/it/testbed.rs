@@ -12,7 +12,7 @@ use ::http::StatusCode;
 use bytes::Bytes;
 use server::config::Url;
 use server::grpc::{Body, Call, Code, Gone, Head, Keepalive, Limits, Service, Status};
-use server::http::{Answer, Asked, Routes};
+use server::http::{Answer, HttpRequest, Routes};
 use server::listen::{Endpoint, Listeners, Reuse, Traffic};
 use server::worker::Workers;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -180,8 +180,8 @@ async fn stream(mut call: Call) {
 }
 
 impl Routes for Obedient {
-    async fn answer(&self, request: &Asked<'_>) -> Answer {
-        let Asked { method, path, query, port, .. } = request;
+    async fn answer(&self, request: &HttpRequest<'_>) -> Answer {
+        let HttpRequest { method, path, query, port, .. } = request;
         match *path {
             "/asked" => Answer::text(StatusCode::OK, format!("{method} {path} {query} {port:?}")),
             _ => Answer::error(StatusCode::NOT_FOUND, "no such path"),

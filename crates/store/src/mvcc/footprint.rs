@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use disk::log::RECORD_HEADER_LEN;
+use disk::revision_log::RECORD_HEADER_LEN;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
 

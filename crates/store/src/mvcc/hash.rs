@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use disk::log::{Record, Scan};
+use disk::revision_log::{Record, Scan};
 use disk::{RecordMeta, Revision};
 
 use super::index::ChangeOf;

@@ -251,7 +251,7 @@ impl<R: Records + Clone> RangeRead<R> {
     /// Bytes of the keys found so far and not yet copied, as fields of the answer: of all keys once it is
     /// complete.
     pub(crate) fn kvs_len(&self) -> u64 {
-        let copied: u64 = self.found.iter().map(|(_, places)| copied_len(places)).sum();
+        let copied: u64 = self.found.iter().map(|(_, places)| kvs_len(places)).sum();
         self.out.len() as u64 + copied + self.rows.fields_len()
     }
 
@@ -349,7 +349,7 @@ impl<R: Records + Clone> RangeRead<R> {
 
 /// Appends the records at `places` to an answer.
 fn copy(records: &impl Records, places: &[Location], out: &mut Vec<u8>) -> Result<(), disk::Error> {
-    out.reserve(usize::try_from(copied_len(places)).unwrap_or(0));
+    out.reserve(usize::try_from(kvs_len(places)).unwrap_or(0));
     records.visit_all(places, &mut |stored| put_message(out, KVS, stored))
 }
 
@@ -360,6 +360,6 @@ fn put_key_value(kv: &KeyValue<'_>, out: &mut Vec<u8>) {
 }
 
 /// Bytes of an answer that the records at `places` make.
-fn copied_len(places: &[Location]) -> u64 {
+fn kvs_len(places: &[Location]) -> u64 {
     places.iter().map(|at| message_field_len(at.len as usize) as u64).sum()
 }

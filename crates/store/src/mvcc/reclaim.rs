@@ -4,7 +4,7 @@
 //! one new segment. Then the index is pointed to the copies, a few keys at a time between batches; then the
 //! old segments leave the log, and their files go once a checkpoint no longer lists them.
 
-use disk::log::{ReclaimPlan, Rewritten};
+use disk::revision_log::{ReclaimPlan, Rewritten};
 
 use super::Mvcc;
 use super::view::ReadView;

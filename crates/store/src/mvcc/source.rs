@@ -3,7 +3,7 @@
 //! A read looks into the index under its lock for a bounded number of steps, and copies records without it.
 
 use bytes::Bytes;
-use disk::log::Segments;
+use disk::revision_log::Segments;
 use disk::{Location, RevisionLog};
 
 use super::index::Index;

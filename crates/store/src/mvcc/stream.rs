@@ -7,7 +7,7 @@
 //! order etcd sorts each chunk of a stream by itself, and so loses keys of ranges longer than one.)
 
 use bytes::Bytes;
-use disk::log::Segments;
+use disk::revision_log::Segments;
 
 use super::ReadView;
 use super::range::{CHUNK_KEYS, RangeQuery, RangeRead};

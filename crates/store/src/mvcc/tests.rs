@@ -18,7 +18,7 @@ const N: usize = 5000;
 const HOLD_STEPS_MAX: u64 = 1600;
 
 fn store() -> Mvcc {
-    let options = disk::log::Options { segment_bytes: 4 << 20 };
+    let options = disk::revision_log::Options { segment_bytes: 4 << 20 };
     let leases = LeaseTable::restore(None, 2);
     Mvcc::open(Arc::new(SimDisk::new(1)), Path::new("/store"), options, None, leases).unwrap()
 }

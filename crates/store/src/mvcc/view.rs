@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use disk::log::{Scan, Segments};
+use disk::revision_log::{Scan, Segments};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{RangeRequest, RequestOp, TxnRequest};
 
@@ -197,7 +197,7 @@ impl RangeReading {
 
     /// Bytes of the keys found so far and not yet copied, as fields of an answer: of all once all are found.
     /// It does not shrink before that, so an answer that is too long can be refused before it is complete.
-    pub fn copied_len(&self) -> u64 {
+    pub fn kvs_len(&self) -> u64 {
         self.read.kvs_len()
     }
 

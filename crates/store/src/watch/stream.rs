@@ -78,7 +78,7 @@ impl WatchRefusal {
 
 /// Something to be sent to the client.
 #[derive(Debug, Clone, Copy)]
-pub enum Delivery<'a> {
+pub enum WatchDelivery<'a> {
     /// Events of a watcher, whole revisions only.
     Events {
         /// The watcher.
@@ -102,7 +102,7 @@ pub enum Delivery<'a> {
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// Something to be sent to the client.
-    Deliver(Delivery<'a>),
+    Deliver(WatchDelivery<'a>),
     /// Nothing yet, but there is more to look at: call again after letting others run.
     Working,
     /// Nothing until the signal comes.
@@ -257,7 +257,7 @@ impl WatchStream {
                         Found::Recent(place) => &self.recent[place].events,
                         Found::Collected => &self.collected,
                     };
-                    return Ok(Progress::Deliver(Delivery::Events { watch_id, revision, events }));
+                    return Ok(Progress::Deliver(WatchDelivery::Events { watch_id, revision, events }));
                 }
             }
         }
@@ -326,7 +326,7 @@ impl WatchStream {
             self.n_cut_off += 1;
             self.end(watch_id, &watcher);
         }
-        Look::Other(Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }))
+        Look::Other(Progress::Deliver(WatchDelivery::Compacted { watch_id, compact_revision }))
     }
 
     /// Forgets a watcher. Its entry in the queue is passed over later; entries of watches that have ended

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use disk::{SimDisk, log};
+use disk::{SimDisk, revision_log};
 use proto::etcdserverpb::PutRequest;
 
 use super::marks::Marks;
@@ -22,7 +22,7 @@ impl Signal for NoSignal {
 }
 
 fn store() -> (Mvcc, Arc<WatchHub>) {
-    let options = log::Options { segment_bytes: 1 << 16 };
+    let options = revision_log::Options { segment_bytes: 1 << 16 };
     let mvcc = Mvcc::open(
         Arc::new(SimDisk::new(1)),
         Path::new("/store"),
@@ -50,8 +50,8 @@ fn told(stream: &mut WatchStream) -> Vec<i64> {
         match stream.advance().unwrap() {
             Progress::Idle => return revisions,
             Progress::Working => {}
-            Progress::Deliver(Delivery::Events { revision, .. }) => revisions.push(revision),
-            Progress::Deliver(Delivery::Compacted { .. }) => panic!("nothing was compacted"),
+            Progress::Deliver(WatchDelivery::Events { revision, .. }) => revisions.push(revision),
+            Progress::Deliver(WatchDelivery::Compacted { .. }) => panic!("nothing was compacted"),
         }
     }
 }
@@ -84,8 +84,8 @@ fn no_revision_of_a_batch_without_events_is_left_out() {
         match stream.advance().unwrap() {
             Progress::Idle => break,
             Progress::Working => {}
-            Progress::Deliver(Delivery::Events { events, .. }) => n_events += events.len(),
-            Progress::Deliver(Delivery::Compacted { .. }) => panic!("nothing was compacted"),
+            Progress::Deliver(WatchDelivery::Events { events, .. }) => n_events += events.len(),
+            Progress::Deliver(WatchDelivery::Compacted { .. }) => panic!("nothing was compacted"),
         }
     }
     assert_eq!(n_events, 3);

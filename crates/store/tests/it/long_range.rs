@@ -29,12 +29,12 @@ fn pieces_are_the_whole_in_the_length_foretold() {
     let mut rig = Rig::new(1);
     put_all(&mut rig, "v");
     let mut reading = found(&rig);
-    let (len, mut pieces) = (reading.copied_len(), vec![Vec::new()]);
+    let (len, mut pieces) = (reading.kvs_len(), vec![Vec::new()]);
     assert_eq!((reading.outcome().len, reading.outcome().count), (KEYS, KEYS as i64));
     while reading.copy_next(pieces.last_mut().unwrap()).unwrap() {
         pieces.push(Vec::new());
     }
-    assert_eq!((pieces.len(), reading.copied_len(), reading.is_long()), (3, 0, false));
+    assert_eq!((pieces.len(), reading.kvs_len(), reading.is_long()), (3, 0, false));
     let outcome = found(&rig).finish().unwrap();
     assert_eq!((pieces.concat().len() as u64, pieces.concat()), (len, outcome.kvs.to_vec()));
 }

@@ -10,8 +10,8 @@ use prost::Message;
 use proto::etcdserverpb::{AlarmMember, AlarmType, RangeResponse};
 use proto::mvccpb::{self, KeyValue};
 use store::{
-    DeleteOutcome, Delivery, Error, Event, KeyValueHash, LeaseTable, OpOutcome, Outcome, Progress,
-    PutOutcome, RangeOutcome, Refusal, TxnOutcome, WatchStream,
+    DeleteOutcome, Error, Event, KeyValueHash, LeaseTable, OpOutcome, Outcome, Progress, PutOutcome,
+    RangeOutcome, Refusal, TxnOutcome, WatchDelivery, WatchStream,
 };
 
 pub(crate) fn outcome(result: &Result<Outcome, Refusal>, out: &mut Vec<String>) {
@@ -105,14 +105,14 @@ pub(crate) fn deliveries(stream: &mut WatchStream, in_full: bool, out: &mut Vec<
         match stream.advance().unwrap() {
             Progress::Idle => return,
             Progress::Working => {}
-            Progress::Deliver(Delivery::Compacted { watch_id, compact_revision }) => {
+            Progress::Deliver(WatchDelivery::Compacted { watch_id, compact_revision }) => {
                 out.push(format!("#{watch_id} cut off, compacted {compact_revision}"));
             }
-            Progress::Deliver(Delivery::Events { watch_id, revision, events }) if in_full => {
+            Progress::Deliver(WatchDelivery::Events { watch_id, revision, events }) if in_full => {
                 out.push(format!("#{watch_id} at {revision}"));
                 out.extend(events.iter().map(|e| format!("  {}", event(e))));
             }
-            Progress::Deliver(Delivery::Events { watch_id, revision, events }) => {
+            Progress::Deliver(WatchDelivery::Events { watch_id, revision, events }) => {
                 let revisions: Vec<i64> = events.iter().map(mod_revision).collect();
                 let (first, last) = (revisions.first().unwrap(), revisions.last().unwrap());
                 out.push(format!("#{watch_id} at {revision}: {} of {first} to {last}", events.len()));

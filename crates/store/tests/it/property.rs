@@ -12,7 +12,7 @@ use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest,
 };
 use proto::mvccpb::{self, KeyValue};
-use store::{Delivery, Event, KeyRange, Progress, RangeQuery, Request, WatchStream};
+use store::{Event, KeyRange, Progress, RangeQuery, Request, WatchDelivery, WatchStream};
 
 use crate::model::Model;
 use crate::rig::{Rig, watch};
@@ -192,12 +192,12 @@ impl Watcher {
                     assert!(told.is_empty(), "not told: {told:?}");
                     return true;
                 }
-                Progress::Deliver(Delivery::Compacted { compact_revision, .. }) => {
+                Progress::Deliver(WatchDelivery::Compacted { compact_revision, .. }) => {
                     assert_eq!(compact_revision, model.compacted);
                     assert!(self.next < model.compacted, "cut off without need");
                     return false;
                 }
-                Progress::Deliver(Delivery::Events { events, revision, .. }) => {
+                Progress::Deliver(WatchDelivery::Events { events, revision, .. }) => {
                     let told: Vec<_> = events.iter().map(decode).collect();
                     let last = told.last().unwrap().0.mod_revision;
                     assert!(last <= revision);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use disk::{SimDisk, log};
+use disk::{SimDisk, revision_log};
 use proto::checkpointpb::Checkpoint;
 use store::{Outcome, Refusal, Request, Signal, Store, Watch, WatchStream};
 
@@ -92,6 +92,6 @@ pub(crate) fn watch(range: store::KeyRange) -> Watch {
 }
 
 fn open(disk: &SimDisk, checkpoint: Option<&Checkpoint>) -> Store {
-    let options = log::Options { segment_bytes: SEGMENT_BYTES };
+    let options = revision_log::Options { segment_bytes: SEGMENT_BYTES };
     Store::open(Arc::new(disk.clone()), Path::new(DIR), options, checkpoint, LEASE_TTL_MIN_S).unwrap()
 }

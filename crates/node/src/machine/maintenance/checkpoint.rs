@@ -130,7 +130,7 @@ impl Checkpointer {
             conf_state: Some(applied.conf_state.clone()),
             ..Checkpoint::default()
         });
-        if disk::seeded_bug!("log-released-early") {
+        if disk::seeded_bug!("wal-released-early") {
             output.wal.push(WalTask::Release(applied.entry.index));
         }
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.clone());

@@ -58,7 +58,7 @@ impl Reclaim {
     /// The copies are made, or (`None`) there was no space for them.
     pub(super) fn finished(
         &mut self,
-        rewritten: Option<disk::log::Rewritten>,
+        rewritten: Option<disk::revision_log::Rewritten>,
         retry_ticks: u32,
         store: &mut Store,
     ) {

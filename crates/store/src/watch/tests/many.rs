@@ -41,8 +41,8 @@ fn drain(stream: &mut WatchStream) -> (usize, usize) {
         match stream.advance().unwrap() {
             Progress::Idle => return told,
             Progress::Working => {}
-            Progress::Deliver(Delivery::Events { events, .. }) => told.0 += events.len(),
-            Progress::Deliver(Delivery::Compacted { .. }) => told.1 += 1,
+            Progress::Deliver(WatchDelivery::Events { events, .. }) => told.0 += events.len(),
+            Progress::Deliver(WatchDelivery::Compacted { .. }) => told.1 += 1,
         }
     }
 }
@@ -190,7 +190,7 @@ fn a_watcher_that_falls_behind_while_it_reads_the_ring_goes_on_in_the_log() {
     stream.create(watch("z".to_owned(), 0)).unwrap();
     apply(&mut mvcc, &hub, "k", 2500);
     stream.create(watch_from(2)).unwrap();
-    let Progress::Deliver(Delivery::Events { events, .. }) = stream.advance().unwrap() else {
+    let Progress::Deliver(WatchDelivery::Events { events, .. }) = stream.advance().unwrap() else {
         panic!("there is something to tell");
     };
     let told_first = events.len();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use disk::{Disk, Error, SimDisk};
 use proto::checkpointpb::Segment;
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 fn path(segment: &Segment, extension: &str) -> PathBuf {
     Path::new(DIR).join(format!("{:016x}.{extension}", segment.id))

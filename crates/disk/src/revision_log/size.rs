@@ -31,7 +31,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::SimDisk;
-    use crate::log::{Options, RecordMeta, Revision, RevisionLog};
+    use crate::revision_log::{Options, RecordMeta, Revision, RevisionLog};
 
     #[test]
     fn dead_records_count_as_written_but_not_as_live() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use disk::{Disk, Error, Location, RecordMeta, Revision, RevisionLog, SimDisk, checkpoint};
 use proto::checkpointpb::Checkpoint;
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 const ROOT: &str = "/member";
 const LAST: i64 = 120;

@@ -1,11 +1,11 @@
 //! The revision log against a vector: any order of appends, syncs, reopenings, deaths and rewrites.
 
-use disk::log::Size;
+use disk::revision_log::Size;
 use disk::{Location, Revision, RevisionLog, SimDisk};
 use proptest::prelude::*;
 use proto::checkpointpb::Segment;
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 #[derive(Debug, Clone)]
 enum Op {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use disk::log::{Options, Record};
+use disk::revision_log::{Options, Record};
 use disk::{Disk, Error, Location, RecordMeta, Revision, RevisionLog, SimDisk};
 use prost::Message;
 use proto::checkpointpb::Segment;

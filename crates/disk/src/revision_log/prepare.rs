@@ -22,20 +22,20 @@ pub struct PrepareSegment {
 impl PrepareSegment {
     /// Creates the file and reserves its space. Nothing is left behind on an error; [`Error::NoSpace`] is worth
     /// another job once there is room.
-    pub fn run(self) -> Result<PreparedSegment, Error> {
+    pub fn run(self) -> Result<SpareSegment, Error> {
         let file = self.disk.create(&self.path).map_err(Error::io("create", &self.path))?;
         if let Err(source) = file.reserve(self.capacity) {
             // What cannot be removed now goes as an orphan at the next start.
             let _ = self.disk.remove(&self.path);
             return Err(Error::io("reserve space for", &self.path)(source));
         }
-        Ok(PreparedSegment { id: self.id, path: self.path, file, capacity: self.capacity })
+        Ok(SpareSegment { id: self.id, path: self.path, file, capacity: self.capacity })
     }
 }
 
 /// An empty segment file with its space reserved.
 #[derive(Debug)]
-pub struct PreparedSegment {
+pub struct SpareSegment {
     pub(super) id: u32,
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn File>,
@@ -43,7 +43,7 @@ pub struct PreparedSegment {
     pub(super) capacity: u64,
 }
 
-impl PreparedSegment {
+impl SpareSegment {
     /// Bytes of records that it has space for.
     pub(super) fn room(&self) -> u64 {
         self.capacity.saturating_sub(SEGMENT_HEADER_LEN as u64)

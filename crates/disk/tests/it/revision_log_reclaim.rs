@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use disk::log::{Moved, Rewritten, Segments};
+use disk::revision_log::{Moved, Rewritten, Segments};
 use disk::{Disk, Error, Location, LogReader, RealDisk, Revision, RevisionLog, SimDisk};
 use proto::checkpointpb::Segment;
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 /// The part of a store that reclaiming needs: the newest location of each key.
 #[derive(Default)]
@@ -387,9 +387,9 @@ fn readers_on_other_threads_never_see_anything_torn_on_a_real_disk() {
 #[test]
 fn jobs_can_run_on_another_thread() {
     fn is_send<T: Send>() {}
-    is_send::<disk::log::ReclaimPlan>();
+    is_send::<disk::revision_log::ReclaimPlan>();
     is_send::<Rewritten>();
-    is_send::<disk::log::SyncJob>();
-    is_send::<disk::log::Removal>();
-    is_send::<disk::log::PrepareSegment>();
+    is_send::<disk::revision_log::SyncJob>();
+    is_send::<disk::revision_log::Removal>();
+    is_send::<disk::revision_log::PrepareSegment>();
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::open_files::OpenFiles;
-use super::prepare::PreparedSegment;
+use super::prepare::SpareSegment;
 use super::record::{self, RECORD_HEADER_LEN};
 use super::segment::Segment;
 use super::segment_header::{SEGMENT_HEADER_LEN, SegmentHeader};
@@ -28,7 +28,7 @@ pub(super) struct ActiveSegment {
 
 impl ActiveSegment {
     /// Starts a segment with its header in the buffer. Turns an empty file into a segment that `first` begins.
-    pub(super) fn start(prepared: PreparedSegment, files: Arc<OpenFiles>, first: Revision) -> ActiveSegment {
+    pub(super) fn start(prepared: SpareSegment, files: Arc<OpenFiles>, first: Revision) -> ActiveSegment {
         let header = SegmentHeader { id: prepared.id, first };
         let segment = Arc::new(Segment::new(prepared.path, prepared.file, files, header));
         ActiveSegment { segment, capacity: prepared.capacity, buffer: header.encode().to_vec() }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use disk::{Disk, Error, RealDisk};
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 /// Set in the process that is to end.
 const CHILD: &str = "FERRETCD_TEST_DIR";

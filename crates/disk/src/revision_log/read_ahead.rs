@@ -71,13 +71,13 @@ impl ReadAhead {
 /// Reads many records, best in the order of their files. Holds the segments it covers, so that they stay readable
 /// whatever is reclaimed meanwhile.
 #[derive(Debug, Default)]
-pub struct Sweep {
+pub struct RecordReader {
     dir: PathBuf,
     segments: BTreeMap<u32, Arc<Segment>>,
     read_ahead: ReadAhead,
 }
 
-impl Sweep {
+impl RecordReader {
     /// Takes in the segments of a snapshot: from now on every location that can be read there can be read here.
     pub fn cover(&mut self, snapshot: &Segments) {
         snapshot.dir().clone_into(&mut self.dir);

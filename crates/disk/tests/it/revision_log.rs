@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use disk::log::Options;
+use disk::revision_log::Options;
 use disk::{Disk, Error, Location, Revision, RevisionLog, SimDisk};
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 
 #[test]
 fn a_record_can_be_read_by_the_writer_at_once_and_by_others_after_a_flush() {

@@ -11,7 +11,7 @@ use disk::{Dir, Disk, File, Mapping, OPEN_FILES_MAX, Revision, RevisionLog, SimD
 use proto::checkpointpb::Checkpoint;
 use proto::raftpb::HardState;
 
-use crate::log_rig::*;
+use crate::revision_log_rig::*;
 use crate::wal_rig::{MEMBER, entry, snapshot};
 
 /// Counts the handles of files and directories that are open, and refuses more than there may be.

@@ -39,8 +39,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use proto::checkpointpb;
 
-pub use self::prepare::{PrepareSegment, PreparedSegment};
-pub use self::read_ahead::Sweep;
+pub use self::prepare::{PrepareSegment, SpareSegment};
+pub use self::read_ahead::RecordReader;
 pub use self::reader::{LogReader, Segments};
 pub use self::reclaim::{Moved, ReclaimPlan, Removal, Rewritten};
 pub use self::record::{Location, RECORD_HEADER_LEN, RecordMeta};
@@ -95,7 +95,7 @@ pub struct RevisionLog {
     sealed: Vec<Arc<Segment>>,
     active: Option<ActiveSegment>,
     /// The next segments' files, made ahead of need.
-    prepared: VecDeque<PreparedSegment>,
+    prepared: VecDeque<SpareSegment>,
     /// Whether the active segment is to be sealed once the next segment is at hand.
     is_active_to_seal: bool,
     /// Segments that a rewrite has replaced but an index may point to.
@@ -276,11 +276,11 @@ impl RevisionLog {
     /// Has the segment being written sealed if there are dead records in it, so that it can be rewritten: by the
     /// first [`RevisionLog::reclaim_candidate`] that finds the next segment at hand. Its room may be promised, and a
     /// full disk would give no other.
-    pub fn give_up_wasteful_active(&mut self) {
+    pub fn seal_active_when_possible(&mut self) {
         self.is_active_to_seal = self.active.as_ref().is_some_and(|active| active.segment().wasted() > 0);
     }
 
-    /// Whether [`RevisionLog::give_up_wasteful_active`] still waits for the next segment.
+    /// Whether [`RevisionLog::seal_active_when_possible`] still waits for the next segment.
     pub fn is_active_to_seal(&self) -> bool {
         self.is_active_to_seal
     }
@@ -325,7 +325,7 @@ impl RevisionLog {
     /// for, or where its dead bytes alone make the log too large.
     fn seal_wasteful_active(&mut self) {
         let is_wanted = self.is_active_to_seal || self.is_active_wasteful();
-        let is_seal_too_soon = crate::seeded_bug!("tail-sealed-too-soon");
+        let is_seal_too_soon = crate::seeded_bug!("segment-sealed-too-soon");
         let is_next_at_hand = !self.prepared.is_empty() || is_seal_too_soon;
         if is_next_at_hand
             && is_wanted

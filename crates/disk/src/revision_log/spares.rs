@@ -1,6 +1,6 @@
 //! The room of the log: what is left of the active segment, and the files of the next ones, made ahead of need.
 
-use super::prepare::{PrepareSegment, PreparedSegment};
+use super::prepare::{PrepareSegment, SpareSegment};
 use super::rewrite_choice;
 use super::segment_header::SEGMENT_HEADER_LEN;
 use super::{RevisionLog, segment_path};
@@ -17,7 +17,7 @@ impl RevisionLog {
     /// Bytes of records (headers included) that can be appended without asking the disk for space. The end of a
     /// segment may stay unused, so keep a margin of the longest record.
     pub fn room(&self) -> u64 {
-        self.active_room() + self.prepared.iter().map(PreparedSegment::room).sum::<u64>()
+        self.active_room() + self.prepared.iter().map(SpareSegment::room).sum::<u64>()
     }
 
     /// Whether records of so many bytes together (headers included), of which none is longer than `longest`, can be
@@ -25,7 +25,7 @@ impl RevisionLog {
     pub fn has_room_for(&self, bytes: u64, longest: u64) -> bool {
         let mut left = bytes;
         // A file in which the longest record has no place may be passed over.
-        let prepared = self.prepared.iter().map(PreparedSegment::room).filter(|room| *room >= longest);
+        let prepared = self.prepared.iter().map(SpareSegment::room).filter(|room| *room >= longest);
         for room in std::iter::once(self.active_room()).chain(prepared) {
             if left <= room {
                 return true;
@@ -56,7 +56,7 @@ impl RevisionLog {
     }
 
     /// Takes the file that a [`PrepareSegment`] made.
-    pub fn adopt(&mut self, prepared: PreparedSegment) {
+    pub fn adopt(&mut self, prepared: SpareSegment) {
         self.prepared.push_back(prepared);
     }
 
@@ -67,7 +67,7 @@ impl RevisionLog {
     }
 
     /// The first prepared file of at least `len` bytes, or else the first.
-    pub(super) fn take_prepared(&mut self, len: u64) -> Option<PreparedSegment> {
+    pub(super) fn take_prepared(&mut self, len: u64) -> Option<SpareSegment> {
         let at = self.prepared.iter().position(|prepared| prepared.capacity >= len);
         self.prepared.remove(at.unwrap_or(0))
     }
@@ -79,7 +79,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::SimDisk;
-    use crate::log::{Options, RecordMeta, Revision, RevisionLog};
+    use crate::revision_log::{Options, RecordMeta, Revision, RevisionLog};
 
     const SEGMENT_BYTES: u64 = 4096;
 
