@@ -11,8 +11,8 @@
 mod fault;
 
 use std::ffi::c_void;
-use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
@@ -40,9 +40,9 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps `file`, which was opened as `path`.
-    pub(crate) fn new(file: &fs::File, path: &Path) -> io::Result<Mapping> {
-        let len = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    /// Maps the first `len` bytes of `file`, which was opened as `path`.
+    pub(crate) fn new(file: impl AsFd, len: u64, path: &Path) -> io::Result<Mapping> {
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

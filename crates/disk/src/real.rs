@@ -143,7 +143,7 @@ impl File for RealFile {
     }
 
     fn map(&self) -> io::Result<Option<Mapping>> {
-        Mapping::new(&self.file, &self.path).map(Some)
+        Mapping::new(&self.file, self.len()?, &self.path).map(Some)
     }
 }
 
