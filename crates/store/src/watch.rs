@@ -113,4 +113,6 @@ impl Change {
 }
 
 #[cfg(test)]
+mod many_watchers_tests;
+#[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! Tests of consensus that need to see the queues.
+
 use proto::etcdserverpb::Member;
 use proto::raftpb::MessageType;
 use raft::Restored;

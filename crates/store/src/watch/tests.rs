@@ -12,16 +12,14 @@ use crate::key_range::KeyRange;
 use crate::lease::LeaseTable;
 use crate::mvcc::Mvcc;
 
-mod many;
-
 #[derive(Debug)]
-struct NoSignal;
+pub(super) struct NoSignal;
 
 impl Signal for NoSignal {
     fn signal(&self) {}
 }
 
-fn store() -> (Mvcc, Arc<WatchHub>) {
+pub(super) fn store() -> (Mvcc, Arc<WatchHub>) {
     let options = revision_log::Options { segment_bytes: 1 << 16 };
     let mvcc = Mvcc::open(
         Arc::new(SimDisk::new(1)),
@@ -38,7 +36,7 @@ fn put(value: &'static str) -> PutRequest {
     PutRequest { key: "k".into(), value: value.into(), ..PutRequest::default() }
 }
 
-fn watch_from(start_revision: i64) -> Watch {
+pub(super) fn watch_from(start_revision: i64) -> Watch {
     let range = KeyRange::new("k".into(), Bytes::new());
     Watch { id: 0, range, start_revision, no_put: false, no_delete: false, prev_kv: false }
 }

@@ -1,7 +1,14 @@
 //! Many watchers: twice as many take at most twice the work, and no hold of the hub's lock grows with their
 //! number.
 
+use std::sync::Arc;
+
+use proto::etcdserverpb::PutRequest;
+
+use super::tests::{NoSignal, store, watch_from};
 use super::*;
+use crate::key_range::KeyRange;
+use crate::mvcc::Mvcc;
 use crate::work::{assert_linear, log_scans, steps};
 
 /// Watchers in a test, and twice as many.
