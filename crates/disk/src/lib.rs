@@ -19,7 +19,7 @@ pub use files::{Dir, Disk, File};
 pub use mapping::Mapping;
 pub use real::RealDisk;
 pub use revision_log::{Location, LogReader, RecordMeta, Revision, RevisionLog};
-pub use sim::{Ops, SimDisk};
+pub use sim::{Ops, SimDisk, SplitMix64};
 pub use unsynced::UnsyncedDisk;
 pub use wal::Wal;
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::files::{Dir, Disk, File};
 use content::SharedContent;
-use random::Random;
+pub use random::SplitMix64;
 use tree::{NodeId, Tree};
 
 /// A simulated disk; clones are the same disk.
@@ -60,7 +60,7 @@ impl SimDisk {
     pub fn new(seed: u64) -> SimDisk {
         let state = State {
             tree: Tree::new(),
-            random: Random::new(seed),
+            random: SplitMix64::new(seed),
             ops: Ops::default(),
             crash_at: None,
             capacity: None,
@@ -227,7 +227,7 @@ impl Disk for SimDisk {
 #[derive(Debug)]
 struct State {
     tree: Tree,
-    random: Random,
+    random: SplitMix64,
     ops: Ops,
     crash_at: Option<u64>,
     capacity: Option<u64>,

@@ -1,24 +1,19 @@
-//! The generator behind every choice of a run: equal seeds, equal choices.
-//!
-//! SplitMix64 (Steele, Lea & Flood 2014): one word of state.
+//! The choices of a run, drawn from its seed: equal seeds, equal choices.
 
-/// A stream of pseudo-random numbers.
+use disk::SplitMix64;
+
+/// A stream of choices.
 #[derive(Debug, Clone)]
-pub(crate) struct Random {
-    state: u64,
-}
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        Random { state: seed }
+        Random(SplitMix64::new(seed))
     }
 
     /// A number of 64 bits.
     pub(crate) fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `n`, which is not 0.

@@ -54,21 +54,18 @@ impl Keys {
     }
 }
 
-/// Random numbers, the same in each run: SplitMix64 (Steele, Lea & Flood 2014).
-pub(crate) struct Random(u64);
+/// Random numbers, the same in each run.
+pub(crate) struct Random(fastrand::Rng);
 
 impl Random {
     /// A sequence of its own for each `seed`.
     pub(crate) fn new(seed: usize) -> Self {
-        Self(seed as u64)
+        Self(fastrand::Rng::with_seed(seed as u64))
     }
 
     /// A number under `end`, which must not be zero.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
+        self.0.u64(..end)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use super::random::{Random, Survival, mix};
+use super::random::{SplitMix64, Survival, mix};
 
 /// What a disk writes all or nothing, in bytes.
 pub(super) const SECTOR_BYTES: u64 = 512;
@@ -77,7 +77,7 @@ impl Content {
     }
 
     /// Leaves what the medium holds after a loss of power; it is what a reader sees from then on.
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    pub(super) fn crash(&mut self, random: &mut SplitMix64) {
         match Survival::draw(random) {
             Survival::Everything => self.sync(),
             Survival::Nothing => {}
@@ -100,9 +100,9 @@ impl Content {
     }
 
     /// Each sector has a moment, counted in changes, at which it was last written back.
-    fn keep_some(&mut self, random: &mut Random) {
+    fn keep_some(&mut self, random: &mut SplitMix64) {
         let changes = std::mem::take(&mut self.unsynced);
-        let (salt, moments) = (random.next(), changes.len() as u64 + 1);
+        let (salt, moments) = (random.next_u64(), changes.len() as u64 + 1);
         let moment_of = |sector: u64| mix(salt ^ sector) % moments;
         for (i, change) in (0..).zip(&changes) {
             match change {
@@ -234,7 +234,7 @@ mod tests {
             content.write(3, b"kept");
             content.sync();
             content.write(4096, b"maybe");
-            content.crash(&mut Random::new(seed));
+            content.crash(&mut SplitMix64::new(seed));
             assert_eq!(&bytes_of(&content)[..7], b"\0\0\0kept", "seed {seed}");
         }
     }
@@ -247,7 +247,7 @@ mod tests {
             content.write(0, &[0; 4096]);
             content.sync();
             content.write(100, &[7; 2000]);
-            content.crash(&mut Random::new(seed));
+            content.crash(&mut SplitMix64::new(seed));
             let bytes = bytes_of(&content);
             let written = |sector: Range<usize>| bytes[sector].iter().filter(|&&byte| byte == 7).count();
             let kept = [100..512, 512..1024, 1024..1536, 1536..2048, 2048..2100].map(|sector| {
@@ -266,7 +266,7 @@ mod tests {
             let mut content = Content::default();
             content.write(0, b"first");
             content.write(5, b"second");
-            content.crash(&mut Random::new(seed));
+            content.crash(&mut SplitMix64::new(seed));
             let bytes = bytes_of(&content);
             assert!(b"firstsecond".starts_with(&bytes), "seed {seed}: {bytes:?}");
         }

@@ -1,25 +1,25 @@
-//! The generator behind every choice the simulated disk makes: equal seeds, equal choices.
-//!
-//! SplitMix64 (Steele, Lea & Flood 2014): one word of state, good enough to pick victims.
+//! The generator behind every choice that the simulated disk and the simulator make: equal seeds, equal choices.
 
-/// A stream of pseudo-random numbers.
-#[derive(Debug)]
-pub(super) struct Random {
+/// A stream of pseudo-random numbers: SplitMix64 (Steele, Lea & Flood 2014), which has one word of state.
+#[derive(Debug, Clone)]
+pub struct SplitMix64 {
     state: u64,
 }
 
-impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random { state: seed }
+impl SplitMix64 {
+    /// A stream of its own for each seed.
+    pub fn new(seed: u64) -> SplitMix64 {
+        SplitMix64 { state: seed }
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    /// The next number, of 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     pub(super) fn coin(&mut self) -> bool {
-        self.next() & 1 == 0
+        self.next_u64() & 1 == 0
     }
 }
 
@@ -42,8 +42,8 @@ pub(super) enum Survival {
 }
 
 impl Survival {
-    pub(super) fn draw(random: &mut Random) -> Survival {
-        match random.next() % 4 {
+    pub(super) fn draw(random: &mut SplitMix64) -> Survival {
+        match random.next_u64() % 4 {
             0 => Survival::Nothing,
             1 => Survival::Everything,
             _ => Survival::Some,

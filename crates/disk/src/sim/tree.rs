@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::content::{Content, SharedContent};
 use super::lock;
-use super::random::{Random, Survival};
+use super::random::{SplitMix64, Survival};
 
 /// Names a file or directory for good, whatever it is called.
 pub(super) type NodeId = u64;
@@ -112,7 +112,7 @@ impl Tree {
     }
 
     /// Leaves the names and bytes that the medium holds after a loss of power.
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    pub(super) fn crash(&mut self, random: &mut SplitMix64) {
         let survival = Survival::draw(random);
         for edits in std::mem::take(&mut self.unsynced) {
             if survival == Survival::Everything || (survival == Survival::Some && random.coin()) {
@@ -245,7 +245,7 @@ mod tests {
             tree.create_file(Path::new("/a")).unwrap();
             sync_dir(&mut tree, "/");
             tree.rename(Path::new("/a"), Path::new("/b")).unwrap();
-            tree.crash(&mut Random::new(seed));
+            tree.crash(&mut SplitMix64::new(seed));
             outcomes.insert(tree.list(Path::new("/")).unwrap());
         }
         assert_eq!(Vec::from_iter(outcomes), [vec!["a".to_owned()], vec!["b".to_owned()]]);
@@ -262,7 +262,7 @@ mod tests {
             tree.remove(Path::new("/d/f")).unwrap();
             tree.create_file(Path::new("/d/g")).unwrap();
             sync_dir(&mut tree, "/d");
-            tree.crash(&mut Random::new(seed));
+            tree.crash(&mut SplitMix64::new(seed));
             assert_eq!(tree.list(Path::new("/d")).unwrap(), ["g"], "seed {seed}");
         }
     }

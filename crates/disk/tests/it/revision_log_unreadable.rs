@@ -18,7 +18,7 @@ fn a_page_that_cannot_be_read_ends_the_process_with_file_and_offset() {
         read_a_lost_page(Path::new(&dir));
     }
     let dir = tempfile::tempdir().unwrap();
-    let name = "log_unreadable::a_page_that_cannot_be_read_ends_the_process_with_file_and_offset";
+    let name = "revision_log_unreadable::a_page_that_cannot_be_read_ends_the_process_with_file_and_offset";
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(CHILD, dir.path())

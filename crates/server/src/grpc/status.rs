@@ -5,9 +5,10 @@
 //! Which error becomes which status is decided elsewhere.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use http2::hpack;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// The numbers of gRPC status codes, named as the protocol names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,28 +184,23 @@ fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_LEN_MAX)]
 }
 
-/// Printable ASCII except `%` stays; each other byte becomes `%` and two upper-case hex digits. A space at
-/// either end is encoded too: no field of HTTP/2 begins or ends with one.
+/// Bytes that are encoded in a Status-Message: all but printable ASCII, and `%`.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// The same, and spaces: no field of HTTP/2 begins or ends with one.
+const ENCODED_AT_ENDS: &AsciiSet = &ENCODED.add(b' ');
+
+/// Each byte of [`ENCODED`] or beyond ASCII becomes `%` and two upper-case hex digits; so does a space at either end.
 fn percent_encode(text: &str) -> Cow<'_, str> {
-    let last = text.len().saturating_sub(1);
-    let is_plain = |(at, byte): (usize, u8)| match byte {
-        b' ' => at != 0 && at != last,
-        b'!'..=b'~' => byte != b'%',
-        _ => false,
-    };
-    if text.bytes().enumerate().all(is_plain) {
-        return Cow::Borrowed(text);
+    let inner = text.trim_matches(' ');
+    if inner.len() == text.len() {
+        return utf8_percent_encode(text, ENCODED).into();
     }
-    let encode = |mut encoded: String, (at, byte): (usize, u8)| {
-        if is_plain((at, byte)) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    };
-    Cow::Owned(text.bytes().enumerate().fold(String::with_capacity(text.len() * 3), encode))
+    // A text of several spaces at an end has them all encoded, which means the same.
+    let (before, after) = text.split_at(text.len() - text.trim_start_matches(' ').len());
+    let after = &after[inner.len()..];
+    let [before, after] = [before, after].map(|spaces| utf8_percent_encode(spaces, ENCODED_AT_ENDS));
+    format!("{before}{}{after}", utf8_percent_encode(inner, ENCODED)).into()
 }
 
 #[cfg(test)]

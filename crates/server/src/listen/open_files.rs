@@ -9,8 +9,11 @@ use std::fs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Open files kept for the disk and everything else that is no connection.
+/// Open files kept for the disk and everything else that is no connection; as many as etcd keeps.
 const RESERVED_FILES: u64 = 150;
+
+/// The rest is for log files, sockets that listen, and what the runtime opens.
+const _: () = assert!(disk::OPEN_FILES_MAX as u64 <= RESERVED_FILES / 2);
 
 /// A server that can take fewer connections says so when it starts.
 const FEW_CONNECTIONS: u64 = 512;
