@@ -39,6 +39,9 @@ pub(super) struct Segment {
     /// Its own file, while it is written and until it is durable; and after its name was removed, for those who still
     /// read it, if it cannot be mapped.
     own_file: Mutex<Option<Arc<dyn File>>>,
+    /// Whether its name is removed, or is about to be: then a file of its own is never closed. Changed under the lock of
+    /// `own_file`.
+    is_removed: AtomicBool,
     /// Made at the first read; none where the disk has no mappings.
     mapping: OnceLock<Option<Mapping>>,
     /// Bytes that were written, the header included. Readers stay below.
@@ -73,6 +76,7 @@ impl Segment {
             path,
             files,
             own_file: Mutex::default(),
+            is_removed: AtomicBool::new(false),
             mapping: OnceLock::new(),
             flushed: AtomicU64::new(0),
             synced: AtomicU64::new(0),
@@ -128,10 +132,12 @@ impl Segment {
         Ok(())
     }
 
-    /// Closes its own file, if all that was written is durable.
+    /// Closes its own file, if all that was written is durable and the file can be opened again by its name.
     pub(super) fn close_own_file(&self) {
-        if self.synced.load(Ordering::Acquire) >= self.flushed() {
-            *self.lock_own_file() = None;
+        let mut own_file = self.lock_own_file();
+        let is_removed = self.is_removed.load(Ordering::Relaxed);
+        if !is_removed && self.synced.load(Ordering::Acquire) >= self.flushed() {
+            *own_file = None;
         }
     }
 
@@ -270,6 +276,10 @@ impl Segment {
 
     /// Makes it readable for those who still have it when its name is gone.
     pub(super) fn outlive_name(&self) -> Result<(), Error> {
+        {
+            let _own_file = self.lock_own_file();
+            self.is_removed.store(true, Ordering::Relaxed);
+        }
         if self.mapping()?.is_none() && !self.has_own_file() {
             self.open_own_file()?;
         }

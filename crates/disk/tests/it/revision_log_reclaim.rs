@@ -141,6 +141,7 @@ fn old_and_new_locations_can_be_read_until_the_old_are_retired_and_snapshots_lon
     let (mut log, mut index) = overwritten(&disk);
     let reader = log.reader();
     let snapshot = reader.snapshot();
+    let late_sync = log.sync_job();
     let old = index.0[&b"old"[..]].1;
     let plan = log.reclaim_candidate(false).unwrap();
     let mut rewritten = plan.run(&|key, revision| index.has(key, revision)).unwrap();
@@ -154,6 +155,9 @@ fn old_and_new_locations_can_be_read_until_the_old_are_retired_and_snapshots_lon
     assert!(reader.read(old).is_err());
     let listed = sync(&mut log).unwrap();
     log.release(&listed).run().unwrap();
+    assert_eq!(snapshot.read(old).unwrap(), reader.read(new).unwrap());
+    // A sync that was asked for before has the segments too, and closes the files that it made durable.
+    late_sync.run().unwrap();
     assert_eq!(snapshot.read(old).unwrap(), reader.read(new).unwrap());
     assert!(disk.open(&Path::new(DIR).join(format!("{:016x}.seg", old.segment))).is_err());
 }
