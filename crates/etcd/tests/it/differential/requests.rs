@@ -223,11 +223,13 @@ impl Requests {
         Compare { result: self.random.usize(..4) as i32, target, key, range_end, target_union }
     }
 
-    /// The hash of the compacted revision is the compaction's own as soon as its job has ended, and another before.
+    /// The hash of the compacted revision is the compaction's own as soon as its job has ended, and another before. After
+    /// a compaction at 0 that is so for a request of 0 too, which otherwise asks for the newest revision.
     fn hash(&mut self) -> HashKvRequest {
         let revision = self.revision();
-        let hashed = if revision == 0 { self.revision } else { revision };
-        HashKvRequest { revision: if hashed == self.compacted { self.revision + 1 } else { revision } }
+        let newest = if revision == 0 { self.revision } else { revision };
+        let is_of_compaction = [revision, newest].contains(&self.compacted);
+        HashKvRequest { revision: if is_of_compaction { self.revision + 1 } else { revision } }
     }
 
     fn compaction(&mut self) -> CompactionRequest {
