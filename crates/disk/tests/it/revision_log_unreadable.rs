@@ -18,9 +18,10 @@ fn a_page_that_cannot_be_read_ends_the_process_with_file_and_offset() {
         read_a_lost_page(Path::new(&dir));
     }
     let dir = tempfile::tempdir().unwrap();
-    let name = "revision_log_unreadable::a_page_that_cannot_be_read_ends_the_process_with_file_and_offset";
+    let (_crate, module) = module_path!().split_once("::").unwrap();
+    let name = format!("{module}::a_page_that_cannot_be_read_ends_the_process_with_file_and_offset");
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", &name, "--nocapture"])
         .env(CHILD, dir.path())
         .output()
         .unwrap();
