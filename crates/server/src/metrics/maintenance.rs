@@ -15,7 +15,7 @@ pub(crate) struct MaintenanceMetrics {
     pub(crate) hash: Arc<Times>,
     /// Of `HashKV`.
     pub(crate) hash_kv: Arc<Times>,
-    /// Of `Defragment`, which only sets off what there is to do.
+    /// Of `Defragment` calls, from request to answer.
     pub(crate) defragment: Arc<Times>,
     compaction_pause_ms: Histogram,
     compaction_ms: Histogram,
