@@ -1,7 +1,7 @@
 //! Comparisons of the store with the model.
 //!
-//! A difference is an error in words; so is a read that fails, which the caller forgives if the disk has just
-//! lost power.
+//! A difference is an error with a text. A read that fails is an error too; the caller ignores it if the disk
+//! has just lost power.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::workload::{self, Horizon};
 /// Revisions at which everything is read after a restart.
 const OLD_REVISIONS: i64 = 4;
 
-/// The store stands where the model stands: revision, compaction, alarms, leases with their keys.
+/// The store equals the model in revision, compaction, alarms, and leases with their keys.
 pub(crate) fn position(member: &Member, model: &Model) -> Result<(), String> {
     let view = &member.view;
     let (found, expected) =
@@ -54,7 +54,7 @@ pub(crate) fn everything(member: &Member, model: &Model) -> Result<(), String> {
     hash(view, model, 0)
 }
 
-/// Once nothing is under way, the bytes in use are those of the records that a compaction leaves.
+/// Once the member is idle, the bytes in use are those of the records that a compaction leaves.
 pub(crate) fn bytes_in_use(member: &Member, model: &Model) -> Result<(), String> {
     compare(&|| "the number of bytes in use".into(), &member.size_in_use_bytes(), &model.live_bytes())
 }
@@ -98,7 +98,8 @@ fn read_range(view: &ReadView, request: &RangeRequest) -> Result<RangeOutcome, E
     reading.finish()
 }
 
-/// HashKV at `revision` is what etcd would compute: now, or when it compacted just there.
+/// HashKV at `revision` is what etcd would compute now, or would have computed when it compacted at
+/// `revision`.
 fn hash(view: &ReadView, model: &Model, revision: i64) -> Result<(), String> {
     let found = view.hash_now(revision).map_err(|error| format!("no hash at {revision}: {error}"))?;
     let at = if revision == 0 && found.revision != 0 { model.revision() } else { revision };
@@ -121,7 +122,7 @@ fn compare<T: PartialEq + std::fmt::Debug>(
     if found == expected { Ok(()) } else { Err(format!("{} is {found:?}, but must be {expected:?}", name())) }
 }
 
-/// A refusal is an answer; a broken disk is not.
+/// A refusal counts as an answer. An error of the disk does not.
 fn refusal_or<T>(result: Result<T, Error>) -> Result<Result<T, Refusal>, String> {
     match result {
         Ok(value) => Ok(Ok(value)),

@@ -1,8 +1,9 @@
 //! What clients may rely on about the time of leases, and what they ask of it.
 //!
-//! The model knows which leases there are; this knows until when. Within one life of the member that is exact,
-//! since everything happens at one moment of the simulated clock: a lease must be there until its time, and be
-//! on its way out from then on. A restart gives each its whole time again and an election timeout more.
+//! The model knows which leases exist; this module knows their deadlines. Within one life of the member a
+//! deadline is exact, since everything happens at one moment of the simulated clock. A lease must exist until
+//! its deadline, and its revocation must be under way from then on. A restart gives each lease its whole time
+//! again and an election timeout more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// The member leads since now, with the leases of the model.
+    /// The member begins to lead now, with the leases of the model.
     pub(crate) fn restart(now: Duration, model: &Model) -> Leases {
         let deadline = |(id, ttl_s)| (id, now + ELECTION_TIMEOUT + seconds(ttl_s));
         Leases { deadlines: model.leases().map(deadline).collect(), asked: BTreeMap::new() }
@@ -66,7 +67,7 @@ impl Leases {
         query
     }
 
-    /// Nobody waits for an answer to this any more.
+    /// Forgets a question to which no answer will come.
     pub(crate) fn given_up(&mut self, ticket: Ticket) {
         self.asked.remove(&ticket);
     }

@@ -5,17 +5,17 @@
 //!   Plan ─▶ simulate ─▶ Report, or Failure with the last lines of the trace
 //!              │
 //!              ├─ workload   what clients ask for
-//!              ├─ member     node, log writer and jobs, one small step at a time
+//!              ├─ member     node, WAL writer and jobs, one small step at a time
 //!              ├─ model      what etcd would answer
-//!              ├─ leases     until when each of them must live
-//!              ├─ watchers   what watching clients must be told, over all restarts
+//!              ├─ leases     the deadline of each lease
+//!              ├─ watchers   which events watching clients must get, over all restarts
 //!              └─ checks     store and model compared
 //! ```
 //!
 //! Everything is drawn from the seed of the plan: the same plan gives the same trace, step by step. There is
 //! no clock, no thread and no file here.
 //!
-//! What is simulated and what is not stands in `docs/simulator.md`.
+//! `docs/simulator.md` says what is simulated and what is not.
 
 pub mod bugs;
 mod checks;

@@ -84,7 +84,7 @@ fn run_seed(args: &Args, seed: u64, total: &mut Total) -> Result<(), String> {
 }
 
 fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, String> {
-    // Where a panic aborts, this is all that is heard of it.
+    // In a build where a panic aborts, this hook prints all that is known of the panic.
     let again = args.repeat(plan);
     panic::set_hook(Box::new(move |info| eprintln!("{info}\nagain: {again}")));
     let report = try_plan(plan).map_err(|failure| {
@@ -95,7 +95,7 @@ fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, Strin
     Ok(report)
 }
 
-/// A panic is a failure too, where the build unwinds.
+/// In a build that unwinds, a panic is a failure of the run.
 fn try_plan(plan: &Plan) -> Result<Report, Failure> {
     let run = panic::catch_unwind(AssertUnwindSafe(|| simulate(plan)));
     run.unwrap_or_else(|panic| {

@@ -1,10 +1,11 @@
-//! The member under test: a node with the queues of what it wants done, carried out one small step at a time.
+//! The member under test: a node and the queues of its effects, which are carried out one small step at a
+//! time.
 //!
-//! Stands for the driver of the server, with one difference: which queue goes on is the caller's choice at
-//! each step. Log tasks stay in order; jobs run in any order and at any time later, and tell what has come of them
-//! later still; all that is told waits in one inbox until the node takes it.
+//! Takes the place of the server's driver, with one difference: at each step the caller chooses which queue
+//! goes on. WAL tasks stay in order. Jobs run in any order and at any later time, and report later still. All
+//! reports wait in one inbox until the node takes them.
 //!
-//! After a step has failed the member is dead: nothing of it may be used but what it told before.
+//! After a step has failed the member is dead: only what it reported before may be used.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -20,7 +21,7 @@ use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
 use crate::plan::Plan;
 use crate::random::Random;
 
-/// Where the write-ahead log and everything else lie.
+/// The directories of the WAL and of everything else.
 pub(crate) const WAL_DIR: &str = "/member/wal";
 pub(crate) const DATA_DIR: &str = "/member/data";
 
@@ -49,11 +50,11 @@ pub(crate) struct Member {
     pub(crate) watch_hub: Arc<WatchHub>,
     inbox: VecDeque<Input<Ticket>>,
     log: VecDeque<WalTask>,
-    /// Whether the log writer has something to report, if only how much room it has.
+    /// Whether the WAL writer has something to report, if only how much room it has.
     is_report_due: bool,
     jobs: BTreeMap<u64, JobState>,
     next_job: u64,
-    /// What the node has decided, but for WAL tasks and jobs; it has not applied anything since.
+    /// What the node has decided, without WAL tasks and jobs. It has not applied anything since.
     decided: Option<Output<Ticket>>,
     is_busy: bool,
     pub(crate) now: Duration,
@@ -63,15 +64,15 @@ pub(crate) struct Member {
 #[derive(Debug)]
 enum JobState {
     Waits(Job),
-    /// It has run, and the node does not know.
+    /// It has run, and the node has no report yet.
     Ran(Finished),
 }
 
-/// What a step has brought.
+/// The results of a step.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// Commands handed to the log, in order. They are applied in this order. Those by which the member makes itself
-    /// known are left out, here and below.
+    /// Commands handed to the WAL, in order. They are applied in this order. Commands by which the member
+    /// makes itself known to the cluster are left out, here and below.
     pub(crate) logged: Vec<Command>,
     /// How many commands were applied.
     pub(crate) applied: usize,
@@ -82,21 +83,20 @@ pub(crate) struct News {
 /// One thing a member can do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The node takes what is in its inbox, so many at most, and decides.
+    /// The node takes at most this many inputs from its inbox, and decides.
     Decide(usize),
     /// The node applies something, after it has decided.
     Apply,
-    /// The log writer writes a task.
+    /// The WAL writer writes a task.
     Write,
-    /// The log writer syncs and reports.
+    /// The WAL writer syncs and reports.
     Sync,
     /// A job runs, or reports if it has run.
     Job(u64),
 }
 
 impl Member {
-    /// Starts a member in its given life (1 for the first) with what is on the disk.
-    /// Time goes on from `now`.
+    /// Starts a member with what is on the disk. `life` counts its starts from 1. Time goes on from `now`.
     pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64, now: Duration) -> Result<Member, Fatal> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (wal_dir, data_dir) = (Path::new(WAL_DIR), Path::new(DATA_DIR));
@@ -134,7 +134,7 @@ impl Member {
         self.inbox.push_back(input);
     }
 
-    /// Renews a lease without the node's turn, if that can be.
+    /// Renews a lease without asking the node, if that is possible.
     pub(crate) fn renew_lease(&self, id: i64) -> Option<i64> {
         self.node.lease_renewer().renew(id, self.now)
     }
@@ -169,12 +169,12 @@ impl Member {
         self.node.published().size_bytes()
     }
 
-    /// Bytes of the records that live.
+    /// Bytes of live records.
     pub(crate) fn size_in_use_bytes(&self) -> u64 {
         self.node.published().size_in_use_bytes()
     }
 
-    /// A step that there is something to do for, or none.
+    /// A step for which there is work, or `None`.
     pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
         if self.decided.is_some() {
@@ -240,7 +240,7 @@ impl Member {
         Ok(News { applied, ..self.carry_out(&mut output) })
     }
 
-    /// Hands WAL tasks and jobs on; returns what is told.
+    /// Queues WAL tasks and jobs; returns everything else.
     fn carry_out(&mut self, output: &mut Output<Ticket>) -> News {
         let logged = commands(&output.wal);
         self.log.extend(output.wal.drain(..));
@@ -279,7 +279,7 @@ fn commands(tasks: &[WalTask]) -> Vec<Command> {
         .collect()
 }
 
-/// Whether it is by such commands that a new leader makes itself known.
+/// Whether a new leader makes itself known by a command of this kind.
 fn introduces(kind: Kind) -> bool {
     matches!(kind, Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet)
 }
@@ -311,7 +311,7 @@ fn config(plan: &Plan, life: u64) -> Config {
     }
 }
 
-/// Wakes nobody: the simulator looks at every watch stream now and then.
+/// A waker without effect: the simulator looks at every watch stream now and then.
 #[derive(Debug)]
 pub(crate) struct Unheard;
 

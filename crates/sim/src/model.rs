@@ -1,8 +1,8 @@
 //! What etcd promises, in its plainest form: a map from key to all its changes, never trimmed.
 //!
-//! Commands flow in, one after the other, in the order the member took them; what etcd answers to each flows
-//! out. Written from etcd's rules alone and sharing nothing with the store but the types of requests and
-//! answers, so that the two do not err together. Nothing here is fast.
+//! Takes commands one after the other, in the order in which the member took them, and returns what etcd
+//! answers to each. It is written from etcd's rules alone. It shares only the types of requests and answers
+//! with the store, so that the two do not have the same bugs. Nothing here is fast.
 //!
 //! Invariant: changes of a key ascend by revision; `changes` holds the same changes by revision.
 
@@ -29,7 +29,7 @@ const LEASE_TTL_MAX_S: i64 = 9_000_000_000;
 pub(crate) struct Change {
     pub(crate) main: i64,
     pub(crate) sub: i64,
-    /// The key as it was written; none for a tombstone.
+    /// The key as it was written; `None` for a tombstone.
     pub(crate) kv: Option<KeyValue>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Told {
     pub(crate) key: Bytes,
     pub(crate) is_delete: bool,
     pub(crate) is_create: bool,
-    /// `mvccpb.Event` bytes without the key before.
+    /// `mvccpb.Event` bytes without the previous value.
     pub(crate) encoded: Vec<u8>,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// An empty one, as a new cluster begins.
+    /// The empty map of a new cluster.
     pub(crate) fn new() -> Model {
         Model {
             keys: BTreeMap::new(),
@@ -86,12 +86,13 @@ impl Model {
         self.compacted
     }
 
-    /// Whether history was ever compacted just there. What is looked up then may be told after a later compaction.
+    /// Whether history was ever compacted at exactly this revision. A hash computed then may be reported
+    /// after a later compaction.
     pub(crate) fn was_compacted_at(&self, revision: i64) -> bool {
         self.compactions.iter().any(|(at, _)| *at == revision)
     }
 
-    /// What the command must be answered with.
+    /// Carries out a command; returns the answer that it must get.
     pub(crate) fn apply(&mut self, request: &Request) -> Result<Outcome, Refusal> {
         self.admit(request)?;
         self.sub = 0;

@@ -1,8 +1,8 @@
-//! What a run is to do: everything that is decided before it begins.
+//! The plan of a run: everything that is decided before it begins.
 
 use crate::random::Random;
 
-/// Keep the choices of a plan apart from those of its run, though both come from one seed.
+/// Make the choices of a plan independent of those of its run, though both come from one seed.
 const PLAN_SALT: u64 = 0x9a17;
 const FAULT_SALT: u64 = 0xfa01;
 
@@ -13,10 +13,11 @@ pub enum Kill {
     Never,
     /// Power is lost once, when the disk has carried out this many effects.
     AtEffect(u64),
-    /// The process is killed when the disk has carried out this many effects, and power is lost soon after the next
-    /// one serves.
+    /// The process is killed when the disk has carried out this many effects. Power is lost soon after the
+    /// next process serves.
     ProcessAtEffect(u64),
-    /// Again and again, at random, with the power or without: between steps, within them, and while it recovers.
+    /// Again and again, at random, with or without a loss of power: between steps, within them, and while the
+    /// member recovers.
     AtRandom,
 }
 
@@ -40,7 +41,7 @@ pub struct Plan {
     pub commands: u64,
     /// When the member is killed.
     pub kill: Kill,
-    /// In how many turns of a thousand it is killed, if that is at random.
+    /// In how many steps of a thousand the member is killed, if `kill` is [`Kill::AtRandom`].
     pub kills_per_mille: u64,
     /// What is wrong with the disk.
     pub fault: Fault,
@@ -50,21 +51,20 @@ pub struct Plan {
     pub wal_file_bytes: u64,
     /// Entries after which a checkpoint is due.
     pub checkpoint_entries: u64,
-    /// Bytes of log after which it is due at once.
+    /// Bytes of WAL after which a checkpoint is due at once.
     pub checkpoint_bytes: u64,
-    /// Entries kept behind a checkpoint.
+    /// Entries kept in memory that a checkpoint already covers.
     pub catchup_entries: u64,
     /// Bytes of the longest value.
     pub value_len_max: u64,
     /// Bytes of data at which writes are refused.
     pub quota_bytes: Option<u64>,
-    /// How often a job goes on, where the node and the log writer each do `USUAL_PACE` times as
-    /// often.
+    /// How often a job goes on, while the node and the WAL writer each go on `USUAL_PACE` times.
     pub job_pace: u64,
 }
 
 impl Plan {
-    /// The pace of the node and of the log writer.
+    /// The pace of the node and of the WAL writer.
     pub(crate) const USUAL_PACE: u64 = 8;
 
     /// The plan of a seed: mostly kills at random on a sound disk, small files of many sizes.
@@ -77,11 +77,11 @@ impl Plan {
         Plan::with_fault(seed, fault)
     }
 
-    /// The same with a fault of one's choice.
+    /// The plan of a seed with a given fault.
     pub fn with_fault(seed: u64, fault: Fault) -> Plan {
         let random = &mut Random::new(seed ^ PLAN_SALT);
         let is_full = fault == Fault::FullDisk;
-        // A full disk is met with what files have in reserve, a part of their size.
+        // On a full disk a member lives on the reserve in its files, which is a part of their size.
         let segment_bytes = if is_full { 32 << 10 } else { 8 << random.between(10, 12) };
         Plan {
             seed,
@@ -100,13 +100,13 @@ impl Plan {
         }
     }
 
-    /// A short run on a sound disk without kills: the one to be repeated with a kill at every effect.
+    /// A short run on a sound disk without kills. It is repeated with a kill at every effect.
     pub fn short(seed: u64) -> Plan {
         Plan { commands: 40, kill: Kill::Never, ..Plan::with_fault(seed, Fault::None) }
     }
 
-    /// Bytes of commands in flight at most: less than the member keeps in reserve when it runs out of space, which
-    /// is a quarter of a segment.
+    /// Bytes of commands in flight at most: less than the member keeps in reserve when it runs out of space,
+    /// which is a quarter of a segment.
     pub(crate) fn in_flight_bytes_max(&self) -> usize {
         (self.segment_bytes / 16 * 3) as usize
     }

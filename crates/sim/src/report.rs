@@ -1,4 +1,4 @@
-//! What a run has come to.
+//! The results of a run.
 
 use std::ops::AddAssign;
 
@@ -35,7 +35,7 @@ pub struct Report {
     pub defragmentations: u64,
     /// Effects on the disk.
     pub effects: u64,
-    /// A number that stands for all that happened.
+    /// A hash of the whole trace.
     pub trace: u64,
 }
 
@@ -63,7 +63,7 @@ impl AddAssign for Report {
 /// What went wrong in a run.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What, in a sentence.
+    /// A sentence that says what went wrong.
     pub what: String,
     /// The last lines of the trace, oldest first.
     pub trace: Vec<String>,

@@ -1,4 +1,4 @@
-//! One run: a member, its clients, and what kills it.
+//! One run: a member, its clients, and the faults that end its lives.
 //!
 //! ```text
 //!   workload ─▶ in flight ─▶ Member (one random step after the other) ─▶ answers ─▶ compared with the model
@@ -6,9 +6,9 @@
 //!                  └────────────┴── after a restart: how many of these happened? ─────┘
 //! ```
 //!
-//! A command is in flight until it is applied. Commands are logged in the order they were sent, so after a
-//! crash those in flight have happened up to one of them and not from there on; which one shows in the
-//! revisions and tables of the store, and then the whole store must equal the model.
+//! A command is in flight until it is applied. Commands are written to the WAL in the order in which they
+//! were sent. So after a crash, a prefix of the commands in flight has taken effect, and none after it. The
+//! revisions and tables of the store tell how long that prefix is. The whole store must then equal the model.
 
 mod commands;
 mod life;
@@ -33,18 +33,19 @@ use crate::watchers::Watchers;
 use crate::workload::{self, Horizon};
 use commands::Applied;
 
-/// The longest that everything stands still.
+/// The longest time for which nothing happens.
 const PAUSE_MAX_MS: u64 = 6000;
 /// Longer than most leases live.
 const LEASES_END: Duration = Duration::from_secs(60);
-/// Bytes that a defragmentation leaves beside those in use: heads of segments, tombstones that a restart needs.
+/// Bytes that a defragmentation leaves beside those in use: heads of segments, tombstones that a restart
+/// needs.
 const WASTED_BYTES_MAX: u64 = 512;
 /// The longest that a request waits for its answer: 5 s and two election timeouts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
-/// Steps within which a member must have recovered, or become silent, or found its space again.
+/// Steps within which a member must have recovered, become idle, or accepted writes again.
 const STEPS_MAX: u32 = 20_000;
 
-/// Why a member is no more.
+/// Why a life of the member has ended.
 enum Death {
     /// It was killed, or its disk lost power.
     Killed,
@@ -64,11 +65,11 @@ pub fn simulate(plan: &Plan) -> Result<Report, Failure> {
 /// A command that is not applied yet.
 #[derive(Debug)]
 struct InFlight {
-    /// Who sent it; nobody if the member proposed it by itself.
+    /// Who sent it; `None` if the member proposed it by itself.
     ticket: Option<Ticket>,
     /// Whether its sender was told that it took too long.
     is_late: bool,
-    /// Request id, by which it is known in the log.
+    /// Request id, which identifies it in the raft log.
     id: u64,
     request: Request,
     len: usize,
@@ -94,14 +95,14 @@ struct Run<'a> {
     now: Duration,
     lives: u64,
     is_full: bool,
-    /// Whether a put was taken in this life: there was room then.
+    /// Whether a put was accepted in this life: then there was room.
     has_had_space: bool,
     starts_while_full: u32,
     /// Whether a sync was made to fail in this life.
     is_sync_failing: bool,
     /// Whether the process was killed by the plan, and power is to be lost after the next start.
     is_power_to_be_lost: bool,
-    /// What it took to make the disk.
+    /// Effects that creating the disk took.
     effects_before: u64,
     trace: Trace,
     report: Report,
@@ -174,12 +175,12 @@ impl<'a> Run<'a> {
         checks::everything(&member, &self.model)
     }
 
-    /// Once a defragmentation is through, hardly a byte is wasted.
+    /// After a defragmentation hardly any byte is dead.
     fn defragment(&mut self, mut member: Member) -> Result<Member, String> {
         let lives = self.lives;
         let ticket = self.send_defragment(&mut member);
         for _ in 0..RETRY_TICKS + 2 {
-            // What failed for want of space is tried again.
+            // The member retries what failed for want of space.
             member.tick();
             member = self.settle(member)?;
         }
@@ -200,7 +201,7 @@ impl<'a> Run<'a> {
         made.map_err(|error| format!("a new disk fails: {error}"))
     }
 
-    /// Something happens: a client, a step of the member, a fault.
+    /// One random event: a client acts, the member takes a step, or a fault occurs.
     fn turn(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
         self.break_something()?;
         if self.disk.has_crashed() {
@@ -208,7 +209,7 @@ impl<'a> Run<'a> {
         }
         match self.random.below(100) {
             0..20 => self.send_command(member),
-            // The node decides and applies at the same time of the clock.
+            // The clock stands still between the two phases of a call, decide and apply.
             20..26 if !member.may_pass_time() => return self.step(member),
             20..25 => member.tick(),
             25 if self.random.percent(20) => {
@@ -304,7 +305,7 @@ impl<'a> Run<'a> {
         let ticket = self.ticket();
         let query = self.leases.ask(&mut self.random, ticket);
         self.note(format_args!("{ticket}: {query:?} at {:?}", member.now));
-        // A renewal may pass by the node, as any thread's.
+        // A renewal may bypass the node, as on any thread of the server.
         if let LeaseQuery::Renew { id } = query
             && ticket.is_multiple_of(2)
             && let Some(ttl_s) = member.renew_lease(id)
@@ -316,7 +317,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Reads past the node, as any thread may.
+    /// Reads without asking the node, as any thread may.
     fn read(&mut self, member: &Member) -> Result<(), String> {
         let horizon = Horizon::of(&self.model);
         let read = checks::random_read(&mut self.random, horizon, &member.view, &self.model);
@@ -329,7 +330,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Takes what the member has told. What it was asked about leases it answers before it applies anything.
+    /// Takes what the member has reported. The member answers questions about leases before it applies
+    /// anything.
     fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
         self.now = member.now;
         self.take_notes(&news.notes);

@@ -1,6 +1,6 @@
-//! What happened in a run: one number for all of it, and the last lines in words.
+//! The trace of a run: a hash of all events, and the last of them as lines of text.
 //!
-//! Two runs of one plan must have the same number; a failure is told with the lines that led to it.
+//! Two runs of one plan must have the same hash. A failure is reported with the lines that led to it.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ impl Trace {
 
     /// Adds a line.
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
-        // The oldest line's memory serves the newest.
+        // Reuse the memory of the oldest line.
         let full = self.lines.len() == LINES_KEPT;
         let mut line = if full { self.lines.pop_front().unwrap_or_default() } else { String::new() };
         line.clear();
@@ -36,14 +36,14 @@ impl Trace {
         self.written += 1;
     }
 
-    /// Adds bytes that would say nothing to a reader.
+    /// Adds bytes to the hash that are of no use to a reader.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
     }
 
-    /// The number that stands for everything so far.
+    /// The hash of everything so far.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

@@ -1,13 +1,13 @@
-//! Clients that watch, over all restarts, and what they must be told.
+//! Clients that watch, over all restarts, and the events that they must get.
 //!
-//! Each client has one stream with a few watches and knows of each where to go on. When the member dies the
-//! streams die with it; the client opens another one and asks for everything after the last revision it has
-//! seen.
+//! Each client has one stream with a few watches. For each watch it knows the revision to resume from. When
+//! the member dies its streams end. The client then opens another stream and asks for everything after the
+//! last revision that it has seen.
 //!
-//! What is checked of each delivery: it goes on exactly where the last one ended, in order, whole revisions,
-//! nothing twice, nothing left out that the filters admit, the keys before as they were. Of a silent stream:
-//! that there is nothing left to tell, and that its progress says so of what has begun; from there the client goes
-//! on. Of a watch cut off by a compaction: that it had missed something.
+//! Checks of each delivery: it begins exactly where the last one ended. Its revisions are whole and in order.
+//! No event comes twice, and none is missing that the filters admit. Previous values are right. Checks of a
+//! silent stream: no event is left to deliver. The progress report says so for each watch that has begun; the
+//! client resumes from there. Check of a watch that a compaction cancels: it had missed something.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,13 +39,13 @@ struct Client {
     watches: BTreeMap<i64, Watched>,
 }
 
-/// A watch as its client knows it. Its `start_revision` is where it goes on: everything before was told.
+/// A watch as its client knows it. It resumes from `start_revision`: all events before were delivered.
 #[derive(Debug)]
 struct Watched {
     watch: Watch,
-    /// The revision asked for as its first on this stream; 0: the next one.
+    /// The first revision asked for on this stream; 0 means the next one.
     begins_at: i64,
-    /// Up to here nothing is due, as was found out in a silence.
+    /// Up to this revision no event is due: the stream was silent.
     silent_to: i64,
 }
 
@@ -61,7 +61,7 @@ impl Watchers {
         }
     }
 
-    /// The member is there again: every client goes on where it stopped.
+    /// The member serves again: every client resumes where it stopped.
     pub(crate) fn resume(&mut self, member: &Member) -> Result<(), String> {
         for client in &mut self.clients {
             let before = std::mem::take(&mut client.watches);
@@ -150,7 +150,7 @@ impl Client {
         })
     }
 
-    /// Reads once; says what was read and how many events.
+    /// Reads once; returns a description and the number of events.
     fn advance(&mut self, model: &Model) -> Result<(String, u64), String> {
         let Some(stream) = &mut self.stream else { return Ok((IDLE.into(), 0)) };
         match stream.advance().map_err(|error| format!("a watch cannot be read: {error}"))? {
@@ -192,10 +192,10 @@ impl Client {
 }
 
 impl Watched {
-    /// Nothing is left to be told, and `progress` says so if the watch has begun; returns whether it has. The
-    /// client goes on behind it.
+    /// Checks that no event is left, and that `progress` says so if the watch has begun. Returns whether it
+    /// has begun. The client then resumes after `progress`.
     fn check_silence(&mut self, progress: Option<i64>, model: &Model) -> Result<bool, String> {
-        // What a compaction left of its own revision may be nothing.
+        // A compaction may leave no event of its own revision.
         let is_due = |main: i64, told: &[Told]| {
             let left = if model.was_compacted_at(main) { survivors(told) } else { told.iter().collect() };
             !self.wanted(&left).is_empty()
@@ -215,12 +215,12 @@ impl Watched {
         Ok(has_begun)
     }
 
-    /// The first revision of which something may be due.
+    /// The first revision of which an event may be due.
     fn due_from(&self) -> i64 {
         self.watch.start_revision.max(self.silent_to + 1)
     }
 
-    /// The events are those of the next revisions, whole.
+    /// Checks that the events are those of the next revisions, each revision whole.
     fn check_events(&mut self, events: &[Event], model: &Model) -> Result<(), String> {
         let mut rest = events;
         let mut due = model.changes_from(self.due_from());

@@ -1,8 +1,8 @@
 //! What clients ask for, drawn at random.
 //!
-//! Keys are shaped as Kubernetes shapes them, but few, so that puts, deletes, ranges and compares meet each
-//! other all the time. Only requests that pass the checks of the API are made, since those behind it rely on
-//! them: no key is put twice in a transaction, no key both put and deleted on one level.
+//! Keys have the shape of Kubernetes' keys. There are few, so that puts, deletes, ranges and compares often
+//! concern the same key. Only requests that pass the checks of the API are made, since the store relies on
+//! these checks: no key is put twice in a transaction, and no key is both put and deleted on one level.
 
 use bytes::Bytes;
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -25,7 +25,8 @@ const KINDS: [(&str, u64); 4] =
 const LEASES: i64 = 9;
 /// Seconds of a lease that outlives every run.
 const LEASE_TTL_LONG_S: i64 = 1_000_000;
-/// In how many cases of a hundred a command clears an alarm that is raised: most commands are to be carried out.
+/// In how many cases of a hundred a command clears an alarm that is raised, so that most commands are carried
+/// out.
 const ALARM_CLEAR_PERCENT: u64 = 20;
 /// Keys that are put and deleted together, where commands are to write much more than their own bytes.
 const MANY_PREFIX: &str = "/many/k";
@@ -33,7 +34,7 @@ const MANY_KEYS: u64 = 40;
 /// How deep transactions are nested at most.
 const DEPTH_MAX: u64 = 2;
 
-/// Where the store stands, as far as clients know.
+/// The state of the store, as far as clients know it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Horizon {
     /// The newest revision.
@@ -45,17 +46,17 @@ pub(crate) struct Horizon {
 }
 
 impl Horizon {
-    /// Where the model stands.
+    /// The state of the model.
     pub(crate) fn of(model: &Model) -> Horizon {
         Horizon { revision: model.revision(), compacted: model.compacted(), alarm: model.alarms().next() }
     }
 
-    /// A revision that is most likely readable.
+    /// A revision that is probably readable.
     pub(crate) fn readable(self, random: &mut Random) -> i64 {
         random.between(self.compacted.clamp(1, self.revision), self.revision)
     }
 
-    /// A revision that may be anywhere.
+    /// Any revision, readable or not.
     fn any(self, random: &mut Random) -> i64 {
         random.between((self.compacted - 3).max(0), self.revision + 2)
     }
@@ -92,8 +93,8 @@ pub(crate) fn command(
     }
 }
 
-/// A command about many keys: all are put on one lease, or one gets a long value, or all keep their values, or all
-/// are deleted.
+/// A command about many keys: all are put on one lease, or one gets a long value, or all keep their values,
+/// or all are deleted.
 fn many_keys(random: &mut Random, value_len_max: u64) -> Request {
     let key = |i: u64| Bytes::from(format!("{MANY_PREFIX}{i:02}"));
     let all = |put: &dyn Fn(Bytes) -> PutRequest| {

@@ -13,7 +13,7 @@ impl Model {
         self.alarms.iter().map(|&(alarm, member_id)| AlarmMember { member_id, alarm })
     }
 
-    /// What alarms forbid: with corrupt data everything about keys and leases, without space what takes some.
+    /// What alarms forbid: CORRUPT forbids everything about keys and leases, NOSPACE what takes space.
     pub(super) fn admit(&self, request: &Request) -> Result<(), Refusal> {
         let is_raised = |kind: AlarmType| self.alarms.iter().any(|(alarm, _)| *alarm == kind as i32);
         let is_about_data = matches!(
@@ -34,7 +34,7 @@ impl Model {
         Ok(())
     }
 
-    /// Tells the alarms asked for, or the one that is raised now or was cleared.
+    /// Returns the alarms asked for, or the one that was raised or cleared.
     pub(super) fn alarm(&mut self, request: &AlarmRequest) -> Outcome {
         let alarm = (request.alarm, request.member_id);
         let is_any = request.alarm == AlarmType::None as i32;

@@ -25,14 +25,14 @@ impl Model {
     }
 
     /// The hash that the compaction at `at` computed of the store as the compaction at `previous` had left
-    /// it; nothing if there was no such one.
+    /// it; `None` if there was no such compaction.
     pub(crate) fn compaction_hash(&self, at: i64, previous: i64) -> Option<u32> {
         self.compactions
             .contains(&(at, previous))
             .then(|| self.hash_compacted(at, previous, kept_by_compaction))
     }
 
-    /// Bytes of the records that a store holds once the last compaction is through.
+    /// Bytes of the records that a store holds once the last compaction has finished.
     pub(crate) fn live_bytes(&self) -> u64 {
         let retained = self.keys.iter().flat_map(|(key, changes)| {
             retained(changes, self.compacted).iter().map(move |change| record_bytes(key, change))

@@ -1,4 +1,4 @@
-//! What a range is answered with.
+//! The answers to ranges.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! What a transaction does and is answered with.
+//! The effects of transactions and the answers to them.
 
 use std::cmp::Ordering;
 
@@ -94,7 +94,7 @@ impl Model {
     }
 }
 
-/// What an operation is; the workload makes none that is nothing.
+/// The kind of an operation. The workload makes no operation without one.
 fn inner(op: &RequestOp) -> &Op {
     op.request.as_ref().expect("the workload gives every operation a request")
 }

@@ -1,8 +1,8 @@
-//! What becomes of the commands: logged in the order they were sent, applied in that order, answered as the
-//! model says.
+//! Checks of commands: they are written to the WAL in the order in which they were sent, applied in that
+//! order, and answered as the model answers.
 //!
-//! Whoever is applied is answered in the same step, with two exceptions: a physical compaction, once it has
-//! finished; and whoever wrote over the quota, once the alarm about it is raised.
+//! A command is answered in the step that applies it, with two exceptions. A physical compaction is answered
+//! once it has finished. A write over the quota is answered once the alarm about it is raised.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub(super) struct Applied {
 }
 
 impl Run<'_> {
-    /// Notes what was logged. What nobody sent comes from the member itself: it ends leases, and raises an alarm.
+    /// Notes what was written to the WAL. A command that no client sent comes from the member itself, which
+    /// ends leases and raises an alarm.
     pub(super) fn take_logged(&mut self, logged: Vec<Command>) {
         for Command { id, request } in logged {
             if let Some(command) = self.in_flight.iter_mut().find(|command| command.id == id) {
@@ -62,7 +63,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What a member may do unasked.
+    /// What a member may propose by itself.
     fn check_own(&mut self, request: &Request) -> Result<(), String> {
         match request {
             Request::LeaseRevoke(revoke) => self.leases.ending(revoke.id, self.now, &self.model),
@@ -105,7 +106,8 @@ impl Run<'_> {
         Err(format!("{ticket} is answered {result:?}, but etcd would answer {expected:?}"))
     }
 
-    /// A request may take too long, but is told so no sooner. A command that was not logged by then never will be.
+    /// Checks that a request timed out no sooner than its deadline. A command that is not in the WAL by then
+    /// never will be.
     pub(super) fn timed_out(&mut self, ticket: Ticket, sent_at: Option<Duration>) -> Result<(), String> {
         let waited = sent_at.map(|sent_at| self.now - sent_at);
         if waited.is_none_or(|waited| waited < REQUEST_TIMEOUT) {
@@ -121,7 +123,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Nothing but a full disk is a reason to take no command: for a file that is late, they wait.
+    /// Checks that only a full disk refuses commands. When a file is late, commands wait for it.
     fn refused(&mut self, ticket: Ticket, result: &Result<Outcome, Refusal>) -> Result<(), String> {
         let at = self.in_flight.iter().position(|c| c.ticket == Some(ticket) && !c.is_logged);
         let Some(at) = at.filter(|_| *result == Err(Refusal::NoSpace)) else {
@@ -135,7 +137,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whoever is applied and still waits has a reason to.
+    /// Checks that every command that is applied and not answered has a reason to wait.
     pub(super) fn nobody_is_forgotten(&self) -> Result<(), String> {
         let is_alarm_due =
             self.in_flight.iter().any(|c| c.ticket.is_none() && matches!(c.request, Request::Alarm(_)));

@@ -1,7 +1,7 @@
-//! How the member dies and comes back.
+//! How the member dies and starts again.
 //!
-//! A restart may itself be cut short, again and again. Once the member serves, what had been in flight is
-//! settled: some of it has happened, in order, and the store equals the model that far and no further.
+//! A restart may itself be cut short, again and again. Once the member serves, the fate of the commands in
+//! flight is decided: a prefix of them has taken effect, and the store equals the model after that prefix.
 
 use std::path::{Path, PathBuf};
 
@@ -18,19 +18,19 @@ use crate::plan::{Fault, Kill};
 const STARTS_MAX: u32 = 100;
 /// Effects within which power is lost after the start that follows a kill.
 const EFFECTS_AFTER_KILL_MAX: u64 = 12;
-/// Steps after which a member that recovers on a full disk is given room.
+/// Steps after which the simulator makes room for a member that recovers on a full disk.
 const STEPS_WITHOUT_SPACE: u32 = 2000;
-/// Restarts while the disk is full.
+/// Restarts while the disk is full, at most.
 const STARTS_WHILE_FULL_MAX: u32 = 3;
 
 impl Run<'_> {
-    /// Brings the member up, whatever it takes, and settles what was in flight.
+    /// Restarts the member until it serves, and decides which commands in flight have taken effect.
     pub(super) fn boot(&mut self) -> Result<Member, String> {
         for _ in 0..STARTS_MAX {
             self.lives += 1;
             (self.is_sync_failing, self.has_had_space) = (false, false);
             self.trace.note(format_args!("start {}", self.lives));
-            // Every start writes to the log, so a full disk does not bear any number of them.
+            // Every start writes to the WAL, so a full disk does not allow any number of them.
             self.starts_while_full += 1;
             if self.starts_while_full > STARTS_WHILE_FULL_MAX {
                 self.lift_capacity();
@@ -60,14 +60,14 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a full disk excuses a stop for want of space in this file: each start writes to the WAL, of whose
-    /// spare files a crash may leave none. Once the member has taken writes in this life it must go on, and what
-    /// it applies never stops it.
+    /// Whether a full disk excuses a stop for want of space in this file: each start writes to the WAL, of
+    /// whose spare files a crash may leave none. Once the member has taken writes in this life it must go on,
+    /// and what it applies never stops it.
     fn may_lack_space(&self, path: &Path) -> bool {
         self.plan.fault == Fault::FullDisk && !self.has_had_space && path.starts_with(WAL_DIR)
     }
 
-    /// Notes a death; only a failed sync or a start on a full disk may have been its own doing.
+    /// Notes a death. The member may stop by itself only after a failed sync or at a start on a full disk.
     pub(super) fn bury(&mut self, death: Death) -> Result<(), String> {
         match death {
             Death::Killed => {
@@ -92,9 +92,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The process ends, mostly because power is lost. Without that whatever it has written can be read by the next
-    /// one, and may yet be lost with the power. What a file holds after a failed sync is not simulated, so then power is
-    /// always lost.
+    /// The process ends, mostly because power is lost. Without that whatever it has written can be read by
+    /// the next one, and may yet be lost with the power. What a file holds after a failed sync is not
+    /// simulated, so then power is always lost.
     fn end_process(&mut self) {
         let is_power_kept = match self.plan.kill {
             Kill::ProcessAtEffect(_) => !self.is_power_to_be_lost,
@@ -110,7 +110,7 @@ impl Run<'_> {
         }
     }
 
-    /// Lets the member run until it serves. Nobody asks it anything meanwhile.
+    /// Lets the member run until it serves. Clients send nothing meanwhile.
     fn recover(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
         for step in 0..STEPS_MAX {
             if self.disk.has_crashed() {
@@ -140,7 +140,7 @@ impl Run<'_> {
         Err(format!("the member does not serve after {STEPS_MAX} steps"))
     }
 
-    /// Finds out which of the commands in flight have happened; the rest never will.
+    /// Finds out which of the commands in flight have taken effect. The others never will.
     fn settle_in_flight(&mut self, member: &Member) -> Result<(), String> {
         let sent = self.in_flight.len();
         while checks::position(member, &self.model).is_err() {
@@ -149,7 +149,7 @@ impl Run<'_> {
                 return found
                     .map_err(|error| format!("no part of {sent} commands in flight explains it: {error}"));
             };
-            // Nobody was told, so any outcome is right.
+            // No client got an answer, so any outcome is right.
             let _ = self.model.apply(&command.request);
         }
         self.trace.note(format_args!("of {sent} commands in flight {} are lost", self.in_flight.len()));
@@ -159,7 +159,7 @@ impl Run<'_> {
         self.watchers.resume(member)
     }
 
-    /// Lets the member finish everything it has begun, all faults being gone.
+    /// Removes all faults and lets the member finish everything that it has begun.
     pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
         for _ in 0..STEPS_MAX {
             let is_silent = member.choose(&mut self.random, self.plan).is_none();
@@ -181,7 +181,7 @@ impl Run<'_> {
         Err(format!("not everything is answered after {STEPS_MAX} steps, or there is no space"))
     }
 
-    /// Plants or lifts what the plan wants broken.
+    /// Begins or ends the fault of the plan.
     pub(super) fn break_something(&mut self) -> Result<(), String> {
         if self.plan.kill == Kill::AtRandom && self.random.below(1000) < self.plan.kills_per_mille {
             let effects = if self.random.percent(40) { 0 } else { self.random.below(30) };
