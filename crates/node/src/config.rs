@@ -7,7 +7,7 @@ use proto::etcdserverpb::Member;
 /// Parameters of one member.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This member as it is to be known: id, name, peer and client URLs.
+    /// What the cluster is to know of this member: id, name, peer and client URLs.
     pub member: Member,
     /// The cluster it belongs to.
     pub cluster_id: u64,
@@ -25,14 +25,16 @@ pub struct Config {
     pub first_request_id: u64,
     /// Applied entries after which a checkpoint is due, once `checkpoint_ticks` have passed since the last.
     pub checkpoint_entries: u64,
-    /// Bytes of log after which a checkpoint is due whatever else: they bound what a restart has to replay. A long
-    /// checkpoint, as of many leases, waits for eight times its own bytes.
+    /// Bytes of WAL after which a checkpoint is due, however old the last one is. They bound what a restart
+    /// has to replay. After a long checkpoint, as of many leases, the next is due after eight times its
+    /// bytes.
     pub checkpoint_bytes: u64,
-    /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner or there are files to be given back.
+    /// Ticks between checkpoints, unless `checkpoint_bytes` come sooner or files are to be removed.
     pub checkpoint_ticks: u32,
-    /// Log entries kept in memory behind the last applied one, for slow followers, unless they are long.
+    /// Entries of the raft log that stay in memory after they were applied, for slow followers. Long entries
+    /// do not.
     pub catchup_entries: u64,
-    /// Ticks between attempts at what failed for want of space, and between checkpoints that give back files.
+    /// Ticks between attempts at what failed for want of space, and between checkpoints that release files.
     pub retry_ticks: u32,
     /// Bytes of data at which writes are refused; `None` means no limit.
     pub quota_bytes: Option<u64>,
@@ -40,7 +42,7 @@ pub struct Config {
     pub segment_bytes: u64,
 }
 
-/// Time that a request may take, beside that of two elections.
+/// Time that a request may take, in addition to that of two elections.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 impl Config {

@@ -6,7 +6,7 @@
 //!                    └▶ queues: no leader, no room yet, long
 //! ```
 //!
-//! Does not know what a command means. What it decides is given out before the machine begins to apply anything.
+//! Does not know what a command means. Its decisions leave the node before the machine applies anything.
 
 pub(crate) mod admission;
 mod proposal_queue;
@@ -27,22 +27,22 @@ use crate::output::{Note, Output};
 use crate::waiters::{LONG_LEN_MIN, Waiters};
 use crate::wal_writer::{WalReport, WalTask};
 
-/// Requests that may wait at a time, whatever they wait for.
+/// Requests that may wait at a time, for whatever reason.
 pub(crate) const WAITING_MAX: usize = 100_000;
 
-/// Bytes of the log entries of proposals that may wait at a time; each is held about twice more on its way into
-/// the WAL.
+/// Bytes of the raft log entries of proposals that may wait at a time. Each entry is held about twice more on
+/// its way into the WAL.
 const PROPOSALS_BYTES_MAX: usize = 256 << 20;
 
-/// Bytes of long proposals that are being written and applied before the next has to wait, so that short ones never
-/// wait for many. The one that passes the limit is let through.
+/// Bytes of long proposals that may be under way (written or applied) before the next long one waits, so that
+/// short ones never wait for many. The proposal that passes the limit is admitted.
 const LONG_BYTES_MAX: usize = 2 << 20;
 
-/// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may have a
-/// megabyte each.
+/// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may
+/// have a megabyte each.
 pub(crate) const CATCHUP_BYTES_MAX: u64 = 32 << 20;
 
-/// What becomes of a proposal that is to be admitted.
+/// The decision about a proposal.
 enum Admitted<W> {
     /// It is part of the next batch, or waits for other long ones.
     Taken,
@@ -63,9 +63,9 @@ pub(crate) struct Consensus<W> {
     admission: Admission,
     /// Proposals that wait for a leader to be known, or for a spare file that is late.
     queue: ProposalQueue<W>,
-    /// Long proposals that wait for those before them. Empty unless as many are under way as may be.
+    /// Long proposals that wait for those before them. Empty unless the limit of long proposals is reached.
     long_queue: ProposalQueue<W>,
-    /// What is proposed next, together.
+    /// Proposals of the next batch.
     batch: Vec<Proposal>,
     /// Leases that proposals admitted since the last look revoke.
     revokes: Vec<i64>,
@@ -104,13 +104,14 @@ impl<W> Consensus<W> {
         &self.admission
     }
 
-    /// Whether this member leads, and has applied an entry of its own term: it knows all that was committed before.
+    /// Whether this member leads, and has applied an entry of its own term: it knows all that was committed
+    /// before.
     pub(crate) fn leads(&self) -> bool {
         let status = self.raft.status();
         status.role == Role::Leader && self.applied.term == status.term
     }
 
-    /// Whether this member alone decides: it leads, and nobody else has a vote.
+    /// Whether this member decides alone: it leads, and no other member has a vote.
     pub(crate) fn is_lone_leader(&self) -> bool {
         self.is_only_voter && self.leads()
     }
@@ -148,8 +149,8 @@ impl<W> Consensus<W> {
         output.wal.extend(file.map(WalTask::Adopt));
     }
 
-    /// Takes a proposal of a client: into the next batch, into a queue, or not at all. It takes `weight` bytes of the
-    /// room for commands.
+    /// Adds a proposal of a client to the next batch or to a queue, or refuses it. The proposal takes
+    /// `weight` bytes of the room for commands.
     pub(crate) fn propose(
         &mut self,
         proposal: Proposal,
@@ -181,8 +182,7 @@ impl<W> Consensus<W> {
         waiters.len() + self.queue.len() + self.long_queue.len() < WAITING_MAX
     }
 
-    /// Admits queued proposals as far as possible; the work is that of those that leave the queues, and one look at
-    /// the next.
+    /// Admits queued proposals as far as possible. Looks at those that leave the queues, and at one more.
     pub(crate) fn admit_queued(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) {
         while self.raft.status().leader != 0
             && let Some(queued) = self.queue.pop()
@@ -220,14 +220,15 @@ impl<W> Consensus<W> {
         self.first_fits() == Some(false)
     }
 
-    /// Whether there is room for the first queued proposal; `None` if there is none, or if it waits for a leader.
+    /// Whether there is room for the first queued proposal; `None` if there is none, or if it waits for a
+    /// leader.
     fn first_fits(&self) -> Option<bool> {
         let first = self.queue.first().filter(|_| self.leader.0 != 0)?;
         Some(self.admission.fits(first.weight, first.proposal.takes_space))
     }
 
-    /// Admits a revocation of a lease that has run out, if there is room. It takes no space: what is deleted with
-    /// the lease is worth more than the little that the revocation writes.
+    /// Admits a revocation of a lease that has run out, if there is room. It takes no space: what is deleted
+    /// with the lease is worth more than the little that the revocation writes.
     pub(crate) fn propose_revocation(&mut self, proposal: Proposal, weight: u64) -> bool {
         let weight = weight + ENTRY_BYTES as u64;
         let fits = self.admission.fits(weight, proposal.takes_space);
@@ -242,8 +243,8 @@ impl<W> Consensus<W> {
         self.revokes.drain(..)
     }
 
-    /// Proposes what the member itself has to say, then the batch, as one. Without a leader all of it is lost; the
-    /// result is the ids of that.
+    /// Proposes the member's own commands, then the batch, as one proposal. Without a leader all of it is
+    /// lost; then the result is the ids of what is lost.
     pub(crate) fn propose_batch(&mut self, own: Vec<Proposal>) -> Result<(), Vec<u64>> {
         self.admission.proposed();
         if own.is_empty() && self.batch.is_empty() {
@@ -259,8 +260,8 @@ impl<W> Consensus<W> {
         self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
     }
 
-    /// Gives out what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and committed
-    /// entries as the result. None if there is nothing.
+    /// Passes on what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and
+    /// committed entries as the result. `None` if raft has decided nothing.
     pub(crate) fn decide(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) -> Option<Vec<Entry>> {
         let ready = self.raft.ready()?;
         let Ready { persist, messages, committed, read_states, .. } = ready;
@@ -274,7 +275,7 @@ impl<W> Consensus<W> {
         }
         output.messages.extend(messages);
         for state in read_states {
-            // Another member may answer anything: what nobody asked is not among the rounds.
+            // Another member may answer anything: a context that was not asked for matches no round.
             if let Ok(context) = <[u8; 8]>::try_from(&state.context[..]) {
                 waiters.set_read_index(u64::from_be_bytes(context), state.index);
             }
@@ -301,7 +302,7 @@ impl<W> Consensus<W> {
         self.raft.compact(forgotten.max(self.raft.status().first_index - 1), CATCHUP_BYTES_MAX);
     }
 
-    /// Acts by a configuration from now on; it must be called before [`Consensus::applied`] for the entry that
+    /// Uses a configuration from now on. Must be called before [`Consensus::applied`] for the entry that
     /// holds the change. Returns the whole configuration.
     pub(crate) fn configure(&mut self, change: &ConfChange) -> ConfState {
         let conf_state = self.raft.apply_conf_change(change);
@@ -326,7 +327,7 @@ impl<W> Consensus<W> {
         }
     }
 
-    /// Why a request that was asked at `asked_at` has not come to its end in time.
+    /// Why a request that was asked at `asked_at` was not finished in time.
     pub(crate) fn why_late(&self, asked_at: Duration, election_timeout: Duration) -> Unserved {
         let is_by_election = |since: Duration| asked_at < since && since < asked_at + 2 * election_timeout;
         match self.leader_since {
@@ -335,7 +336,7 @@ impl<W> Consensus<W> {
         }
     }
 
-    /// Everyone who waits to be proposed.
+    /// Takes out all waiting proposals.
     pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.queue.take_waiters().chain(self.long_queue.take_waiters())
     }
@@ -363,8 +364,8 @@ impl<W> Consensus<W> {
         self.batch.push(proposal);
     }
 
-    /// Notes who leads and since when. True if that has changed: the same member in a later term is another leader,
-    /// since others may have led in between.
+    /// Notes who leads and since when. True if that has changed: the same member in a later term is another
+    /// leader, since others may have led in between.
     pub(crate) fn look_for_leader(&mut self, now: Duration, output: &mut Output<W>) -> bool {
         let Status { leader, term, .. } = self.raft.status();
         let (last_leader, last_term) = self.leader;

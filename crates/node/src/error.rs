@@ -12,8 +12,8 @@ pub enum Unserved {
     TooManyRequests,
     /// Leadership moved while the request was under way: it may or may not take effect.
     LeaderChanged,
-    /// It has not come to its end within the time that a request may take. What waited to be proposed is never
-    /// carried out; anything else may or may not take effect.
+    /// It was not finished within the time that a request may take. A command that was not proposed by then
+    /// is never carried out. Anything else may or may not take effect.
     TimedOut,
     /// The same, and an election shortly after the request is the likely reason.
     TimedOutInElection,
@@ -28,7 +28,7 @@ pub enum Unserved {
 pub enum Fatal {
     /// The disk failed, or holds damaged data.
     Disk(disk::Error),
-    /// What the log holds contradicts itself.
+    /// The content of the raft log contradicts itself.
     Raft(raft::Error),
     /// A committed entry cannot be applied.
     Entry {
@@ -42,29 +42,30 @@ pub enum Fatal {
         /// Index of its entry.
         index: u64,
     },
-    /// There is a checkpoint and no write-ahead log: the file system of one of them is not mounted, or the log was
-    /// removed. Without it a vote could be given twice, and what was acknowledged since the checkpoint would be lost.
+    /// There is a checkpoint and no WAL: the file system of one of them is not mounted, or the WAL was
+    /// removed. Without it a vote could be given twice, and what was acknowledged since the checkpoint would
+    /// be lost.
     NoLog {
-        /// The directory without a log.
+        /// The directory without a WAL.
         wal_dir: PathBuf,
         /// The checkpoint.
         checkpoint: PathBuf,
         /// The index up to which the checkpoint goes.
         applied_index: u64,
     },
-    /// The write-ahead log does not go on where the checkpoint ends: it belongs to another life of the member, or a part
-    /// of it is lost.
+    /// The WAL does not continue where the checkpoint ends: it belongs to another life of the member, or a
+    /// part of it is lost.
     LogMismatch {
         /// The checkpoint, whether it is there or not.
         checkpoint: PathBuf,
         /// The index up to which it goes; 0 if there is none.
         applied_index: u64,
-        /// What is wrong with the log.
+        /// What is wrong with the WAL.
         source: disk::Error,
     },
-    /// The log on disk belongs to another member or cluster than the configuration says.
+    /// The WAL belongs to another member or cluster than the configuration says.
     Foreign {
-        /// Member and cluster the log names.
+        /// Member and cluster that the WAL names.
         found: (u64, u64),
         /// Member and cluster expected.
         expected: (u64, u64),

@@ -5,8 +5,8 @@
 //!             ◀── Progress ────────────
 //! ```
 //!
-//! Committed entries are durable here and on a quorum. They go down in order and wait in the machine's queue,
-//! so that neither part waits for the other.
+//! Committed entries are durable here and on a quorum. They pass to the machine in order and wait in its
+//! queue, so that neither part waits for the other.
 
 use proto::raftpb::ConfChange;
 
@@ -17,20 +17,20 @@ pub(crate) struct EntryId {
     pub(crate) term: u64,
 }
 
-/// How far the machine has come.
+/// What the machine has applied.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Progress {
     /// The last entry applied.
     pub(crate) applied: EntryId,
-    /// The configuration change that this entry made, if it made one: consensus is to act by it from now on.
+    /// The configuration change that this entry made, if it made one. Consensus uses it from now on.
     pub(crate) conf_change: Option<ConfChange>,
 }
 
 /// The room for commands in the revision log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RevisionRoom {
-    /// Bytes that can be written without asking the disk for space, those of entries that are not applied yet
-    /// taken off.
+    /// Bytes that can be written without asking the disk for space, less those of entries that are not
+    /// applied yet.
     pub(crate) bytes: u64,
     /// Whether the disk had no space for another segment.
     pub(crate) is_disk_full: bool,

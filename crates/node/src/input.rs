@@ -9,8 +9,8 @@ use crate::job::Finished;
 use crate::machine::lessor::{LeaseAnswer, LeaseQuery};
 use crate::wal_writer::WalReport;
 
-/// A command on its way into the log. Made on the thread that took the request, so that the node's thread need
-/// not encode.
+/// A command on its way into the raft log. The thread that took the request makes it, so that the node's
+/// thread need not encode.
 #[derive(Debug, Clone)]
 pub struct Proposal {
     pub(crate) id: u64,
@@ -45,12 +45,12 @@ impl Proposal {
         }
     }
 
-    /// Bytes of the log entry.
+    /// Bytes of the entry.
     pub fn len(&self) -> usize {
         self.data.len()
     }
 
-    /// Whether the log entry has no bytes; it always has some.
+    /// Whether the entry has no bytes. It always has some.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
@@ -65,8 +65,8 @@ pub enum Input<W> {
     Propose(Proposal, W),
     /// A client wants to read what is committed by now.
     ReadIndex(W),
-    /// Somebody wants the space of dead records back now rather than when it is worth the work. Answered when that is
-    /// done, or when it is stuck: then it goes on later.
+    /// An operator wants the space of dead records back now, even if it is not worth the work. Answered when
+    /// that is done, or when there is no progress: then it goes on later.
     Defragment(W),
     /// A client wants something of leases that only the leader knows.
     Lease(LeaseQuery, W),
@@ -83,7 +83,7 @@ pub enum Input<W> {
 pub enum Answer {
     /// The command was applied, or refused by the store.
     Applied(Result<Outcome, Refusal>),
-    /// Whatever was committed when the read was asked for can be read now.
+    /// Everything that was committed when the read was asked for can be read now.
     Readable,
     /// To an [`Input::Defragment`]: it is done.
     Defragmented,

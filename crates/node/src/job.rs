@@ -1,4 +1,5 @@
-//! Work that takes long and decides nothing: run off the node's thread, its result comes back as an input.
+//! Work that takes long and decides nothing. It runs on another thread than the node, and its result is an
+//! input.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
 /// A piece of work.
 #[derive(Debug)]
 pub enum Job {
-    /// Make the log's next file.
+    /// Make the next file of the WAL.
     PrepareWalFile(PrepareFile),
     /// Make the revision log's next segment.
     PrepareSegment(PrepareSegment),
@@ -22,13 +23,13 @@ pub enum Job {
     Checkpoint(Box<CheckpointJob>),
     /// Hash what a compaction is about to drop.
     HashCompaction(CompactionHashJob),
-    /// Copy what is needed out of mostly dead segments.
+    /// Copy live records out of segments that are mostly dead.
     Reclaim(ReclaimJob),
     /// Remove files that nothing refers to.
     Remove(Removal),
 }
 
-/// What a job has come to.
+/// The result of a job.
 #[derive(Debug)]
 pub enum Finished {
     /// Of [`Job::PrepareWalFile`].
@@ -50,7 +51,7 @@ pub enum Finished {
 /// A checkpoint that is durable.
 #[derive(Debug)]
 pub struct SavedCheckpoint {
-    /// What it says, but for the leases: the node needs no copy of them, and should not have to free one.
+    /// Its content without the leases: the node needs no copy of them, and freeing one takes time.
     pub(crate) body: Box<Checkpoint>,
     /// Bytes of its file.
     pub(crate) file_bytes: u64,
@@ -90,7 +91,7 @@ impl Job {
         }
     }
 
-    /// Whether writes may soon have to wait for it.
+    /// Whether writes may soon wait for it.
     pub fn is_urgent(&self) -> bool {
         matches!(self, Job::PrepareWalFile(_) | Job::PrepareSegment(_))
     }

@@ -14,8 +14,8 @@
 //!
 //! Inputs go in as batches, effects come out as data; whoever drives the node carries them out, on threads in
 //! the server, in a seeded order in the simulator. The order of effects is decided in one place,
-//! [`Node::handle`]: what is answered was applied, what is applied was durable. It has two phases, so that WAL
-//! tasks and messages can leave before anything is applied: [`Node::decide`] and [`Node::apply`].
+//! [`Node::handle`]: what is answered was applied, what is applied was durable. It has two phases, so that
+//! WAL tasks and messages can leave before anything is applied: [`Node::decide`] and [`Node::apply`].
 //!
 //! Nothing here knows sockets, threads or the wall clock.
 

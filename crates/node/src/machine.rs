@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Does not know raft, messages or the WAL's files. It applies a bounded number of entries at a time, so that
-//! consensus has its turn in between. What it wants proposed on the member's own account it leaves in a list.
+//! consensus has its turn in between. Commands of the member itself go into a list of proposals.
 
 pub(crate) mod lease_clock;
 pub(crate) mod lease_renewer;
@@ -39,9 +39,9 @@ use crate::output::{Note, Output};
 use crate::published::Published;
 use crate::waiters::Waiters;
 
-/// Entries applied in one go, which takes some milliseconds.
+/// Entries applied in one batch, which takes some milliseconds.
 const APPLY_LEN_MAX: usize = 1000;
-/// Bytes of the entries applied in one go, or those of the entry that passes the limit.
+/// Bytes of the entries applied in one batch. The entry that passes the limit is part of the batch.
 const APPLY_BYTES_MAX: usize = 4 << 20;
 
 /// A command counts for no more than this part of a segment while the disk has space.
@@ -56,11 +56,11 @@ pub(crate) struct AppliedState {
     pub(crate) conf_state: ConfState,
 }
 
-/// What consensus tells of the moment in which the machine works.
+/// What consensus knows of this moment: the time and the leader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) now: Duration,
-    /// Whether a leader is known. At a restart there is none while the log is applied again.
+    /// Whether a leader is known. At a restart there is none while the WAL is replayed.
     pub(crate) has_leader: bool,
     /// Whether this member is the leader.
     pub(crate) is_leader: bool,
@@ -81,7 +81,7 @@ struct Batch {
     conf_change: Option<Entry>,
 }
 
-/// A member's copy of the replicated state, and its upkeep.
+/// A member's copy of the replicated state, and its maintenance.
 #[derive(Debug)]
 pub(crate) struct Machine {
     member: proto::etcdserverpb::Member,
@@ -93,9 +93,10 @@ pub(crate) struct Machine {
     applied: AppliedState,
     /// Committed entries that are not applied yet.
     committed: VecDeque<Entry>,
-    /// What the first of them needs of the revision log if there is no room for it: nothing is applied until there is.
+    /// The room in the revision log that the first of them needs, if there is not enough. Nothing is applied
+    /// until there is.
     awaited_room: Option<Footprint>,
-    /// What the member has to propose on its own account.
+    /// Commands of the member itself that are to be proposed.
     proposals: Vec<Proposal>,
     /// Bytes that one command may count for while the disk has space.
     footprint_waited_for: u64,
@@ -151,11 +152,11 @@ impl Machine {
         !self.committed.is_empty() && self.has_awaited_room()
     }
 
-    /// Bytes that a proposal takes of the room for commands: those of its entry, or more if what it writes depends on
-    /// what the store holds.
+    /// Bytes that a proposal takes of the room for commands: those of its entry, or more if what it writes
+    /// depends on what the store holds.
     ///
-    /// As long as the disk may have space for more segments, only so much is counted as one segment easily gives:
-    /// applying waits for the rest if it must.
+    /// As long as the disk may have space for more segments, no more than a part of a segment is counted.
+    /// Applying waits for the rest if it must.
     pub(crate) fn weigh(&self, proposal: &Proposal, is_disk_full: bool) -> u64 {
         let len = proposal.len() as u64;
         if !proposal.writes_more {
@@ -171,8 +172,8 @@ impl Machine {
         if is_disk_full { footprint } else { footprint.min(self.footprint_waited_for) }
     }
 
-    /// What is to be proposed on the member's own account. Without a leader it is lost; what the cluster must know
-    /// of this member, the next leader proposes again.
+    /// Takes the commands of the member itself that are to be proposed. Without a leader they are lost. What
+    /// the cluster must know of this member is proposed again when it leads.
     pub(crate) fn take_proposals(&mut self) -> Vec<Proposal> {
         std::mem::take(&mut self.proposals)
     }
@@ -217,8 +218,8 @@ impl Machine {
         self.lessor.step_down();
     }
 
-    /// This member leads, and has applied all that was committed before: it counts the time of leases, and makes
-    /// itself known.
+    /// This member leads, and has applied all that was committed before: it counts the time of leases, and
+    /// makes itself known.
     pub(crate) fn lead(&mut self, now: Duration) {
         self.lessor.lead(now, self.store.leases());
         let (name, client_urls) = (self.member.name.clone(), self.member.client_ur_ls.clone());
@@ -255,12 +256,13 @@ impl Machine {
         self.lessor.take_back();
     }
 
-    /// What was proposed last is lost.
+    /// The proposals taken last are lost.
     pub(crate) fn proposals_lost(&mut self) {
         self.lessor.revokes_lost();
     }
 
-    /// Applies some of the committed entries: commands together, and at most one configuration change, as the last.
+    /// Applies some of the committed entries: commands together, and at most one configuration change, as the
+    /// last.
     pub(crate) fn apply<W>(
         &mut self,
         moment: Moment,
@@ -280,8 +282,8 @@ impl Machine {
         Ok(Some(Progress { applied, conf_change }))
     }
 
-    /// Takes the next entries, as many as the revision log certainly has room for. If that is none, notes what the
-    /// first needs.
+    /// Takes the next entries, as many as the revision log certainly has room for. If that is none, notes
+    /// what the first needs.
     fn next_batch(&mut self) -> Result<Batch, Fatal> {
         let mut batch = Batch::default();
         while batch.requests.len() < APPLY_LEN_MAX
@@ -357,7 +359,7 @@ impl Machine {
     /// The room in the revision log.
     pub(crate) fn room(&mut self) -> RevisionRoom {
         let room = self.maintenance.room(&mut self.store);
-        // What is there is for the entry that waits, and for those behind it.
+        // The room that exists is for the entry that waits, and for those behind it.
         if self.awaited_room.is_some() { RevisionRoom { bytes: 0, ..room } } else { room }
     }
 
@@ -409,8 +411,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Whoever wrote over the quota is told that there is no space, as in etcd, though the write has taken effect;
-    /// and first the cluster is told, by this alarm.
+    /// A client whose write exceeded the quota gets the no-space error, as in etcd, though the write has
+    /// taken effect. Before that, the member raises this alarm.
     fn no_space_alarm(&self) -> Request {
         let (action, alarm) = (AlarmAction::Activate as i32, AlarmType::Nospace as i32);
         Request::Alarm(AlarmRequest { action, member_id: self.member.id, alarm })
@@ -425,10 +427,11 @@ impl Machine {
         Ok(change)
     }
 
-    /// What the operator hears of an applied command.
+    /// What the operator is told about an applied command.
     fn note_applied<W>(&mut self, request: &Request, moment: Moment, output: &mut Output<W>) {
         match request {
-            // Without a leader it is applied again after a restart: the member was known, but cannot serve yet.
+            // Without a leader it is applied again after a restart: the member was known, but cannot serve
+            // yet.
             Request::SetMemberAttributes(r)
                 if r.member_id == self.member.id && moment.has_leader && !self.is_published =>
             {
@@ -440,7 +443,7 @@ impl Machine {
         }
     }
 
-    /// Leases count from when their grant is applied.
+    /// The time of a lease begins when its grant is applied.
     fn note_lease<W>(
         &mut self,
         request: &Request,
@@ -479,8 +482,8 @@ impl Machine {
         }
     }
 
-    /// Proposes the cluster version if it is not what it should be: this member's, or the one that the cluster is
-    /// being downgraded to.
+    /// Proposes the cluster version if it is not what it should be: this member's, or the one that the
+    /// cluster is being downgraded to.
     fn decide_version(&mut self) {
         let control = self.store.control();
         let ver = control.downgrade_target().unwrap_or(&self.cluster_version);
@@ -490,7 +493,7 @@ impl Machine {
         }
     }
 
-    /// Leaves something to be proposed on the member's own account; returns the id of the proposal.
+    /// Adds a command of the member itself to the proposals; returns the id of the proposal.
     fn propose(&mut self, request: Request) -> u64 {
         let proposal = Proposal::new(self.published.next_request_id(), request);
         let id = proposal.id;

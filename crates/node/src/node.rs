@@ -10,8 +10,8 @@
 //!                      consensus ─▶ what follows from it
 //! ```
 //!
-//! This is the one place that orders effects: what raft hands out as committed is durable here and on a quorum,
-//! so it is applied, and then answered. WAL tasks and messages wait for nothing that is applied.
+//! This is the one place that orders effects. An entry that raft reports as committed is durable here and on
+//! a quorum, so it is applied and then answered. WAL tasks and messages do not wait for the apply phase.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,7 +47,7 @@ pub struct Node<W> {
     now: Duration,
     /// Whether there was no room to revoke some of the leases that have run out.
     has_postponed_revocations: bool,
-    /// The last term that this member began to lead, knowing all that was committed before.
+    /// The last term in which this member began to lead with everything applied that was committed before.
     led_term: u64,
 }
 
@@ -79,7 +79,7 @@ impl<W> Node<W> {
         self.machine.store().view()
     }
 
-    /// The leases, as far as they are replicated.
+    /// The replicated part of leases.
     pub fn leases(&self) -> &LeaseTable {
         self.machine.store().leases()
     }
@@ -94,16 +94,17 @@ impl<W> Node<W> {
         self.machine.store().watch_hub()
     }
 
-    /// What others may know of this node without asking it.
+    /// What other threads may know of this node without asking it.
     pub fn published(&self) -> Arc<Published> {
         Arc::clone(&self.published)
     }
 
     /// Takes everything that has happened since the last call and adds what is to be done to `output`:
-    /// [`Node::decide`], then [`Node::apply`]. After an error the member must stop without carrying out anything more.
+    /// [`Node::decide`], then [`Node::apply`]. After an error the member must stop without carrying out
+    /// anything more.
     ///
-    /// `now` is the time since some moment, the same for all calls; it never goes back. Leases and deadlines are
-    /// counted by it.
+    /// `now` is the time since some moment, the same for all calls; it never goes back. Leases and deadlines
+    /// are counted by it.
     pub fn handle(
         &mut self,
         now: Duration,
@@ -114,8 +115,8 @@ impl<W> Node<W> {
         self.apply(output)
     }
 
-    /// The first phase of [`Node::handle`]: takes the inputs, and decides what is to be written and sent. The caller
-    /// should carry that out before it calls [`Node::apply`], which may take long.
+    /// The first phase of [`Node::handle`]: takes the inputs, and decides what is to be written and sent. The
+    /// caller should carry that out before it calls [`Node::apply`], which may take long.
     pub fn decide(
         &mut self,
         now: Duration,
@@ -138,8 +139,8 @@ impl<W> Node<W> {
         Ok(())
     }
 
-    /// The second phase of [`Node::handle`], to be called once after each [`Node::decide`]: applies some of what is
-    /// committed, and decides what follows from it.
+    /// The second phase of [`Node::handle`], to be called once after each [`Node::decide`]: applies some of
+    /// what is committed, and decides what follows from it.
     pub fn apply(&mut self, output: &mut Output<W>) -> Result<(), Fatal> {
         if let Some(progress) = self.machine.apply(self.moment(), &mut self.waiters, output)? {
             if let Some(change) = &progress.conf_change {
@@ -161,7 +162,7 @@ impl<W> Node<W> {
         Ok(())
     }
 
-    /// Answers everyone still waiting: the member is stopping.
+    /// Answers all waiting requests: the member is stopping.
     pub fn stop(&mut self, output: &mut Output<W>) {
         let waiting = self.consensus.take_waiters().chain(self.waiters.take_all());
         waiting.for_each(|waiter| output.refuse(waiter, Unserved::Stopped));
@@ -229,7 +230,7 @@ impl<W> Node<W> {
         }
     }
 
-    /// The one place that ends the waiting of requests whose time is over.
+    /// The one place that answers requests whose deadline has passed.
     fn end_waiting(&mut self, output: &mut Output<W>) {
         let mut expired = Vec::new();
         self.consensus.take_expired(self.now, |deadline, waiter| expired.push((deadline, waiter)));
@@ -240,7 +241,7 @@ impl<W> Node<W> {
         }
     }
 
-    /// Proposes and asks what is to be proposed and asked, and takes what raft decides.
+    /// Hands proposals and read requests to raft, and takes what raft decides.
     fn agree(&mut self, output: &mut Output<W>) {
         self.consensus.admit_queued(&mut self.waiters, output);
         self.revoke_expired();
@@ -255,7 +256,7 @@ impl<W> Node<W> {
         }
     }
 
-    /// Ends what was asked of a leader that leads no more.
+    /// Answers requests that were meant for a leader that no longer leads.
     fn look_for_leader(&mut self, output: &mut Output<W>) {
         if self.consensus.look_for_leader(self.now, output) {
             self.machine.step_down();
@@ -264,8 +265,8 @@ impl<W> Node<W> {
         }
     }
 
-    /// Has leases revoked that have run out, as many as may be under way and there is room for. The others come again
-    /// when there may be more room.
+    /// Proposes to revoke expired leases: as many as may be under way and there is room for. The others are
+    /// tried again when there may be more room.
     fn revoke_expired(&mut self) {
         self.consensus.take_revokes().for_each(|id| self.machine.revoking(id));
         for id in self.machine.expired_leases(self.now) {
@@ -278,7 +279,7 @@ impl<W> Node<W> {
         self.consensus.take_revokes().for_each(|id| self.machine.revoking(id));
     }
 
-    /// If the leader was lost since the proposals were admitted, nobody has them.
+    /// If the leader was lost since the proposals were admitted, no member has them.
     fn propose_batch(&mut self, output: &mut Output<W>) {
         let own = self.machine.take_proposals();
         let Err(lost) = self.consensus.propose_batch(own) else { return };
@@ -291,7 +292,7 @@ impl<W> Node<W> {
         }
     }
 
-    /// A lone voter makes itself the leader; and whoever begins to lead does what is a leader's to do.
+    /// A lone voter makes itself the leader. A member that begins to lead starts the work of a leader.
     fn lead(&mut self, output: &mut Output<W>) {
         if self.consensus.campaign_if_alone() {
             self.look_for_leader(output);
@@ -317,7 +318,7 @@ impl<W> Node<W> {
         published.committed.store(status.commit, Ordering::Relaxed);
         published.has_space.store(self.consensus.admission().has_space(), Ordering::Relaxed);
         self.machine.publish();
-        // Last, and in this order: who reads it true reads all that was applied before.
+        // Stored last: a thread that reads `true` also sees everything that was applied before.
         published.reads_at_once.store(self.consensus.is_lone_leader(), Ordering::Release);
     }
 }

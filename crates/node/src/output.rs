@@ -10,16 +10,16 @@ use crate::input::Answer;
 use crate::job::Job;
 use crate::wal_writer::WalTask;
 
-/// What is to be done. The fields are independent of each other; within one, order matters.
+/// The effects to carry out. The fields are independent of each other; within a field, order matters.
 #[derive(Debug)]
 pub struct Output<W> {
     /// For the [`crate::WalWriter`].
     pub wal: Vec<WalTask>,
     /// For other members. Those that are left here at the next call are dropped, as a network may drop them.
     pub messages: Vec<Message>,
-    /// For those who asked.
+    /// For the callers of requests.
     pub answers: Vec<(W, Answer)>,
-    /// Watch streams that have news.
+    /// Watch streams that have events.
     pub signals: Vec<Arc<dyn Signal>>,
     /// To be run elsewhere; each comes back as [`crate::Input::Finished`].
     pub jobs: Vec<Job>,
@@ -91,7 +91,7 @@ pub enum Note {
         /// Its revision.
         revision: i64,
     },
-    /// All dead records were given back that there were when it was asked for.
+    /// A defragmentation has given back the records that were dead when it was asked for.
     Defragmented {
         /// Bytes of the data when it began.
         bytes_before: u64,

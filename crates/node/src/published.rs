@@ -1,4 +1,4 @@
-//! What other threads may know of a node without asking it.
+//! Numbers of a node that other threads read without asking it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,8 +8,8 @@ use store::Control;
 
 use crate::config::Config;
 
-/// Numbers of the moment, written by the node, read by anyone. Each is right by itself; two read one after the
-/// other may be of different moments.
+/// Current numbers, written by the node and read by any thread. Each number is right by itself. Two that are
+/// read one after the other may be of different moments.
 #[derive(Debug, Default)]
 pub struct Published {
     next_request_id: AtomicU64,
@@ -64,8 +64,8 @@ impl Published {
         self.applied.load(Ordering::Relaxed)
     }
 
-    /// Whether a linearizable read may be served from the store at once: this member is the only voter and has
-    /// committed in its term, so nothing can be acknowledged that it has not applied.
+    /// Whether a linearizable read may be served from the store at once: this member is the only voter and
+    /// has committed in its term, so nothing can be acknowledged that it has not applied.
     pub fn reads_at_once(&self) -> bool {
         self.reads_at_once.load(Ordering::Acquire)
     }
@@ -90,7 +90,7 @@ impl Published {
         self.quota_bytes
     }
 
-    /// Whether the quota leaves room for a command of this [`store::cost`]. What costs nothing always fits.
+    /// Whether the quota leaves room for a command of this [`store::cost`]. A cost of 0 always fits.
     pub fn has_quota_for(&self, cost: u64) -> bool {
         let counted_bytes = self.counted_bytes.load(Ordering::Relaxed);
         cost == 0 || self.quota_bytes.is_none_or(|quota| counted_bytes.saturating_add(cost) < quota)
@@ -110,12 +110,12 @@ impl Published {
     }
 }
 
-/// Bytes of the data that count for the quota: those of live records, and the dead ones that are more than the member
-/// leaves in its segments by itself. So compaction alone, and the time that it takes, brings the data below
-/// the quota again.
+/// Bytes of the data that count for the quota: those of live records, and the dead bytes beyond what the
+/// member leaves in its segments by itself. So a compaction alone brings the data below the quota again after
+/// some time.
 ///
-/// In sealed segments the member leaves a quarter of the live bytes, and in the active one as much or an eighth of a
-/// segment ([`disk::RevisionLog::reclaim_candidate`], [`disk::RevisionLog::is_active_wasteful`]).
+/// In sealed segments the member leaves a quarter of the live bytes, and in the active one as much or an
+/// eighth of a segment ([`disk::RevisionLog::reclaim_candidate`], [`disk::RevisionLog::is_active_wasteful`]).
 fn counted_bytes(size: Size, segment_bytes: u64) -> u64 {
     let dead_bytes = size.bytes.saturating_sub(size.live_bytes);
     let quarter = size.live_bytes / 4;

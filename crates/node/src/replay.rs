@@ -1,11 +1,11 @@
-//! What a restart does with the committed entries of the log: it applies them before there is a node.
+//! A restart applies the committed entries of the WAL before the node is created.
 //!
-//! A log may be long, so its entries come in batches and go when they are applied; only the newest are kept, for slow
-//! followers. Nobody waits for an answer and nobody watches, so nothing of the outcomes is needed. When it is through,
-//! the member stands as if its checkpoint had been made at the last applied entry.
+//! A WAL may be long, so its entries come in batches, and a batch is freed once it is applied. Only the
+//! newest entries are kept, for slow followers. No client waits and none watches, so the outcomes are
+//! dropped. Afterwards the member has the state that a checkpoint at the last applied entry would give it.
 //!
-//! On a full disk an entry may find no room in the revision log. It and those behind it are then left to the node,
-//! which waits until there is room.
+//! On a full disk an entry may find no room in the revision log. It and those behind it are then left to the
+//! node, which waits until there is room.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ use crate::error::Fatal;
 use crate::handover::EntryId;
 use crate::machine::AppliedState;
 
-/// The state of a member while its log is replayed.
+/// The state of a member while its WAL is replayed.
 #[derive(Debug)]
 pub(crate) struct Replay<'a> {
     store: &'a mut Store,
@@ -35,7 +35,7 @@ pub(crate) struct Replay<'a> {
     footprint: Footprint,
 }
 
-/// Where a replay has ended.
+/// The end of a replay.
 #[derive(Debug)]
 pub(crate) struct Replayed {
     pub(crate) applied: AppliedState,
@@ -50,7 +50,7 @@ pub(crate) struct Replayed {
 }
 
 impl<'a> Replay<'a> {
-    /// Goes on from a store as of `applied`, and keeps `kept_max` entries.
+    /// Continues from a store as of `applied`, and keeps `kept_max` entries.
     pub(crate) fn new(
         store: &'a mut Store,
         raft_config: &'a raft::Config,
@@ -103,7 +103,7 @@ impl<'a> Replay<'a> {
             .map_err(|error| Fatal::Entry { index: entry.index, error })?;
         let mut footprint = self.store.footprint(self.footprint, &command.request);
         if !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
-            // What the store holds after the commands before it tells more exactly what this one writes.
+            // Once the commands before it are applied, the store tells more exactly what this one writes.
             self.apply_requests()?;
             footprint = self.store.footprint(self.footprint, &command.request);
             if !self.make_room(footprint)? {
@@ -139,7 +139,7 @@ impl<'a> Replay<'a> {
         let unreadable = Fatal::ConfChange { index: entry.index };
         let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
         let Some(member) = member_json::decode(&change.context) else { return Err(unreadable) };
-        // What a change makes of a configuration only raft knows; this one is asked nothing else.
+        // Only raft knows the configuration that a change results in. This instance is used for nothing else.
         let applied = &mut self.replayed.applied;
         let restored = Restored {
             hard_state: HardState { term: entry.term, vote: 0, commit: entry.index },

@@ -1,6 +1,6 @@
-//! A spare file: whether there is need of one, whether it is being made, and when a failed attempt is repeated.
+//! A spare file: whether one is being made, and when a failed attempt is repeated.
 
-/// Where the making of a spare file stands.
+/// The progress of making a spare file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spare {
     /// Nothing is under way.
@@ -15,7 +15,8 @@ pub(crate) enum Spare {
 }
 
 impl Spare {
-    /// Notes what has become of the file. With `retry_ticks` the attempt failed, and is repeated after so many.
+    /// Notes that the file was made, or that it was not. With `retry_ticks` the attempt failed, and is
+    /// repeated after so many.
     pub(crate) fn finished(&mut self, retry_ticks: Option<u32>) {
         *self = match retry_ticks {
             Some(ticks_left) => Spare::Failed { ticks_left },

@@ -1,12 +1,12 @@
-//! Bringing a member up: from nothing, or from what a crash left.
+//! Starting a member: from nothing, or from what a crash left.
 //!
-//! A new member's log begins with one configuration change for each initial member, committed by definition, so
-//! that all members of a new cluster begin alike. A restarted one loads the newest checkpoint, checks the whole log
-//! behind it, cuts everything else back to it, and applies what the log says was committed: see [`crate::replay`]. What is
-//! not known to be committed goes to raft.
+//! A new member's raft log begins with one configuration change for each initial member, committed by
+//! definition, so that all members of a new cluster begin alike. A restarted one loads the newest checkpoint
+//! and checks the whole WAL behind it. It cuts the revision log back to the checkpoint, and applies the
+//! entries that the WAL shows to be committed: see [`crate::replay`]. Other entries go to raft.
 //!
-//! Order: nothing is changed on the disk, but for a torn tail of the log, before checkpoint and log are known to be whole
-//! and to belong together.
+//! Order: before checkpoint and WAL are known to be whole and to belong together, nothing is changed on the
+//! disk except a torn tail of the WAL.
 
 use std::io;
 use std::path::Path;
@@ -40,13 +40,13 @@ pub struct Started<W> {
     pub node: Node<W>,
     /// The writer of its WAL.
     pub wal_writer: WalWriter,
-    /// Whether there was a log before.
+    /// Whether there was a WAL before.
     pub is_restart: bool,
-    /// Whether the log ended in a torn write, which was cut off.
+    /// Whether the WAL ended in a torn tail, which was cut off.
     pub is_repaired: bool,
 }
 
-/// Starts a member whose log lies in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the
+/// Starts a member whose WAL is in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the
 /// parents of both must exist.
 pub fn start<W>(
     disk: &Arc<dyn Disk>,
@@ -70,7 +70,7 @@ pub fn start<W>(
     check_identity(&recovered, &config)?;
     let is_new = from == 0 && recovered.hard_state.commit == 0;
     if is_new {
-        // Nothing was ever agreed on: a new log, or one whose first write was cut short.
+        // No entry was ever committed: a new WAL, or one whose first write was cut short.
         bootstrap(&mut wal, &mut recovered, &config)?;
     }
     let options = disk::revision_log::Options { segment_bytes: config.segment_bytes };
@@ -92,7 +92,7 @@ pub fn start<W>(
     Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
 }
 
-/// Whether there is a log. A directory that cannot be read is not one without a log.
+/// Whether there is a WAL. A directory that cannot be read is an error, not one without a WAL.
 fn has_log(disk: &dyn Disk, wal_dir: &Path) -> Result<bool, Fatal> {
     match disk.list(wal_dir) {
         Ok(names) => Ok(names.iter().any(|name| name.ends_with(".wal"))),
@@ -101,7 +101,7 @@ fn has_log(disk: &dyn Disk, wal_dir: &Path) -> Result<bool, Fatal> {
     }
 }
 
-/// Names the checkpoint too if the log does not go with it.
+/// Makes the error name the checkpoint too if the WAL does not belong to it.
 fn mismatch(error: disk::Error, data_dir: &Path, applied_index: u64) -> Fatal {
     match error {
         disk::Error::Missing { .. } | disk::Error::EndsEarly { .. } => {

@@ -1,7 +1,7 @@
-//! Everyone who waits for an answer of the node, except proposals that are not proposed yet.
+//! All requests that wait for an answer of the node, except commands that are not proposed yet.
 //!
-//! All that wait have a deadline. It is counted by the time that comes with each call of the node, and what has
-//! not come to its end by then is taken out by [`Waiters::take_expired`].
+//! Each has a deadline, which is compared with the time that each call of the node brings.
+//! [`Waiters::take_expired`] takes out those whose deadline has passed.
 
 mod reads;
 mod wait_list;
@@ -12,14 +12,15 @@ use std::time::Duration;
 use self::reads::Reads;
 use self::wait_list::WaitList;
 
-/// A proposal of at least this many bytes counts as long: WAL and store need as much time for it as for many others.
+/// A proposal of at least this many bytes counts as long: WAL and store need as much time for it as for many
+/// others.
 pub(crate) const LONG_LEN_MIN: usize = 64 << 10;
 
-/// A proposal that has not come to its result.
+/// A proposal without a result so far.
 #[derive(Debug)]
 struct Proposed<W> {
     id: u64,
-    /// Of the log entry.
+    /// Bytes of the entry.
     bytes: usize,
     deadline: Duration,
     waiter: W,
@@ -28,22 +29,23 @@ struct Proposed<W> {
 /// Waiters of proposals, reads, compactions, alarms and renewals.
 #[derive(Debug)]
 pub(crate) struct Waiters<W> {
-    /// Of whoever begins to wait now.
+    /// The deadline of requests that begin to wait now.
     deadline: Duration,
-    /// By request id, ascending. Most are proposed and applied in that order, so it grows and shrinks at its ends.
+    /// By request id, ascending. Most are proposed and applied in that order, so it grows and shrinks at its
+    /// ends.
     proposals: VecDeque<Proposed<W>>,
-    /// Bytes of the log entries of all proposals.
+    /// Bytes of the entries of all proposals.
     proposals_bytes: usize,
     /// Bytes of those that are long.
     long_bytes: usize,
     reads: Reads<W>,
-    /// Those who wait until a compaction has finished, by its revision.
+    /// Requests that wait until a compaction has finished, by its revision.
     compactions: WaitList<i64, W>,
-    /// Those who wait until an alarm is raised because of them, by the request id of the alarm.
+    /// Requests that wait until an alarm is raised because of them, by the request id of the alarm.
     alarmed: WaitList<u64, W>,
-    /// Those who wait to have a lease renewed until a command about the lease is applied, by its id.
+    /// Renewals that wait until a command about their lease is applied, by the id of the lease.
     renewals: WaitList<i64, W>,
-    /// Those who wait for a defragmentation, by its number. They wait as long as it moves.
+    /// Requests that wait for a defragmentation, by its number. They wait as long as it makes progress.
     defragmentations: WaitList<u64, W>,
 }
 
@@ -64,7 +66,7 @@ impl<W> Default for Waiters<W> {
 }
 
 impl<W> Waiters<W> {
-    /// Sets the deadline of whoever begins to wait from now on. It never goes back.
+    /// Sets the deadline of requests that begin to wait from now on. It never decreases.
     pub(crate) fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
     }
@@ -141,7 +143,7 @@ impl<W> Waiters<W> {
         self.compactions.add(revision, self.deadline, waiter);
     }
 
-    /// Those who waited for the compaction at `revision` or an earlier one.
+    /// Takes those that waited for the compaction at `revision` or an earlier one.
     pub(crate) fn take_compacted(&mut self, revision: i64) -> Vec<W> {
         self.compactions.take(i64::MIN..=revision)
     }
@@ -150,7 +152,7 @@ impl<W> Waiters<W> {
         waiters.into_iter().for_each(|waiter| self.alarmed.add(id, self.deadline, waiter));
     }
 
-    /// Those who waited for the alarm that was proposed under `id`.
+    /// Takes those that waited for the alarm that was proposed under `id`.
     pub(crate) fn take_alarmed(&mut self, id: u64) -> Vec<W> {
         if self.alarmed.len() == 0 { Vec::new() } else { self.alarmed.take(id..=id) }
     }
@@ -159,7 +161,7 @@ impl<W> Waiters<W> {
         self.renewals.add(lease, self.deadline, waiter);
     }
 
-    /// Those who wait to have this lease renewed.
+    /// Takes the renewals of this lease.
     pub(crate) fn take_renewals(&mut self, lease: i64) -> Vec<W> {
         if self.renewals.len() == 0 { Vec::new() } else { self.renewals.take(lease..=lease) }
     }
@@ -168,17 +170,17 @@ impl<W> Waiters<W> {
         self.defragmentations.add(run, Duration::MAX, waiter);
     }
 
-    /// Those who wait for defragmentations up to this one.
+    /// Takes those that wait for defragmentations up to this one.
     pub(crate) fn take_defragmented(&mut self, run: u64) -> Vec<W> {
         self.defragmentations.take(0..=run)
     }
 
-    /// Those whose question was for the leader of a term that has ended.
+    /// Takes requests for the leader of a term that has ended.
     pub(crate) fn take_leaders(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.reads.take_all().chain(self.renewals.take_all())
     }
 
-    /// Those whose deadline has passed, with the deadline.
+    /// Takes those whose deadline has passed, with the deadline.
     pub(crate) fn take_expired(&mut self, now: Duration, mut expired: impl FnMut(Duration, W)) {
         while let Some(proposed) = self.proposals.pop_front_if(|proposed| proposed.deadline <= now) {
             self.uncount(proposed.bytes);
@@ -196,7 +198,7 @@ impl<W> Waiters<W> {
         }
     }
 
-    /// Everyone.
+    /// Takes all.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = W> + use<W> {
         let Waiters {
             proposals,

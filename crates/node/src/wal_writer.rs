@@ -22,7 +22,7 @@ pub enum WalTask {
     OfferNext,
 }
 
-/// What has become of the tasks.
+/// The result of the tasks so far.
 #[derive(Debug)]
 pub struct WalReport {
     /// Number of the last batch that is durable, if there was one.
@@ -70,7 +70,8 @@ impl WalWriter {
         Ok(())
     }
 
-    /// Keeps a batch until the next task or sync. What is kept already is a state alone, which goes along with it.
+    /// Keeps a batch until the next task or sync. A batch that is kept already consists of a hard state alone
+    /// and is merged into this one.
     fn hold(&mut self, mut batch: Persist) {
         self.must_sync |= batch.must_sync;
         self.appended = Some(batch.seq);
@@ -108,7 +109,8 @@ impl WalWriter {
     }
 }
 
-/// Whether `before` is a hard state alone and `task` a batch: the state may as well stand behind the entries of the batch.
+/// Whether `before` is a hard state alone and `task` a batch: the state may as well stand behind the entries
+/// of the batch.
 fn joins(before: &Persist, task: &WalTask) -> bool {
     before.entries.is_empty() && matches!(task, WalTask::Append(_))
 }

@@ -1,7 +1,8 @@
 //! Whether there is room for a command, in the WAL and in the revision log.
 //!
 //! Room is reserved ahead of need as spare files. While there is little of it, commands that take space are
-//! refused, and a reserve is left to those that give space back and to what the member writes on its own account.
+//! refused, and a reserve is left to those that give space back and to what the member writes on its own
+//! account.
 
 use std::collections::VecDeque;
 
@@ -21,7 +22,7 @@ const SHORT_COMMAND_BYTES: u64 = 256;
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 pub(crate) const ENTRY_BYTES: usize = 64;
 
-/// The room of a member, and what is promised of it.
+/// The room of a member, and how much of it is promised to commands.
 #[derive(Debug)]
 pub(crate) struct Admission {
     reserve_bytes: u64,
@@ -37,7 +38,8 @@ pub(crate) struct Admission {
     unapplied_bytes: u64,
     /// Bytes of commands that are admitted and not proposed yet.
     admitted_bytes: u64,
-    /// Bytes that commands take beside those of their entries: of the ones that are admitted and not handed to the WAL.
+    /// Bytes that commands take beside those of their entries: of the ones that are admitted and not handed
+    /// to the WAL.
     extra_bytes: u64,
     has_space: bool,
 }
@@ -64,8 +66,8 @@ impl Admission {
         self.has_space
     }
 
-    /// Whether there is room for a command of `bytes`. One that takes no space, such as a delete, is written all the
-    /// same: it may use most of the reserve. The rest is left to what the member itself has to write.
+    /// Whether there is room for a command of `bytes`. One that takes no space, such as a delete, is written
+    /// all the same: it may use most of the reserve. The rest is left to what the member itself has to write.
     pub(crate) fn fits(&self, bytes: u64, takes_space: bool) -> bool {
         let reserve = if takes_space { self.reserve_bytes } else { self.reserve_bytes / 4 };
         (self.has_space || !takes_space) && self.room() >= reserve + bytes
@@ -78,12 +80,12 @@ impl Admission {
         self.extra_bytes += weight.saturating_sub(bytes);
     }
 
-    /// Whether room that is missing now will come: a spare file is being made, and nothing says that it cannot be.
+    /// Whether missing room is expected: a spare file is being made, and no attempt has failed.
     pub(crate) fn expects_room(&self) -> bool {
         self.has_space && !self.is_disk_full()
     }
 
-    /// What was admitted is proposed, or lost.
+    /// The admitted commands are proposed, or lost.
     pub(crate) fn proposed(&mut self) {
         self.admitted_bytes = 0;
     }

@@ -15,7 +15,7 @@ pub(super) struct Queued<W> {
     pub(super) waiter: W,
 }
 
-/// A queue that knows its bytes. Whoever adds to it bounds it.
+/// A queue that counts its bytes. The caller bounds it.
 ///
 /// Invariant: deadlines ascend.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<W> ProposalQueue<W> {
         self.pop_if(|queued| queued.deadline <= now)
     }
 
-    /// Everyone who waits; the queue is empty then.
+    /// Takes all; the queue is empty then.
     pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
         std::mem::take(self).queue.into_iter().map(|queued| queued.waiter)
     }

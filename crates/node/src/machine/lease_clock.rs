@@ -1,12 +1,12 @@
-//! The lease clock: when each lease runs out, as the leader counts it.
+//! The lease clock: the deadline of each lease, as the leader counts it.
 //!
 //! Time is given with each call, counted from whatever moment the driver chose. Calls may come from several
 //! threads, so that one may bring an earlier time than the one before: the clock never goes back. A lease is
 //! *handed out* once when its time has passed; it stays in the clock until it is removed, so that nothing is
 //! forgotten if its revocation fails.
 //!
-//! Invariants: `queue` holds each deadline of `leases`, earliest first; those up to `handed_to` are handed out,
-//! and have passed, so that no renewal can reach them.
+//! Invariants: `queue` holds each deadline of `leases`, earliest first; those up to `handed_to` are handed
+//! out, and have passed, so that no renewal can reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -35,7 +35,7 @@ pub(crate) struct Timed {
     pub(crate) renewable_s: Option<i64>,
 }
 
-/// What comes of a renewal.
+/// The result of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renewal {
     /// The lease has so many seconds from now on.
@@ -51,7 +51,7 @@ pub(crate) enum Renewal {
 impl LeaseClock {
     /// A clock of these leases.
     pub(crate) fn new(leases: impl IntoIterator<Item = (i64, Timed)>) -> LeaseClock {
-        // Sets made whole are built in linear time once sorted, which counts with a million leases.
+        // A set is built from a sorted list in linear time, which matters with a million leases.
         let leases: BTreeMap<_, _> = leases.into_iter().collect();
         let queue = leases.iter().map(|(id, lease)| (lease.deadline, *id)).collect();
         LeaseClock { leases, queue, ..LeaseClock::default() }
@@ -119,7 +119,7 @@ impl LeaseClock {
         self.n_handed
     }
 
-    /// Takes back all that were handed out: nobody knows what has become of them.
+    /// Takes back all that were handed out: it is not known whether their revocations take effect.
     pub(crate) fn take_back(&mut self) {
         (self.handed_to, self.n_handed) = (None, 0);
     }
@@ -134,7 +134,7 @@ impl LeaseClock {
     }
 }
 
-/// A time to live. A negative one can only come from a foreign log, and is none.
+/// A time to live. A negative one can only come from another implementation's WAL, and counts as 0.
 pub(crate) fn seconds(ttl_s: i64) -> Duration {
     Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! The lease clock, shared between the node, which owns it, and whoever renews leases.
+//! The lease clock, shared between the node, which owns it, and the threads that renew leases.
 //!
 //! A renewal changes nothing that is replicated: a look at the clock of the leader answers it. So it need not
 //! wait for the node's turn. What the clock alone cannot answer (a lease that is unknown or has run out, a
@@ -12,7 +12,7 @@ use super::lease_clock::{LeaseClock, Renewal};
 /// Renews the leases of a node from any thread.
 #[derive(Debug, Clone, Default)]
 pub struct LeaseRenewer {
-    /// None while the member does not lead.
+    /// `None` while the member does not lead.
     clock: Arc<Mutex<Option<LeaseClock>>>,
 }
 

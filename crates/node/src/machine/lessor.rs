@@ -1,7 +1,7 @@
-//! The leader's part in leases: it counts their time, renews them, and has those revoked that have run out.
+//! The leader's part in leases: it counts their time, renews them, and has expired ones revoked.
 //!
-//! The table of leases is replicated and knows no time; the clock is this member's alone and knows nothing while
-//! another one leads. Whoever becomes the leader gives every lease its whole time again and an election timeout
+//! The table of leases is replicated and holds no deadlines. The clock is local to this member and is empty
+//! while another member leads. A new leader gives every lease its whole time again and an election timeout
 //! more, since it cannot know what was promised last: a lease may live longer than granted, never shorter.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,9 @@ use store::{LeaseTable, LeaseTerm, Request};
 use super::lease_clock::{LeaseClock, Place, Renewal, Timed, seconds};
 use super::lease_renewer::LeaseRenewer;
 
-/// Revocations of expired leases under way at a time. So many with a key each are applied in some 6 ms, for which
-/// everything else waits; how fast a million end hardly depends on it.
+/// Revocations of expired leases under way at a time. Applying this many, with a key each, takes some 6 ms,
+/// during which everything else waits. The time until a million leases are revoked hardly depends on this
+/// number.
 const REVOKES_MAX: usize = 1000;
 /// Leases or keys in one answer: so many are listed in some 100 µs.
 const PAGE_LEN_MAX: usize = 1000;
@@ -64,7 +65,7 @@ impl LeasePlace {
 pub enum LeaseAnswer {
     /// The seconds the lease was granted for, which it has from now on; 0 if there is no such lease any more.
     Renewed(i64),
-    /// What is known of the lease; nothing if there is none.
+    /// What is known of the lease; `None` if there is no such lease.
     State(Option<LeaseState>),
     /// Some keys of the lease in key order; none once all have been listed.
     Keys(Vec<Arc<[u8]>>),
@@ -73,7 +74,7 @@ pub enum LeaseAnswer {
     List(Vec<LeasePlace>),
 }
 
-/// A lease of this moment.
+/// The current state of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseState {
     /// Seconds it was granted for.
@@ -82,7 +83,7 @@ pub struct LeaseState {
     pub remaining_ttl_s: i64,
 }
 
-/// What becomes of a query.
+/// How a query is answered.
 #[derive(Debug)]
 pub(crate) enum Queried {
     /// It can be answered now.
@@ -139,7 +140,7 @@ impl Lessor {
             LeaseQuery::Renew { id } => match clock.renew(id, now) {
                 Renewal::Renewed(ttl_s) => LeaseAnswer::Renewed(ttl_s),
                 Renewal::Unknown => LeaseAnswer::Renewed(0),
-                // As good as revoked: the answer waits for that.
+                // It is about to be revoked: the answer waits for that.
                 Renewal::RunOut => return Queried::Waits { id, proposal: None },
                 // What was written down must be undone first, or the next leader would end it early.
                 Renewal::Bound => {
@@ -166,7 +167,7 @@ impl Lessor {
         }
     }
 
-    /// A lease is no more. True if it had run out.
+    /// A lease was removed. True if it had expired.
     pub(crate) fn revoked(&mut self, id: i64) -> bool {
         self.renewer.clock().as_mut().is_some_and(|clock| clock.remove(id))
     }
@@ -193,8 +194,9 @@ impl Lessor {
         }
     }
 
-    /// Leases to be revoked, as far as there may be more of that under way. One that is being revoked already is
-    /// left to that: behind it the log may hold a grant of the same id, which must not be revoked at once.
+    /// Leases to be revoked, as far as more revocations may be under way. A lease that is being revoked
+    /// already is left out: after that revocation the raft log may hold a grant of the same id, which must
+    /// not be revoked at once.
     pub(crate) fn expired(&mut self, now: Duration) -> Vec<i64> {
         let mut clock = self.renewer.clock();
         let Some(clock) = clock.as_mut() else { return Vec::new() };
@@ -204,7 +206,7 @@ impl Lessor {
         expired
     }
 
-    /// What has run out and is not being revoked is to be revoked again.
+    /// Expired leases that are not being revoked are to be revoked again.
     pub(crate) fn take_back(&mut self) {
         if let Some(clock) = self.renewer.clock().as_mut() {
             clock.take_back();
@@ -224,7 +226,7 @@ fn state(clock: &LeaseClock, table: &LeaseTable, id: i64, now: Duration) -> Opti
     Some(LeaseState { granted_ttl_s: term.granted_ttl_s, remaining_ttl_s })
 }
 
-/// A lease that has its time from `start` on.
+/// A lease whose time begins at `start`.
 fn timed(term: LeaseTerm, start: Duration) -> Timed {
     let ttl_s = if term.remaining_ttl_s == 0 { term.granted_ttl_s } else { term.remaining_ttl_s };
     Timed { deadline: start + seconds(ttl_s), renewable_s: renewable_s(term) }

@@ -1,7 +1,8 @@
-//! What a member does for itself: checkpoints, spare segments, compactions carried through, space given back.
+//! The maintenance of a member: checkpoints, spare segments, the work of compactions, reclaiming space.
 //!
-//! Whatever takes long is a job that runs elsewhere and comes back. Each kind of work is a state machine of its own;
-//! this hands out what is due. What fails for want of space is tried again later; any other failure stops the member.
+//! What takes long is a job, which runs on another thread and reports its result. Each kind of work is a
+//! state machine of its own; this module starts the work that is due. Work that fails for want of space is
+//! repeated later. Any other failure stops the member.
 
 mod checkpoint;
 mod defragmentation;
@@ -26,10 +27,10 @@ use crate::job::{Finished, Job};
 use crate::output::{Note, Output};
 use crate::spare::Spare;
 
-/// What waits for room.
+/// Work that waits for room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pressure {
-    /// What the next committed entry needs of the revision log if there is no room for it.
+    /// The room in the revision log that the next committed entry needs, if there is not enough.
     pub(crate) awaited: Option<Footprint>,
     /// Whether proposals wait for room.
     pub(crate) has_queue: bool,
@@ -57,13 +58,13 @@ pub(crate) struct Maintenance {
     /// Jobs under way that remove files.
     n_removals: usize,
     defragmentation: Defragmentation,
-    /// Ticks after which a defragmentation in which nothing moves counts as stuck.
+    /// Ticks without progress after which a defragmentation counts as stuck.
     stuck_ticks: u32,
-    /// Revision of the last compaction that was carried through.
+    /// Revision of the last compaction that has finished.
     compacted: i64,
 }
 
-/// What has come to its end.
+/// Work that has finished.
 #[derive(Debug, Default)]
 pub(crate) struct Done {
     /// The revision of a compaction.
@@ -95,8 +96,8 @@ impl Maintenance {
         self.segment_sync.applied(bytes);
     }
 
-    /// Lets a tick pass. True if a defragmentation is stuck: for want of space, or because a read holds what is to be
-    /// trimmed.
+    /// Lets a tick pass. True if a defragmentation is stuck: for want of space, or because a read holds what
+    /// is to be trimmed.
     pub(crate) fn tick(&mut self, store: &Store) -> bool {
         self.checkpointer.tick();
         self.reclaim.tick();
@@ -110,8 +111,8 @@ impl Maintenance {
         self.defragmentation.tick(is_moving, self.stuck_ticks)
     }
 
-    /// Asks for all dead bytes to be given back, those of the active segment too; returns the number of the run that
-    /// does it.
+    /// Asks for all dead bytes to be given back, those of the active segment too; returns the number of the
+    /// run that does it.
     pub(crate) fn defragment(&mut self, store: &mut Store) -> u64 {
         self.defragmentation.request(store.compacting(), store.log().size().bytes)
     }
@@ -121,7 +122,7 @@ impl Maintenance {
         RevisionRoom { bytes: store.log().room(), is_disk_full: self.spare_segment.has_failed() }
     }
 
-    /// Hands out what is due, and takes one small step of what is under way.
+    /// Starts the work that is due, and takes one small step of what is under way.
     pub(crate) fn work<W>(
         &mut self,
         store: &mut Store,
@@ -208,7 +209,7 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Has another segment made if it is time to, or if something waits for room.
+    /// Starts making another segment if one is due, or if something waits for room.
     fn prepare_segment<W>(&mut self, store: &mut Store, pressure: Pressure, output: &mut Output<W>) {
         let log = store.log();
         let is_short = |room: Footprint| !log.has_room_for(room.bytes, room.longest);
@@ -222,7 +223,7 @@ impl Maintenance {
         }
     }
 
-    /// Goes on with a defragmentation once everything is trimmed that it is about.
+    /// Continues a defragmentation once the compactions that it waits for have trimmed.
     fn begin_rewriting<W>(&mut self, store: &mut Store, output: &mut Output<W>) {
         let bytes = store.log().size().bytes;
         self.defragmentation.begin_repeated(store.compacting(), bytes);

@@ -1,7 +1,8 @@
-//! Linearizable reads that wait: first for their turn, then for a read index, then until it is applied.
+//! Linearizable reads that wait: first for a round, then for its read index, then until that index is
+//! applied.
 //!
-//! Reads that come together share one round. A round is asked again with another context as long as there is no
-//! answer, since raft may drop a request and the network may lose it.
+//! Reads that come together share one round. A round is asked again with another context as long as there is
+//! no answer, since raft may drop a request and the network may lose it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,8 +51,8 @@ impl<W> Reads<W> {
         self.len += 1;
     }
 
-    /// Begins a round of all reads that wait for one, under a context that `next_context` makes. None if there are
-    /// no such reads, or too many rounds.
+    /// Begins a round of all reads that wait for one, under a context that `next_context` makes. `None` if
+    /// there are no such reads, or too many rounds.
     pub(super) fn begin_round(&mut self, now: Duration, next_context: impl FnOnce() -> u64) -> Option<u64> {
         let n_open = self.rounds.iter().filter(|round| round.index.is_none()).count();
         if self.collected.is_empty() || n_open >= ROUNDS_MAX {
@@ -76,8 +77,8 @@ impl<W> Reads<W> {
         asked
     }
 
-    /// The round with this context may read once `index` is applied, and so may all rounds before it. A context that
-    /// no round has is ignored.
+    /// The round with this context may read once `index` is applied, and so may all rounds before it. A
+    /// context that no round has is ignored.
     pub(super) fn set_index(&mut self, context: u64, index: u64) {
         let at = self.rounds.iter().position(|round| round.contexts.contains(&context));
         for round in self.rounds.iter_mut().take(at.map_or(0, |at| at + 1)) {
@@ -105,7 +106,7 @@ impl<W> Reads<W> {
         self.rounds.retain(|round| !round.waiters.is_empty());
     }
 
-    /// Takes everyone.
+    /// Takes all.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = W> + use<W> {
         let Reads { collected, rounds, .. } = std::mem::take(self);
         let asked = rounds.into_iter().flat_map(|round| round.waiters);

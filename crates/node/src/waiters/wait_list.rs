@@ -52,7 +52,7 @@ impl<K: Ord + Copy, W> WaitList<K, W> {
         Some((deadline, waiter))
     }
 
-    /// Takes everyone.
+    /// Takes all.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = W> + use<K, W> {
         self.by_number.clear();
         std::mem::take(&mut self.by_key).into_values()

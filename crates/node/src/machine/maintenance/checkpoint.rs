@@ -14,11 +14,11 @@ use crate::machine::AppliedState;
 use crate::output::{Note, Output};
 use crate::wal_writer::WalTask;
 
-/// How much longer than the last checkpoint the WAL must have become before its length asks for the next: with a
-/// million leases a checkpoint has some twenty megabytes, and is not to be written for every few of the WAL.
+/// Bytes of WAL for each byte of the last checkpoint before the next is due because of them. With a million
+/// leases a checkpoint has some twenty megabytes, so it should not be written for every few megabytes of WAL.
 const WAL_BYTES_PER_CHECKPOINT_BYTE: u64 = 8;
 
-/// What is under way.
+/// The state of saving a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -31,11 +31,12 @@ enum State {
 /// What makes a checkpoint due before its usual time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Urgency {
-    /// Commands are refused for want of space: what a checkpoint releases may be the only way to have room again.
+    /// Commands are refused for want of space. The files that a checkpoint releases may be the only way to
+    /// make room.
     pub(super) is_short_of_space: bool,
-    /// More segments are about to be retired; the files of those that are can wait for them.
+    /// More segments are about to be retired. The files of retired segments can wait until then.
     pub(super) is_rewriting: bool,
-    /// Somebody waits for the files of retired segments to go.
+    /// A defragmentation waits until the files of retired segments are removed.
     pub(super) is_awaited: bool,
 }
 
@@ -43,7 +44,7 @@ pub(super) struct Urgency {
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     disk: Arc<dyn Disk>,
-    /// Where the checkpoint lies.
+    /// The directory of the checkpoint.
     dir: PathBuf,
     entries_min: u64,
     bytes_min: u64,
@@ -87,7 +88,7 @@ impl Checkpointer {
         self.bytes_since += bytes;
     }
 
-    /// A segment was retired: its file goes with the next checkpoint.
+    /// A segment was retired: its file is removed after the next checkpoint.
     pub(super) fn retired(&mut self) {
         self.has_retired = true;
     }
@@ -108,9 +109,10 @@ impl Checkpointer {
         let is_old = self.ticks_since >= self.ticks_min;
         let has_entries = applied - self.last_index >= self.entries_min;
         let may_retry = self.ticks_since >= self.retry_ticks;
-        // Without room there may never be more entries.
+        // Without room there may never be `entries_min` new entries.
         let is_short = urgency.is_short_of_space && may_retry;
-        // Files that a rewriting has retired go with a checkpoint soon after it, though nothing more may be written.
+        // Files that a rewrite has retired are released by a checkpoint soon after it, even if nothing more
+        // is written.
         let is_awaited = urgency.is_awaited && self.state == State::Idle;
         let is_release = self.has_retired && !urgency.is_rewriting && (is_awaited || may_retry);
         let has_news = applied > self.last_index || (is_short && self.has_retired) || is_release;
@@ -138,8 +140,8 @@ impl Checkpointer {
         output.jobs.push(Job::Checkpoint(Box::new(job)));
     }
 
-    /// A checkpoint is durable, or (`None`) there was no space for it. What it covers of the WAL, which a start does
-    /// not read, and the segments that it does not list are no longer needed.
+    /// A checkpoint is durable, or (`None`) there was no space for it. What it covers of the WAL, which a
+    /// start does not read, and the segments that it does not list are no longer needed.
     pub(super) fn finished<W>(
         &mut self,
         saved: Option<&SavedCheckpoint>,

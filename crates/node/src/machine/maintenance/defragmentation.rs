@@ -1,10 +1,12 @@
-//! Giving back the space of all dead records, however few they are in a segment, because somebody asked for it.
+//! Defragmentation: gives back the space of all dead records, however few are in a segment, when a client
+//! asks for it.
 //!
-//! The space of a record can be given back once compaction has trimmed it. So a run first waits for the compactions
-//! that were asked for before it; then it has segments rewritten; then a checkpoint releases the old files.
+//! The space of a record can be given back once compaction has trimmed it. So a run first waits for the
+//! compactions that were asked for before it; then it has segments rewritten; then a checkpoint releases the
+//! old files.
 
-/// Rewritings of a run for each segment that there was at its beginning, and beside them. While new records die all the
-/// time, a run would not come to its end otherwise.
+/// Limit of rewrites in a run: this many for each segment that existed at its beginning, and this many more.
+/// Without a limit a run would never end while new records die all the time.
 const REWRITINGS_PER_SEGMENT: usize = 2;
 const REWRITINGS_MORE: usize = 8;
 
@@ -18,7 +20,7 @@ pub(super) enum Stage {
         /// The revision.
         up_to: i64,
     },
-    /// That no segment has dead records, or that so many more rewritings are done.
+    /// That no segment has dead records, or that this many more rewrites are done.
     Rewriting {
         /// How many.
         left: usize,
@@ -37,7 +39,7 @@ pub(super) struct Defragmentation {
     bytes_before: u64,
     /// Whether another run was asked for.
     is_repeated: bool,
-    /// Ticks since anything has moved.
+    /// Ticks without progress.
     idle_ticks: u32,
 }
 
@@ -57,7 +59,7 @@ impl Defragmentation {
                 self.begin(compacting, bytes);
                 self.run
             }
-            // It has not looked at anything yet that this request is about.
+            // The run has not rewritten anything yet, so it serves this request too.
             Stage::Trimming { up_to } if compacting.is_none_or(|revision| revision <= up_to) => self.run,
             _ => {
                 self.is_repeated = true;
@@ -103,7 +105,7 @@ impl Defragmentation {
         (self.run, self.bytes_before)
     }
 
-    /// Lets a tick pass. True if a run is under way and nothing has moved for `ticks_max`.
+    /// Lets a tick pass. True if a run is under way and has made no progress for `ticks_max`.
     pub(super) fn tick(&mut self, is_moving: bool, ticks_max: u32) -> bool {
         self.idle_ticks = if is_moving { 0 } else { self.idle_ticks.saturating_add(1) };
         self.stage != Stage::Idle && self.idle_ticks > ticks_max

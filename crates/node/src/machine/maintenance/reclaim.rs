@@ -1,8 +1,9 @@
-//! Giving back the space of dead records: segments are rewritten by jobs, and the index is pointed to the copies.
+//! Giving back the space of dead records: segments are rewritten by jobs, and the index is pointed to the
+//! copies.
 
 use store::Store;
 
-/// Where the giving back of space stands.
+/// The progress of reclaiming.
 ///
 /// ```text
 ///   Idle ──▶ Due ──▶ Rewriting ──▶ Relocating ──▶ Due
@@ -30,7 +31,7 @@ impl Reclaim {
     /// Something has changed that may make a rewriting worthwhile, or possible.
     pub(super) fn look(&mut self) {
         match self {
-            // The end of what is under way leads to another look by itself.
+            // When the work under way ends, the state becomes `Due` anyway.
             Reclaim::Rewriting | Reclaim::Relocating => {}
             Reclaim::Idle | Reclaim::Due | Reclaim::Failed { .. } => *self = Reclaim::Due,
         }

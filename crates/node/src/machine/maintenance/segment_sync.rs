@@ -1,14 +1,14 @@
 //! Syncs of the revision log between checkpoints.
 //!
-//! Nothing waits for them. But in small pieces a sync hardly slows that of the WAL, while all at once, when a
-//! checkpoint needs it, it would hold up writes.
+//! Nothing waits for them. A sync of few bytes hardly slows the syncs of the WAL. If all bytes were synced at
+//! once, when a checkpoint needs them, that sync would delay writes.
 
 use crate::job::Job;
 
 /// Bytes after which the revision log is synced. Never more than an eighth of a segment.
 const SYNC_BYTES_MAX: u64 = 8 << 20;
 
-/// Where the syncing stands.
+/// The progress of syncing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
@@ -16,7 +16,7 @@ enum State {
     Syncing,
 }
 
-/// Syncs segments after every so many bytes.
+/// Syncs segments each time a number of bytes was applied.
 #[derive(Debug)]
 pub(super) struct SegmentSync {
     state: State,
