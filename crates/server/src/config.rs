@@ -47,8 +47,8 @@ const DEFAULT_QUOTA_BYTES: u64 = 2 << 30;
 const DEFAULT_SNAPSHOT_COUNT: u64 = 10_000;
 const DEFAULT_CATCHUP_ENTRIES: u64 = 5_000;
 
-/// `--warning-unary-request-duration` and `--watch-progress-notify-interval` when they are zero, and the least
-/// of the latter.
+/// `--warning-unary-request-duration` and `--watch-progress-notify-interval` when they are zero, and the
+/// least of the latter.
 const DEFAULT_SLOW_REQUEST: Duration = Duration::from_millis(300);
 const DEFAULT_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -56,14 +56,15 @@ const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Longest `--election-timeout`.
 const ELECTION_TIMEOUT_MAX: Duration = Duration::from_secs(50);
 
-/// What a gRPC message may be longer than the longest request: etcd's allowance for the rest of the message.
+/// Bytes by which a gRPC message may exceed the longest request: etcd's allowance for the rest of the
+/// message.
 const MESSAGE_OVERHEAD: usize = 512 << 10;
 
 /// Quota and request length above which etcd warns.
 const RECOMMENDED_QUOTA_BYTES: u64 = 8 << 30;
 const RECOMMENDED_REQUEST_BYTES: usize = 10 << 20;
 
-/// What etcd does instead of running a server when its first argument says so.
+/// First arguments with which etcd does something else than run a server.
 const OTHER_PROGRAMS: [&str; 2] = ["gateway", "grpc-proxy"];
 
 /// What the command line asks for.
@@ -82,15 +83,15 @@ pub enum Command {
 pub struct Config {
     /// Name of the member.
     pub name: String,
-    /// Where its data lies.
+    /// The directory of its data.
     pub data_dir: PathBuf,
-    /// Where its write-ahead log lies, if not in `data_dir`.
+    /// The directory of its WAL, if that is not in `data_dir`.
     pub wal_dir: Option<PathBuf>,
     /// Where clients connect. Bindable, but not necessarily `http`.
     pub listen_client_urls: Vec<Url>,
-    /// Where clients of HTTP alone connect; if there are any, `listen_client_urls` serve gRPC alone.
+    /// URLs that serve clients only HTTP. If there are any, `listen_client_urls` serve only gRPC.
     pub listen_client_http_urls: Vec<Url>,
-    /// Where metrics and health are served without anything else.
+    /// URLs that serve only metrics and health.
     pub listen_metrics_urls: Vec<Url>,
     /// What clients are told to connect to.
     pub advertise_client_urls: Vec<Url>,
@@ -98,17 +99,17 @@ pub struct Config {
     pub listen_peer_urls: Vec<Url>,
     /// What other members are told to connect to.
     pub initial_advertise_peer_urls: Vec<Url>,
-    /// The first members of the cluster, by name, or why their list cannot be read. A member that has data needs
-    /// neither this nor the next two fields: whose data it is stands there.
+    /// The first members of the cluster, by name, or why their list cannot be read. A member that has data
+    /// needs neither this nor the next two fields: its WAL names member and cluster.
     pub initial_cluster: Result<Vec<InitialMember>, String>,
-    /// The setting, if any, by which a member without data would have to do what this version cannot: to join an
-    /// existing cluster or to discover one.
+    /// The setting, if any, that asks a member without data to join an existing cluster or to discover one.
+    /// This version can do neither.
     pub unsupported_bootstrap: Option<String>,
     /// Part of what member and cluster identifiers are hashed from.
     pub initial_cluster_token: String,
     /// Entries applied between two checkpoints, never zero.
     pub snapshot_count: u64,
-    /// Log entries kept for slow followers, never zero.
+    /// Entries of the raft log that are kept for slow followers, never zero.
     pub snapshot_catchup_entries: u64,
     /// One tick of raft.
     pub heartbeat_interval: Duration,
@@ -130,9 +131,9 @@ pub struct Config {
     pub grpc_keepalive_timeout: Duration,
     /// Whether other sockets may listen on the same ports.
     pub socket_reuse_port: bool,
-    /// Whether to listen on ports that linger from an earlier process.
+    /// Whether to listen on ports that an earlier process has left in TIME_WAIT.
     pub socket_reuse_address: bool,
-    /// History to compact by itself.
+    /// How much history automatic compaction keeps.
     pub auto_compaction: Option<AutoCompaction>,
     /// Time between progress notifications of watches.
     pub watch_progress_notify_interval: Duration,
@@ -152,11 +153,12 @@ pub struct Config {
     pub has_extensive_metrics: bool,
     /// Whether to leave out waiting for the disk.
     pub unsafe_no_fsync: bool,
-    /// Bytes that a start would give back if there were as many; 0 means that the log says nothing of it.
+    /// At a start, the log says that no defragmentation is needed below this many bytes; 0 means that it says
+    /// nothing.
     pub bootstrap_defrag_threshold_bytes: u64,
-    /// The log.
+    /// The settings of logging.
     pub log: LogConfig,
-    /// What the log should tell about the settings.
+    /// What is logged about the settings.
     pub startup_messages: Vec<StartupMessage>,
 }
 
@@ -244,7 +246,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The settings that are no more than the values of flags, and what is to be said of them.
+    /// The settings that are the values of flags, and what is logged about them.
     fn of_values(flags: &Flags, log: LogConfig) -> Result<(Config, Vec<StartupMessage>), Error> {
         let text = |name| flags.value(name).into_text();
         let urls = |name| flags.value(name).into_urls();
@@ -380,7 +382,7 @@ fn auto_compaction(flags: &Flags) -> Result<Option<AutoCompaction>, Error> {
     AutoCompaction::parse(&mode, &retention).map_err(Error::Start)
 }
 
-/// A member that has only a name of its own is its whole cluster under that name.
+/// If only the name is set, the cluster consists of this member under that name.
 fn initial_cluster(flags: &Flags, config: &Config) -> Result<Vec<InitialMember>, String> {
     if config.name != DEFAULT_NAME && !flags.is_given("initial-cluster") {
         let (name, peer_urls) = (config.name.clone(), config.initial_advertise_peer_urls.clone());
@@ -402,7 +404,7 @@ fn unsupported_bootstrap(flags: &Flags) -> Option<String> {
     (!is_new).then(|| "--initial-cluster-state=existing".to_owned())
 }
 
-/// Refuses what etcd can do and this version cannot.
+/// Refuses settings that etcd supports and this version does not.
 fn check_supported(flags: &Flags, config: &Config) -> Result<(), Error> {
     let refused = if let Some(name) = flags.first_changed(Support::NotYet) {
         format!("--{name}")

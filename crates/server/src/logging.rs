@@ -1,12 +1,12 @@
-//! The log: one line an event, as JSON or in columns, in the shape of etcd's logger.
+//! Logging: one line for each event, as JSON or in columns, in the format of etcd's logger.
 //!
 //! ```text
 //! event ─▶ level? ─▶ sampling ─▶ line ─▶ a queue and a writer thread for each output
 //! ```
 //!
-//! Events are formatted where they happen. An output that is stuck costs lines of its own, which are counted and
-//! reported once it moves again; it holds up neither the server nor another output.
-//! An event whose target is [`FATAL`] says why the process ends: its level reads `fatal`.
+//! Events are formatted on the thread where they happen. An output that is stuck loses lines, which are
+//! counted and reported once it works again. It blocks neither the server nor another output. An event whose
+//! target is [`FATAL`] says why the process ends: its level reads `fatal`.
 
 mod line;
 mod queue;
@@ -32,15 +32,15 @@ use crate::config::{LogConfig, LogFormat, LogOutput, go_text};
 /// The target of an event that ends the process.
 pub(crate) const FATAL: &str = "fatal";
 
-/// How long the end of the process waits for the last lines.
+/// How long the process waits for the last lines before it ends.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Crates below us that talk about every frame: only their warnings are of interest.
+/// Crates that log every frame: only their warnings are logged.
 const CHATTY: [&str; 3] = ["h2", "hyper", "tokio"];
 
-/// Starts the log of the process. The last lines are written when the answer is dropped.
+/// Starts the logging of the process. The last lines are written when the result is dropped.
 ///
-/// Panics if the process has a log already. The error names the file that the system refuses, in etcd's words.
+/// Panics if logging was started before. The error names the file that the system refuses, in etcd's words.
 pub(crate) fn start(config: &LogConfig) -> Result<Log, String> {
     let mut log = Log::new(config.format);
     for output in &config.outputs {
@@ -68,7 +68,7 @@ fn refused(output: &LogOutput, error: &io::Error) -> String {
     format!("open sink {path:?}: open {path}: {}", go_text(error))
 }
 
-/// A running log.
+/// Running logging: its outputs and their threads.
 #[derive(Debug)]
 pub(crate) struct Log {
     format: LogFormat,
@@ -76,7 +76,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A log that writes nowhere yet.
+    /// Logging without outputs.
     fn new(format: LogFormat) -> Log {
         Log { format, queues: Vec::new() }
     }
@@ -87,7 +87,7 @@ impl Log {
         Ok(())
     }
 
-    /// What feeds events of at least this level to the log.
+    /// The subscriber that passes on events of at least this level.
     fn layer<S: Subscriber>(&self, level: LevelFilter) -> impl Layer<S> + use<S> {
         Lines {
             level,
@@ -98,11 +98,11 @@ impl Log {
         }
     }
 
-    /// Waits until all lines so far are written, or `limit` has passed; tells which.
+    /// Waits until all lines so far are written, or `limit` has passed. True if all are written.
     fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let is_stuck = |queue: &&Arc<Queue>| !queue.flush(until.saturating_duration_since(Instant::now()));
-        // Each gets its chance, also behind one that is stuck.
+        // Every output is flushed, also after one that is stuck.
         self.queues.iter().filter(is_stuck).count() == 0
     }
 }

@@ -1,9 +1,9 @@
 //! Numbers for Prometheus, under etcd's names.
 //!
-//! Counters on the way of a request are atomics looked up once, times two additions; what others count anyway is
-//! read when somebody asks for it.
-//! A metric of etcd is here if the thing it counts is; those of bbolt, Go's runtime and the network between
-//! members are not. `docs/http.md` has the list.
+//! Counters on the path of a request are atomics that are looked up once. Observing a time costs two
+//! additions. Numbers that other parts count anyway are read at each scrape. A metric of etcd exists here if
+//! the thing that it counts exists. Those of bbolt, Go's runtime and the network between members do not.
+//! `docs/http.md` has the list.
 
 mod disk;
 mod grpc;
@@ -40,15 +40,15 @@ pub(crate) struct Metrics {
     scrape: ScrapeMetrics,
     process: Process,
     grpc: GrpcMetrics,
-    /// What becomes of requests.
+    /// Metrics of requests.
     pub(crate) requests: RequestMetrics,
-    /// What becomes of leases.
+    /// Metrics of leases.
     pub(crate) leases: LeaseMetrics,
-    /// What is done to keep the store in order.
+    /// Metrics of maintenance.
     pub(crate) maintenance: MaintenanceMetrics,
-    /// What is written to the disk.
+    /// Metrics of writes to the disk.
     pub(crate) disk: DiskMetrics,
-    /// Events told to watchers.
+    /// Events sent to watchers.
     pub(crate) events: IntCounter,
     /// Changes of leader seen.
     pub(crate) leader_changes: IntCounter,
@@ -59,12 +59,12 @@ pub(crate) struct Metrics {
     checks_total: IntCounterVec,
     scrapes: IntCounterVec,
     scrapes_in_flight: IntGauge,
-    /// Held while the numbers of the scrape are set and told.
+    /// Locked while the numbers of a scrape are set and read.
     telling: Mutex<()>,
 }
 
 impl Metrics {
-    /// Everything at zero. `is_extensive` adds the handling times of gRPC methods.
+    /// All metrics, with value zero. `is_extensive` adds the handling times of gRPC methods.
     pub(crate) fn new(is_extensive: bool) -> Metrics {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
@@ -118,7 +118,7 @@ impl Metrics {
         }
     }
 
-    /// Says who this server is: facts that stand in labels.
+    /// Sets the metrics that describe this server by their labels.
     pub(crate) fn introduce(&self, member_id: u64, gates: &FeatureGates) {
         let fact = |name: &str, help: &str, label: &str, value: &str| {
             gauges(&self.registry, name, help, &[label]).with_label_values(&[value]).set(1);
@@ -147,7 +147,7 @@ impl Metrics {
         }
     }
 
-    /// The counters of a method; they exist from then on, at zero.
+    /// The counters of a method. They are exposed from then on, with value zero.
     pub(crate) fn method(&self, service: &proto::Service, method: &proto::Method) -> MethodMetrics {
         self.grpc.method(service, method)
     }
@@ -164,7 +164,7 @@ impl Metrics {
         self.checks_total.with_label_values(&[kind, name, status]).inc();
     }
 
-    /// Counts a reading of the metrics, as under way until the answer is dropped. One waits for the other.
+    /// Counts a scrape as under way until the result is dropped. Scrapes wait for each other.
     pub(crate) fn count_scrape(&self) -> impl Drop + use<'_> {
         self.scrapes_in_flight.inc();
         Scrape { metrics: self, _turn: self.telling.lock().unwrap_or_else(PoisonError::into_inner) }
@@ -202,7 +202,7 @@ fn scrapes(registry: &Registry) -> IntCounterVec {
     scrapes
 }
 
-/// What cannot happen here, or not to a member alone, so that rules which watch it find it at zero.
+/// Metrics of what cannot happen here, or not to a lone member. They are zero, so that alert rules find them.
 fn register_constants(registry: &Registry) {
     for (name, help) in [
         (
@@ -219,7 +219,7 @@ fn register_constants(registry: &Registry) {
     for (name, help) in [
         // Nothing is read ahead for a watcher.
         ("etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent."),
-        // Nothing stands still while space is given back.
+        // Defragmentation stops nothing.
         (
             "etcd_disk_defrag_inflight",
             "Whether or not defrag is active on the member. 1 means active, 0 means not.",
@@ -296,7 +296,7 @@ fn histograms(
     register(registry, HistogramVec::new(options, labels).expect("the bounds ascend"))
 }
 
-/// Bounds that double: `start` and so on, `n` of them.
+/// `n` bounds that double, from `start` on.
 fn exponential(start: f64, n: i32) -> Vec<f64> {
     (0..n).map(|i| start * 2_f64.powi(i)).collect()
 }

@@ -52,7 +52,7 @@ fn check_advertised(flag: &str, form: &str, urls: &[Url]) -> Result<(), String> 
     Err(format!("--{flag} {:?} must be {form} (unexpected empty host ({url}))", list.join(",")))
 }
 
-/// How the first members are found: in one way only.
+/// Checks that only one way to find the first members is configured.
 fn check_bootstrap(flags: &Flags) -> Result<(), String> {
     let state = flags.value("initial-cluster-state").into_text();
     if !matches!(&*state, "new" | "existing") {

@@ -1,4 +1,4 @@
-//! The members that a cluster starts with, and the addresses they are told.
+//! The members that a cluster starts with, and their default addresses.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -32,8 +32,8 @@ pub(super) fn parse_members(text: &str) -> Result<Vec<InitialMember>, String> {
     Ok(members)
 }
 
-/// The address that others reach this host by: the source of what it would send over its default route, IPv4
-/// first. `None` without such a route.
+/// The address at which others reach this host: the source address of its default route, IPv4 first. `None`
+/// without such a route.
 pub(crate) fn default_host() -> Option<IpAddr> {
     // Connecting a datagram socket looks up the route and sends nothing. The addresses are for documentation.
     [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")].into_iter().find_map(|(from, to)| {
@@ -43,8 +43,8 @@ pub(crate) fn default_host() -> Option<IpAddr> {
     })
 }
 
-/// Puts `host` into the first of `advertised` if that is the default, while the first of `listening` listens on
-/// all addresses. True if it did.
+/// Puts `host` into the first of `advertised` if that is the default, while the first of `listening` listens
+/// on all addresses. True if it did.
 pub(super) fn substitute_host(
     advertised: &mut [Url],
     default: &str,

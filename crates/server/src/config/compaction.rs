@@ -1,13 +1,13 @@
-//! How much history is kept by itself.
+//! How much history automatic compaction keeps.
 
 use std::time::Duration;
 
-/// What is compacted away without anybody asking.
+/// What is compacted automatically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoCompaction {
-    /// What is older than this.
+    /// Revisions older than this.
     Periodic(Duration),
-    /// What is more than this many revisions back.
+    /// Revisions more than this many before the newest.
     Revision(i64),
 }
 

@@ -7,12 +7,12 @@ use std::fmt;
 pub enum Error {
     /// Not a command line at all: the text and the usage go to stderr, exit code 2.
     Usage(String),
-    /// A value that cannot be served with: logged as `failed to verify flags`, exit code 1.
+    /// A value that the server cannot run with: logged as `failed to verify flags`, exit code 1.
     Invalid(String),
     /// A file with unreadable URLs: the text alone goes to stderr, exit code 1.
     Setup(String),
-    /// What etcd finds out only as it starts: logged as `discovery failed`, its word for any such failure; exit
-    /// code 1.
+    /// An error that etcd finds only when it starts. It is logged as `discovery failed`, as etcd logs any
+    /// such error; exit code 1.
     Start(String),
     /// A flag given both by argument and by environment variable: logged as fatal, exit code 1.
     Shadowed {

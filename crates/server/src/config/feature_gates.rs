@@ -1,13 +1,14 @@
 //! Feature gates: switches for what etcd calls alpha and beta.
 //!
-//! Names, stages and defaults are etcd's. A gate whose feature is to come may be named with its default only.
+//! Names, stages and defaults are etcd's. A gate whose feature does not exist yet may only be set to its
+//! default.
 
 /// A gate as etcd defines it.
 struct Gate {
     name: &'static str,
     stage: &'static str,
     is_on: bool,
-    /// Whether switching it makes no difference on a member alone that a client could see.
+    /// Whether a client of a lone member sees no difference when the gate is switched.
     is_free: bool,
 }
 
@@ -44,8 +45,8 @@ impl Default for FeatureGates {
 }
 
 impl FeatureGates {
-    /// Reads `Name=true,Name=false`. A group sets its members, except those that are named themselves. The error
-    /// is etcd's text.
+    /// Reads `Name=true,Name=false`. A group sets its members, except those that are named themselves. The
+    /// error is etcd's text.
     pub(crate) fn parse(text: &str) -> Result<FeatureGates, String> {
         let mut gates = FeatureGates::default();
         let mut named = [false; GATES.len()];
@@ -77,7 +78,7 @@ impl FeatureGates {
         self.0[position(name).expect("a gate of the table")]
     }
 
-    /// The first gate that is not in its default position and would have to have an effect.
+    /// The first gate that is not in its default position although its feature does not exist yet.
     pub(crate) fn first_unsupported(&self) -> Option<&'static str> {
         let unsupported = |(gate, is_on): &(&Gate, &bool)| !gate.is_free && gate.is_on != **is_on;
         GATES.iter().zip(&self.0).find(unsupported).map(|(gate, _)| gate.name)

@@ -1,7 +1,7 @@
 //! The configuration file: YAML or JSON, with etcd's keys and types.
 //!
-//! Each key stands for a flag, so that a file and a command line are checked alike. Keys are matched whatever
-//! their case; unknown ones are passed over, since files carry keys of older releases; `null` leaves the default.
+//! Each key stands for a flag, so that a file and a command line are checked alike. The case of keys does not
+//! matter. Unknown keys are ignored, since files have keys of older releases. `null` leaves the default.
 //! Durations are whole nanoseconds, lists of URLs are one text, other lists are lists.
 //!
 //! YAML is read as version 1.2, plus the words for true and false of version 1.1, which etcd's reader takes.
@@ -31,7 +31,7 @@ const NOT_IN_FILE: [&str; 7] = [
 /// Values of flags by name.
 pub(crate) type Given = BTreeMap<&'static str, Value>;
 
-/// Reads the file at `path`; texts of errors are etcd's, but for syntax errors, which are of our YAML reader.
+/// Reads the file at `path`. Texts of errors are etcd's; those of syntax errors come from our YAML reader.
 pub(crate) fn read(table: &'static [Flag], path: &str) -> Result<Given, Error> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let operation = if error.kind() == ErrorKind::IsADirectory { "read" } else { "open" };
@@ -82,12 +82,12 @@ impl Reader {
             let (part, go_type) = go_type(flag);
             return Err(mistyped(value, &format!("{part}.{key}"), go_type));
         };
-        // An empty text leaves the default of what is not a text in etcd either.
+        // As in etcd, an empty text leaves the default of a setting that is not a text.
         if text.is_empty() && !matches!(flag.kind, Kind::Text | Kind::Words) {
             return Ok(());
         }
         let parsed = match flag.kind {
-            // What the command line would refuse, etcd's file reader leaves for later checks.
+            // etcd's file reader accepts values that the command line refuses; later checks refuse them.
             Kind::OneOf(_) => Value::Text(text),
             Kind::Duration => nanoseconds(&text)
                 .ok_or_else(|| mistyped(value, &format!("Config.{key}"), "time.Duration"))?,

@@ -1,4 +1,4 @@
-//! The settings of the log.
+//! The settings of logging.
 
 use serde_json::Value as Json;
 use tracing::level_filters::LevelFilter;
@@ -7,20 +7,20 @@ use super::error::Error;
 use super::file::kind_name;
 use crate::flags::Flags;
 
-/// Where the log goes and how it looks.
+/// The outputs of logging and the format of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// At least one output.
     pub outputs: Vec<LogOutput>,
     /// Least severe level.
     pub level: LevelFilter,
-    /// How lines look.
+    /// The format of lines.
     pub format: LogFormat,
     /// When the one file among the outputs is rotated.
     pub rotation: Option<Rotation>,
 }
 
-/// Somewhere lines are written to.
+/// A destination of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOutput {
     /// Standard error.
@@ -31,16 +31,16 @@ pub enum LogOutput {
     File(String),
 }
 
-/// How lines look.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// An object a line.
+    /// One JSON object for each line.
     Json,
-    /// Columns parted by tabs, for people.
+    /// Columns separated by tabs, for people.
     Console,
 }
 
-/// When a log file is put aside and what becomes of it then.
+/// When a log file is rotated, and how long old files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// Bytes that a file may hold.
@@ -104,7 +104,7 @@ fn outputs(words: Vec<String>) -> Result<Vec<LogOutput>, Error> {
             "--log-outputs=systemd/journal is not supported by this version yet".to_owned(),
         ));
     }
-    // What is written to /dev/null anyway is not worth a thread; etcd discards everything then.
+    // Lines to /dev/null need no thread. Then etcd discards everything too.
     let outputs = words.into_iter().map(|word| match &*word {
         "default" | "stderr" => LogOutput::Stderr,
         "stdout" => LogOutput::Stdout,

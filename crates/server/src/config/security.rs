@@ -1,13 +1,13 @@
-//! The settings of TLS and authentication, neither of which is there yet.
+//! The settings of TLS and authentication, neither of which exists yet.
 //!
-//! They are checked as etcd checks them and otherwise change nothing: where no URL asks for TLS, etcd ignores its
-//! certificates too, and says so in its log. A URL that does ask for TLS is refused.
+//! They are checked as etcd checks them and otherwise change nothing: where no URL asks for TLS, etcd ignores
+//! its certificates too, and says so in its log. A URL that does ask for TLS is refused.
 
 use super::url::{Scheme, Url};
 use super::{Config, StartupMessage};
 use crate::flags::Flags;
 
-/// The cipher suites of Go by their names, those that it calls insecure and two old names among them.
+/// The names of Go's cipher suites, with the insecure ones and two old names.
 const CIPHER_SUITES: [&str; 27] = [
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
@@ -38,7 +38,7 @@ const CIPHER_SUITES: [&str; 27] = [
     "TLS_RSA_WITH_RC4_128_SHA",
 ];
 
-/// The cost that bcrypt can have.
+/// The range of bcrypt's cost.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u64> = 4..=31;
 
 /// Checks the versions of TLS, and that cipher suites can be chosen for them.
@@ -58,7 +58,8 @@ pub(super) fn check_tls_versions(flags: &Flags) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks what etcd checks as it starts, and refuses URLs that ask for TLS. The error is etcd's text where it has one.
+/// Checks what etcd checks as it starts, and refuses URLs that ask for TLS. The error is etcd's text where it
+/// has one.
 pub(super) fn check(config: &Config, flags: &Flags) -> Result<(), String> {
     let suites = flags.value("cipher-suites").into_words();
     if let Some(suite) = suites.iter().find(|suite| !CIPHER_SUITES.contains(&&***suite)) {
@@ -76,7 +77,7 @@ pub(super) fn check(config: &Config, flags: &Flags) -> Result<(), String> {
     check_token(&flags.value("auth-token").into_text())
 }
 
-/// A URL that asks for TLS lacks a certificate or, if there is one, the TLS.
+/// The error of a URL that asks for TLS: there is no certificate, or this version has no TLS.
 fn check_client_urls(config: &Config, flags: &Flags) -> Result<(), String> {
     let is_given = |name| !flags.value(name).into_text().is_empty();
     let has_certificate =
@@ -106,7 +107,8 @@ fn asks_for_tls(url: &Url) -> bool {
     matches!(url.scheme, Scheme::Https | Scheme::Unixs)
 }
 
-/// A kind of token and its options, `simple` or `jwt,option=value`. Files that options name are not looked at.
+/// A kind of token and its options, `simple` or `jwt,option=value`. Files that options name are not looked
+/// at.
 fn check_token(text: &str) -> Result<(), String> {
     let mut parts = text.split(',');
     let is_known = matches!(parts.next(), Some("" | "simple" | "jwt"));
@@ -114,7 +116,7 @@ fn check_token(text: &str) -> Result<(), String> {
     if is_known && has_pairs { Ok(()) } else { Err("auth: invalid auth options".to_owned()) }
 }
 
-/// What etcd says in its log of settings that it ignores.
+/// What etcd logs about settings that it ignores.
 pub(super) fn startup_messages(config: &Config, flags: &Flags) -> Vec<StartupMessage> {
     let is_given = |name| !flags.value(name).into_text().is_empty();
     let has_certificate = is_given("cert-file") || is_given("key-file");

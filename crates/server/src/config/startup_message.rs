@@ -1,4 +1,4 @@
-//! What is logged about the settings, once they are read and the log is open.
+//! What is logged about the settings, once they are read and logging has started.
 
 use tracing::{info, warn};
 
@@ -12,7 +12,7 @@ pub enum StartupMessage {
         /// Its value.
         value: String,
     },
-    /// A variable that looks like one of ours and is not.
+    /// A variable with our prefix that sets no flag.
     VariableUnknown {
         /// Name of the variable.
         name: String,
@@ -52,7 +52,7 @@ pub enum StartupMessage {
         /// The URL.
         url: String,
     },
-    /// Clients are to show a certificate at a URL without TLS.
+    /// Clients must present a certificate at a URL without TLS.
     ClientCertAuthIgnored {
         /// The URL.
         url: String,

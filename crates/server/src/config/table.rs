@@ -1,8 +1,9 @@
-//! All flags of etcd 3.7, with what this version makes of them.
+//! All flags of etcd 3.7, and how this version treats them.
 //!
-//! A flag that is to come is known, so that scripts which spell out a default keep working, and refused with any
-//! other value. What would change nothing on a member alone, or tunes a part that does not exist here, is accepted
-//! and mentioned in the log. `snapshot` and its like have had no meaning for years and are accepted with any value.
+//! A flag whose feature does not exist yet is accepted with its default, so that scripts which name the
+//! default work, and refused with any other value. A flag that changes nothing on a lone member, or tunes a
+//! part that does not exist here, is accepted and logged. `snapshot` and similar flags have had no meaning
+//! for years and are accepted with any value.
 
 use super::value::Kind;
 use crate::flags::{Flag, Support};

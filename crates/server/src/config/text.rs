@@ -8,7 +8,7 @@ use crate::flags::Support;
 /// The etcd release whose behaviour this server has.
 pub const ETCD_VERSION: &str = "3.7.1";
 
-/// The short text that goes with a refused command line.
+/// The short text that is printed with a refused command line.
 pub fn usage() -> String {
     "Usage:\n\n  etcd [flags]\n    Start an etcd server.\n\n  etcd --version\n    Show the version of etcd.\n\n  \
      etcd -h | --help\n    Show the help information about etcd.\n\n  \
@@ -18,7 +18,7 @@ pub fn usage() -> String {
         .to_owned()
 }
 
-/// All flags with their defaults, by what this version makes of them.
+/// All flags with their defaults, grouped by how this version treats them.
 pub fn help() -> String {
     let mut text = String::from("Flags:\n\n");
     for flag in FLAGS {
@@ -41,7 +41,7 @@ pub fn help() -> String {
     text
 }
 
-/// The four lines of `--version`. Scripts read the first; the others name what stands in for Go here.
+/// The four lines of `--version`. Scripts read the first; the others name what replaces Go here.
 pub fn version() -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -9,7 +9,7 @@ use super::url::Url;
 const DEPRECATION_STAGES: [&str; 5] =
     ["", "write-only", "write-only-skip-check", "write-only-drop-data", "gone"];
 
-/// What the values of a flag look like.
+/// The type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Any text.
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Duration,
     /// A comma-separated list of at least one URL.
     Urls,
-    /// The same, or nothing at all.
+    /// The same, or an empty list.
     OptionalUrls,
     /// A comma-separated list of origins: URLs, or `*` for any.
     Origins,
@@ -34,11 +34,11 @@ pub(crate) enum Kind {
     Words,
     /// Feature gates and their positions.
     FeatureGates,
-    /// One of some words.
+    /// One of a few words.
     OneOf(&'static [&'static str]),
-    /// A stage of the end of etcd's v2 store.
+    /// A stage of the deprecation of etcd's v2 store.
     Deprecation,
-    /// Accepted for the sake of old scripts; any value, and it need not have one.
+    /// Accepted for the sake of old scripts, with any value or none.
     Ignored,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Value {
 }
 
 impl Kind {
-    /// Whether the flag alone means true.
+    /// Whether the flag without a value means true.
     pub(crate) fn is_boolean(self) -> bool {
         matches!(self, Kind::Bool | Kind::Ignored)
     }
@@ -150,7 +150,7 @@ impl Value {
     }
 }
 
-/// Splits at commas; nothing gives an empty list, and a word that comes twice counts once.
+/// Splits at commas. An empty text gives an empty list, and a word that comes twice counts once.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(',').filter(|word| !word.is_empty()) {
@@ -161,7 +161,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The reason that comes from Go's `strconv` unworded.
+/// The error text of Go's `strconv`.
 fn uint_error(text: &str, reason: &str) -> String {
     format!("strconv.ParseUint: parsing {text:?}: {reason}")
 }
@@ -199,7 +199,8 @@ fn parse_int(text: &str, min: i128, max: i128) -> Result<i128, String> {
     number.ok().filter(|number| (min..=max).contains(number)).ok_or_else(|| "value out of range".to_owned())
 }
 
-/// Reads numbers with a unit each, `300ms` or `1h30m`; a bare `0` needs none. No flag takes a negative one.
+/// Reads numbers that each have a unit, as in `300ms` or `1h30m`. Only `0` needs none. No flag takes a
+/// negative duration.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);

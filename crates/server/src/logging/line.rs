@@ -1,4 +1,4 @@
-//! How an event looks as a line: zap's JSON and console encodings, which tools and people know from etcd.
+//! The format of lines: zap's JSON and console encodings, which tools and people know from etcd.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl Visit for Fields {
         }
     }
 
-    /// A list of texts is written as a list: its debug form is JSON already, but for the spaces.
+    /// A list of texts is written as a list: its debug form is JSON except for the spaces.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         match text.starts_with('[').then(|| serde_json::from_str::<Value>(&text)) {
@@ -58,7 +58,7 @@ impl Visit for Fields {
     }
 }
 
-/// The line of an event, with its end.
+/// The line of an event, with its line feed.
 pub(super) fn of_event(metadata: &Metadata<'_>, fields: &Fields, format: LogFormat) -> String {
     let level = match *metadata.level() {
         _ if metadata.target() == FATAL => FATAL,
@@ -71,7 +71,7 @@ pub(super) fn of_event(metadata: &Metadata<'_>, fields: &Fields, format: LogForm
     encode(level, &caller, fields, format)
 }
 
-/// The line that says that an output lost some.
+/// The line that says how many lines an output has lost.
 pub(super) fn of_dropped(n_dropped: u64, format: LogFormat) -> String {
     let rest = vec![(json("count"), n_dropped.to_string())];
     let fields = Fields { message: "log lines were dropped".to_owned(), rest };

@@ -1,4 +1,4 @@
-//! Lines on their way to one output, and the thread that writes them.
+//! The queue of lines for one output, and the thread that writes them.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::line;
 use crate::config::LogFormat;
 
-/// Bytes of lines that may wait for the writer; what comes then is dropped.
+/// Bytes of lines that may wait for the writer. Further lines are dropped.
 pub(super) const QUEUE_LEN_MAX: usize = 1 << 20;
 
 /// A bounded queue of lines.
 #[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<Waiting>,
-    /// Something waits to be written.
+    /// Signalled when lines wait to be written.
     filled: Condvar,
-    /// Everything is written.
+    /// Signalled when all lines are written.
     drained: Condvar,
     format: LogFormat,
 }
@@ -58,7 +58,7 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits until everything is written, or `limit` has passed; tells which.
+    /// Waits until all lines are written, or `limit` has passed. True if all are written.
     pub(super) fn flush(&self, limit: Duration) -> bool {
         let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.is_empty();
         let waited = self.drained.wait_timeout_while(self.lock(), limit, is_busy);
@@ -77,7 +77,7 @@ impl Queue {
             if n_dropped > 0 {
                 lines.push_str(&line::of_dropped(n_dropped, self.format));
             }
-            // There is nowhere left to say that the log itself cannot be written.
+            // There is no place to report that a line of logging cannot be written.
             let _ = sink.write_all(lines.as_bytes()).and_then(|()| sink.flush());
 
             self.lock().is_writing = false;

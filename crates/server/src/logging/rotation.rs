@@ -1,7 +1,8 @@
-//! A log file that is put aside when it is full, in the manner of lumberjack, which etcd uses.
+//! A log file that is rotated when it is full, as by lumberjack, which etcd uses.
 //!
-//! `etcd.log` becomes `etcd-2006-01-02T15-04-05.000.log`, compressed to `….log.gz` if so wished; too many and too
-//! old ones are removed. A line is never split between files. All of it happens on the log's own thread.
+//! `etcd.log` becomes `etcd-2006-01-02T15-04-05.000.log`, compressed to `….log.gz` if that is configured. Old
+//! files beyond a number or an age are removed. A line is never split between files. All of this happens on
+//! the thread of the output.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -38,7 +39,7 @@ impl RotatingFile {
         Ok(RotatingFile { path, rotation, file, len })
     }
 
-    /// Puts the file aside and begins another.
+    /// Renames the file and begins another.
     fn rotate(&mut self) -> io::Result<()> {
         let backup = self.backup_path();
         fs::rename(&self.path, &backup)?;

@@ -1,7 +1,6 @@
-//! Thins out lines that repeat: of each message, the first hundred in a second are logged, then every hundredth.
+//! Drops lines that repeat: of each message, the first hundred in a second are logged, then every hundredth.
 //!
-//! Messages are told apart by a hash, so two of them may now and then be counted as one; that bounds the memory,
-//! whatever is logged.
+//! Messages are distinguished by a hash, so two of them may be counted as one. That bounds the memory.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use tracing::Level;
 
-/// Lines of one message logged in a second before thinning begins; then one line in as many.
+/// Lines of one message that are logged in a second. After that, one line in this many is logged.
 const LINES_MAX: u64 = 100;
 
 const BUCKETS: usize = 4096;

@@ -1,4 +1,4 @@
-//! Numbers of writing to the disk.
+//! Metrics of writes to the disk.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use prometheus::{IntGauge, Registry};
 use super::times::Times;
 use super::{exponential, gauge, times};
 
-/// What is written, and how long that takes.
+/// Bytes and times of writes.
 #[derive(Debug)]
 pub(crate) struct DiskMetrics {
-    /// Of a batch of log records, its write and its sync.
+    /// The write and the sync of a batch of WAL records.
     pub(crate) wal_write: Arc<Times>,
     pub(crate) wal_fsync: Arc<Times>,
-    /// Bytes written to the log since the start.
+    /// Bytes written to the WAL since the start.
     pub(crate) wal_bytes: IntGauge,
-    /// Of a checkpoint: what comes closest to the commit of etcd's database.
+    /// The time of a checkpoint, which comes closest to a commit of etcd's database.
     pub(crate) checkpoint: Arc<Times>,
 }
 

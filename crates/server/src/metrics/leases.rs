@@ -1,11 +1,11 @@
-//! Numbers of leases.
+//! Metrics of leases.
 
 use node::Note;
 use prometheus::{Histogram, IntCounter, Registry};
 
 use super::{exponential, histogram, register};
 
-/// What becomes of leases.
+/// The metrics of leases.
 #[derive(Debug)]
 pub(crate) struct LeaseMetrics {
     granted: IntCounter,
@@ -40,7 +40,7 @@ impl LeaseMetrics {
         }
     }
 
-    /// Counts what a note tells, if it is about a lease.
+    /// Counts a note, if it is about a lease.
     pub(crate) fn count(&self, note: &Note) {
         match note {
             Note::LeaseGranted { ttl_s } => {

@@ -1,4 +1,4 @@
-//! Numbers of what a member does to keep its store in order.
+//! Metrics of maintenance: hashes, defragmentations, compactions.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Numbers that the system keeps of this process, under the names of Prometheus' Go library.
+//! Numbers that the system keeps about this process, under the names of Prometheus' Go library.
 
 use std::fs;
 use std::str::FromStr;
@@ -54,7 +54,7 @@ impl Process {
         }
     }
 
-    /// Reads the numbers of this moment. What the system does not tell is zero.
+    /// Reads the current numbers. A number that the system does not report is zero.
     pub(super) fn observe(&self) {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The second field is a name in parentheses, which may hold spaces; the third follows it.

@@ -1,4 +1,4 @@
-//! What becomes of requests: how long they take, how many wait, who asks.
+//! Metrics of requests: how long they take, how many wait, which clients send them.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use super::{counters, exponential, gauge, register};
 use crate::api::Error;
 use crate::time_slice;
 
-/// Versions of clients that are told apart, so that no client can fill the memory with its inventions.
+/// Versions of clients that are counted separately, at most. A client can invent versions, so their number is
+/// bounded.
 const CLIENT_VERSIONS_MAX: usize = 64;
 
 /// The counters of requests.
@@ -29,9 +30,9 @@ pub(crate) struct RequestMetrics {
     pub(crate) slow_applies: IntCounter,
     /// Proposals that wait for their result.
     pending: IntGauge,
-    /// Proposals that came to none.
+    /// Proposals without a result.
     failed: IntCounter,
-    /// Reads that could not be made sure of, and those that this took too long for.
+    /// Reads whose read index failed, and those whose read index was slow.
     pub(crate) failed_read_indexes: IntCounter,
     pub(crate) slow_read_indexes: IntCounter,
     clients: IntCounterVec,
@@ -134,7 +135,7 @@ pub(crate) struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    /// Counts what it came to; a refusal of the store is a result as well.
+    /// Counts its result. A refusal of the store is a result too.
     pub(crate) fn answered(mut self, outcome: &Result<Outcome, Error>) {
         self.is_answered = matches!(outcome, Ok(_) | Err(Error::Refused(_)));
         let time = time_slice::now() - self.started_at;

@@ -1,4 +1,4 @@
-//! Gauges that are set each time somebody reads the metrics, by whoever knows their values.
+//! Gauges and counters that are set at each scrape, from values that other parts keep.
 
 use prometheus::{Gauge, IntCounter, IntGaugeVec, Registry};
 
@@ -35,7 +35,7 @@ const GAUGES: [(&str, &str); 18] = [
     ),
 ];
 
-/// Each counter that somebody else counts, with its help text.
+/// Each counter that another part counts, with its help text.
 const COUNTERS: [(&str, &str); 5] = [
     ("etcd_debugging_mvcc_db_compaction_keys_total", "Total number of db keys compacted."),
     ("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
@@ -93,7 +93,7 @@ impl ScrapeMetrics {
         gauge.set(value);
     }
 
-    /// Sets a counter to what it has come to. Panics if there is none of that name.
+    /// Sets a counter to its current value. Panics if there is none of that name.
     pub(crate) fn set_counter(&self, name: &str, value: u64) {
         let (_, counter) =
             self.counters.iter().find(|(known, _)| *known == name).expect("a counter of the table");

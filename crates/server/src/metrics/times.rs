@@ -1,7 +1,6 @@
-//! Histograms of times that cost two additions an observation, or a batch of them.
+//! Histograms of times that cost two additions for each observation or batch of observations.
 //!
-//! Times are kept in nanoseconds, and what Prometheus wants to see (seconds, counts that add up) is worked out when
-//! somebody reads it.
+//! Times are kept in nanoseconds. A scrape computes what Prometheus expects: seconds and cumulative counts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-/// How long something took, each time.
+/// A histogram of how long something took.
 #[derive(Debug)]
 pub(crate) struct Times {
     bounds_ns: Box<[u64]>,
@@ -21,7 +20,7 @@ pub(crate) struct Times {
     sum_ns: AtomicU64,
 }
 
-/// Times of what may succeed or fail: the two series of a label `success`.
+/// Times of an operation that may fail: the two series of a label `success`.
 #[derive(Debug, Clone)]
 pub(crate) struct TimesBySuccess([Arc<Times>; 2]);
 
