@@ -1,7 +1,7 @@
-//! Files of the data directory: opening must end in an error or in what can be read to its end.
+//! Files of the data directory: opening must end in an error or in a file that can be read to its end.
 //!
-//! Each input is tried as it is, which tests that damage is noticed; where a checksum would hide the decoder
-//! behind it, also with its checksums made right.
+//! Each input is tried as it is, which tests that damage is noticed. Where a checksum would hide the decoder
+//! behind it, the input is also tried with corrected checksums.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -23,7 +23,7 @@ const DIR: &str = "/data";
 /// Small, so that a few records fill more than one segment.
 const OPTIONS: Options = Options { segment_bytes: 2048 };
 
-/// The `checkpoint` file. What is accepted must be the same after it was saved again.
+/// The `checkpoint` file. An accepted one must be the same after it was saved again.
 pub fn checkpoint(data: &[u8]) {
     for data in [data.to_vec(), seal_checkpoint(data)] {
         let disk = disk_with(&[("checkpoint", &data)]);
@@ -35,7 +35,7 @@ pub fn checkpoint(data: &[u8]) {
     }
 }
 
-/// A segment of the revision log. What is visited must be readable where it is said to lie.
+/// A segment of the revision log. Each visited record must be readable at its location.
 pub fn segment(data: &[u8]) {
     for data in [data.to_vec(), seal_segment(data)] {
         let listed = Segment { length: data.len() as u64, sealed: false, ..SAMPLE.listed[0] };
@@ -83,7 +83,7 @@ fn read_all(log: &RevisionLog, records: &[Visited]) {
     }
 }
 
-/// Makes the length and the checksum of a checkpoint right; offsets as documented in `disk::checkpoint`.
+/// Corrects the length and the checksum of a checkpoint; offsets as documented in `disk::checkpoint`.
 fn seal_checkpoint(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     if let Some(body_len) = data.len().checked_sub(24) {
@@ -94,7 +94,7 @@ fn seal_checkpoint(data: &[u8]) -> Vec<u8> {
     data
 }
 
-/// Makes the checksums of a segment's head and records right; offsets as documented in `disk::revision_log`.
+/// Corrects the checksums of a segment's header and records; offsets as documented in `disk::revision_log`.
 fn seal_segment(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     if let Some((head, mut rest)) = data.split_at_mut_checked(32) {
@@ -111,7 +111,7 @@ fn seal_segment(data: &[u8]) -> Vec<u8> {
     data
 }
 
-/// A log of two segments, of which the first is sealed, as our own code writes it.
+/// A revision log of two segments, of which the first is sealed, as our own code writes it.
 struct Sample {
     listed: Vec<Segment>,
     /// The first segment, its sidecar, and its records.

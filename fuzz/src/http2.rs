@@ -1,4 +1,5 @@
-//! What a client may send on an HTTP/2 connection: any bytes must end in events or in an error, within bounds.
+//! What a client may send on an HTTP/2 connection: any bytes must end in events or in an error, within
+//! bounds.
 
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,8 @@ pub fn hpack(data: &[u8]) {
     assert_eq!(fields, again);
 }
 
-/// What follows the preface. Every second request is answered at once, every fourth given up; the client reads
-/// now and then.
+/// What follows the preface. Every second request is answered at once, every fourth is cancelled. The client
+/// reads now and then.
 pub fn connection(data: &[u8]) {
     let second = Duration::from_secs(1);
     let keepalive = Policy { min_interval: second, ping_after: second, ping_timeout: second };

@@ -1,11 +1,11 @@
-//! Fuzz targets: one for each decoder of bytes that this project did not write, and one for what is done with
+//! Fuzz targets: one for each decoder of bytes that this project did not write, and one for the handling of
 //! messages of peers.
 //!
 //! A target is a plain function of bytes that panics if a promise is broken; refusing the bytes is fine.
 //! The same functions run in three places: in this crate's runner (`cargo run -p fuzz -- --seconds 10 all`,
 //! stable Rust, a seeded mutator, part of CI), under libFuzzer with coverage (`fuzz_targets/`, feature
-//! `libfuzzer`), and over their unchanged seeds as tests. Seeds are made by our own encoders, so they
-//! never lag behind a format.
+//! `libfuzzer`), and over their unchanged seeds as tests. Our own encoders make the seeds, so they
+//! always have the current formats.
 
 mod files;
 mod http2;
@@ -23,7 +23,7 @@ pub use wal::wal;
 /// One decoder under test.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// What the command line calls it.
+    /// Its name on the command line.
     pub name: &'static str,
     /// Decodes the bytes; panics if a promise is broken.
     pub run: fn(&[u8]),

@@ -1,7 +1,7 @@
 //! Runs fuzz targets on stable Rust: `fuzz [--seconds N] [--seed N] TARGET|all`, `fuzz --input FILE TARGET`.
 //!
 //! Each target runs in a thread with the stack of a server thread and in a process with little memory, so
-//! that boundless recursion and allocation show. A panic leaves its input in `fuzz/artifacts/`; an abort
+//! that unbounded recursion and allocation fail. A panic leaves its input in `fuzz/artifacts/`. An abort
 //! leaves nothing, but the same seed finds it again.
 
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ const MEMORY_MAX: u64 = 2 << 30;
 /// Stack of the thread that runs a target, in bytes: the default of Rust's threads.
 const STACK_LEN: usize = 2 << 20;
 
-/// Inputs between two looks at the clock.
+/// Inputs between two readings of the clock.
 const BATCH_LEN: u64 = 64;
 
 const USAGE: &str = "usage: fuzz [--seconds N] [--seed N] [--input FILE] TARGET|all";
@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns how many inputs the target withstood.
+/// Returns how many inputs passed.
 fn run_target(target: Target, options: &Options) -> Result<u64, String> {
     if let Some(path) = &options.input {
         let input = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -115,7 +115,7 @@ fn run_target(target: Target, options: &Options) -> Result<u64, String> {
     Ok(inputs)
 }
 
-/// Saves the input of a panic and says how to run it again.
+/// Saves the input of a panic and prints how to run it again.
 fn keep(target: Target, seed: u64, inputs: u64, input: &[u8]) -> String {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("artifacts");
     let path = dir.join(format!("{}-{seed}-{inputs}", target.name));

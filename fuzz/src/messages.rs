@@ -11,7 +11,7 @@ use proto::etcdserverpb::{
 };
 use proto::raftpb;
 
-/// What a client sends, and what a log entry carries.
+/// What a client sends, and what an entry of the raft log carries.
 pub fn request(data: &[u8]) {
     decode::<RangeRequest>(data);
     decode::<TxnRequest>(data);
@@ -27,7 +27,7 @@ pub fn message(data: &[u8]) {
 }
 
 /// Decodes as the server does, from a shared buffer. A message that was accepted once must be accepted,
-/// and mean the same, after it has gone through the log.
+/// and mean the same, after it has gone through the WAL.
 fn decode<M: Message + Default + PartialEq + Debug>(data: &[u8]) {
     let Ok(first) = M::decode(Bytes::copy_from_slice(data)) else { return };
     let encoded = first.encode_to_vec();

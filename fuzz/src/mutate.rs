@@ -4,13 +4,13 @@
 
 use fastrand::Rng;
 
-/// No input grows longer, in bytes.
+/// The longest input, in bytes.
 pub const INPUT_LEN_MAX: usize = 64 * 1024;
 
-/// How many changes may be made to one seed.
+/// Changes to one seed, at most.
 const CHANGES_MAX: usize = 6;
 
-/// Bytes that decoders stumble over: ends of ranges, and protobuf's continuation bit.
+/// Bytes that decoders often handle wrongly: ends of ranges, and protobuf's continuation bit.
 const EDGES: [u8; 8] = [0x00, 0x01, 0x02, 0x7f, 0x80, 0xfe, 0xff, 0x0a];
 
 /// An endless sequence of inputs.
@@ -61,7 +61,7 @@ impl Mutator {
         }
     }
 
-    /// Goes on with the tail of some seed.
+    /// Replaces the rest by the end of another seed.
     fn splice(&mut self, at: usize) {
         let other = self.random.usize(..self.seeds.len());
         let from = self.random.usize(..self.seeds[other].len() + 1);

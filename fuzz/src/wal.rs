@@ -1,7 +1,7 @@
-//! The write-ahead log: opening must end in an error or in a log that goes on.
+//! The write-ahead log: opening must end in an error or in a WAL that can be appended to.
 //!
-//! Each input is tried as it is, which tests that damage is told from a torn end, and with its checksums made
-//! right, which tests what stands behind them.
+//! Each input is tried as it is, which tests that damage is distinguished from a torn tail. It is also tried
+//! with corrected checksums, which tests the code behind them.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ const SEGMENT_BYTES: u64 = 4096;
 /// The type of the record that begins a file and carries the checksum so far.
 const CRC_TYPE: i64 = 4;
 
-/// One file of the log. What was recovered must come back, together with what is appended after it.
+/// One file of the WAL. What was recovered must be recovered again, together with what is appended after it.
 pub fn wal(data: &[u8]) {
     for data in [data.to_vec(), seal(data)] {
         let disk = disk_with(&[]);
@@ -54,7 +54,7 @@ fn next_entry(recovered: &Recovered) -> Entry {
     }
 }
 
-/// Makes the checksums of all records right; the format is told in `disk::wal`.
+/// Corrects the checksums of all records; `disk::wal` describes the format.
 fn seal(data: &[u8]) -> Vec<u8> {
     let (mut sealed, mut rest, mut chain) = (Vec::new(), data, 0);
     while let Some((mut record, next)) = split_record(rest) {

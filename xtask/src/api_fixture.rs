@@ -1,7 +1,7 @@
 //! Checks the `.proto` sources against the facts of etcd 3.7.1 in `fixtures/api.json`.
 //!
-//! Both sides are told as sorted lines of text, one a message, field, enum value and method, so that a
-//! difference reads as what is missing and what is too much. Packages that etcd does not have
+//! Both sides are written as sorted lines of text, one for each message, field, enum value and method. A
+//! difference is then a list of missing and of surplus lines. Packages that etcd does not have
 //! (`checkpointpb`, `grpc.health.v1`) are left out.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Chores of the workspace, run as `cargo run -p xtask -- CHORE`.
+//! Tasks of the workspace, run as `cargo run -p xtask -- TASK`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,12 +11,12 @@ mod metadata;
 mod tidy;
 
 fn main() -> ExitCode {
-    let chore = std::env::args().nth(1).unwrap_or_default();
-    let result = match chore.as_str() {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    let result = match task.as_str() {
         "gen-proto" => gen_proto::write(),
         "licenses" => licenses::run(),
         "tidy" => tidy::run(),
-        _ => Err(format!("unknown chore {chore:?}; there are: gen-proto, licenses, tidy")),
+        _ => Err(format!("unknown task {task:?}; there are: gen-proto, licenses, tidy")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! What cargo knows of the workspace and its dependencies, as far as the checks need it.
+//! The part of cargo's metadata about the workspace and its dependencies that the checks need.
 
 use std::collections::BTreeMap;
 use std::process::Command;

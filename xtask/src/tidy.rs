@@ -1,7 +1,7 @@
 //! Checks the rules of the house that neither the compiler nor clippy knows.
 //!
-//! Every rule is a function from what stands in the repository ([`Source`]) or what cargo knows
-//! ([`Metadata`]) to its findings; all findings are reported at once, as `path:line: rule: what to do`.
+//! Every rule is a function from the text files of the repository ([`Source`]) or cargo's metadata
+//! ([`Metadata`]) to its findings. All findings are reported at once, as `path:line: rule: what to do`.
 
 mod determinism;
 mod documents;

@@ -1,7 +1,7 @@
-//! From the words of a command line to the command that carries them out.
+//! The command line: finds the command that its words name, reads the flags, and runs the command.
 //!
-//! Commands and flags are data. They are found, read and explained as the library under etcd's `etcdctl` does it:
-//! flags and arguments may be mixed, a command may be cut short while it stays the only one, and the last of
+//! Commands and flags are data. Finding, reading and help follow the library of etcd's `etcdctl` (cobra):
+//! flags and arguments may be mixed, a command may be abbreviated while it stays unambiguous, and the last of
 //! several equal flags counts.
 
 mod command;

@@ -1,4 +1,4 @@
-//! The table of commands: a file each, with the words that call it, its flags and its function.
+//! The table of commands. Each command has a file with its name, its flags and its function.
 
 mod alarm;
 mod compaction;
@@ -21,7 +21,8 @@ mod words;
 use crate::cli::{Action, Command, Group};
 use crate::session::GLOBAL_FLAGS;
 
-/// The program itself. Its commands stand in etcd's order, in which it also offers what may have been meant.
+/// The program itself. Its commands are in etcd's order; suggestions for a mistyped command come in the same
+/// order.
 pub(crate) const ROOT: Command = Command::new(
     "etcdctl",
     "A simple command line client for etcd3.",

@@ -1,21 +1,21 @@
-//! How a command ends that did not do what it was asked to.
+//! How a command fails: its exit code and its message.
 
 use std::process::ExitCode;
 
 /// The call failed, or the command line was not understood.
 pub(crate) const ERROR: u8 = 1;
-/// The client could not be made.
+/// The client could not be created.
 const BAD_CONNECTION: u8 = 2;
-/// What was read from standard input was not understood.
+/// Standard input was not understood.
 pub(crate) const INVALID_INPUT: u8 = 3;
-/// A value that the flag or the output format does not have.
+/// The flag or the output format does not have this value.
 pub(crate) const BAD_FEATURE: u8 = 4;
-/// The server ended what had no end of its own.
+/// The server ended a watch.
 pub(crate) const INTERRUPTED: u8 = 5;
 /// The arguments do not fit the command or one another.
 pub(crate) const BAD_ARGS: u8 = 128;
 
-/// An exit code, and what to say on standard error.
+/// An exit code, and the message on standard error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
@@ -28,7 +28,7 @@ impl Failure {
         Failure { code, message: format!("Error: {}\n", message.into()) }
     }
 
-    /// Ends with [`ERROR`] and nothing more: what is wrong has been said.
+    /// Ends with [`ERROR`] and prints nothing more: the error was printed before.
     pub(crate) fn told() -> Self {
         Failure { code: ERROR, message: String::new() }
     }
@@ -43,13 +43,13 @@ impl Failure {
         Failure::new(BAD_ARGS, message)
     }
 
-    /// A client that could not be made, and whatever goes wrong with the leases that are asked about.
+    /// The client could not be created, or a command about leases failed.
     #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
     pub(crate) fn bad_connection(error: client::Error) -> Self {
         Failure::new(BAD_CONNECTION, error.to_string())
     }
 
-    /// Says what is wrong.
+    /// Prints the message.
     pub(crate) fn report(&self) -> ExitCode {
         eprint!("{}", self.message);
         ExitCode::from(self.code)

@@ -1,8 +1,9 @@
 //! `etcdctl`: the command line of a cluster.
 //!
-//! Output, error texts and exit codes are those of etcd's own `etcdctl`, to the byte where scripts look: standard
-//! output, the last line of standard error, the exit code. `cli` reads the words of a command line, `commands`
-//! has a file for each command, `print` a file for each output format, `text` Go's ways to write values.
+//! Output, error texts and exit codes are those of etcd's own `etcdctl`, to the byte where scripts look:
+//! standard output, the last line of standard error, the exit code. `cli` reads the command line, `commands`
+//! has a file for each command, `print` a file for each output format, `text` the formats in which Go writes
+//! values.
 
 mod cli;
 mod commands;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
         Err(error) => return Failure::new(failure::ERROR, error.to_string()).report(),
     };
     let result = runtime.block_on(cli::run(&commands::ROOT, args));
-    // A thread that waits for standard input would hold the process.
+    // A thread that waits for standard input would keep the process alive.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The value of an environment variable, with what is not UTF-8 replaced.
+/// The value of an environment variable, with bytes that are not UTF-8 replaced.
 fn env(name: &str) -> String {
     std::env::var_os(name).map(OsString::into_vec).map(text::lossy).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! What the cluster said, in the format that was asked for.
+//! Prints the answers of the cluster in the format that was asked for.
 //!
-//! A command hands over an [`Answer`]; each format has a file with one function that knows all answers it can
-//! show. A command that no format knows yet adds a variant and its arms.
+//! A command passes an [`Answer`]. Each format has a file with one function that knows all answers it can
+//! show. A new kind of answer is a variant, with an arm in each format that shows it.
 
 mod fields;
 mod json;
@@ -43,14 +43,14 @@ pub(crate) enum Answer<'a> {
     HashKv(&'a [(String, HashKvResponse)]),
 }
 
-/// How an endpoint is.
+/// The health of an endpoint.
 #[derive(Debug)]
 pub(crate) struct Health {
     pub(crate) endpoint: String,
     pub(crate) is_healthy: bool,
-    /// How long the question took, as Go writes it.
+    /// How long the request took, as Go writes it.
     pub(crate) took: String,
-    /// What is wrong; empty if nothing is.
+    /// The error; empty if there is none.
     pub(crate) error: String,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Printer {
 enum Refusal {
     /// The format does not know this kind of answer.
     Unsupported,
-    /// A whole message of its own.
+    /// A complete message.
     Other(String),
 }
 
@@ -105,7 +105,7 @@ impl Printer {
         self.format
     }
 
-    /// Prints `answer` at once, as a whole or not at all.
+    /// Prints `answer` with one write, as a whole or not at all.
     pub(crate) fn print(&self, answer: &Answer) -> Result<(), Failure> {
         let mut out = Vec::new();
         let result = match self.format {
@@ -133,7 +133,7 @@ pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     written.map_err(|error| Failure::new(ERROR, format!("cannot write to standard output: {error}")))
 }
 
-/// Says on standard error that the server has ended a watch.
+/// Prints on standard error that the server has ended a watch.
 pub(crate) fn tell_canceled(error: &Error) {
     eprintln!("watch was canceled ({error})");
 }

@@ -1,4 +1,4 @@
-//! What every command that talks to the cluster begins with: the environment, the client, the output format.
+//! The beginning of every command that talks to the cluster: environment, client and output format.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(crate) const GLOBAL_FLAGS: [Flag; 21] = [
     Flag::text("discovery-srv-name", "", "service name to query when using DNS discovery"),
 ];
 
-/// Flags whose function is not built yet: refused by name unless they have their default value.
+/// Flags that this version does not support: refused by name unless they have their default value.
 const NOT_YET: [&str; 8] = [
     "insecure-skip-tls-verify",
     "key",
@@ -70,7 +70,7 @@ const NOT_YET: [&str; 8] = [
 /// Variables that `watch` reads by itself.
 const WATCH_VARIABLES: [&str; 2] = ["ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
 
-/// A client and a printer, as the flags ask for.
+/// A client and a printer, as the flags ask for them.
 #[derive(Debug)]
 pub(crate) struct Session {
     config: Config,
@@ -79,7 +79,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Adds the environment to `flags` and makes of them what a command needs.
+    /// Adds the environment to `flags`, and creates what a command needs from them.
     pub(crate) fn new(flags: &mut Values) -> Result<Self, Failure> {
         Self::with_variables(flags, &[])
     }
@@ -104,7 +104,7 @@ impl Session {
         Ok(self.patient_client()?.with_timeout(self.command_timeout))
     }
 
-    /// A client of all endpoints, whose calls wait for as long as it takes.
+    /// A client of all endpoints, whose calls have no time limit.
     pub(crate) fn patient_client(&self) -> Result<Client, Failure> {
         connect(&self.config)
     }
@@ -119,7 +119,7 @@ impl Session {
         &self.printer
     }
 
-    /// Prints what the cluster said.
+    /// Prints an answer of the cluster.
     pub(crate) fn print(&self, answer: &Answer) -> Result<(), Failure> {
         self.printer.print(answer)
     }
@@ -160,7 +160,7 @@ fn read_environment(flags: &mut Values, more: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a line of the log, in the shape of etcd's.
+/// Writes a line of logging, in the format of etcd's.
 fn log(level: &str, message: &str, variable: &str) {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     eprintln!(

@@ -1,4 +1,4 @@
-//! Go's ways to write values, which scripts have come to rely on.
+//! The formats in which Go writes values. Scripts rely on them.
 
 mod duration;
 mod number;
@@ -12,7 +12,7 @@ pub(crate) use number::{parse_bool, parse_int};
 pub(crate) use quote::{quote, quote_list, unquote};
 pub(crate) use size::humanize;
 
-/// The text of bytes, with what is not UTF-8 replaced.
+/// The text of bytes, with bytes that are not UTF-8 replaced.
 pub(crate) fn lossy(bytes: impl AsRef<[u8]>) -> String {
     String::from_utf8_lossy(bytes.as_ref()).into_owned()
 }

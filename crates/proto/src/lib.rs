@@ -1,9 +1,9 @@
-//! The words of the project: every message of etcd's client API, log and files.
+//! The messages of the project: those of etcd's client API, of the raft log and of files.
 //!
-//! One module a protobuf package, generated from `proto/` by `cargo run -p xtask -- gen-proto` and
-//! committed. `bytes` fields are [`bytes::Bytes`], so that decoding a request shares the buffer it came
-//! in. Messages of `raftpb`, `walpb` and `snappb` are declared in proto2 but generated with implicit
-//! presence: zero and absent are one value.
+//! There is one module for each protobuf package, generated from `proto/` by `cargo run -p xtask --
+//! gen-proto` and committed. `bytes` fields are [`bytes::Bytes`], so that a decoded request shares the buffer
+//! that it was received in. Messages of `raftpb`, `walpb` and `snappb` are declared in proto2 but generated
+//! with implicit presence: zero and absent are one value.
 
 pub mod member_json;
 pub mod wire;

@@ -1,8 +1,8 @@
-//! A member as JSON: the context of a raft configuration change, and how members tell each other of the
-//! membership.
+//! A member as JSON: in the context of a raft configuration change, and in what members tell each other about
+//! the membership.
 //!
-//! `{"id":1,"peerURLs":["http://…"],"isLearner":true,"name":"…","clientURLs":["http://…"]}`; empty fields but
-//! `id` and `peerURLs` are left out.
+//! `{"id":1,"peerURLs":["http://…"],"isLearner":true,"name":"…","clientURLs":["http://…"]}`; empty fields are
+//! left out, except `id` and `peerURLs`.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub fn encode(member: &Member) -> String {
     json
 }
 
-/// Reads a member; nothing if it is not a JSON object with a numeric `id`.
+/// Reads a member; `None` if it is not a JSON object with a numeric `id`.
 pub fn decode(json: &[u8]) -> Option<Member> {
     let object: Value = serde_json::from_slice(json).ok()?;
     let urls = |name: &str| {

@@ -1,4 +1,4 @@
-//! Writing protobuf fields by hand, where a message is put together from bytes that are already encoded.
+//! Writes protobuf fields by hand, where a message is built from bytes that are already encoded.
 //!
 //! Tags are those of fields 1 to 15, which take one byte: field number times eight, plus the wire type (0
 //! number, 2 bytes).
@@ -31,7 +31,7 @@ pub fn put_message(out: &mut Vec<u8>, tag: u8, message: &[u8]) {
     out.extend_from_slice(message);
 }
 
-/// Appends what stands before the bytes of a message field of `len` bytes.
+/// Appends the tag and the length of a message field of `len` bytes.
 pub fn put_message_head(out: &mut Vec<u8>, tag: u8, len: usize) {
     out.push(tag);
     encode_varint(len as u64, out);

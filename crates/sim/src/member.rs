@@ -49,7 +49,7 @@ pub(crate) struct Member {
     pub(crate) view: ReadView,
     pub(crate) watch_hub: Arc<WatchHub>,
     inbox: VecDeque<Input<Ticket>>,
-    log: VecDeque<WalTask>,
+    wal_tasks: VecDeque<WalTask>,
     /// Whether the WAL writer has something to report, if only how much room it has.
     is_report_due: bool,
     jobs: BTreeMap<u64, JobState>,
@@ -70,7 +70,7 @@ enum JobState {
 
 /// The results of a step.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct StepResult {
     /// Commands handed to the WAL, in order. They are applied in this order. Commands by which the member
     /// makes itself known to the cluster are left out, here and below.
     pub(crate) logged: Vec<Command>,
@@ -108,7 +108,7 @@ impl Member {
             node,
             writer: started.wal_writer,
             inbox: VecDeque::new(),
-            log: VecDeque::new(),
+            wal_tasks: VecDeque::new(),
             is_report_due: true,
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -182,7 +182,7 @@ impl Member {
         } else if !self.inbox.is_empty() || self.is_busy {
             steps.push((Plan::USUAL_PACE, Step::Decide(1 + random.index(8))));
         }
-        if !self.log.is_empty() {
+        if !self.wal_tasks.is_empty() {
             steps.push((Plan::USUAL_PACE, Step::Write));
         }
         if self.is_report_due {
@@ -196,12 +196,12 @@ impl Member {
     }
 
     /// Does one step.
-    pub(crate) fn step(&mut self, step: Step) -> Result<News, Fatal> {
+    pub(crate) fn step(&mut self, step: Step) -> Result<StepResult, Fatal> {
         match step {
             Step::Decide(inputs_max) => return self.decide(inputs_max),
             Step::Apply => return self.apply(),
             Step::Write => {
-                if let Some(task) = self.log.pop_front() {
+                if let Some(task) = self.wal_tasks.pop_front() {
                     self.writer.accept(task)?;
                 }
                 self.is_report_due = true;
@@ -218,10 +218,10 @@ impl Member {
                 JobState::Ran(finished) => self.inbox.push_back(Input::Finished(finished)),
             },
         }
-        Ok(News::default())
+        Ok(StepResult::default())
     }
 
-    fn decide(&mut self, inputs_max: usize) -> Result<News, Fatal> {
+    fn decide(&mut self, inputs_max: usize) -> Result<StepResult, Fatal> {
         let mut output = Output::default();
         let taken = self.inbox.len().min(inputs_max);
         self.node.decide(self.now, self.inbox.drain(..taken), &mut output)?;
@@ -231,25 +231,25 @@ impl Member {
         Ok(news)
     }
 
-    fn apply(&mut self) -> Result<News, Fatal> {
+    fn apply(&mut self) -> Result<StepResult, Fatal> {
         let mut output = self.decided.take().expect("the node has decided");
         self.node.apply(&mut output)?;
         output.signals.iter().for_each(|signal| signal.signal());
         self.is_busy = output.is_busy;
         let applied = output.applied.iter().filter(|(kind, _)| !introduces(*kind)).count();
-        Ok(News { applied, ..self.carry_out(&mut output) })
+        Ok(StepResult { applied, ..self.carry_out(&mut output) })
     }
 
     /// Queues WAL tasks and jobs; returns everything else.
-    fn carry_out(&mut self, output: &mut Output<Ticket>) -> News {
+    fn carry_out(&mut self, output: &mut Output<Ticket>) -> StepResult {
         let logged = commands(&output.wal);
-        self.log.extend(output.wal.drain(..));
+        self.wal_tasks.extend(output.wal.drain(..));
         for job in output.jobs.drain(..) {
             self.jobs.insert(self.next_job, JobState::Waits(job));
             self.next_job += 1;
         }
         let answers = std::mem::take(&mut output.answers);
-        News { logged, applied: 0, answers, notes: std::mem::take(&mut output.notes) }
+        StepResult { logged, applied: 0, answers, notes: std::mem::take(&mut output.notes) }
     }
 
     /// Describes what a job does next, for the trace.
@@ -313,8 +313,8 @@ fn config(plan: &Plan, life: u64) -> Config {
 
 /// A waker without effect: the simulator looks at every watch stream now and then.
 #[derive(Debug)]
-pub(crate) struct Unheard;
+pub(crate) struct NoWaker;
 
-impl Signal for Unheard {
+impl Signal for NoWaker {
     fn signal(&self) {}
 }

@@ -23,7 +23,7 @@ use store::Request;
 
 use crate::checks;
 use crate::leases::Leases;
-use crate::member::{Member, News, RETRY_TICKS, Step, Ticket, WAL_DIR};
+use crate::member::{Member, RETRY_TICKS, Step, StepResult, Ticket, WAL_DIR};
 use crate::model::Model;
 use crate::plan::{Fault, Kill, Plan};
 use crate::random::Random;
@@ -245,8 +245,8 @@ impl<'a> Run<'a> {
         let done = member.step(step);
         let has_crashed = self.disk.has_crashed();
         match done {
-            Ok(news) => {
-                self.take(member, news)?;
+            Ok(result) => {
+                self.take(member, result)?;
                 Ok(if has_crashed { Err(Death::Killed) } else { Ok(()) })
             }
             Err(_) if has_crashed => Ok(Err(Death::Killed)),
@@ -332,12 +332,12 @@ impl<'a> Run<'a> {
 
     /// Takes what the member has reported. The member answers questions about leases before it applies
     /// anything.
-    fn take(&mut self, member: &Member, news: News) -> Result<(), String> {
+    fn take(&mut self, member: &Member, result: StepResult) -> Result<(), String> {
         self.now = member.now;
-        self.take_notes(&news.notes);
-        self.take_logged(news.logged);
+        self.take_notes(&result.notes);
+        self.take_logged(result.logged);
         let (mut readable, mut results) = (0, Vec::new());
-        for (ticket, answer) in news.answers {
+        for (ticket, answer) in result.answers {
             self.note(format_args!("{ticket} answered"));
             let sent_at = self.sent_at.remove(&ticket);
             match answer {
@@ -352,7 +352,7 @@ impl<'a> Run<'a> {
                 Answer::Applied(result) => results.push((ticket, result)),
             }
         }
-        self.apply(news.applied)?;
+        self.apply(result.applied)?;
         results.iter().try_for_each(|(ticket, result)| self.answered(*ticket, result))?;
         self.nobody_is_forgotten()?;
         checks::position(member, &self.model)?;

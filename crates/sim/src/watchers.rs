@@ -16,7 +16,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use store::{Event, EventKind, Progress, Watch, WatchDelivery, WatchStream};
 
-use crate::member::{Member, Unheard};
+use crate::member::{Member, NoWaker};
 use crate::model::{Model, Told};
 use crate::random::Random;
 use crate::workload::{self, Horizon};
@@ -122,7 +122,7 @@ impl Client {
     fn create(&mut self, member: &Member, mut watch: Watch) -> Result<String, String> {
         let stream = self
             .stream
-            .get_or_insert_with(|| member.watch_hub.stream(member.view.clone(), Arc::new(Unheard)));
+            .get_or_insert_with(|| member.watch_hub.stream(member.view.clone(), Arc::new(NoWaker)));
         watch.id = 0;
         let created = match stream.create(watch.clone()) {
             Ok(created) => created,

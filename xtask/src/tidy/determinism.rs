@@ -1,8 +1,8 @@
-//! The core decides the same every time: it has no clock, no threads, no files and no random order.
+//! The core is deterministic: it has no clock, no threads, no files and no random order.
 
 use super::{Finding, Source};
 
-/// What gives a different answer each time, and what to use instead.
+/// What gives different results in each run, and what to use instead.
 const SOURCES_OF_CHANCE: [(&str, &str); 7] = [
     ("Instant::now", "take time as an argument"),
     ("SystemTime", "take time as an argument"),
@@ -13,7 +13,7 @@ const SOURCES_OF_CHANCE: [(&str, &str); 7] = [
     ("HashSet", "use BTreeSet: its order is the same everywhere"),
 ];
 
-/// Where the core ends: the real disk, and the program that runs the simulator for some minutes.
+/// Files of core crates that may be nondeterministic: the real disk, and the program that runs the simulator.
 const OUTSIDE: [&str; 3] = ["crates/disk/src/real.rs", "crates/disk/src/real/", "crates/sim/src/main.rs"];
 
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {

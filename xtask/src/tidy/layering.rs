@@ -1,4 +1,4 @@
-//! The architecture, as rules about who may depend on whom.
+//! The architecture, as rules about which crate may depend on which.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,10 +14,10 @@ const ORDER: [&str; 15] = [
 /// The deterministic core: no runtime, no sockets, few crates from outside.
 pub(super) const CORE: [&str; 5] = ["raft", "disk", "store", "node", "sim"];
 
-/// What the core must not even reach through others.
+/// Crates that the core must not depend on, not even through other crates.
 const ASYNC: [&str; 6] = ["tokio", "tonic", "hyper", "h2", "rustls", "async-std"];
 
-/// Crates from outside that the core may link directly, all of it together.
+/// Crates from outside that all core crates together may link directly.
 const CORE_OUTSIDE_MAX: usize = 5;
 
 pub(super) fn check(sources: &[Source], metadata: &Metadata) -> Vec<Finding> {
@@ -46,7 +46,7 @@ fn order(sources: &[Source], metadata: &Metadata, package: &Package) -> Vec<Find
     package.declared.iter().filter(later).map(finding).collect()
 }
 
-/// Finds the shortest way from a core crate to each forbidden one, so that the advice can name it.
+/// Finds the shortest path from a core crate to each forbidden one, so that the advice can name it.
 fn asynchrony(sources: &[Source], metadata: &Metadata, id: &str, package: &Package) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::from([id]);

@@ -1,4 +1,4 @@
-//! Nothing is forgotten: every file is compiled, every script is run, every crate has a test.
+//! Nothing is unreachable: every file is compiled, every script is run, every crate has a test.
 
 use std::collections::BTreeSet;
 

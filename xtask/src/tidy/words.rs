@@ -45,7 +45,7 @@ fn note(source: &Source, line: &str) -> Option<Complaint> {
 }
 
 fn machine(line: &str) -> Option<Complaint> {
-    // Only where a path begins: in the middle of a longer path or of a URL it is another thing.
+    // Only at the beginning of a path: in the middle of a longer path or of a URL it means something else.
     let begins = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "./_-}".contains(c));
     let is_there = |path: &&&str| line.match_indices(**path).any(|(at, _)| begins(at));
     if let Some(path) = MACHINE_PATHS.iter().find(is_there) {

@@ -8,14 +8,14 @@ use super::flag::Flag;
 use super::values::Values;
 use crate::failure::Failure;
 
-/// A command of the table: what it is called, what it takes, what it does.
+/// A command of the table: its name, its flags and its function.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// How it is called, from its name on.
+    /// Its usage, which begins with its name.
     pub(crate) usage: &'static str,
     /// One line for the list of commands.
     pub(crate) short: &'static str,
-    /// What its own help says; empty when that is the one line.
+    /// Its long help text; empty if that is the one line.
     pub(crate) long: &'static str,
     pub(crate) group: Group,
     /// Flags of this command only.
@@ -25,19 +25,19 @@ pub(crate) struct Command {
     pub(crate) action: Action,
 }
 
-/// What a command does.
+/// The function of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Action {
-    /// It only has commands below it.
+    /// It has no function, only subcommands.
     Parent(&'static [&'static Command]),
     Run(Run),
-    /// It explains another command.
+    /// It prints the help of another command.
     Help,
-    /// It is etcd's, and comes with a later version.
+    /// etcd's `etcdctl` has it; this version does not yet.
     NotYet,
 }
 
-/// A command's function. It returns when all is printed.
+/// A command's function. It returns when everything is printed.
 pub(crate) type Run = fn(Call) -> Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// The heading under which the help lists a command.
@@ -48,11 +48,11 @@ pub(crate) enum Group {
     Concurrency,
     Authentication,
     Utility,
-    /// It stands below another command.
+    /// It is listed below its parent command.
     None,
 }
 
-/// What a command is run with.
+/// The input of a command.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) flags: Values,
@@ -87,12 +87,12 @@ impl Command {
         self
     }
 
-    /// The word that calls it.
+    /// Its name.
     pub(crate) fn name(&self) -> &'static str {
         self.usage.split(' ').next().unwrap_or_default()
     }
 
-    /// The commands below it.
+    /// Its subcommands.
     pub(crate) fn children(&self) -> &'static [&'static Command] {
         match self.action {
             Action::Parent(children) => children,

@@ -1,21 +1,21 @@
-//! Which command the words of a command line name.
+//! Finds the command that a command line names.
 
 use bytes::Bytes;
 
 use super::command::Command;
 use super::flag::{Flag, Kind};
 
-/// Words this few edits from a command are taken for slips of the hand.
+/// A word within this many edits of a command's name counts as a typing error.
 const EDITS_MAX: usize = 2;
 
-/// The command, and what is left for it.
+/// The command, and the words that are left for it.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// The commands from the root down to it.
     pub(crate) path: Vec<&'static Command>,
     /// All words but the names of commands.
     pub(crate) args: Vec<Bytes>,
-    /// A word that stands where the name of a command below it was looked for, and is none.
+    /// A word in the place of a subcommand's name that names none.
     pub(crate) stray: Option<Bytes>,
 }
 
@@ -41,8 +41,8 @@ pub(crate) fn find(root: &'static Command, mut args: Vec<Bytes>) -> Found {
     }
 }
 
-/// Where the first word stands that is no flag, nor the value of one. A flag that is not known here is taken to
-/// have a value, since it may belong to a command that is still to come.
+/// The position of the first word that is neither a flag nor the value of one. An unknown flag is assumed to
+/// have a value, since it may belong to a subcommand.
 fn first_word(args: &[Bytes], path: &[&Command]) -> Option<usize> {
     let mut at = 0;
     while at < args.len() {
@@ -70,7 +70,7 @@ fn takes_value(path: &[&Command], is_meant: impl Fn(&Flag) -> bool) -> bool {
     !known.any(|flag| is_meant(flag) && is_switch(flag)) && !is_meant(&super::values::HELP)
 }
 
-/// The command of that name, or the only one whose name begins so.
+/// The command of that name, or the only one whose name begins with it.
 fn child(parent: &Command, word: &[u8]) -> Option<&'static Command> {
     let children = parent.children();
     let exact = children.iter().find(|child| child.name().as_bytes() == word);

@@ -16,14 +16,14 @@ pub(crate) struct Flag {
     pub(crate) help: &'static str,
 }
 
-/// What values a flag takes.
+/// The type of a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bool,
     Int,
     Text,
     Duration,
-    /// A list with commas. Given again it is added to.
+    /// A list with commas. A second value is added to the first.
     List,
 }
 
@@ -72,7 +72,7 @@ impl Flag {
         self
     }
 
-    /// The value that `text` stands for, or why it stands for none.
+    /// Parses `text`; the error says why it is no value.
     pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
         match self.kind {
             Kind::Bool => parse_bool(text).map(Value::Bool),
@@ -84,7 +84,7 @@ impl Flag {
         }
     }
 
-    /// The word for its values in the help.
+    /// The word for its type in the help.
     pub(crate) fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Bool => "",
@@ -95,7 +95,7 @@ impl Flag {
         }
     }
 
-    /// Its default as the help shows it, unless that goes without saying.
+    /// Its default as the help shows it; `None` for the zero value of its type.
     pub(crate) fn shown_default(&self) -> Option<String> {
         match self.default {
             "" | "0" if self.kind != Kind::Text => None,

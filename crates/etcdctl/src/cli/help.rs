@@ -27,7 +27,7 @@ pub(crate) fn help(path: &[&'static Command]) -> String {
     )
 }
 
-/// How the last command of `path` is called.
+/// The usage of the last command of `path`.
 pub(crate) fn usage(path: &[&'static Command]) -> String {
     let (command, above) = path.split_last().expect("a path begins with the root");
     let names: Vec<_> = path.iter().map(|command| command.name()).collect();
@@ -74,7 +74,7 @@ fn commands(commands: &[&'static Command]) -> String {
     text
 }
 
-/// The flags, sorted by name, with what they are for.
+/// The flags, sorted by name, with their descriptions.
 pub(crate) fn flag_table<'a>(flags: impl IntoIterator<Item = &'a Flag>) -> String {
     table(flags.into_iter().map(Row::from).collect())
 }

@@ -20,7 +20,7 @@ struct Entry {
     flag: &'static Flag,
     value: Value,
     is_changed: bool,
-    /// It belongs to a command above.
+    /// It belongs to a parent command.
     is_inherited: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Positional {
 /// Why flags could not be read.
 #[derive(Debug)]
 pub(crate) enum Invalid {
-    /// They were, but the command is only to be explained.
+    /// They could be read, but ask for help only.
     Help,
     Flag(String),
 }
@@ -74,7 +74,7 @@ impl Values {
         if wants_help { Err(Invalid::Help) } else { Ok(positional) }
     }
 
-    /// Reads `--name=value`, or `--name` and the value from `more`; says whether it was the flag for help.
+    /// Reads `--name=value`, or `--name` and the value from `more`; returns whether it was the flag for help.
     fn read_long(&mut self, text: &str, more: &mut impl Iterator<Item = Bytes>) -> Result<bool, Invalid> {
         if text.starts_with(['-', '=']) {
             return Err(Invalid::Flag(format!("bad flag syntax: --{text}")));
@@ -121,10 +121,10 @@ impl Values {
         Ok(false)
     }
 
-    /// Takes `text` from the environment for the flag `name`; a value that cannot be read changes nothing.
+    /// Sets the flag `name` to `text` from the environment. A value that cannot be parsed changes nothing.
     pub(crate) fn take_from_env(&mut self, name: &str, text: &str) {
         if let Some(entry) = self.0.iter_mut().find(|entry| entry.flag.name == name) {
-            // etcd's client overlooks such values, too.
+            // etcd's client ignores such values too.
             let _ = entry.give(text);
         }
     }
@@ -179,7 +179,7 @@ impl Values {
 }
 
 impl Entry {
-    /// The value of a flag that stands alone: true for a switch, otherwise the next word.
+    /// The value of a flag without `=`: true for a switch, otherwise the next word.
     fn value_or_next(&self, more: &mut impl Iterator<Item = Bytes>) -> Option<String> {
         if self.flag.kind == Kind::Bool { Some("true".to_owned()) } else { more.next().map(lossy) }
     }

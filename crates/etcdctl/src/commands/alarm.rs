@@ -1,4 +1,4 @@
-//! `etcdctl alarm`: lists and lowers alarms.
+//! `etcdctl alarm`: lists and clears alarms.
 
 use client::{Client, Error};
 use proto::etcdserverpb::alarm_request::AlarmAction;

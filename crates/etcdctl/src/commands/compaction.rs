@@ -1,4 +1,4 @@
-//! `etcdctl compaction`: forgets history below a revision.
+//! `etcdctl compaction`: drops the history below a revision.
 
 use proto::etcdserverpb::CompactionRequest;
 

@@ -46,7 +46,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Compare, Failure> {
     })
 }
 
-/// What stands behind the opening parenthesis, as far as it could be read.
+/// The part after the opening parenthesis, as far as it could be parsed.
 #[derive(Debug, Default)]
 struct Words {
     key: Vec<u8>,
@@ -54,7 +54,7 @@ struct Words {
     value: Vec<u8>,
 }
 
-/// Reads `"key") op "value"`, and says whether all of it was there. What follows is overlooked.
+/// Reads `"key") op "value"`, and returns whether all of it was there. The rest of the line is ignored.
 fn scan(text: &[u8]) -> (Words, bool) {
     let mut words = Words::default();
     let is_whole = scan_into(&mut words, text).is_some();
@@ -71,7 +71,7 @@ fn scan_into(words: &mut Words, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What follows at least one blank.
+/// The rest of the text after at least one blank.
 fn blanks(text: &[u8]) -> Option<&[u8]> {
     let rest = text.trim_ascii_start();
     (rest.len() < text.len() && !rest.is_empty()).then_some(rest)

@@ -26,7 +26,7 @@ pub(super) const COMMAND: Command = Command::new(
     Flag::bool("range", "delete range of keys"),
 ]);
 
-/// Time to think again about a range that looks like two keys.
+/// Time to interrupt the deletion of a range that was probably meant as two keys.
 const SECOND_THOUGHTS: Duration = Duration::from_secs(2);
 
 async fn run(mut call: Call) -> Result<(), Failure> {

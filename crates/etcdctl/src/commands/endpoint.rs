@@ -1,4 +1,4 @@
-//! `etcdctl endpoint`: each endpoint by itself.
+//! `etcdctl endpoint`: asks each endpoint separately.
 
 use std::time::Instant;
 
@@ -69,13 +69,13 @@ async fn health(mut call: Call) -> Result<(), Failure> {
     }
 }
 
-/// An endpoint is healthy when it can read what is agreed on, and knows of no alarm.
+/// An endpoint is healthy if it serves a linearizable read and reports no alarm.
 async fn check(client: Client, endpoint: String) -> Health {
     let start = Instant::now();
     let result = client.range(RangeRequest { key: "health".into(), ..RangeRequest::default() }).await;
     let took = format_duration(start.elapsed());
     let error = match result {
-        // Who may not read the key has still been answered by a quorum.
+        // `permission denied` is an answer of a quorum too.
         Ok(_) | Err(Error::Refused { code: Code::PermissionDenied, .. }) => alarms(&client).await,
         Err(error) => error.to_string(),
     };
@@ -130,7 +130,7 @@ async fn hash_kv(mut call: Call) -> Result<(), Failure> {
     last_error.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// The endpoints that are asked one by one: those of the flag, or with `--cluster` those of all members.
+/// The endpoints that are asked separately: those of the flag, or with `--cluster` those of all members.
 pub(super) async fn endpoints(session: &Session, flags: &Values) -> Result<Vec<String>, Failure> {
     if !flags.bool("cluster") {
         return Ok(flags.list("endpoints").to_vec());

@@ -115,7 +115,7 @@ fn sort(flags: &Values) -> Result<(SortOrder, SortTarget), Failure> {
         "VERSION" => SortTarget::Version,
         _ => return Err(Failure::new(BAD_FEATURE, format!("bad sort target {}", flags.text("sort-by")))),
     };
-    // The order in which keys come anyway.
+    // The default order.
     if (order, target) == (SortOrder::Ascend, SortTarget::Key) {
         return Ok((SortOrder::None, target));
     }

@@ -1,11 +1,11 @@
-//! Which keys the arguments of a command mean.
+//! The range of keys that the arguments of a command name.
 
 use bytes::Bytes;
 
 use crate::cli::Values;
 use crate::failure::Failure;
 
-/// The lowest key, and as an end: none.
+/// As a key, the lowest one. As a range end, it means that the range has no end.
 const ZERO: Bytes = Bytes::from_static(b"\0");
 
 /// A key, and the end of the range that begins with it: exclusive, empty for the key alone, zero for all that

@@ -1,4 +1,4 @@
-//! `etcdctl lease`: leases, from their grant to their end.
+//! `etcdctl lease`: grants, revokes, renews and lists leases.
 
 use bytes::Bytes;
 use proto::etcdserverpb::{

@@ -1,4 +1,4 @@
-//! `etcdctl member`: who belongs to the cluster.
+//! `etcdctl member`: the members of the cluster.
 
 use proto::etcdserverpb::MemberListRequest;
 

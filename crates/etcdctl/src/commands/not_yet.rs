@@ -1,5 +1,5 @@
-//! Commands of etcd's that come with a later version: known by name, so that the help is whole and a script is
-//! told the truth.
+//! Commands of etcd that this version does not support yet. They are known by name, so that the help is
+//! complete and a script gets a clear error.
 
 use crate::cli::{Action, Command, Group};
 

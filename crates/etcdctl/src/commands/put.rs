@@ -48,7 +48,7 @@ will store the content of the file to <key>.
 async fn run(mut call: Call) -> Result<(), Failure> {
     let mut piped = Vec::new();
     if call.args.len() == 1 && !call.flags.bool("ignore-value") {
-        // What cannot be read is as good as empty, which is refused.
+        // Unreadable input counts as empty, which is refused.
         let _ = stdin().read_to_end(&mut piped);
     }
     let request = request(&call.flags, &call.args, piped.into())?;

@@ -1,4 +1,4 @@
-//! `etcdctl watch`: events as they come, printed or handed to a program.
+//! `etcdctl watch`: prints events as they arrive, or passes them to a program.
 
 mod args;
 mod exec;
@@ -61,7 +61,7 @@ fn request(flags: &Values, keys: &[Bytes]) -> Result<WatchCreateRequest, &'stati
     })
 }
 
-/// Prints what comes, and runs `program` for each event, until the server ends the watch.
+/// Prints responses, and runs `program` for each event, until the server ends the watch.
 async fn follow(mut watch: Watch, printer: &Printer, program: &[Bytes]) -> Result<(), Failure> {
     while let Some(response) = watch.next().await {
         let response = response.unwrap_or_else(|error| {

@@ -1,12 +1,12 @@
-//! The words of a line that is typed while a command runs.
+//! Splits a line of input into words.
 
 use bytes::Bytes;
 
 use crate::failure::{Failure, INVALID_INPUT};
 use crate::text::unquote;
 
-/// Splits a line at blanks. Words in double quotes may have blanks and Go's escapes, those in single quotes stand
-/// for themselves. A quote that is not closed is overlooked.
+/// Splits a line at blanks. Words in double quotes may have blanks and Go's escapes. Words in single quotes
+/// are taken literally. A quote that is not closed is ignored.
 pub(super) fn split(line: &[u8]) -> Result<Vec<Bytes>, Failure> {
     let mut words = Vec::new();
     let mut rest = line;
@@ -45,7 +45,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b'\t' | b'\n' | b'\x0c' | b'\r' | b' ')
 }
 
-/// Where the first double quote is that no backslash stands before.
+/// The position of the first double quote without a backslash before it.
 fn closing_quote(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

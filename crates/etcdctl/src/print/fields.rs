@@ -1,4 +1,4 @@
-//! The format with one `"Name" : value` a line.
+//! The output format with one `"Name" : value` in each line.
 
 use std::fmt::Display;
 

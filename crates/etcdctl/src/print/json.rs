@@ -1,7 +1,7 @@
 //! JSON as Go makes it of etcd's structures, one line an answer.
 //!
-//! Fields stand in the order of the structure and are left out when they are zero, but for the few that are not.
-//! Numbers are numbers, bytes base64.
+//! Fields are in the order of the structure. Most are left out when they are zero. Numbers are JSON numbers,
+//! bytes are base64.
 
 use proto::etcdserverpb::response_op::Response;
 use proto::etcdserverpb::{

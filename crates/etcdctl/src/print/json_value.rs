@@ -34,7 +34,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     format!("\"{}\"", STANDARD.encode(bytes))
 }
 
-/// A field that is there whatever its value; the value is JSON.
+/// A field that is always written; the value is JSON.
 pub(super) fn always(name: &str, value: impl Display) -> Option<String> {
     Some(format!("\"{name}\":{value}"))
 }
@@ -64,7 +64,7 @@ pub(super) fn list(name: &str, items: impl ExactSizeIterator<Item = String>) -> 
     if items.len() == 0 { None } else { always(name, array(items)) }
 }
 
-/// A field that is left out when there is nothing; the value is JSON.
+/// A field that is left out when it is `None`; the value is JSON.
 pub(super) fn nested(name: &str, value: Option<String>) -> Option<String> {
     always(name, value?)
 }

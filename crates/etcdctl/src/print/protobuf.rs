@@ -1,4 +1,4 @@
-//! The response itself, as it came.
+//! The output format that prints the bytes of the response.
 
 use prost::Message;
 use proto::etcdserverpb::{ResponseHeader, WatchResponse};
@@ -15,7 +15,7 @@ pub(super) fn write(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Refusal> {
         Answer::Members(response) => response.encode_to_vec(),
         Answer::Alarms(response) => response.encode_to_vec(),
         Answer::Watch(response) => {
-            // The number of the watch is the client's own affair, and etcd's leaves the reason out, too.
+            // The id of the watch is internal to the client. etcd's `etcdctl` leaves the reason out too.
             let (watch_id, cancel_reason) = (0, String::new());
             WatchResponse { watch_id, cancel_reason, ..(*response).clone() }.encode_to_vec()
         }

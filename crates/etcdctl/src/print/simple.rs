@@ -1,4 +1,4 @@
-//! The format for people: keys and values on lines of their own, sentences for the rest.
+//! The output format for people: each key and value on its own line, sentences for the rest.
 
 use proto::etcdserverpb::response_op::Response;
 use proto::etcdserverpb::{AlarmType, DeleteRangeResponse, PutResponse, RangeResponse, TxnResponse};
@@ -8,7 +8,7 @@ use proto::mvccpb::event::EventType;
 use super::{Answer, Refusal, rows};
 use crate::text::{hex, lossy};
 
-/// Appends `answer` to `out`. What is wrong with an endpoint goes to standard error.
+/// Appends `answer` to `out`. The error of an endpoint goes to standard error.
 pub(super) fn write(answer: &Answer, hex: bool, values_only: bool, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let mut page = Page { hex, values_only, out };
     match answer {

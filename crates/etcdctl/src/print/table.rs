@@ -1,4 +1,4 @@
-//! The format with boxes, for what there is to say about members and endpoints.
+//! The output format of tables, for members and endpoints.
 
 use super::{Answer, Refusal, rows};
 

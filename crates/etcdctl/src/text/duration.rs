@@ -37,7 +37,7 @@ fn decimal(value: u128, scale: u128) -> String {
     text.trim_end_matches('0').to_owned()
 }
 
-/// Reads a sequence of numbers with units. Less than nothing is read as nothing: a limit that has passed.
+/// Reads a sequence of numbers with units. A negative duration is read as zero: a limit that has passed.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (is_negative, mut rest) = match text.strip_prefix('-') {
@@ -68,7 +68,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if nanos > i64::MAX as f64 { Err(invalid()) } else { Ok(Duration::from_nanos(nanos.round() as u64)) }
 }
 
-/// Where the leading characters that are `wanted` end.
+/// The length of the leading characters that are `wanted`.
 fn end_of(text: &str, wanted: impl Fn(char) -> bool) -> usize {
     text.find(|c| !wanted(c)).unwrap_or(text.len())
 }

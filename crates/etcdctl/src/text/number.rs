@@ -1,8 +1,9 @@
-//! Numbers and truth values as Go reads them, with its words for those it cannot read.
+//! Numbers and booleans as Go reads them, with Go's error texts.
 
 use super::quote;
 
-/// Reads a whole number of 64 bits. With base 0 a prefix tells: `0x`, `0o` or `0`, `0b`, else decimal.
+/// Reads a whole number of 64 bits. With base 0 a prefix selects the base: `0x`, `0o` or `0`, `0b`; otherwise
+/// decimal.
 pub(crate) fn parse_int(text: &str, base: u32) -> Result<i64, String> {
     let fail = |why: &str| format!("strconv.ParseInt: parsing {}: {why}", quote(text));
     let (is_negative, digits) = match text.strip_prefix('-') {
@@ -27,7 +28,7 @@ fn prefixed(digits: &str) -> (u32, &str) {
     }
 }
 
-/// Reads a truth value.
+/// Reads a boolean.
 pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),

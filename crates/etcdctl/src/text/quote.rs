@@ -47,14 +47,14 @@ fn push(quoted: &mut String, escaped: std::fmt::Arguments) {
 
 /// Whether Unicode calls `c` a letter, mark, number, punctuation or symbol, or it is the plain space.
 ///
-/// The standard library knows but tells only those who debug: it escapes the rest, and also what would combine
-/// with the character before, unless there is one.
+/// The standard library knows this, but shows it only in debug output. That escapes other characters, and
+/// also one that combines with the character before, unless there is such a character.
 fn is_printable(c: char) -> bool {
     c == '\'' || String::from_iter(['a', c]).escape_debug().nth(1) == Some(c)
 }
 
-/// Reads a quoted string at the start of `text`: the bytes it stands for and what follows it. Single quotes and
-/// characters that Go does not take are refused, with `None`.
+/// Reads a quoted string at the start of `text`: the bytes it stands for and what follows it. Single quotes
+/// and characters that Go does not take are refused, with `None`.
 pub(crate) fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     match text {
         [b'`', rest @ ..] => {
@@ -84,7 +84,7 @@ fn unescape(mut text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// Reads what follows a backslash and returns what follows that.
+/// Reads the escape after a backslash and returns the text after the escape.
 fn escape<'a>(text: &'a [u8], unquoted: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (kind, rest) = text.split_first()?;
     let simple = match kind {

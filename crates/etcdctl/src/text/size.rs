@@ -1,4 +1,4 @@
-//! Sizes for people.
+//! Sizes in bytes, written for people.
 
 const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 

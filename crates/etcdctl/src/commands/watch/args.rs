@@ -20,8 +20,8 @@ pub(super) fn from_environment() -> Result<Vec<Bytes>, Failure> {
     Ok([key, end].into_iter().filter(|text| !text.is_empty()).map(Bytes::from).collect())
 }
 
-/// Splits `args` into keys and the program behind `--`, which stood before argument `dash`. Keys that the
-/// environment has `named` stand in for those of the command line.
+/// Splits `args` into keys and the program after `--`, which was before argument `dash`. Keys that the
+/// environment has `named` replace those of the command line.
 pub(super) fn split(
     args: &[Bytes],
     dash: Option<usize>,

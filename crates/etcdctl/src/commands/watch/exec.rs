@@ -1,4 +1,4 @@
-//! A program that is run for each event.
+//! Runs a program for each event.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,8 +13,8 @@ use tokio::process::Command;
 use crate::failure::Failure;
 use crate::text::{lossy, quote, quote_list};
 
-/// Runs `program` for each event of `response`, one after another; what the event is stands in its environment,
-/// quoted. A program that fails ends the command.
+/// Runs `program` for each event of `response`, one after another. Its environment describes the event, in
+/// quotes. A program that fails ends the command.
 pub(super) async fn run_for_each(
     response: &WatchResponse,
     program: &Bytes,
@@ -55,7 +55,7 @@ fn problem(result: io::Result<ExitStatus>, program: &Bytes) -> Option<String> {
     }
 }
 
-/// The system's words for an error as Go has them: in small letters and without the number.
+/// The system's text of an error as Go prints it: in small letters and without the number.
 fn bare(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()

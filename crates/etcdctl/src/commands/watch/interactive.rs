@@ -1,4 +1,4 @@
-//! `etcdctl watch -i`: a watch for each line that is typed.
+//! `etcdctl watch -i`: starts a watch for each line of input.
 
 use bytes::Bytes;
 use client::Watcher;
@@ -17,12 +17,12 @@ pub(super) async fn run(session: &Session, named: Vec<Bytes>) -> Result<(), Fail
     let watcher = session.patient_client()?.watcher();
     let mut input = BufReader::new(stdin());
     let mut followers = JoinSet::new();
-    // It outlives a turn of the loop: a part of a line may have been read when a follower ends.
+    // The future lives across iterations of the loop: part of a line may have been read when a follower ends.
     let mut line = Vec::new();
     loop {
         let read = tokio::select! {
             read = input.read_until(b'\n', &mut line) => read,
-            // A follower that comes to its end takes the command with it only when it failed.
+            // The end of a follower ends the command only if the follower failed.
             Some(Ok(result)) = followers.join_next() => { result?; continue }
         };
         let unreadable =
