@@ -1,4 +1,4 @@
-//! Documents are found: links lead somewhere, and `docs/README.md` lists every page.
+//! Documents are found: links and named paths exist, and `docs/README.md` lists every page.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
     for source in sources.iter().filter(|source| source.is_rust() || source.path.ends_with(".md")) {
         for (number, line) in source.lines() {
             let links = if source.is_rust() { Vec::new() } else { links(&source.path, line) };
-            let dead = links.into_iter().chain(pages(line)).filter(|path| !exists(path, &paths));
+            let dead = links.into_iter().chain(named_paths(line)).filter(|path| !exists(path, &paths));
             findings.extend(dead.map(|path| {
-                let advice = format!("there is no {path}: mend the link or write the page");
+                let advice = format!("there is no {path}: name what is there, or write it");
                 Finding::new(&source.path, number, "dead-link", advice)
             }));
         }
@@ -50,10 +50,15 @@ fn resolve(from: &str, target: &str) -> String {
     parts.join("/")
 }
 
-/// The pages of `docs/` that a line names in backquotes.
-fn pages(line: &str) -> Vec<String> {
+/// The pages of `docs/` and the files and folders of `crates/` that a line names in backquotes.
+fn named_paths(line: &str) -> Vec<String> {
     let quoted = line.split('`').skip(1).step_by(2);
-    quoted.filter(|text| text.starts_with("docs/") && text.ends_with(".md")).map(str::to_owned).collect()
+    let is_page = |text: &str| text.starts_with("docs/") && text.ends_with(".md");
+    let is_code = |text: &str| {
+        text.starts_with("crates/") && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    let named = quoted.filter(|text| is_page(text) || is_code(text));
+    named.map(|text| text.trim_end_matches('/').to_owned()).collect()
 }
 
 fn unlisted(sources: &[Source]) -> Vec<Finding> {
@@ -94,6 +99,16 @@ mod tests {
             lines(&[("a.rs", concat!("//! See `doc", "s/b.md`, not [b](docs/b.md).\n"))]),
             ["a.rs:1: dead-link"]
         );
+    }
+
+    #[test]
+    fn a_path_of_code_that_is_not_there_is_found() {
+        let crate_root = concat!("cra", "tes/x/src");
+        let page = format!("See `{crate_root}/lib.rs`, `{crate_root}/` and `cra{}/<name>/src`.\n", "tes");
+        let code = ("crates/x/src/lib.rs", "");
+        assert_eq!(lines(&[("a.md", page.as_str()), code]), [""; 0]);
+        assert_eq!(lines(&[("a.md", &format!("See `{crate_root}/old.rs`.\n")), code]), ["a.md:1: dead-link"]);
+        assert_eq!(lines(&[("a.md", &format!("See `{crate_root}/old/`.\n")), code]), ["a.md:1: dead-link"]);
     }
 
     #[test]
