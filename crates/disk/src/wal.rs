@@ -29,6 +29,7 @@ mod recover;
 mod replay;
 mod spare_file;
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -342,6 +343,17 @@ impl Wal {
             }
         }
         Ok(())
+    }
+
+    /// Removes the files that wait for their next use, but for the longest, whose room may be promised already.
+    pub fn remove_spares(&mut self) -> Result<(), Error> {
+        self.check()?;
+        self.spares.sort_by_key(|spare| Reverse(spare.len));
+        let surplus = self.spares.split_off(1.min(self.spares.len()));
+        let removed = surplus
+            .iter()
+            .try_for_each(|spare| self.disk.remove(&spare.path).map_err(Error::fatal("remove", &spare.path)));
+        self.settle(removed)
     }
 
     fn assert_history(&self, entries: &[Entry], hard_state: Option<&HardState>) {

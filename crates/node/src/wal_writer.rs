@@ -16,6 +16,8 @@ pub enum WalTask {
     MarkCheckpoint(walpb::Snapshot),
     /// Remove files that hold no entry above this index.
     Release(u64),
+    /// Remove the files that wait for their next use, but one: the disk is full.
+    RemoveSpares,
     /// Keep a file for later use.
     Adopt(SpareFile),
     /// Ask again for a file to be prepared.
@@ -61,6 +63,7 @@ impl WalWriter {
             WalTask::Release(index) => {
                 self.wal.release(index)?;
             }
+            WalTask::RemoveSpares => self.wal.remove_spares()?,
             WalTask::Adopt(prepared) => {
                 self.wal.adopt(prepared);
                 self.is_next_offered = false;

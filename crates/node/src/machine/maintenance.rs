@@ -26,6 +26,7 @@ use crate::handover::RevisionRoom;
 use crate::job::{Finished, Job};
 use crate::output::{Note, Output};
 use crate::spare::Spare;
+use crate::wal_writer::WalTask;
 
 /// Work that waits for room.
 #[derive(Debug, Clone, Copy)]
@@ -156,17 +157,20 @@ impl Maintenance {
         Done { compaction, defragmentation }
     }
 
-    /// Takes the result of a job.
+    /// Takes the result of a job. When one finds no space, the WAL gives up the files that wait there for their next
+    /// use: a rewriting may need just these to begin.
     pub(crate) fn finished<W>(
         &mut self,
         finished: Finished,
         store: &mut Store,
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
+        let mut is_short = false;
         match finished {
             Finished::PrepareWalFile(_) => unreachable!("spare files of the WAL are the affair of consensus"),
             Finished::PrepareSegment(result) => {
                 let segment = unless_full(result)?;
+                is_short = segment.is_none();
                 self.spare_segment.finished(segment.is_none().then_some(self.retry_ticks));
                 if let Some(segment) = segment {
                     store.log().adopt(segment);
@@ -181,6 +185,7 @@ impl Maintenance {
             }
             Finished::Checkpoint(result) => {
                 let saved = unless_full(result)?;
+                is_short = saved.is_none();
                 self.checkpointer.finished(saved.as_ref(), store, output);
                 if saved.is_some() {
                     self.n_removals += 1;
@@ -199,12 +204,16 @@ impl Maintenance {
             }
             Finished::Reclaim(result) => {
                 let rewritten = unless_full(result)?;
+                is_short = rewritten.is_none();
                 self.reclaim.finished(rewritten, self.retry_ticks, store);
             }
             Finished::Remove(result) => {
                 unless_full(result)?;
                 self.n_removals -= 1;
             }
+        }
+        if is_short {
+            output.wal.push(WalTask::RemoveSpares);
         }
         Ok(())
     }

@@ -101,6 +101,25 @@ fn what_a_compaction_frees_is_room_without_help_from_outside() {
     assert_eq!(revision(Some(member.apply(put("k", "v")).unwrap())), Some(done + 2));
 }
 
+/// No segment is dead as a whole, so the first rewriting needs space before any comes back.
+#[test]
+fn files_that_the_log_keeps_for_use_again_make_room_for_a_rewriting() {
+    let disk = SimDisk::new(1);
+    let often =
+        node::Config { checkpoint_entries: 1, checkpoint_bytes: 5 * config().segment_bytes, ..config() };
+    let mut member = Member::lead(&disk, often);
+    disk.set_capacity(Some(20 * config().segment_bytes));
+    let filled = (0..).find(|i| {
+        let key = if i % 3 == 0 { "k".to_owned() } else { format!("key-{i:05}") };
+        refusal(&member.apply(put(&key, vec![0; 1000])).unwrap()).is_some()
+    });
+    assert!(filled > Some(300), "several segments");
+    let newest = member.node.view().revision();
+    assert_eq!(revision(Some(member.apply(compact(newest, true)).unwrap())), Some(newest));
+    member.tick(50).unwrap();
+    assert_eq!(refusal(&member.apply(put("k", vec![0; 1000])).unwrap()), None);
+}
+
 #[test]
 fn defragmenting_on_a_full_disk_waits_for_room_and_takes_none() {
     let disk = SimDisk::new(1);
@@ -245,6 +264,8 @@ fn commands_that_write_more_than_there_is_room_for_wait_for_it_and_reads_go_on()
 
     // A start finds the same entries committed, and waits as well.
     disk.crash();
+    // What the member gives up by itself is no room either.
+    disk.set_capacity(Some(0));
     let mut member = Member::start(&disk, node::Config { first_request_id: 10_000, ..config() }).unwrap();
     member.settle().unwrap();
     member.tick(20).unwrap();
