@@ -53,6 +53,14 @@ pub enum Fatal {
         /// The index up to which the checkpoint goes.
         applied_index: u64,
     },
+    /// The same before the first checkpoint: there is a segment of the revision log, which is made after the
+    /// WAL. A new WAL would begin without all that was acknowledged.
+    NoLogOfSegment {
+        /// The directory without a WAL.
+        wal_dir: PathBuf,
+        /// The segment.
+        segment: PathBuf,
+    },
     /// The WAL does not continue where the checkpoint ends: it belongs to another life of the member, or a
     /// part of it is lost.
     LogMismatch {
@@ -94,6 +102,13 @@ impl fmt::Display for Fatal {
                  member that had one: is the file system of {0} mounted, is --wal-dir the one it had?",
                 wal_dir.display(),
                 checkpoint.display()
+            ),
+            Fatal::NoLogOfSegment { wal_dir, segment } => write!(
+                f,
+                "{} holds no write-ahead log, but the segment {} was made by a member that had one: is the file system \
+                 of {0} mounted, is --wal-dir the one it had?",
+                wal_dir.display(),
+                segment.display()
             ),
             Fatal::LogMismatch { checkpoint, applied_index, source } => write!(
                 f,

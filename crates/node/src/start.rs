@@ -64,6 +64,8 @@ pub fn start<W>(
     } else if loaded.is_some() {
         let (wal_dir, checkpoint) = (wal_dir.to_path_buf(), checkpoint::path(data_dir));
         return Err(Fatal::NoLog { wal_dir, checkpoint, applied_index: from });
+    } else if let Some(name) = first_name(&**disk, data_dir, ".seg")? {
+        return Err(Fatal::NoLogOfSegment { wal_dir: wal_dir.to_path_buf(), segment: data_dir.join(name) });
     } else {
         create_log(disk, wal_dir, wal_file_bytes, &config)?
     };
@@ -92,12 +94,17 @@ pub fn start<W>(
     Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
 }
 
-/// Whether there is a WAL. A directory that cannot be read is an error, not one without a WAL.
+/// Whether there is a WAL.
 fn has_log(disk: &dyn Disk, wal_dir: &Path) -> Result<bool, Fatal> {
-    match disk.list(wal_dir) {
-        Ok(names) => Ok(names.iter().any(|name| name.ends_with(".wal"))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(disk::Error::Io { path: wal_dir.to_path_buf(), op: "list", source }.into()),
+    first_name(disk, wal_dir, ".wal").map(|name| name.is_some())
+}
+
+/// A file with this ending. A directory that cannot be read is not one without such a file.
+fn first_name(disk: &dyn Disk, dir: &Path, ending: &str) -> Result<Option<String>, Fatal> {
+    match disk.list(dir) {
+        Ok(names) => Ok(names.into_iter().find(|name| name.ends_with(ending))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(disk::Error::Io { path: dir.to_path_buf(), op: "list", source }.into()),
     }
 }
 

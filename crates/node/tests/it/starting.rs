@@ -164,6 +164,24 @@ fn a_checkpoint_without_a_log_is_refused_and_both_are_named() {
 }
 
 #[test]
+fn a_segment_without_a_log_is_refused_also_before_the_first_checkpoint() {
+    let (wal_dir, elsewhere) = (Path::new(WAL_DIR), Path::new("/elsewhere"));
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, config());
+    member.apply(put("k", "v")).unwrap();
+    drop(member);
+    disk.rename(wal_dir, elsewhere).unwrap();
+    let fatal = refused_start(&disk);
+    assert!(matches!(&fatal, Fatal::NoLogOfSegment { wal_dir: named, .. } if named == wal_dir), "{fatal}");
+    let message = fatal.to_string();
+    assert!(message.contains("/wal ") && message.contains("/data/") && message.contains(".seg"), "{message}");
+    disk.kill();
+    disk.rename(elsewhere, wal_dir).unwrap();
+    let member = Member::lead(&disk, Config { first_request_id: 1000, ..config() });
+    assert_eq!(member.node.view().revision(), 2, "mounted again, it goes on");
+}
+
+#[test]
 fn a_log_of_another_life_is_refused_and_both_are_named() {
     let disk = SimDisk::new(1);
     with_checkpoint(&disk);
