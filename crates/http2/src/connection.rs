@@ -13,7 +13,10 @@ use self::send::Sending;
 use crate::error::{Code, Error};
 use crate::head::Head;
 use crate::keepalive::{Due, Keepalive, Policy};
-use crate::limits::{CONNECTION_WINDOW, HEADER_LIST_LEN_MAX, OUTPUT_LEN_MAX, QUEUED_LEN_MAX, STREAM_WINDOW};
+use crate::limits::{
+    CONNECTION_WINDOW, HEADER_LIST_LEN_MAX, OUTPUT_LEN_MAX, QUEUED_LEN_MAX, QUEUED_PIECES_LEN_MAX,
+    STREAM_WINDOW,
+};
 use crate::output::Output;
 use crate::shutdown::Shutdown;
 use crate::stream::Payload;
@@ -179,6 +182,11 @@ impl<T: Default> Connection<T> {
     /// Whether so many answers wait for the client that new requests should wait too.
     pub fn is_congested(&self) -> bool {
         self.sending.held + self.sending.output.len() >= QUEUED_LEN_MAX
+    }
+
+    /// Whether so few answers wait for the client that a piece may be added to a long one.
+    pub fn has_room_for_piece(&self) -> bool {
+        self.sending.held + self.sending.output.len() < QUEUED_PIECES_LEN_MAX
     }
 
     /// Tells the client to open no more streams. Those that are open, or on their way, are served.

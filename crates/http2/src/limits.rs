@@ -32,8 +32,12 @@ pub const CONTINUATIONS_MAX: u32 = 32;
 pub const OUTPUT_LEN_MAX: usize = 256 << 10;
 
 /// Memory of the answers that wait for the client's windows, and of the output, in bytes, beyond which its
-/// new requests are to wait.
+/// new requests are to wait, and what asks for answers on streams that are open.
 pub const QUEUED_LEN_MAX: usize = 16 << 20;
+
+/// The same, beyond which no piece is added to a long answer: less, so that a client that downloads one
+/// slowly has its other answers meanwhile.
+pub const QUEUED_PIECES_LEN_MAX: usize = QUEUED_LEN_MAX / 2;
 
 /// What a stream whose answer waits is counted for beside the answer, in bytes: its state and its trailers.
 pub(crate) const WAITING_STREAM_COST: usize = 1024;

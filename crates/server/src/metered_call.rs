@@ -123,6 +123,11 @@ impl MeteredResponses<'_> {
         self.responses.send_all(batch).await
     }
 
+    /// See [`Responses::room`].
+    pub(crate) async fn room(&mut self) -> Result<(), Status> {
+        self.responses.room().await
+    }
+
     /// See [`Responses::gone`].
     pub(crate) async fn gone(&mut self) -> Gone {
         self.responses.gone().await

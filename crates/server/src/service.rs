@@ -241,10 +241,11 @@ impl Calls {
         self.stream(call, needs_leader, async |requests, responses| {
             let request: RangeRequest = only(requests).await?;
             let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
-            while let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? {
+            loop {
+                responses.room().await?;
+                let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? else { return Ok(()) };
                 responses.send(Body::from_chunks(chunk.chunks)?).await?;
             }
-            Ok(())
         })
         .await
     }
@@ -399,6 +400,8 @@ async fn exchange(
     let mut is_half_closed = false;
     let mut batch = Batch::default();
     loop {
+        // Streams that were opened while there was room may be many, and each is to make an answer.
+        responses.room().await?;
         let has_more = session.fill(&mut batch).map_err(|e| status(&e))?;
         let has_answers = !batch.is_empty();
         if has_answers {

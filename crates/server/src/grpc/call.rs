@@ -61,7 +61,10 @@ impl Call {
     /// Errors as [`Requests::next`], and `Internal` if the client sends none. They are due as the reply.
     pub async fn unary(&mut self) -> Result<Bytes, Status> {
         let missing = "cardinality violation: received no request message from non-client-streaming RPC";
-        self.requests.next().await?.ok_or_else(|| Status::internal(missing))
+        let message = self.requests.next().await?.ok_or_else(|| Status::internal(missing))?;
+        // The call was begun when there was room; its message may have come much later.
+        self.responses.room().await?;
+        Ok(message)
     }
 
     /// Runs `work` until it is done, the deadline passes or the client goes away; then `work` should be

@@ -173,7 +173,7 @@ where
         self.start_calls();
         self.tasks.poll_woken(|| !time_slice::is_over());
         self.write(cx)?;
-        self.link.has_room();
+        self.link.wake_if_room();
         self.look_at_clock(cx)?;
         // What came while nothing was read has woken this task already, and will not do so again.
         let is_unread = !is_reading && self.link.connection().wants_input();

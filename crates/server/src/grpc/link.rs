@@ -22,6 +22,8 @@ pub(super) struct Link {
     received: Rc<ReceivedBytes>,
     /// Set when the connection holds fewer answers than it may.
     room: LocalEvent,
+    /// Set when the next piece of a long answer may be made.
+    piece_room: LocalEvent,
     /// What long answers may hold.
     read_share: Rc<ReadShare>,
 }
@@ -55,8 +57,9 @@ pub(super) struct Traffic {
 
 impl Link {
     pub(super) fn new(connection: Connection<Traffic>, peer: SocketAddr) -> Rc<Link> {
-        let (connection, received, room) = (RefCell::new(connection), Rc::default(), LocalEvent::default());
-        Rc::new(Link { connection, peer, received, room, read_share: Rc::default() })
+        let (connection, received) = (RefCell::new(connection), Rc::default());
+        let (room, piece_room) = (LocalEvent::default(), LocalEvent::default());
+        Rc::new(Link { connection, peer, received, room, piece_room, read_share: Rc::default() })
     }
 
     /// The connection; never held while a call is polled.
@@ -74,17 +77,29 @@ impl Link {
         &self.read_share
     }
 
-    /// Whether the connection holds fewer answers than it may. If not, [`Link::room`] is set when that
-    /// changes.
-    pub(super) fn has_room(&self) -> bool {
-        let has_room = !self.connection().is_congested();
+    /// Wakes the calls that wait for the connection to hold fewer answers, if it does.
+    pub(super) fn wake_if_room(&self) {
+        let (has_room, has_piece_room) = {
+            let connection = self.connection();
+            (!connection.is_congested(), connection.has_room_for_piece())
+        };
         self.room.set(has_room);
-        has_room
+        self.piece_room.set(has_piece_room);
     }
 
-    /// Is set when the connection holds fewer answers than it may.
-    pub(super) fn room(&self) -> &LocalEvent {
-        &self.room
+    /// `None` if an answer may be made: the connection holds fewer than it may. Else what is set when that
+    /// changes.
+    pub(super) fn full(&self) -> Option<&LocalEvent> {
+        let is_full = self.connection().is_congested();
+        // Not set if there is room: that would wake all that wait, once for each of them.
+        is_full.then(|| self.room.set(false)).map(|()| &self.room)
+    }
+
+    /// The same for a piece of a long answer. Those leave room for other answers, which would wait for the
+    /// end of a long one else.
+    pub(super) fn full_for_piece(&self) -> Option<&LocalEvent> {
+        let is_full = !self.connection().has_room_for_piece();
+        is_full.then(|| self.piece_room.set(false)).map(|()| &self.piece_room)
     }
 
     pub(super) fn received(&self) -> &Rc<ReceivedBytes> {

@@ -21,6 +21,7 @@ use super::frame::{Decoder, Encoding};
 use super::gzip::{self, Compressor};
 use super::link::{Link, Lost};
 use super::status::{self, Code, Status};
+use crate::local_event::LocalEvent;
 use crate::read_budget::ReadShare;
 use crate::time_slice;
 
@@ -232,7 +233,7 @@ impl Responses {
         let prefix = body::prefix(false, len)?;
         let mut head = &prefix[..];
         loop {
-            self.room().await?;
+            self.room_for_piece().await?;
             let Some(piece) = next()? else { return Ok(()) };
             self.send_now(Payload { head, chunks: &[piece] });
             head = &[];
@@ -249,23 +250,31 @@ impl Responses {
         while let Some(piece) = next()? {
             compressor.push(&piece)?;
             time_slice::wait_for_next().await;
-            self.room().await?;
+            self.room_for_piece().await?;
         }
         Ok(Body::compressed(compressor.finish()?)?)
     }
 
-    /// Waits until the connection holds fewer answers than it may. Fails when the client or the time of this
-    /// one is gone.
-    async fn room(&mut self) -> Result<(), Status> {
+    /// Waits until the connection holds fewer answers than it may: then the next may be made. Fails when the
+    /// client or the time of this one is gone. Safe to drop and call again.
+    pub async fn room(&mut self) -> Result<(), Status> {
         let link = Rc::clone(&self.link);
+        self.wait_while(|| link.full()).await
+    }
+
+    /// The same for a piece of a long answer.
+    async fn room_for_piece(&mut self) -> Result<(), Status> {
+        let link = Rc::clone(&self.link);
+        self.wait_while(|| link.full_for_piece()).await
+    }
+
+    async fn wait_while<'l>(&mut self, full: impl Fn() -> Option<&'l LocalEvent>) -> Result<(), Status> {
         loop {
             if self.is_gone() {
                 return Err(Status::canceled());
             }
-            if link.has_room() {
-                return Ok(());
-            }
-            let mut room = pin!(link.room().wait());
+            let Some(room) = full() else { return Ok(()) };
+            let mut room = pin!(room.wait());
             poll_fn(|cx| match room.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(Ok(())),
                 Poll::Pending => self.poll_gone(cx).map(Err),

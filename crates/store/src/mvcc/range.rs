@@ -34,6 +34,8 @@ const KVS: u8 = 0x12;
 pub(super) const CHUNK_KEYS: usize = 1000;
 /// Bytes of records copied in one step, or passed by the last of them: some 50 µs.
 pub(super) const CHUNK_BYTES: u64 = 256 << 10;
+/// Bytes of a range that is read before its client is known to have room for it.
+const READ_AT_ONCE_BYTES: u64 = 64 << 10;
 
 /// A range read under way. `R` is what records are read from.
 #[derive(Debug)]
@@ -209,8 +211,8 @@ impl<R: Records + Clone> RangeRead<R> {
             Form::Count => {}
             Form::Records => {
                 self.outcome.len += places.len();
-                if self.is_collected && self.found.is_empty() {
-                    // A short range is read at once.
+                let is_short = self.is_collected && self.found.is_empty();
+                if is_short && kvs_len(&places) <= READ_AT_ONCE_BYTES {
                     copy(&records, &places, &mut self.out)?;
                 } else {
                     self.found.push_back((records, places));
@@ -262,7 +264,10 @@ impl<R: Records + Clone> RangeRead<R> {
 
     /// Whether they are more than one call of [`RangeRead::copy_next`] copies.
     pub(super) fn is_long(&self) -> bool {
-        self.found.len() > 1 || self.rows.n_ordered() > CHUNK_KEYS || self.rows.fields_len() > CHUNK_BYTES
+        self.found.len() > 1
+            || self.found.front().is_some_and(|(_, places)| kvs_len(places) > READ_AT_ONCE_BYTES)
+            || self.rows.n_ordered() > CHUNK_KEYS
+            || self.rows.fields_len() > CHUNK_BYTES
     }
 
     /// Appends the next keys to `out`, framed as in [`RangeOutcome::kvs`].

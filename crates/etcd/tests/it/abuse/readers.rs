@@ -40,6 +40,26 @@ fn answers_that_are_never_read_cost_bounded_memory() {
 }
 
 #[test]
+fn answers_to_calls_opened_before_cost_bounded_memory() {
+    let range = RangeRequest { key: "long/0".into(), ..RangeRequest::default() }.encode_to_vec();
+    let watch = create_from("long/", 1).encode_to_vec();
+    for (path, request) in [(RANGE, &range), (WATCH, &watch)] {
+        Trial::run("calls opened before", async |mut trial| {
+            trial.prepare(async |client| put_long_values(client, 1).await).await;
+            // All are begun while nothing waits for the client; only then comes what they ask for.
+            let opened: Vec<u8> = (0..300).flat_map(|n| wire::call(2 * n + 1, path)).collect();
+            let bytes = [wire::hello_without_window(), opened].concat();
+            let mut socket = trial.endure(wire::send(trial.address(), &bytes)).await;
+            let asked: Vec<u8> = (0..300).flat_map(|n| wire::message(2 * n + 1, request)).collect();
+            trial.endure(socket.write_all(&asked)).await.unwrap();
+            trial.endure(std::future::ready(())).await;
+            drop(socket);
+            trial.end(96);
+        });
+    }
+}
+
+#[test]
 fn tiny_answers_that_may_not_be_sent_cost_bounded_memory() {
     Trial::run("a client without a window", async |trial| {
         let range = RangeRequest { key: "bystander".into(), ..RangeRequest::default() }.encode_to_vec();
@@ -154,8 +174,13 @@ async fn watch(client: &Client, key: &str) -> Stream {
 
 /// A watch over everything that begins with `key`, up to `key` and a byte of ones.
 fn create(key: &str) -> WatchRequest {
+    create_from(key, 0)
+}
+
+/// The same from a revision on.
+fn create_from(key: &str, start_revision: i64) -> WatchRequest {
     let range_end = [key.as_bytes(), &[0xff]].concat().into();
-    let create =
-        WatchCreateRequest { key: key.to_owned().into(), range_end, ..WatchCreateRequest::default() };
+    let key = key.to_owned().into();
+    let create = WatchCreateRequest { key, range_end, start_revision, ..WatchCreateRequest::default() };
     WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
 }

@@ -40,9 +40,13 @@ pub(super) fn call(stream: u32, path: &str) -> Vec<u8> {
 
 /// A whole call with one message.
 pub(super) fn unary(stream: u32, path: &str, message: &[u8]) -> Vec<u8> {
+    [call(stream, path), self::message(stream, message)].concat()
+}
+
+/// The one message of a call.
+pub(super) fn message(stream: u32, message: &[u8]) -> Vec<u8> {
     let len = u32::try_from(message.len()).unwrap();
-    let message = [&[0], &len.to_be_bytes()[..], message].concat();
-    [call(stream, path), frame(DATA, END_STREAM, stream, &message)].concat()
+    frame(DATA, END_STREAM, stream, &[&[0], &len.to_be_bytes()[..], message].concat())
 }
 
 /// Calls that are refused for a content type of 4 KB, which is sent once: the others refer to it.
