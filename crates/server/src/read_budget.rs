@@ -30,6 +30,8 @@ pub(crate) struct ReadShare {
     /// One at a time of what walks all of a table: so a connection that asks for many holds the memory of
     /// one, and is one among those that wait for a worker.
     listings: Semaphore,
+    /// One at a time of the chunks of RangeStreams: else many would find room and be made together.
+    chunks: Semaphore,
 }
 
 /// The part of a connection's share that a long answer takes; given back when dropped.
@@ -38,7 +40,8 @@ pub(crate) struct Reservation(OwnedSemaphorePermit);
 
 impl Default for ReadShare {
     fn default() -> ReadShare {
-        ReadShare { answers: Arc::new(Semaphore::new(ANSWERS_MAX / UNIT)), listings: Semaphore::new(1) }
+        let answers = Arc::new(Semaphore::new(ANSWERS_MAX / UNIT));
+        ReadShare { answers, listings: Semaphore::new(1), chunks: Semaphore::new(1) }
     }
 }
 
@@ -58,6 +61,12 @@ impl ReadShare {
     /// long as the permit lives.
     pub(crate) async fn begin_listing(&self) -> Option<SemaphorePermit<'_>> {
         self.listings.acquire().await.ok()
+    }
+
+    /// Waits until the connection has no other chunk of a RangeStream made. The next one waits for as long
+    /// as the permit lives.
+    pub(crate) async fn begin_chunk(&self) -> Option<SemaphorePermit<'_>> {
+        self.chunks.acquire().await.ok()
     }
 }
 

@@ -238,12 +238,16 @@ impl Calls {
 
     /// Hands out a range; the next chunk is made when the client has taken the one before.
     async fn range_stream(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
+        let share = call.read_share();
         self.stream(call, needs_leader, async |requests, responses| {
             let request: RangeRequest = only(requests).await?;
             let mut chunks = self.api.range_stream(&request).await.map_err(|e| status(&e))?;
             loop {
+                let turn = share.begin_chunk().await;
                 responses.room().await?;
                 let Some(chunk) = chunks.next().await.map_err(|e| status(&e))? else { return Ok(()) };
+                // It is queued before another call is polled, and counts from then on.
+                drop(turn);
                 responses.send(Body::from_chunks(chunk.chunks)?).await?;
             }
         })

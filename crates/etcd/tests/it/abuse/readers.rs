@@ -12,6 +12,7 @@ use crate::client::{Client, Stream};
 use crate::setting;
 
 const RANGE: &str = "/etcdserverpb.KV/Range";
+const RANGE_STREAM: &str = "/etcdserverpb.KV/RangeStream";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// What an idle watcher may cost, in bytes.
 const WATCHER_BYTES_MAX: usize = 1024;
@@ -43,7 +44,7 @@ fn answers_that_are_never_read_cost_bounded_memory() {
 fn answers_to_calls_opened_before_cost_bounded_memory() {
     let range = RangeRequest { key: "long/0".into(), ..RangeRequest::default() }.encode_to_vec();
     let watch = create_from("long/", 1).encode_to_vec();
-    for (path, request) in [(RANGE, &range), (WATCH, &watch)] {
+    for (path, request) in [(RANGE, &range), (RANGE_STREAM, &range), (WATCH, &watch)] {
         Trial::run("calls opened before", async |mut trial| {
             trial.prepare(async |client| put_long_values(client, 1).await).await;
             // All are begun while nothing waits for the client; only then comes what they ask for.
