@@ -75,12 +75,19 @@ impl Mapping {
         let len = len.min(bytes_max);
         let Some(from) = self.find(offset, len) else { return };
         for at in (0..len).step_by(CACHE_LINE) {
-            #[expect(unsafe_code, reason = "see the module")]
-            // SAFETY: `at` is less than `len`, for which `from` is good. The value is not used.
-            unsafe {
-                from.add(at).read_volatile();
-            }
+            prefetch(from.wrapping_add(at));
         }
+    }
+
+    /// Copies bytes from `offset` on into the whole of `out`. False, and nothing is copied, if the mapping ends before.
+    pub(crate) fn copy_to(&self, offset: u64, out: &mut [u8]) -> bool {
+        let Some(from) = self.find(offset, out.len()) else { return false };
+        #[expect(unsafe_code, reason = "see the module")]
+        // SAFETY: `from` is good for as many bytes as `out` has; the two are different allocations.
+        unsafe {
+            ptr::copy_nonoverlapping(from, out.as_mut_ptr(), out.len());
+        }
+        true
     }
 
     /// Where `len` bytes at `offset` lie, if they lie within the mapping.
@@ -91,6 +98,22 @@ impl Mapping {
         (end <= self.len).then(|| self.start.as_ptr().wrapping_add(start).cast_const())
     }
 }
+
+/// Makes memory fetch the cache line at `at`. Unlike a read it is not waited for, and it does nothing where the page is
+/// not in memory.
+#[cfg(target_arch = "x86_64")]
+fn prefetch(at: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    #[expect(unsafe_code, reason = "see the module")]
+    // SAFETY: a prefetch is a hint, which may name any address.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+}
+
+/// Does nothing: there is no stable way to ask such a processor for it.
+#[cfg(not(target_arch = "x86_64"))]
+fn prefetch(_at: *const u8) {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
@@ -123,6 +146,9 @@ mod tests {
         file.write_at(4090, b"across a page").unwrap();
         assert_eq!(copy(&mapping, 4090, 13).unwrap(), b"across a page");
         assert_eq!(copy(&mapping, 8190, 2).unwrap(), [0; 2]);
+        let mut end = [1; 2];
+        assert!(!mapping.copy_to(8191, &mut end) && end == [1; 2]);
+        assert!(mapping.copy_to(8190, &mut end) && end == [0; 2]);
         file.write_at(8192, b"beyond").unwrap();
         assert_eq!(copy(&mapping, 8190, 3), None);
         assert_eq!(copy(&mapping, u64::MAX, 3), None);

@@ -80,20 +80,25 @@ impl Segments {
         self.segment_of(at)?.read(at)
     }
 
-    /// Shows the `mvccpb.KeyValue`s at `places`, in this order, to `visit`: [`Segments::read`] for bytes that are not
-    /// kept. Ends at the first error.
+    /// Appends the `mvccpb.KeyValue`s at `places`, in this order, to `out`, each behind what `put_head` appends for its
+    /// length. Ends at the first error; then nothing of that record is in `out`, but its head may be.
     ///
     /// Records lie scattered, so memory is made to fetch each while others before it are still looked at: else every
     /// one would be waited for.
-    pub fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), Error> {
+    pub fn append_all(
+        &self,
+        places: &[Location],
+        put_head: impl Fn(&mut Vec<u8>, usize),
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let mut ahead = places.iter();
         ahead.by_ref().take(RECORDS_AHEAD).for_each(|at| self.fetch(*at));
-        let mut record = Vec::new();
         for at in places {
             if let Some(next) = ahead.next() {
                 self.fetch(*next);
             }
-            visit(self.segment_of(*at)?.read_into(*at, &mut record)?);
+            put_head(out, at.len as usize);
+            self.segment_of(*at)?.append_key_value(*at, out)?;
         }
         Ok(())
     }

@@ -129,6 +129,14 @@ pub(super) fn key_value(record: &[u8], at: Location) -> Option<&[u8]> {
     (header.len == at.len && header.is_intact(record)).then(|| &record[RECORD_HEADER_LEN..])
 }
 
+/// Whether `header` and `key_value` together are what was written at `at`.
+pub(super) fn is_record(header: &[u8; RECORD_HEADER_LEN], key_value: &[u8], at: Location) -> bool {
+    RecordHeader::decode(header).is_some_and(|decoded| {
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[4..]), key_value);
+        decoded.len == at.len && key_value.len() == at.len as usize && crc == decoded.crc
+    })
+}
+
 /// Appends the record of `key_value` to `out`.
 ///
 /// # Panics

@@ -378,6 +378,27 @@ impl Segment {
         record::key_value(record, at).ok_or_else(|| self.not_a_record(at))
     }
 
+    /// Appends the `KeyValue` of the record at `at` to `out`. Its checksum is verified there, on the copy; after an error
+    /// `out` is as before.
+    pub(super) fn append_key_value(&self, at: Location, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.check_flushed(at)?;
+        let (start, offset) = (out.len(), u64::from(at.offset));
+        let mut header = [0; RECORD_HEADER_LEN];
+        let is_copied = self.mapping()?.is_some_and(|mapping| {
+            mapping.copy_to(offset, &mut header)
+                && mapping.append_to(offset + RECORD_HEADER_LEN as u64, at.len as usize, out)
+        });
+        if !is_copied {
+            out.extend_from_slice(self.read_into(at, &mut Vec::new())?);
+            return Ok(());
+        }
+        if !record::is_record(&header, &out[start..], at) {
+            out.truncate(start);
+            return Err(self.not_a_record(at));
+        }
+        Ok(())
+    }
+
     /// All flushed records.
     pub(super) fn records(self: &Arc<Self>) -> SegmentRecords {
         SegmentRecords::new(self.clone(), SEGMENT_HEADER_LEN as u64, self.flushed())

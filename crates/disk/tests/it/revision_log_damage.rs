@@ -1,8 +1,11 @@
 //! The revision log against files that are not what was written.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use disk::{Disk, Error, SimDisk};
+use disk::{Disk, Error, RealDisk, SimDisk};
 use proto::checkpointpb::Segment;
 
 use crate::revision_log_rig::*;
@@ -19,6 +22,36 @@ fn sample() -> (SimDisk, Vec<Segment>) {
     let listed = sync(&mut log).unwrap();
     assert!(listed.len() >= 4);
     (disk, listed)
+}
+
+#[test]
+fn any_changed_byte_of_a_mapped_record_is_noticed_when_it_is_appended_to_an_answer() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("log");
+    let mut log = open_on(Arc::new(RealDisk), &dir, &[]).unwrap();
+    let places = fill(&mut log, 2..=4);
+    let segments = log.reader().snapshot();
+    let append = |out: &mut Vec<u8>| segments.append_all(&places, |out, len| out.push(len as u8), out);
+    let mut expected = Vec::new();
+    for &at in &places {
+        expected.push(at.len as u8);
+        expected.extend_from_slice(&segments.read(at).unwrap());
+    }
+    let mut whole = Vec::new();
+    append(&mut whole).unwrap();
+    assert_eq!(whole, expected);
+    let before = 1 + places[0].len as usize;
+    let file = File::options().read(true).write(true).open(dir.join("0000000000000001.seg")).unwrap();
+    for at in (places[1].offset.into()..).take(places[1].record_len() as usize) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[!byte[0]], at).unwrap();
+        let mut out = Vec::new();
+        assert!(matches!(append(&mut out), Err(Error::Corrupt { .. })), "byte {at}");
+        assert_eq!(out[..before], whole[..before]);
+        assert_eq!(out.len(), before + 1, "nothing of the damaged record is there");
+        file.write_all_at(&byte, at).unwrap();
+    }
 }
 
 /// Opens, loads and reads every record.

@@ -355,7 +355,7 @@ impl<R: Records + Clone> RangeRead<R> {
 /// Appends the records at `places` to an answer.
 fn copy(records: &impl Records, places: &[Location], out: &mut Vec<u8>) -> Result<(), disk::Error> {
     out.reserve(usize::try_from(kvs_len(places)).unwrap_or(0));
-    records.visit_all(places, &mut |stored| put_message(out, KVS, stored))
+    records.append_all(places, KVS, out)
 }
 
 fn put_key_value(kv: &KeyValue<'_>, out: &mut Vec<u8>) {

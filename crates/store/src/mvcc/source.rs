@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use disk::revision_log::Segments;
 use disk::{Location, RevisionLog};
+use proto::wire::{put_message, put_message_head};
 
 use super::index::Index;
 use super::range::CHUNK_KEYS;
@@ -16,10 +17,10 @@ pub(crate) trait Records {
     /// The `mvccpb.KeyValue` bytes of a record.
     fn read(&self, at: Location) -> Result<Bytes, disk::Error>;
 
-    /// The same of many records, in the order of `places`, for bytes that are copied at once.
-    fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
+    /// Appends those of many records to `out`, in the order of `places`, each as a field with `tag`.
+    fn append_all(&self, places: &[Location], tag: u8, out: &mut Vec<u8>) -> Result<(), disk::Error> {
         for &at in places {
-            visit(&self.read(at)?);
+            put_message(out, tag, &self.read(at)?);
         }
         Ok(())
     }
@@ -30,8 +31,8 @@ impl Records for Segments {
         Segments::read(self, at)
     }
 
-    fn visit_all(&self, places: &[Location], visit: &mut dyn FnMut(&[u8])) -> Result<(), disk::Error> {
-        Segments::visit_all(self, places, visit)
+    fn append_all(&self, places: &[Location], tag: u8, out: &mut Vec<u8>) -> Result<(), disk::Error> {
+        Segments::append_all(self, places, |out, len| put_message_head(out, tag, len), out)
     }
 }
 
