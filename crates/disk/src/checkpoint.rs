@@ -70,10 +70,7 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Checkpoint>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("open", &path)(error)),
     };
-    let is_sync_skipped = crate::seeded_bug!("checkpoint-name-not-synced-at-start");
-    if !is_sync_skipped {
-        Directory::open(disk, dir)?.sync()?;
-    }
+    Directory::open(disk, dir)?.sync()?;
     let len = file.len().map_err(Error::io("measure", &path))?;
     let too_long = |_| Error::corrupt(&path, 0, "a file that fits the memory");
     let mut bytes = vec![0; usize::try_from(len).map_err(too_long)?];
