@@ -190,7 +190,7 @@ async fn long_answers_to_a_client_that_does_not_read_are_not_made() {
     for _ in 0..2 * n_calls as usize * PIECES_LEN / PIECE_LEN {
         assert!(have_turn(serving.as_mut()).await);
     }
-    let bound = http2::limits::QUEUED_LEN_MAX + n_calls as usize * PIECE_LEN;
+    let bound = http2::limits::QUEUED_PIECES_LEN_MAX + n_calls as usize * PIECE_LEN;
     let made_len = service.made_len.get();
     assert!((bound / 2..=bound).contains(&made_len), "{made_len} bytes of answers are held");
     // Half of them are given up, which leaves room for the others.
