@@ -1,8 +1,8 @@
 //! The queue of requests for a hash of the store: one is computed at a time, and equal ones share the
 //! result.
 //!
-//! A hash takes memory for every key of the store, and all processor time that it can get. So those that
-//! come meanwhile wait, and find the result there if they ask for the same.
+//! A hash reads the whole store and takes all processor time that it can get. Requests that come meanwhile
+//! wait, and find the result there if they ask for the same.
 
 use tokio::sync::Mutex;
 
