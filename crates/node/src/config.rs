@@ -11,9 +11,14 @@ pub struct Config {
     pub member: Member,
     /// The cluster it belongs to.
     pub cluster_id: u64,
-    /// The members a new cluster starts with, this one among them.
+    /// The members a new cluster starts with, this one among them, by ascending id. Empty for a member that
+    /// joins a cluster: it learns of the members from the raft log.
     pub initial_members: Vec<Member>,
-    /// Version a new cluster decides on, such as `3.7.0`.
+    /// Whether to ask the others for their votes before an election begins a new term.
+    pub pre_vote: bool,
+    /// Learners that the cluster may have.
+    pub max_learners: usize,
+    /// Version that a cluster of this member alone decides on, such as `3.7.0`.
     pub cluster_version: String,
     /// Time between ticks.
     pub tick: Duration,

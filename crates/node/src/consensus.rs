@@ -11,13 +11,16 @@
 pub(crate) mod admission;
 mod proposal_queue;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use proto::raftpb::{ConfChange, ConfState, Entry, Message};
+use prost::Message as _;
+use proto::raftpb::{ConfChange, ConfState, Entry, Message, MessageType};
 use raft::{Raft, Ready, Role, Status};
+use store::MemberChange;
 
-use self::admission::{Admission, ENTRY_BYTES};
+use self::admission::{Admission, ENTRY_BYTES, entry_bytes};
 use self::proposal_queue::{ProposalQueue, Queued};
 use crate::config::Config;
 use crate::error::Unserved;
@@ -41,6 +44,26 @@ const LONG_BYTES_MAX: usize = 2 << 20;
 /// Bytes of applied entries kept in memory for slow followers. Their number alone is no bound: entries may
 /// have a megabyte each.
 pub(crate) const CATCHUP_BYTES_MAX: u64 = 32 << 20;
+
+/// Bytes of a leader's entries that may wait for a file of the WAL.
+const HELD_BYTES_MAX: usize = 8 << 20;
+
+/// A change of the members that waits to be proposed.
+#[derive(Debug)]
+struct QueuedChange<W> {
+    id: u64,
+    /// The `raftpb.ConfChange`.
+    data: Bytes,
+    deadline: Duration,
+    waiter: W,
+}
+
+/// What commands take of the room for commands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Weight {
+    pub(crate) bytes: u64,
+    pub(crate) takes_space: bool,
+}
 
 /// The decision about a proposal.
 enum Admitted<W> {
@@ -67,6 +90,12 @@ pub(crate) struct Consensus<W> {
     long_queue: ProposalQueue<W>,
     /// Proposals of the next batch.
     batch: Vec<Proposal>,
+    /// Changes of the members that wait to be proposed: one at a time can be under way.
+    member_changes: VecDeque<QueuedChange<W>>,
+    /// Appends of the leader that wait for a file of the WAL, in order.
+    held: VecDeque<Message>,
+    /// Bytes of their entries.
+    held_bytes: usize,
     /// Leases that proposals admitted since the last look revoke.
     revokes: Vec<i64>,
     /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
@@ -89,6 +118,9 @@ impl<W> Consensus<W> {
             queue: ProposalQueue::default(),
             long_queue: ProposalQueue::default(),
             batch: Vec::new(),
+            member_changes: VecDeque::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
             revokes: Vec::new(),
             deferred: Vec::new(),
             leader: (0, 0),
@@ -125,8 +157,85 @@ impl<W> Consensus<W> {
     }
 
     /// Takes a message of another member. One that no correct member would send is dropped.
+    ///
+    /// Entries need room in the WAL. While a file for them is being made they wait. If the disk is full they are
+    /// dropped, as if the network had lost them: the leader sends them again.
     pub(crate) fn step(&mut self, message: Message) {
-        let _ = self.raft.step(message);
+        let bytes: usize = message.entries.iter().map(entry_bytes).sum();
+        if message.r#type() != MessageType::MsgApp || bytes == 0 {
+            let _ = self.raft.step(message);
+        } else if self.held.is_empty() && self.admission.fits_append(bytes as u64) {
+            self.admission.append(bytes as u64);
+            let _ = self.raft.step(message);
+        } else if self.admission.expects_room() && self.held_bytes + bytes <= HELD_BYTES_MAX {
+            self.held_bytes += bytes;
+            self.held.push_back(message);
+        }
+    }
+
+    /// Takes a proposal that another member forwards to this leader, if there is room for it. It takes `weight`
+    /// bytes of the room for commands.
+    pub(crate) fn step_forwarded(&mut self, message: Message, weight: Weight) {
+        if message.entries.is_empty() || !self.admission.fits(weight.bytes, weight.takes_space) {
+            return;
+        }
+        let bytes: usize = message.entries.iter().map(entry_bytes).sum();
+        if self.raft.step(message).is_ok() {
+            self.admission.admit(bytes as u64, weight.bytes);
+        }
+    }
+
+    /// Appends that waited for a file of the WAL, as far as there is room now.
+    fn step_held(&mut self) {
+        while let Some(message) = self.held.pop_front() {
+            let bytes: usize = message.entries.iter().map(entry_bytes).sum();
+            if !self.admission.fits_append(bytes as u64) {
+                self.held.push_front(message);
+                break;
+            }
+            self.held_bytes -= bytes;
+            self.admission.append(bytes as u64);
+            let _ = self.raft.step(message);
+        }
+        if !self.admission.expects_room() {
+            self.held.clear();
+            self.held_bytes = 0;
+        }
+    }
+
+    /// A message to this member was lost.
+    pub(crate) fn report_unreachable(&mut self, member: u64) {
+        self.raft.report_unreachable(member);
+    }
+
+    /// Proposes a change of the members, now or when a leader is known and no other change is under way.
+    pub(crate) fn change_members(&mut self, id: u64, change: &MemberChange, deadline: Duration, waiter: W) {
+        let data = change.encode(id).encode_to_vec().into();
+        self.member_changes.push_back(QueuedChange { id, data, deadline, waiter });
+    }
+
+    /// Whether the member, if it is a learner, has nearly all of this leader's log: nine tenths of its entries, as in
+    /// etcd. `None` if this member does not lead.
+    pub(crate) fn is_learner_ready(&self, member: u64) -> Option<bool> {
+        if self.raft.status().role != Role::Leader {
+            return None;
+        }
+        let progress = |id: u64| self.raft.members().find(|progress| progress.id == id);
+        let learner = progress(member).filter(|progress| progress.is_learner);
+        let own = progress(self.raft.status().id).map_or(0, |progress| progress.matched);
+        Some(learner.is_none_or(|learner| learner.matched as f64 >= own as f64 * 0.9))
+    }
+
+    /// Proposes the changes that wait, as far as raft takes them.
+    pub(crate) fn propose_member_changes(&mut self, waiters: &mut Waiters<W>) {
+        while let Some(change) = self.member_changes.pop_front() {
+            if self.raft.propose_conf_change(change.data.clone()).is_err() {
+                self.member_changes.push_front(change);
+                break;
+            }
+            let QueuedChange { id, data, deadline, waiter } = change;
+            waiters.add_proposal(id, data.len(), deadline, waiter);
+        }
     }
 
     pub(crate) fn wal_written(&mut self, report: WalReport, output: &mut Output<W>) {
@@ -134,6 +243,7 @@ impl<W> Consensus<W> {
             self.raft.persisted(seq);
         }
         self.admission.set_wal_room(report.room, report.persisted);
+        self.step_held();
         output.jobs.extend(report.next.map(crate::Job::PrepareWalFile));
     }
 
@@ -147,6 +257,7 @@ impl<W> Consensus<W> {
     ) {
         self.admission.spare_file().finished(file.is_none().then_some(retry_ticks));
         output.wal.extend(file.map(WalTask::Adopt));
+        self.step_held();
     }
 
     /// Adds a proposal of a client to the next batch or to a queue, or refuses it. The proposal takes
@@ -179,7 +290,8 @@ impl<W> Consensus<W> {
 
     /// Whether one more request may wait.
     pub(crate) fn may_wait(&self, waiters: &Waiters<W>) -> bool {
-        waiters.len() + self.queue.len() + self.long_queue.len() < WAITING_MAX
+        let queued = self.queue.len() + self.long_queue.len() + self.member_changes.len();
+        waiters.len() + queued < WAITING_MAX
     }
 
     /// Admits queued proposals as far as possible. Looks at those that leave the queues, and at one more.
@@ -325,6 +437,9 @@ impl<W> Consensus<W> {
                 expired(queued.deadline, queued.waiter);
             }
         }
+        while let Some(change) = self.member_changes.pop_front_if(|change| change.deadline <= now) {
+            expired(change.deadline, change.waiter);
+        }
     }
 
     /// Why a request that was asked at `asked_at` was not finished in time.
@@ -338,7 +453,8 @@ impl<W> Consensus<W> {
 
     /// Takes out all waiting proposals.
     pub(crate) fn take_waiters(&mut self) -> impl Iterator<Item = W> + use<W> {
-        self.queue.take_waiters().chain(self.long_queue.take_waiters())
+        let changes = std::mem::take(&mut self.member_changes).into_iter().map(|change| change.waiter);
+        self.queue.take_waiters().chain(self.long_queue.take_waiters()).chain(changes)
     }
 
     fn admit(&mut self, queued: Queued<W>, waiters: &mut Waiters<W>) -> Admitted<W> {

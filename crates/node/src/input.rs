@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use proto::raftpb::Message;
-use store::{Command, Outcome, Refusal, Request};
+use store::{Command, MemberChange, Outcome, Refusal, Request};
 
 use crate::error::Unserved;
 use crate::job::Finished;
@@ -31,6 +31,12 @@ impl Proposal {
     /// The same, in memory as [`Command::encode_in`] takes it.
     pub fn new_in(shared: &mut BytesMut, id: u64, request: Request) -> Proposal {
         Proposal::of(&Command { id, request }, |command| command.encode_in(shared))
+    }
+
+    /// Reads the entry of a proposal that another member forwards; `None` if it cannot be read.
+    pub(crate) fn decode(data: Bytes) -> Option<Proposal> {
+        let command = Command::decode(data.clone()).ok()?;
+        Some(Proposal::of(&command, |_| data))
     }
 
     fn of(command: &Command, encode: impl FnOnce(&Command) -> Bytes) -> Proposal {
@@ -70,8 +76,24 @@ pub enum Input<W> {
     Defragment(W),
     /// A client wants something of leases that only the leader knows.
     Lease(LeaseQuery, W),
+    /// A client wants the members of the cluster changed.
+    ChangeMembers {
+        /// Names the proposal; unique over the life of the cluster.
+        id: u64,
+        /// The change.
+        change: MemberChange,
+        /// Who waits for it.
+        waiter: W,
+    },
+    /// Of what version the members are. Only a leader needs it.
+    MemberVersions {
+        /// The lowest, such as `3.7.0`.
+        lowest: String,
+    },
     /// Another member has sent this.
     Message(Box<Message>),
+    /// A message to this member was lost.
+    Unreachable(u64),
     /// The WAL's writer has carried out its tasks.
     WalWritten(WalReport),
     /// A job has ended.

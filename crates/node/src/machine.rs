@@ -22,15 +22,15 @@ use std::time::Duration;
 use prost::Message;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
-use proto::member_json;
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
-use store::{Command, Footprint, Kind, Outcome, Refusal, Request, Store};
+use store::{Command, Footprint, Kind, MemberChange, Outcome, Refusal, Request, Store};
 
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
 use self::maintenance::{Maintenance, Pressure};
 use crate::config::Config;
-use crate::consensus::admission::{Admission, entry_bytes};
+use crate::consensus::Weight;
+use crate::consensus::admission::{Admission, ENTRY_BYTES, entry_bytes};
 use crate::error::{Fatal, Unserved};
 use crate::handover::{EntryId, Progress, RevisionRoom};
 use crate::input::{Answer, Proposal};
@@ -56,12 +56,10 @@ pub(crate) struct AppliedState {
     pub(crate) conf_state: ConfState,
 }
 
-/// What consensus knows of this moment: the time and the leader.
+/// What consensus knows of this moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     pub(crate) now: Duration,
-    /// Whether a leader is known. At a restart there is none while the WAL is replayed.
-    pub(crate) has_leader: bool,
     /// Whether this member is the leader.
     pub(crate) is_leader: bool,
 }
@@ -100,7 +98,13 @@ pub(crate) struct Machine {
     proposals: Vec<Proposal>,
     /// Bytes that one command may count for while the disk has space.
     footprint_waited_for: u64,
-    /// Whether the operator was told that this member is known to the cluster.
+    /// The lowest version of all members, if it is known.
+    lowest_version: Option<String>,
+    max_learners: usize,
+    /// When this member was last made known to the cluster, and the proposals of that.
+    introduced_at: Option<Duration>,
+    introductions: Vec<u64>,
+    /// Whether one of them is applied.
     is_published: bool,
 }
 
@@ -125,6 +129,10 @@ impl Machine {
             awaited_room: None,
             proposals: Vec::new(),
             footprint_waited_for: config.segment_bytes / FOOTPRINT_SHARE,
+            lowest_version: None,
+            max_learners: config.max_learners,
+            introduced_at: None,
+            introductions: Vec::new(),
             is_published: false,
         }
     }
@@ -222,12 +230,48 @@ impl Machine {
     /// makes itself known.
     pub(crate) fn lead(&mut self, now: Duration) {
         self.lessor.lead(now, self.store.leases());
+        self.decide_version();
+    }
+
+    /// A leader is known: makes this member's name and client URLs known to the cluster, once in the life of
+    /// the process. A proposal may be lost, so it is made again after `retry_after`.
+    pub(crate) fn introduce(&mut self, now: Duration, retry_after: Duration) {
+        if self.is_published || self.introduced_at.is_some_and(|at| now < at + retry_after) {
+            return;
+        }
+        self.introduced_at = Some(now);
         let (name, client_urls) = (self.member.name.clone(), self.member.client_ur_ls.clone());
         let attributes = Some(Attributes { name, client_urls });
         let request =
             ClusterMemberAttrSetRequest { member_id: self.member.id, member_attributes: attributes };
-        self.propose(Request::SetMemberAttributes(request));
-        self.decide_version();
+        let id = self.propose(Request::SetMemberAttributes(request));
+        self.introductions.push(id);
+    }
+
+    /// Of all members, this is the lowest version.
+    pub(crate) fn set_lowest_version(&mut self, lowest: String, moment: Moment) {
+        self.lowest_version = Some(lowest);
+        if moment.is_leader {
+            self.decide_version();
+        }
+    }
+
+    /// What forwarded entries take of the room for commands. Those that cannot be read are left out: applying
+    /// them would stop each member.
+    pub(crate) fn weigh_forwarded(&self, entries: Vec<Entry>, is_disk_full: bool) -> (Vec<Entry>, Weight) {
+        let mut weight = Weight::default();
+        let mut readable = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.r#type() == EntryType::EntryNormal {
+                let Some(proposal) = Proposal::decode(entry.data.clone()) else { continue };
+                weight.bytes += self.weigh(&proposal, is_disk_full) + ENTRY_BYTES as u64;
+                weight.takes_space |= proposal.takes_space;
+            } else if read_conf_change(&entry).is_err() {
+                continue;
+            }
+            readable.push(entry);
+        }
+        (readable, weight)
     }
 
     /// Leases to be revoked; see [`Lessor::expired`].
@@ -276,7 +320,8 @@ impl Machine {
         let Some(applied) = batch.last else { return Ok(None) };
         let (bytes, conf_change) = (batch.bytes as u64, batch.conf_change.clone());
         self.apply_commands(batch, moment, waiters, output)?;
-        let conf_change = conf_change.map(|entry| self.apply_conf_change(&entry)).transpose()?;
+        let conf_change =
+            conf_change.map(|entry| self.apply_conf_change(&entry, waiters, output)).transpose()?;
         self.applied.entry = applied;
         self.maintenance.applied(bytes);
         Ok(Some(Progress { applied, conf_change }))
@@ -389,7 +434,7 @@ impl Machine {
         let mut over_quota = Vec::new();
         for ((id, request), outcome) in ids.into_iter().zip(requests).zip(applied.outcomes) {
             output.applied.push((Kind::from(&request), outcome.is_ok()));
-            self.note_applied(&request, moment, output);
+            self.note_applied(id, &request, output);
             waiters.take_alarmed(id).into_iter().for_each(|waiter| output.refuse_for_space(waiter));
             self.note_lease(&request, &outcome, moment, waiters, output);
             let Some(waiter) = waiters.take_proposal(id) else { continue };
@@ -418,23 +463,29 @@ impl Machine {
         Request::Alarm(AlarmRequest { action, member_id: self.member.id, alarm })
     }
 
-    fn apply_conf_change(&mut self, entry: &Entry) -> Result<ConfChange, Fatal> {
-        let unreadable = Fatal::ConfChange { index: entry.index };
-        let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
-        let Some(member) = member_json::decode(&change.context) else { return Err(unreadable) };
-        self.store.put_member(member);
+    fn apply_conf_change<W>(
+        &mut self,
+        entry: &Entry,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) -> Result<ConfChange, Fatal> {
+        let (change, outcome) = change_members(&mut self.store, entry, self.max_learners)?;
         self.published.set_control(self.store.control());
+        output.notes.push(Note::Members);
+        if outcome.is_ok() && self.store.control().is_removed(self.member.id) {
+            output.notes.push(Note::Removed);
+        }
+        if let Some(waiter) = waiters.take_proposal(change.id) {
+            output.answers.push((waiter, Answer::Applied(outcome)));
+        }
         Ok(change)
     }
 
     /// What the operator is told about an applied command.
-    fn note_applied<W>(&mut self, request: &Request, moment: Moment, output: &mut Output<W>) {
+    fn note_applied<W>(&mut self, id: u64, request: &Request, output: &mut Output<W>) {
         match request {
-            // Without a leader it is applied again after a restart: the member was known, but cannot serve
-            // yet.
-            Request::SetMemberAttributes(r)
-                if r.member_id == self.member.id && moment.has_leader && !self.is_published =>
-            {
+            // Those of an earlier life do not count: this member may not have applied all that came later.
+            Request::SetMemberAttributes(_) if self.introductions.contains(&id) && !self.is_published => {
                 self.is_published = true;
                 output.notes.push(Note::Published);
             }
@@ -484,10 +535,16 @@ impl Machine {
 
     /// Proposes the cluster version if it is not what it should be: this member's, or the one that the
     /// cluster is being downgraded to.
+    ///
+    /// In a cluster of several members that is the lowest of theirs. Without a downgrade it never decreases.
     fn decide_version(&mut self) {
         let control = self.store.control();
-        let ver = control.downgrade_target().unwrap_or(&self.cluster_version);
-        if ver != control.cluster_version() {
+        let is_alone = control.members().count() <= 1;
+        let lowest = if is_alone { Some(&self.cluster_version) } else { self.lowest_version.as_ref() };
+        let Some(ver) = control.downgrade_target().or(lowest.map(String::as_str)) else { return };
+        let is_downgrade = control.downgrade_target().is_some();
+        let is_higher = version_number(ver) > version_number(control.cluster_version());
+        if ver != control.cluster_version() && (is_downgrade || is_higher) {
             let request = ClusterVersionSetRequest { ver: ver.to_owned() };
             self.propose(Request::SetClusterVersion(request));
         }
@@ -500,6 +557,40 @@ impl Machine {
         self.proposals.push(proposal);
         id
     }
+}
+
+/// Major and minor of a version; lower than all others for an empty text.
+fn version_number(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.split_once('.')?;
+    let minor = rest.split('.').next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Reads a configuration change of the raft log.
+fn read_conf_change(entry: &Entry) -> Result<(ConfChange, MemberChange), Fatal> {
+    let unreadable = Fatal::ConfChange { index: entry.index };
+    if entry.r#type() != EntryType::EntryConfChange {
+        return Err(unreadable);
+    }
+    let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
+    let Some(of_members) = MemberChange::decode(&change) else { return Err(unreadable) };
+    Ok((change, of_members))
+}
+
+/// Carries out a committed configuration change. Returns what raft is to make of it, which is nothing if the
+/// store refuses it, and the answer to whoever asked for it.
+pub(crate) fn change_members(
+    store: &mut Store,
+    entry: &Entry,
+    max_learners: usize,
+) -> Result<(ConfChange, Result<Outcome, Refusal>), Fatal> {
+    let (mut change, of_members) = read_conf_change(entry)?;
+    let outcome = store.change_member(&of_members, max_learners);
+    if outcome.is_err() {
+        change.node_id = 0;
+    }
+    let members = || store.control().members().cloned().collect();
+    Ok((change, outcome.map(|()| Outcome::Members(members()))))
 }
 
 impl Batch {

@@ -17,10 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use proto::raftpb::ConfChange;
-use proto::{etcdserverpb, member_json};
-use raft::{Raft, Role};
-use store::{LeaseTable, ReadView, Store, WatchHub};
+use proto::raftpb::{Message, MessageType};
+use raft::{Raft, Role, Status};
+use store::{LeaseTable, MemberChange, ReadView, Refusal, Store, WatchHub};
 
 use crate::config::Config;
 use crate::consensus::Consensus;
@@ -184,10 +183,10 @@ impl<W> Node<W> {
                 }
             }
             Input::Lease(query, waiter) => self.query(query, waiter, output),
-            Input::Message(message) => {
-                self.consensus.step(*message);
-                self.look_for_leader(output);
-            }
+            Input::ChangeMembers { id, change, waiter } => self.change_members(id, &change, waiter, output),
+            Input::MemberVersions { lowest } => self.machine.set_lowest_version(lowest, self.moment()),
+            Input::Message(message) => self.receive(*message, output),
+            Input::Unreachable(member) => self.consensus.report_unreachable(member),
             Input::WalWritten(report) => {
                 self.consensus.wal_written(report, output);
                 self.look_for_leader(output);
@@ -206,6 +205,37 @@ impl<W> Node<W> {
             Input::Tick => self.tick(output),
         }
         Ok(())
+    }
+
+    /// Takes a message of another member. What it forwards to the leader is admitted like what clients of this
+    /// member ask for.
+    fn receive(&mut self, message: Message, output: &mut Output<W>) {
+        if message.r#type() == MessageType::MsgProp && self.consensus.status().role == Role::Leader {
+            let is_disk_full = self.consensus.admission().is_disk_full();
+            let (entries, weight) = self.machine.weigh_forwarded(message.entries, is_disk_full);
+            self.consensus.step_forwarded(Message { entries, ..message }, weight);
+        } else {
+            self.consensus.step(message);
+        }
+        self.look_for_leader(output);
+    }
+
+    fn change_members(&mut self, id: u64, change: &MemberChange, waiter: W, output: &mut Output<W>) {
+        if !self.consensus.may_wait(&self.waiters) {
+            return output.refuse(waiter, Unserved::TooManyRequests);
+        }
+        if let MemberChange::Promote(learner) = change {
+            match self.consensus.is_learner_ready(*learner) {
+                None => return output.refuse(waiter, Unserved::NotLeader),
+                Some(false) => {
+                    let refusal = Answer::Applied(Err(Refusal::LearnerNotReady));
+                    return output.answers.push((waiter, refusal));
+                }
+                Some(true) => {}
+            }
+        }
+        let deadline = self.now + self.config.request_timeout();
+        self.consensus.change_members(id, change, deadline, waiter);
     }
 
     fn query(&mut self, query: LeaseQuery, waiter: W, output: &mut Output<W>) {
@@ -246,6 +276,7 @@ impl<W> Node<W> {
         self.consensus.admit_queued(&mut self.waiters, output);
         self.revoke_expired();
         self.propose_batch(output);
+        self.consensus.propose_member_changes(&mut self.waiters);
         let published = Arc::clone(&self.published);
         let context = self.waiters.begin_read_round(self.now, || published.next_request_id());
         if let Some(context) = context {
@@ -297,7 +328,10 @@ impl<W> Node<W> {
         if self.consensus.campaign_if_alone() {
             self.look_for_leader(output);
         }
-        let term = self.consensus.status().term;
+        let Status { term, leader, .. } = self.consensus.status();
+        if leader != 0 {
+            self.machine.introduce(self.now, self.config.request_timeout());
+        }
         if self.consensus.leads() && self.led_term != term {
             self.led_term = term;
             self.machine.lead(self.now);
@@ -305,9 +339,7 @@ impl<W> Node<W> {
     }
 
     fn moment(&self) -> Moment {
-        let status = self.consensus.status();
-        let (has_leader, is_leader) = (status.leader != 0, status.role == Role::Leader);
-        Moment { now: self.now, has_leader, is_leader }
+        Moment { now: self.now, is_leader: self.consensus.status().role == Role::Leader }
     }
 
     fn publish_numbers(&mut self) {
@@ -321,10 +353,4 @@ impl<W> Node<W> {
         // Stored last: a thread that reads `true` also sees everything that was applied before.
         published.reads_at_once.store(self.consensus.is_lone_leader(), Ordering::Release);
     }
-}
-
-/// The configuration change that adds a member of a new cluster.
-pub(crate) fn bootstrap_change(member: &etcdserverpb::Member) -> ConfChange {
-    let named = etcdserverpb::Member { client_ur_ls: Vec::new(), ..member.clone() };
-    ConfChange { node_id: member.id, context: member_json::encode(&named).into(), ..ConfChange::default() }
 }

@@ -77,6 +77,10 @@ pub enum Note {
     },
     /// This member's name and URLs are known to the cluster: it can serve clients.
     Published,
+    /// The members have changed.
+    Members,
+    /// This member was removed from the cluster: it should stop.
+    Removed,
     /// The cluster version is decided.
     ClusterVersion(String),
     /// A checkpoint is durable.

@@ -9,9 +9,7 @@
 
 use std::collections::VecDeque;
 
-use prost::Message;
-use proto::member_json;
-use proto::raftpb::{ConfChange, Entry, EntryType, HardState};
+use proto::raftpb::{Entry, EntryType, HardState};
 use raft::{Raft, Restored};
 use store::{Command, Footprint, Request, Store};
 
@@ -19,7 +17,7 @@ use crate::consensus::CATCHUP_BYTES_MAX;
 use crate::consensus::admission::entry_bytes;
 use crate::error::Fatal;
 use crate::handover::EntryId;
-use crate::machine::AppliedState;
+use crate::machine::{AppliedState, change_members};
 
 /// The state of a member while its WAL is replayed.
 #[derive(Debug)]
@@ -27,6 +25,7 @@ pub(crate) struct Replay<'a> {
     store: &'a mut Store,
     raft_config: &'a raft::Config,
     replayed: Replayed,
+    max_learners: usize,
     /// How many applied entries are kept at most.
     kept_max: u64,
     kept_bytes: u64,
@@ -55,6 +54,7 @@ impl<'a> Replay<'a> {
         store: &'a mut Store,
         raft_config: &'a raft::Config,
         applied: AppliedState,
+        max_learners: usize,
         kept_max: u64,
     ) -> Replay<'a> {
         let kept_after = applied.entry;
@@ -63,6 +63,7 @@ impl<'a> Replay<'a> {
             store,
             raft_config,
             replayed: Replayed { applied, bytes: 0, kept, kept_after, unapplied },
+            max_learners,
             kept_max,
             kept_bytes: 0,
             requests: Vec::new(),
@@ -136,9 +137,7 @@ impl<'a> Replay<'a> {
     }
 
     fn apply_conf_change(&mut self, entry: &Entry) -> Result<(), Fatal> {
-        let unreadable = Fatal::ConfChange { index: entry.index };
-        let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
-        let Some(member) = member_json::decode(&change.context) else { return Err(unreadable) };
+        let (change, _) = change_members(self.store, entry, self.max_learners)?;
         // Only raft knows the configuration that a change results in. This instance is used for nothing else.
         let applied = &mut self.replayed.applied;
         let restored = Restored {
@@ -150,7 +149,6 @@ impl<'a> Replay<'a> {
             applied: entry.index,
         };
         applied.conf_state = Raft::new(self.raft_config.clone(), restored)?.apply_conf_change(&change);
-        self.store.put_member(member);
         Ok(())
     }
 

@@ -16,16 +16,17 @@ use disk::wal::{Metadata, Recovered, Wal};
 use disk::{Disk, checkpoint};
 use prost::Message;
 use proto::checkpointpb::Checkpoint;
-use proto::raftpb::{Entry, EntryType, HardState};
+use proto::etcdserverpb;
+use proto::raftpb::{ConfChange, Entry, EntryType, HardState};
 use raft::{Raft, Restored};
-use store::Store;
+use store::{MemberChange, Store};
 
 use crate::config::Config;
 use crate::error::Fatal;
 use crate::handover::EntryId;
 use crate::machine::AppliedState;
 use crate::machine::maintenance::Maintenance;
-use crate::node::{Node, bootstrap_change};
+use crate::node::Node;
 use crate::replay::{Replay, Replayed};
 use crate::wal_writer::WalWriter;
 
@@ -79,7 +80,13 @@ pub fn start<W>(
     let mut store =
         Store::open(Arc::clone(disk), data_dir, options, loaded.as_ref(), config.lease_ttl_min_s())?;
     let raft_config = raft_config(&config);
-    let mut replay = Replay::new(&mut store, &raft_config, position(loaded.as_ref()), config.catchup_entries);
+    let mut replay = Replay::new(
+        &mut store,
+        &raft_config,
+        position(loaded.as_ref()),
+        config.max_learners,
+        config.catchup_entries,
+    );
     if !is_new {
         wal.read_committed(from, &mut |entries| replay.apply(entries))?;
     }
@@ -130,7 +137,7 @@ fn create_log(
     Ok((wal, Recovered { metadata, hard_state, entries: Vec::new(), snapshots: Vec::new(), repaired: None }))
 }
 
-/// Writes the entries that every member of a new cluster begins with.
+/// Writes the entries that every member of a new cluster begins with. A member that joins a cluster has none.
 fn bootstrap(wal: &mut Wal, recovered: &mut Recovered, config: &Config) -> Result<(), Fatal> {
     let entry = |(i, member)| Entry {
         term: 1,
@@ -139,10 +146,19 @@ fn bootstrap(wal: &mut Wal, recovered: &mut Recovered, config: &Config) -> Resul
         data: bootstrap_change(member).encode_to_vec().into(),
     };
     recovered.entries = config.initial_members.iter().enumerate().map(entry).collect();
+    if recovered.entries.is_empty() {
+        return Ok(());
+    }
     recovered.hard_state = HardState { term: 1, vote: 0, commit: recovered.entries.len() as u64 };
     wal.append(&recovered.entries, Some(&recovered.hard_state))?;
     wal.sync()?;
     Ok(())
+}
+
+/// The configuration change that adds a member of a new cluster.
+fn bootstrap_change(member: &etcdserverpb::Member) -> ConfChange {
+    let named = etcdserverpb::Member { client_ur_ls: Vec::new(), ..member.clone() };
+    MemberChange::Add(named).encode(0)
 }
 
 /// Makes the next segment if one is needed, so that the member does not begin by refusing writes. A full disk
@@ -192,7 +208,7 @@ pub(crate) fn raft_config(config: &Config) -> raft::Config {
         heartbeat_ticks: 1,
         max_message_bytes: MESSAGE_BYTES_MAX,
         max_inflight: INFLIGHT_MAX,
-        pre_vote: true,
+        pre_vote: config.pre_vote,
         check_quorum: true,
         seed: config.seed,
     }

@@ -40,6 +40,27 @@ pub fn decode(json: &[u8]) -> Option<Member> {
     })
 }
 
+/// What the context of a configuration change says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Context {
+    /// The member.
+    pub member: Member,
+    /// Whether it is a learner that becomes a voter. Then only its id counts.
+    pub is_promote: bool,
+}
+
+/// Reads the context of a configuration change; `None` if it is not a JSON object with a numeric `id`.
+pub fn decode_context(json: &[u8]) -> Option<Context> {
+    let object: Value = serde_json::from_slice(json).ok()?;
+    let is_promote = object.get("isPromote").and_then(Value::as_bool).unwrap_or_default();
+    Some(Context { member: decode(json)?, is_promote })
+}
+
+/// Writes the context of the change by which the learner `id` becomes a voter.
+pub fn encode_promotion(id: u64) -> String {
+    format!(r#"{{"id":{id},"peerURLs":null,"isPromote":true}}"#)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +87,14 @@ mod tests {
     #[test]
     fn null_urls_are_none() {
         assert_eq!(decode(br#"{"id":5,"peerURLs":null}"#), Some(Member { id: 5, ..Member::default() }));
+    }
+
+    #[test]
+    fn a_promotion_names_the_learner_alone() {
+        let context = decode_context(encode_promotion(7).as_bytes());
+        let member = Member { id: 7, ..Member::default() };
+        assert_eq!(context, Some(Context { member, is_promote: true }));
+        assert!(!decode_context(br#"{"id":7,"peerURLs":[]}"#).unwrap().is_promote);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) max_request_bytes: usize,
     /// Longest wait for the node's answer.
     pub(crate) request_timeout: Duration,
+    /// Whether changes of the members are refused that could leave the cluster without a majority.
+    pub(crate) strict_reconfig_check: bool,
     /// How long a member waits for a leader before it wants to be one.
     pub(crate) election_timeout: Duration,
     /// Time between progress notifications to watchers that asked for them.

@@ -15,12 +15,9 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::DowngradeFormat
         | Error::DowngradeTarget
         | Error::MemberUrls => Code::InvalidArgument,
-        Error::BadTransferee
-        | Error::NotLeader
-        | Error::DowngradeUnderWay
-        | Error::ClusterVersionUnknown
-        | Error::MemberUrlUsed
-        | Error::NotLearner => Code::FailedPrecondition,
+        Error::BadTransferee | Error::NotLeader | Error::DowngradeUnderWay | Error::ClusterVersionUnknown => {
+            Code::FailedPrecondition
+        }
         Error::TooManyRequests | Error::UnknownMethod | Error::TooFewMembers => Code::Unknown,
         Error::LeaderChanged
         | Error::TimedOut
@@ -28,7 +25,7 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::Stopped
         | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
-        Error::UnknownService | Error::MemberNotFound => Code::NotFound,
+        Error::UnknownService => Code::NotFound,
         Error::Auth(refusal) => auth_code(*refusal),
         Error::AnswerTooLong(_) => Code::ResourceExhausted,
         Error::Damaged => Code::DataLoss,
@@ -48,8 +45,13 @@ fn refusal_code(refusal: Refusal) -> Code {
         Refusal::Compacted | Refusal::FutureRevision | Refusal::LeaseTtlTooLarge => Code::OutOfRange,
         Refusal::NoSpace => Code::ResourceExhausted,
         Refusal::Corrupt => Code::DataLoss,
-        Refusal::LeaseNotFound => Code::NotFound,
-        Refusal::LeaseExists => Code::FailedPrecondition,
+        Refusal::LeaseNotFound | Refusal::MemberNotFound => Code::NotFound,
+        Refusal::LeaseExists
+        | Refusal::MemberExists
+        | Refusal::PeerUrlExists
+        | Refusal::NotLearner
+        | Refusal::LearnerNotReady
+        | Refusal::TooManyLearners => Code::FailedPrecondition,
     }
 }
 

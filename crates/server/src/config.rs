@@ -102,8 +102,9 @@ pub struct Config {
     /// The first members of the cluster, by name, or why their list cannot be read. A member that has data
     /// needs neither this nor the next two fields: its WAL names member and cluster.
     pub initial_cluster: Result<Vec<InitialMember>, String>,
-    /// The setting, if any, that asks a member without data to join an existing cluster or to discover one.
-    /// This version can do neither.
+    /// Whether a member without data joins a cluster that exists already.
+    pub is_joining: bool,
+    /// The setting, if any, that asks a member without data to discover its cluster, which this version cannot do.
     pub unsupported_bootstrap: Option<String>,
     /// Part of what member and cluster identifiers are hashed from.
     pub initial_cluster_token: String,
@@ -115,6 +116,12 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// At least five heartbeats.
     pub election_timeout: Duration,
+    /// Whether to ask the others for their votes before an election begins a new term.
+    pub pre_vote: bool,
+    /// Whether changes of the members are refused that could leave the cluster without a majority.
+    pub strict_reconfig_check: bool,
+    /// Learners that the cluster may have.
+    pub max_learners: usize,
     /// Data bytes at which writes are refused; `None` means no limit.
     pub quota_backend_bytes: Option<u64>,
     /// Operations in a transaction.
@@ -267,12 +274,16 @@ impl Config {
             listen_peer_urls: urls("listen-peer-urls"),
             initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
             initial_cluster: Ok(Vec::new()),
+            is_joining: text("initial-cluster-state") == "existing",
             unsupported_bootstrap: None,
             initial_cluster_token: text("initial-cluster-token"),
             snapshot_count: non_zero("snapshot-count", DEFAULT_SNAPSHOT_COUNT),
             snapshot_catchup_entries: non_zero("snapshot-catchup-entries", DEFAULT_CATCHUP_ENTRIES),
             heartbeat_interval: millis("heartbeat-interval"),
             election_timeout: millis("election-timeout"),
+            pre_vote: is_set("pre-vote"),
+            strict_reconfig_check: is_set("strict-reconfig-check"),
+            max_learners: flags.value("max-learners").into_int(),
             quota_backend_bytes: quota(flags.value("quota-backend-bytes").into_int()),
             max_txn_ops: flags.value("max-txn-ops").into_int(),
             max_request_bytes: flags.value("max-request-bytes").into_int(),
@@ -397,11 +408,7 @@ fn is_cluster_of_default_url(members: &[InitialMember], name: &str) -> bool {
 }
 
 fn unsupported_bootstrap(flags: &Flags) -> Option<String> {
-    if let Some(flag) = flags.first_changed(Support::NotYetForNew) {
-        return Some(format!("--{flag}"));
-    }
-    let is_new = flags.value("initial-cluster-state").into_text() == "new";
-    (!is_new).then(|| "--initial-cluster-state=existing".to_owned())
+    flags.first_changed(Support::NotYetForNew).map(|flag| format!("--{flag}"))
 }
 
 /// Refuses settings that etcd supports and this version does not.

@@ -1,5 +1,6 @@
 //! The numbers that members and clusters are known by, computed as etcd computes them.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use disk::wal::Metadata;
@@ -8,30 +9,69 @@ use sha1::{Digest, Sha1};
 
 use crate::config::{Config, InitialMember, Url};
 
-/// A member that has no data yet, and its cluster's id, from the list of the first members; or what is wrong with
-/// the list. Texts are etcd's where it has one.
-pub(crate) fn new_member(config: &Config) -> Result<(Member, u64), String> {
-    let unsupported = |what: &str| format!("{what} is not supported by this version yet");
+/// Who a member is, and with whom it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Identity {
+    pub(crate) member: Member,
+    pub(crate) cluster_id: u64,
+    /// The members a new cluster begins with, by ascending id. Empty if the member does not begin a new one.
+    pub(crate) initial_members: Vec<Member>,
+}
+
+/// A member that has no data yet and begins a new cluster, from the list of the first members; or what is wrong
+/// with the list. Texts are etcd's where it has one.
+pub(crate) fn new_member(config: &Config) -> Result<Identity, String> {
     if let Some(setting) = &config.unsupported_bootstrap {
-        return Err(unsupported(setting));
+        return Err(format!("{setting} is not supported by this version yet"));
     }
-    let members = config.initial_cluster.as_ref().map_err(String::clone)?;
-    let named = members.iter().find(|member| member.name == config.name);
+    let listed = config.initial_cluster.as_ref().map_err(String::clone)?;
+    let named = listed.iter().find(|member| member.name == config.name);
     let named = named.ok_or_else(|| {
         format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
     })?;
+    check_unique(listed)?;
     check_advertised(named, config)?;
-    if members.len() > 1 {
-        return Err(unsupported("--initial-cluster with more than one member"));
-    }
-    let id = member_id(named, &config.initial_cluster_token);
-    Ok((member(config, id, &named.peer_urls), first_eight_bytes(&id.to_be_bytes())))
+    let token = &config.initial_cluster_token;
+    let mut initial_members: Vec<Member> = listed.iter().map(|member| listed_member(member, token)).collect();
+    initial_members.sort_by_key(|member| member.id);
+    let ids: Vec<u8> = initial_members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
+    let member = member(config, member_id(named, token), &named.peer_urls);
+    Ok(Identity { member, cluster_id: first_eight_bytes(&ids), initial_members })
 }
 
 /// The member whose data `metadata` comes from. The list of the first members and everything else that a new member
-/// goes by does not count any more, as in etcd: it may have changed since.
-pub(crate) fn restarted_member(config: &Config, metadata: Metadata) -> Member {
-    member(config, metadata.member_id, &config.initial_advertise_peer_urls)
+/// goes by does not count any more, as in etcd: it may have changed since. It counts only if the first start was cut
+/// short before anything was committed.
+pub(crate) fn restarted_member(config: &Config, metadata: Metadata) -> Identity {
+    let began = new_member(config).ok().filter(|identity| {
+        (identity.member.id, identity.cluster_id) == (metadata.member_id, metadata.cluster_id)
+    });
+    Identity {
+        member: member(config, metadata.member_id, &config.initial_advertise_peer_urls),
+        cluster_id: metadata.cluster_id,
+        initial_members: began.map(|identity| identity.initial_members).unwrap_or_default(),
+    }
+}
+
+/// A member as the list of the first members names it.
+fn listed_member(listed: &InitialMember, token: &str) -> Member {
+    let (name, peer_ur_ls) = (listed.name.clone(), urls(&listed.peer_urls));
+    Member { id: member_id(listed, token), name, peer_ur_ls, ..Member::default() }
+}
+
+/// No two members have a URL in common.
+fn check_unique(listed: &[InitialMember]) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    let is_unique = listed.iter().flat_map(|member| urls(&member.peer_urls)).all(|url| seen.insert(url));
+    if is_unique { Ok(()) } else { Err(format!("initial cluster {} has duplicate url", list_text(listed))) }
+}
+
+/// The list as etcd prints it: sorted pairs of name and URL.
+fn list_text(listed: &[InitialMember]) -> String {
+    let pairs = listed.iter().flat_map(|m| m.peer_urls.iter().map(move |url| format!("{}={url}", m.name)));
+    let mut pairs: Vec<String> = pairs.collect();
+    pairs.sort();
+    pairs.join(",")
 }
 
 fn member(config: &Config, id: u64, peer_urls: &[Url]) -> Member {
@@ -69,6 +109,12 @@ fn member_id(member: &InitialMember, token: &str) -> u64 {
     first_eight_bytes(format!("{}{token}", peer_urls.concat()).as_bytes())
 }
 
+/// The id of a member that is added to a running cluster: the hash of its sorted peer URLs and of the time, in
+/// seconds since 1970.
+pub(crate) fn added_member_id(peer_urls: &[String], seconds: u64) -> u64 {
+    first_eight_bytes(format!("{}{seconds}", peer_urls.concat()).as_bytes())
+}
+
 fn urls(urls: &[Url]) -> Vec<String> {
     urls.iter().map(ToString::to_string).collect()
 }
@@ -102,7 +148,7 @@ mod tests {
     /// What etcd 3.5.1 reports for `--name default` with default URLs.
     #[test]
     fn ids_equal_those_of_etcd() {
-        let (member, cluster_id) = new_member(&config(&[])).unwrap();
+        let Identity { member, cluster_id, .. } = new_member(&config(&[])).unwrap();
         assert_eq!(format!("{:x}", member.id), "8e9e05c52164694d");
         assert_eq!(format!("{cluster_id:x}"), "cdf818194e3a8c32");
         assert_eq!(member.client_ur_ls, ["http://localhost:2379"]);
@@ -121,8 +167,8 @@ mod tests {
                  --initial-advertise-peer-urls=http://localhost:2380",
             ),
             (
-                vec!["--initial-cluster", "default=http://localhost:2380,b=http://localhost:1"],
-                "--initial-cluster with more than one member is not supported by this version yet",
+                vec!["--initial-cluster", "default=http://localhost:2380,b=http://localhost:2380"],
+                "initial cluster b=http://localhost:2380,default=http://localhost:2380 has duplicate url",
             ),
             (
                 vec!["--initial-cluster", "default"],
@@ -131,10 +177,6 @@ mod tests {
             (
                 vec!["--initial-cluster", ""],
                 "couldn't find local name \"default\" in the initial cluster configuration",
-            ),
-            (
-                vec!["--initial-cluster-state", "existing"],
-                "--initial-cluster-state=existing is not supported by this version yet",
             ),
             (vec!["--discovery-srv", "x"], "--discovery-srv is not supported by this version yet"),
         ] {
@@ -152,8 +194,9 @@ mod tests {
             vec!["--initial-advertise-peer-urls", "http://10.0.0.2:2380"],
             vec!["--discovery-token", "t", "--discovery-endpoints", "http://localhost:1"],
         ] {
-            let member = restarted_member(&config(&args), metadata);
+            let Identity { member, initial_members, .. } = restarted_member(&config(&args), metadata);
             assert_eq!((member.id, &*member.name), (7, "default"), "{args:?}");
+            assert!(initial_members.is_empty());
         }
     }
 

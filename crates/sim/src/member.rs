@@ -296,6 +296,8 @@ fn config(plan: &Plan, life: u64) -> Config {
         initial_members: vec![identity.clone()],
         member: identity,
         cluster_id: 0xc1,
+        pre_vote: true,
+        max_learners: 1,
         cluster_version: "3.7.0".into(),
         tick: TICK,
         election_ticks: ELECTION_TICKS,

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use disk::Disk;
 use proto::checkpointpb::Checkpoint;
-use proto::etcdserverpb::Member;
 
 use crate::command::Request;
 use crate::control::Control;
 use crate::lease::{LeaseSnapshot, LeaseTable};
+use crate::membership::MemberChange;
 use crate::mvcc::{Batch, CompactionHashJob, Footprint, KeyValueHash, Mvcc, ReadView, ReclaimJob};
 use crate::outcome::{LeaseGrantOutcome, Outcome};
 use crate::watch::{Signal, WatchHub};
@@ -102,9 +102,10 @@ impl Store {
         self.mvcc.footprint(before, request)
     }
 
-    /// Adds a member that a configuration change brought.
-    pub fn put_member(&mut self, member: Member) {
-        self.control.put_member(member);
+    /// Changes the members as a committed configuration change asks, or refuses that and changes nothing. The
+    /// cluster has no more than `max_learners` learners.
+    pub fn change_member(&mut self, change: &MemberChange, max_learners: usize) -> Result<(), Refusal> {
+        self.control.change_member(change, max_learners)
     }
 
     /// The control tables.

@@ -86,17 +86,19 @@ mod tests {
     use proto::etcdserverpb::{AlarmRequest, Member};
 
     use super::*;
+    use crate::MemberChange;
 
     /// The member of the etcd 3.7.1 that the hashes were asked of.
     fn control() -> Control {
         let mut control = Control::default();
-        control.put_member(Member {
+        let member = Member {
             id: 13_822_187_967_963_654_688,
             name: "default".into(),
             peer_ur_ls: vec!["http://127.0.0.1:41801".into()],
             client_ur_ls: vec!["http://127.0.0.1:41791".into()],
             is_learner: false,
-        });
+        };
+        control.change_member(&MemberChange::Add(member), 1).unwrap();
         control.set_cluster_version("3.7.0");
         control
     }

@@ -9,7 +9,9 @@ use proto::checkpointpb::Checkpoint;
 use proto::etcdserverpb::{AlarmType, Member};
 use proto::membershippb::{ClusterMemberAttrSetRequest, DowngradeInfoSetRequest};
 
+use crate::Refusal;
 use crate::alarm::Alarms;
+use crate::membership::{self, MemberChange};
 
 /// Members, cluster version and alarms.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -58,6 +60,11 @@ impl Control {
         self.removed.iter().copied()
     }
 
+    /// Whether a member of this id was removed.
+    pub fn is_removed(&self, id: u64) -> bool {
+        self.removed.contains(&id)
+    }
+
     /// The decided cluster version such as `3.7.0`; empty until it is decided.
     pub fn cluster_version(&self) -> &str {
         &self.cluster_version
@@ -86,11 +93,13 @@ impl Control {
         &mut self.alarms
     }
 
-    /// Adds or replaces a member; one that was removed stays removed.
-    pub(crate) fn put_member(&mut self, member: Member) {
-        if !self.removed.contains(&member.id) {
-            self.members.insert(member.id, member);
-        }
+    /// Changes the members; see [`membership::apply`].
+    pub(crate) fn change_member(
+        &mut self,
+        change: &MemberChange,
+        max_learners: usize,
+    ) -> Result<(), Refusal> {
+        membership::apply(&mut self.members, &mut self.removed, change, max_learners)
     }
 
     /// Sets a member's name and client URLs; without effect on an unknown member.
@@ -113,7 +122,8 @@ mod tests {
     #[test]
     fn a_checkpoint_holds_all_of_it() {
         let mut control = Control::default();
-        control.put_member(Member { id: 7, peer_ur_ls: vec!["http://a:2380".into()], ..Member::default() });
+        let member = Member { id: 7, peer_ur_ls: vec!["http://a:2380".into()], ..Member::default() };
+        control.change_member(&MemberChange::Add(member), 1).unwrap();
         control.set_cluster_version("3.7.0");
         let member_attributes =
             Some(Attributes { name: "a".into(), client_urls: vec!["http://a:2379".into()] });
@@ -132,12 +142,5 @@ mod tests {
         let mut control = Control::default();
         control.set_attributes(&ClusterMemberAttrSetRequest { member_id: 7, member_attributes: None });
         assert_eq!(control, Control::default());
-    }
-
-    #[test]
-    fn a_removed_member_does_not_come_back() {
-        let mut control = Control::restore(&Checkpoint { removed_members: vec![7], ..Checkpoint::default() });
-        control.put_member(Member { id: 7, ..Member::default() });
-        assert_eq!(control.members().count(), 0);
     }
 }

@@ -34,6 +34,18 @@ pub enum Refusal {
     LeaseExists,
     /// A lease is asked for longer than can be.
     LeaseTtlTooLarge,
+    /// A member of that id exists.
+    MemberExists,
+    /// A peer URL is another member's.
+    PeerUrlExists,
+    /// No member has that id, or one had it and was removed.
+    MemberNotFound,
+    /// Only a learner can be promoted.
+    NotLearner,
+    /// The learner lacks too much of the leader's log to be promoted.
+    LearnerNotReady,
+    /// The cluster has as many learners as it may have.
+    TooManyLearners,
 }
 
 impl Refusal {
@@ -54,6 +66,14 @@ impl Refusal {
             Refusal::LeaseNotFound => "etcdserver: requested lease not found",
             Refusal::LeaseExists => "etcdserver: lease already exists",
             Refusal::LeaseTtlTooLarge => "etcdserver: too large lease TTL",
+            Refusal::MemberExists => "etcdserver: member ID already exist",
+            Refusal::PeerUrlExists => "etcdserver: Peer URLs already exists",
+            Refusal::MemberNotFound => "etcdserver: member not found",
+            Refusal::NotLearner => "etcdserver: can only promote a learner member",
+            Refusal::LearnerNotReady => {
+                "etcdserver: can only promote a learner member which is in sync with leader"
+            }
+            Refusal::TooManyLearners => "etcdserver: too many learner members in cluster",
         }
     }
 }

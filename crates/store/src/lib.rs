@@ -18,6 +18,7 @@ mod error;
 mod key_range;
 mod kind;
 mod lease;
+mod membership;
 mod mvcc;
 mod outcome;
 mod quota;
@@ -33,6 +34,7 @@ pub use error::{Error, Refusal};
 pub use key_range::{End, KeyRange};
 pub use kind::Kind;
 pub use lease::{LeaseTable, LeaseTerm};
+pub use membership::MemberChange;
 pub use mvcc::{
     CompactionHashJob, Footprint, HashRead, KeyValueHash, Operations, RangeQuery, RangeReading, RangeStream,
     ReadView, ReclaimJob, TxnReading,

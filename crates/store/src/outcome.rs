@@ -3,7 +3,7 @@
 //! Stored keys appear as the bytes they are stored in; nothing is decoded to be encoded again.
 
 use bytes::Bytes;
-use proto::etcdserverpb::AlarmMember;
+use proto::etcdserverpb::{AlarmMember, Member};
 use proto::wire::message_field_len;
 
 /// Bytes of the longest answer that gRPC can carry. An outcome that would make a longer one does not hold
@@ -33,6 +33,8 @@ pub enum Outcome {
     },
     /// Of a request about alarms: those it concerned.
     Alarms(Vec<AlarmMember>),
+    /// Of a change of the members: all of them after it, by ascending id.
+    Members(Vec<Member>),
     /// Of another change of the control tables, or of what is noted of leases.
     Control,
 }

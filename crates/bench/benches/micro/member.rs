@@ -102,6 +102,8 @@ fn config() -> Config {
         initial_members: vec![member.clone()],
         member,
         cluster_id: 1,
+        pre_vote: true,
+        max_learners: 1,
         cluster_version: "3.7.0".to_owned(),
         tick: Duration::from_millis(100),
         election_ticks: 10,

@@ -38,6 +38,8 @@ pub(crate) struct Admission {
     unapplied_bytes: u64,
     /// Bytes of commands that are admitted and not proposed yet.
     admitted_bytes: u64,
+    /// Bytes of a leader's entries that are not handed to the WAL yet.
+    appended_bytes: u64,
     /// Bytes that commands take beside those of their entries: of the ones that are admitted and not handed
     /// to the WAL.
     extra_bytes: u64,
@@ -56,6 +58,7 @@ impl Admission {
             unapplied: VecDeque::new(),
             unapplied_bytes: 0,
             admitted_bytes: 0,
+            appended_bytes: 0,
             extra_bytes: 0,
             has_space: true,
         }
@@ -90,10 +93,23 @@ impl Admission {
         self.admitted_bytes = 0;
     }
 
+    /// Whether the WAL has room for so many bytes of a leader's entries. They may use most of the reserve: the
+    /// cluster has agreed on them, or will.
+    pub(crate) fn fits_append(&self, bytes: u64) -> bool {
+        let taken = self.unreported_bytes + self.appended_bytes + self.reserve_bytes / 4;
+        self.wal_room >= taken + bytes
+    }
+
+    /// Counts entries of a leader that fit and are going to be handed to the WAL.
+    pub(crate) fn append(&mut self, bytes: u64) {
+        self.appended_bytes += bytes;
+    }
+
     /// Counts a batch that is handed to the WAL.
     pub(crate) fn handed_to_wal(&mut self, batch: &Persist) {
         let bytes: usize = batch.entries.iter().map(entry_bytes).sum();
         let bytes = bytes as u64;
+        self.appended_bytes = 0;
         self.unreported.push_back((batch.seq, bytes + ENTRY_BYTES as u64));
         self.unreported_bytes += bytes + ENTRY_BYTES as u64;
         if let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) {

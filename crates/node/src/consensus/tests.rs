@@ -16,6 +16,8 @@ fn follower() -> Consensus<u64> {
         member: member.clone(),
         cluster_id: 1,
         initial_members: vec![member],
+        pre_vote: true,
+        max_learners: 1,
         cluster_version: "3.7.0".to_owned(),
         tick: S / 10,
         election_ticks: 10,

@@ -54,6 +54,8 @@ pub(crate) fn config() -> Config {
         member: info(ID),
         cluster_id: 99,
         initial_members: vec![info(ID)],
+        pre_vote: true,
+        max_learners: 1,
         cluster_version: "3.7.0".to_owned(),
         tick: TICK,
         election_ticks: 10,

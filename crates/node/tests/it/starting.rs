@@ -35,7 +35,8 @@ fn a_lone_member_leads_without_waiting_for_a_tick_and_makes_itself_known() {
     let mut member = Member::start(&SimDisk::new(1), config()).unwrap();
     member.settle().unwrap();
     assert!(!member.is_restart);
-    let told = [Note::Leader { id: ID, term: 2 }, Note::Published, Note::ClusterVersion("3.7.0".to_owned())];
+    let leader = Note::Leader { id: ID, term: 2 };
+    let told = [Note::Members, leader, Note::Published, Note::ClusterVersion("3.7.0".to_owned())];
     assert_eq!(member.notes, told);
     let published = member.node.published();
     assert_eq!((published.leader(), published.term(), published.reads_at_once()), (ID, 2, true));

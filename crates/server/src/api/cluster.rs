@@ -1,18 +1,23 @@
 //! Who belongs to the cluster.
 //!
-//! Members cannot be added, removed or changed yet; what is wrong with a request, and what a lone member
-//! would refuse anyway, is said as etcd says it.
+//! A change is checked here, on the member that is asked, and again when it is applied. Under
+//! `--strict-reconfig-check` it is refused here if it could leave the cluster without a majority of members that
+//! were ever started.
 
+use std::time::SystemTime;
+
+use node::{Answer, Input};
 use proto::etcdserverpb::{
-    MemberAddRequest, MemberListRequest, MemberListResponse, MemberPromoteRequest, MemberRemoveRequest,
-    MemberUpdateRequest,
+    Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
+    MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest,
+    MemberUpdateResponse,
 };
+use store::{Control, MemberChange, Outcome};
 
 use super::encode::Encoded;
-use super::{Api, Error};
+use super::{Api, Error, answer};
 use crate::config::Url;
-
-const UNCHANGEABLE: Error = Error::Unsupported("changing the members is not supported by this version yet");
+use crate::identity::added_member_id;
 
 impl Api {
     /// The members by ascending id: as of now for a linearizable request, else as far as this member knows.
@@ -25,36 +30,140 @@ impl Api {
         Ok(Encoded::message(&MemberListResponse { header: Some(self.response_header(0)), members }))
     }
 
-    /// Refuses to add a member.
-    pub(crate) fn member_add(&self, request: &MemberAddRequest) -> Result<Encoded, Error> {
-        let urls = &request.peer_ur_ls;
-        if urls.is_empty() || urls.iter().any(|url| Url::parse(url).is_err()) {
-            return Err(Error::MemberUrls);
+    /// Adds a voter or a learner, which is to be started next.
+    pub(crate) async fn member_add(&self, request: MemberAddRequest) -> Result<Encoded, Error> {
+        let peer_urls = peer_urls(&request.peer_ur_ls)?;
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let member = Member {
+            id: added_member_id(&peer_urls, since_epoch.as_secs()),
+            peer_ur_ls: peer_urls,
+            is_learner: request.is_learner,
+            ..Member::default()
+        };
+        if self.settings.strict_reconfig_check {
+            Voters::of(&self.published.control(), None).check_addition(member.is_learner)?;
         }
+        let members = self.change_members(MemberChange::Add(member.clone())).await?;
+        let header = Some(self.response_header(0));
+        Ok(Encoded::message(&MemberAddResponse { header, member: Some(member), members }))
+    }
+
+    /// Removes a member for good.
+    pub(crate) async fn member_remove(&self, request: MemberRemoveRequest) -> Result<Encoded, Error> {
         let control = self.published.control();
-        let is_used = control.members().any(|member| member.peer_ur_ls.iter().any(|url| urls.contains(url)));
-        Err(if is_used { Error::MemberUrlUsed } else { UNCHANGEABLE })
+        let is_learner = control.member(request.id).is_some_and(|member| member.is_learner);
+        if self.settings.strict_reconfig_check && !is_learner && control.member(request.id).is_some() {
+            Voters::of(&control, Some(request.id)).check_removal()?;
+        }
+        let members = self.change_members(MemberChange::Remove(request.id)).await?;
+        Ok(Encoded::message(&MemberRemoveResponse { header: Some(self.response_header(0)), members }))
     }
 
-    /// Refuses to remove a member: the last one cannot be.
-    pub(crate) fn member_remove(&self, request: MemberRemoveRequest) -> Result<Encoded, Error> {
-        self.check_member(request.id)?;
-        Err(Error::TooFewMembers)
+    /// Gives a member other peer URLs.
+    pub(crate) async fn member_update(&self, request: MemberUpdateRequest) -> Result<Encoded, Error> {
+        let member = Member { id: request.id, peer_ur_ls: request.peer_ur_ls, ..Member::default() };
+        let members = self.change_members(MemberChange::Update(member)).await?;
+        Ok(Encoded::message(&MemberUpdateResponse { header: Some(self.response_header(0)), members }))
     }
 
-    /// Refuses to change a member.
-    pub(crate) fn member_update(&self, request: &MemberUpdateRequest) -> Result<Encoded, Error> {
-        self.check_member(request.id)?;
-        Err(UNCHANGEABLE)
+    /// Makes a voter of a learner that has nearly all of the leader's log. Only the leader knows that.
+    pub(crate) async fn member_promote(&self, request: MemberPromoteRequest) -> Result<Encoded, Error> {
+        let control = self.published.control();
+        let is_learner = control.member(request.id).is_some_and(|member| member.is_learner);
+        if self.settings.strict_reconfig_check && is_learner {
+            Voters::of(&control, None).check_promotion()?;
+        }
+        let members = self.change_members(MemberChange::Promote(request.id)).await?;
+        Ok(Encoded::message(&MemberPromoteResponse { header: Some(self.response_header(0)), members }))
     }
 
-    /// Refuses to promote a member: none is a learner.
-    pub(crate) fn member_promote(&self, request: MemberPromoteRequest) -> Result<Encoded, Error> {
-        self.check_member(request.id)?;
-        Err(Error::NotLearner)
+    /// Has a change carried out; all members after it.
+    async fn change_members(&self, change: MemberChange) -> Result<Vec<Member>, Error> {
+        let slot = self.node_client.open(self.settings.request_timeout);
+        let (id, waiter) = (self.published.next_request_id(), slot.ticket());
+        self.node_client.send(Input::ChangeMembers { id, change, waiter });
+        match answer(&slot).await? {
+            Answer::Applied(Ok(Outcome::Members(members))) => Ok(members),
+            Answer::Applied(Err(refusal)) => Err(refusal.into()),
+            Answer::Unserved(unserved) => Err(unserved.into()),
+            other => unreachable!("a change of the members is not answered as {other:?}"),
+        }
+    }
+}
+
+/// The URLs of a new member, sorted.
+fn peer_urls(urls: &[String]) -> Result<Vec<String>, Error> {
+    let parsed: Result<Vec<Url>, _> = urls.iter().map(|url| Url::parse(url)).collect();
+    let mut urls: Vec<String> = parsed.map_err(|_| Error::MemberUrls)?.iter().map(Url::to_string).collect();
+    if urls.is_empty() {
+        return Err(Error::MemberUrls);
+    }
+    urls.sort();
+    Ok(urls)
+}
+
+/// How many voters there are, and how many of them were ever started: those whose name is known.
+struct Voters {
+    all: usize,
+    started: usize,
+}
+
+impl Voters {
+    /// Those of `control`, without the member `left_out`.
+    fn of(control: &Control, left_out: Option<u64>) -> Voters {
+        let voters = || control.members().filter(|m| !m.is_learner && Some(m.id) != left_out);
+        Voters { all: voters().count(), started: voters().filter(|m| !m.name.is_empty()).count() }
     }
 
-    fn check_member(&self, id: u64) -> Result<(), Error> {
-        self.published.control().member(id).map(drop).ok_or(Error::MemberNotFound)
+    /// A new voter is not started. A lone member may add one all the same, or it could never have another.
+    fn check_addition(&self, is_learner: bool) -> Result<(), Error> {
+        let is_lone = self.all == 1 && self.started == 1;
+        check(is_learner || is_lone || self.started >= majority(self.all + 1))
+    }
+
+    fn check_removal(&self) -> Result<(), Error> {
+        check(self.started >= majority(self.all))
+    }
+
+    /// The learner is started: it has the log.
+    fn check_promotion(&self) -> Result<(), Error> {
+        check(self.started + 1 >= majority(self.all + 1))
+    }
+}
+
+fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+fn check(is_safe: bool) -> Result<(), Error> {
+    if is_safe { Ok(()) } else { Err(Error::TooFewMembers) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_of_started_voters_must_remain() {
+        let lone = Voters { all: 1, started: 1 };
+        assert!(lone.check_addition(false).is_ok());
+        assert!(Voters { all: 2, started: 2 }.check_addition(false).is_ok());
+        let unstarted = Voters { all: 2, started: 1 };
+        assert_eq!(unstarted.check_addition(false), Err(Error::TooFewMembers));
+        assert!(unstarted.check_addition(true).is_ok());
+        assert_eq!(Voters { all: 0, started: 0 }.check_removal(), Err(Error::TooFewMembers));
+        assert!(lone.check_removal().is_ok());
+        assert_eq!(unstarted.check_removal(), Err(Error::TooFewMembers));
+        assert!(unstarted.check_promotion().is_ok());
+        assert_eq!(Voters { all: 3, started: 1 }.check_promotion(), Err(Error::TooFewMembers));
+    }
+
+    #[test]
+    fn the_urls_of_a_member_are_checked_and_sorted() {
+        let urls = |urls: &[&str]| peer_urls(&urls.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(urls(&["http://b:1", "http://a:1"]), Ok(vec!["http://a:1".into(), "http://b:1".into()]));
+        for wrong in [&[][..], &["a:1"], &["http://a"], &["ftp://a:1"], &["http://a:1", ""]] {
+            assert_eq!(urls(wrong), Err(Error::MemberUrls));
+        }
     }
 }

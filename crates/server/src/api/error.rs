@@ -53,12 +53,6 @@ pub(crate) enum Error {
     ClusterVersionUnknown,
     /// URLs that no member can be reached at.
     MemberUrls,
-    /// A URL of another member.
-    MemberUrlUsed,
-    /// No member has this id.
-    MemberNotFound,
-    /// Only a learner can be promoted.
-    NotLearner,
     /// Too few members would be left to decide anything.
     TooFewMembers,
     /// It is about users, roles or permissions, of which there are none.
@@ -96,9 +90,6 @@ impl Error {
             Error::DowngradeUnderWay => "etcdserver: cluster has a downgrade job in progress",
             Error::ClusterVersionUnknown => "etcdserver: cluster version not found during downgrade",
             Error::MemberUrls => "etcdserver: given member URLs are invalid",
-            Error::MemberUrlUsed => "etcdserver: Peer URLs already exists",
-            Error::MemberNotFound => "etcdserver: member not found",
-            Error::NotLearner => "etcdserver: can only promote a learner member",
             Error::TooFewMembers => "etcdserver: re-configuration failed due to not enough started members",
             Error::Auth(refusal) => refusal.text(),
             Error::Unsupported(sentence) => sentence,

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use disk::{DataDir, Disk, RealDisk, UnsyncedDisk, wal};
 use node::{Published, Started};
-use proto::etcdserverpb::Member;
 use tracing::{info, warn};
 
 use super::{Error, directories};
 use crate::api::Settings;
 use crate::config::{Config, ETCD_VERSION};
 use crate::driver::Ticket;
-use crate::identity::{first_request_id, new_member, restarted_member};
+use crate::identity::{Identity, first_request_id, new_member, restarted_member};
 
 /// etcd's allowance for a request beside its election timeouts.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -37,9 +36,10 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
     directories::warn_of_permissions(&root.join("member"));
     let data_dir = DataDir::open(&*disk, &root, std::process::id())?;
     let (wal_dir, log) = (wal_dir(config, &data_dir, &*disk)?, data_dir.log());
-    let (member, cluster_id) = identity(config, &*disk, &wal_dir)?;
-    let settings = settings(config, cluster_id, member.id);
-    let member_config = member_config(config, member, cluster_id);
+    let identity = identity(config, &*disk, &wal_dir)?;
+    let cluster_id = identity.cluster_id;
+    let settings = settings(config, cluster_id, identity.member.id);
+    let member_config = member_config(config, identity);
     // The longest request must fit a file of the log beside what the member keeps for itself.
     let wal_file_bytes = wal::FILE_BYTES.max(2 * config.max_request_bytes as u64);
     let started = node::start(&disk, &wal_dir, &log, wal_file_bytes, member_config)?;
@@ -69,7 +69,7 @@ fn log_defragmentation(threshold_bytes: u64, published: &Published) {
 }
 
 /// Who this member is and whose cluster it belongs to: what its data says or, without data, its settings.
-fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<(Member, u64), Error> {
+fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<Identity, Error> {
     let Some(metadata) = wal::read_metadata(disk, wal_dir)? else {
         return new_member(config).map_err(Error::Cluster);
     };
@@ -79,7 +79,7 @@ fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<(Member,
             "discovery token is ignored since cluster already initialized; valid logs are found"
         );
     }
-    Ok((restarted_member(config, metadata), metadata.cluster_id))
+    Ok(restarted_member(config, metadata))
 }
 
 /// The directory of the log. Its parent exists then.
@@ -95,15 +95,18 @@ fn wal_dir(config: &Config, data_dir: &DataDir, disk: &dyn Disk) -> Result<PathB
     Ok(dir)
 }
 
-fn member_config(config: &Config, member: Member, cluster_id: u64) -> node::Config {
+fn member_config(config: &Config, identity: Identity) -> node::Config {
+    let Identity { member, cluster_id, initial_members } = identity;
     let tick = config.heartbeat_interval;
     let ticks = |time: Duration| time.div_duration_f64(tick).ceil() as u32;
     node::Config {
         first_request_id: first_request_id(member.id),
         seed: first_request_id(member.id),
-        initial_members: vec![member.clone()],
+        initial_members,
         member,
         cluster_id,
+        pre_vote: config.pre_vote,
+        max_learners: config.max_learners,
         cluster_version: cluster_version(),
         tick,
         election_ticks: ticks(config.election_timeout),
@@ -130,6 +133,7 @@ fn settings(config: &Config, cluster_id: u64, member_id: u64) -> Settings {
         max_txn_ops: config.max_txn_ops,
         max_request_bytes: config.max_request_bytes,
         request_timeout: REQUEST_TIME + 2 * config.election_timeout,
+        strict_reconfig_check: config.strict_reconfig_check,
         election_timeout: config.election_timeout,
         progress_interval: config.watch_progress_notify_interval,
         slow_read: config.warning_apply_duration,

@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 pub(super) enum Life {
     Starting,
     Ready,
+    /// The member was removed from the cluster.
+    Removed,
     Failed,
 }
 
@@ -38,6 +40,11 @@ impl Observer for Reporter {
                 self.metrics.leader_changes.inc();
                 let is_self = *id == self.member_id;
                 info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
+            }
+            Note::Members => info!("the members of the cluster have changed"),
+            Note::Removed => {
+                error!("the member has been permanently removed from the cluster");
+                self.life.send_replace(Life::Removed);
             }
             Note::Published => {
                 info!("published local member to cluster through raft");

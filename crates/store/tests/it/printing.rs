@@ -23,6 +23,7 @@ pub(crate) fn outcome(result: &Result<Outcome, Refusal>, out: &mut Vec<String>) 
         Ok(Outcome::Alarms(alarms)) => out.push(alarm_list(alarms)),
         Ok(Outcome::LeaseGrant(o)) => out.push(format!("rev {} granted {} s", o.revision, o.ttl_s)),
         Ok(Outcome::LeaseRevoke { revision }) => out.push(format!("rev {revision} revoked")),
+        Ok(Outcome::Members(members)) => out.push(format!("{} members", members.len())),
         Ok(Outcome::Control) => out.push("done".to_owned()),
         Err(refusal) => out.push(format!("refused: {refusal}")),
     }

@@ -21,6 +21,8 @@ fn config() -> node::Config {
         initial_members: vec![member.clone()],
         member,
         cluster_id: 1,
+        pre_vote: true,
+        max_learners: 1,
         cluster_version: "3.7.0".into(),
         tick: Duration::from_millis(1),
         election_ticks: 10,
