@@ -283,7 +283,8 @@ impl Config {
             election_timeout: millis("election-timeout"),
             pre_vote: is_set("pre-vote"),
             strict_reconfig_check: is_set("strict-reconfig-check"),
-            max_learners: flags.value("max-learners").into_int(),
+            // A negative number is refused later.
+            max_learners: usize::try_from(flags.value("max-learners").into_int::<i64>()).unwrap_or(0),
             quota_backend_bytes: quota(flags.value("quota-backend-bytes").into_int()),
             max_txn_ops: flags.value("max-txn-ops").into_int(),
             max_request_bytes: flags.value("max-request-bytes").into_int(),

@@ -7,11 +7,12 @@
 use fastrand::Rng;
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
-use proto::etcdserverpb::CompactionRequest;
+use proto::etcdserverpb::{CompactionRequest, MemberAddRequest};
 
 use crate::messages::Messages;
 
 const COMPACT: &str = "/etcdserverpb.KV/Compact";
+const MEMBER_ADD: &str = "/etcdserverpb.Cluster/MemberAdd";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 /// Messages within messages, at most, of those made field by field.
 const DEPTH_MAX: usize = 4;
@@ -89,7 +90,12 @@ impl Generator {
                 bytes = self.nest(bytes);
             }
             let bytes = self.spoil(bytes);
-            if path != COMPACT || !self.compacts_news(&bytes) {
+            let is_harmful = match path {
+                COMPACT => self.compacts_news(&bytes),
+                MEMBER_ADD => adds_voter(&bytes),
+                _ => false,
+            };
+            if !is_harmful {
                 return bytes;
             }
         }
@@ -218,4 +224,9 @@ fn field(number: u32, message: &[u8]) -> Vec<u8> {
     prost::encoding::encode_varint(message.len() as u64, &mut bytes);
     bytes.extend_from_slice(message);
     bytes
+}
+
+/// Whether this would add a voter. It is never started, so the cluster would have no majority.
+fn adds_voter(bytes: &[u8]) -> bool {
+    MemberAddRequest::decode(bytes).is_ok_and(|request| !request.is_learner && !request.peer_ur_ls.is_empty())
 }
