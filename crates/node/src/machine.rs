@@ -24,7 +24,7 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
-use store::{Command, Footprint, Kind, MemberChange, Outcome, Refusal, Request, Store};
+use store::{Applied, Command, Footprint, Kind, MemberChange, Outcome, Refusal, Request, Store};
 
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
 use self::maintenance::{Maintenance, Pressure};
@@ -46,6 +46,9 @@ const APPLY_BYTES_MAX: usize = 4 << 20;
 
 /// A command counts for no more than this part of a segment while the disk has space.
 const FOOTPRINT_SHARE: u64 = 8;
+
+/// Segments that have room at a time, at most: the active one and spare ones.
+const SEGMENTS_OF_ROOM_MAX: u64 = 64;
 
 /// What a checkpoint records of the raft log.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +82,14 @@ struct Batch {
     conf_change: Option<Entry>,
 }
 
+/// Entries that were carried out, and nobody was told of.
+#[derive(Debug)]
+pub(crate) struct AppliedBatch {
+    batch: Batch,
+    last: EntryId,
+    applied: Applied,
+}
+
 /// A member's copy of the replicated state, and its maintenance.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -98,6 +109,8 @@ pub(crate) struct Machine {
     proposals: Vec<Proposal>,
     /// Bytes that one command may count for while the disk has space.
     footprint_waited_for: u64,
+    /// Bytes for which there is no room on a full disk.
+    footprint_refused: u64,
     /// The lowest version of all members, if it is known.
     lowest_version: Option<String>,
     max_learners: usize,
@@ -129,6 +142,7 @@ impl Machine {
             awaited_room: None,
             proposals: Vec::new(),
             footprint_waited_for: config.segment_bytes / FOOTPRINT_SHARE,
+            footprint_refused: SEGMENTS_OF_ROOM_MAX * config.segment_bytes,
             lowest_version: None,
             max_learners: config.max_learners,
             introduced_at: None,
@@ -176,8 +190,10 @@ impl Machine {
     }
 
     fn weigh_records(&self, request: &Request, is_disk_full: bool) -> u64 {
-        let footprint = self.store.footprint(Footprint::default(), request).bytes;
-        if is_disk_full { footprint } else { footprint.min(self.footprint_waited_for) }
+        // More than there can be room for need not be counted on a full disk either.
+        let bytes_max = if is_disk_full { self.footprint_refused } else { self.footprint_waited_for };
+        let footprint = self.store.footprint(Footprint::default(), request, bytes_max, &mut || {});
+        footprint.bytes.min(bytes_max)
     }
 
     /// Takes the commands of the member itself that are to be proposed. Without a leader they are lost. What
@@ -305,31 +321,39 @@ impl Machine {
         self.lessor.revokes_lost();
     }
 
-    /// Applies some of the committed entries: commands together, and at most one configuration change, as the
-    /// last.
-    pub(crate) fn apply<W>(
-        &mut self,
-        moment: Moment,
-        waiters: &mut Waiters<W>,
-        output: &mut Output<W>,
-    ) -> Result<Option<Progress>, Fatal> {
+    /// Carries out some of the committed entries: commands together, and at most one configuration change, as
+    /// the last. Calls `pause` again and again if it takes long. What comes of it is told by [`Machine::tell`].
+    pub(crate) fn apply(&mut self, pause: &mut dyn FnMut()) -> Result<Option<AppliedBatch>, Fatal> {
         if !self.has_awaited_room() {
             return Ok(None);
         }
-        let batch = self.next_batch()?;
-        let Some(applied) = batch.last else { return Ok(None) };
-        let (bytes, conf_change) = (batch.bytes as u64, batch.conf_change.clone());
-        self.apply_commands(batch, moment, waiters, output)?;
+        let batch = self.next_batch(pause)?;
+        let Some(last) = batch.last else { return Ok(None) };
+        let applied = self.store.apply_with_pauses(&batch.requests, pause)?;
+        self.applied.entry = last;
+        self.maintenance.applied(batch.bytes as u64);
+        Ok(Some(AppliedBatch { batch, last, applied }))
+    }
+
+    /// Tells everyone concerned what a batch has come to. Returns what consensus has to know of it.
+    pub(crate) fn tell<W>(
+        &mut self,
+        applied: AppliedBatch,
+        moment: Moment,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) -> Result<Progress, Fatal> {
+        let AppliedBatch { mut batch, last, applied } = applied;
+        let conf_change = batch.conf_change.take();
+        self.tell_commands(batch, applied, moment, waiters, output);
         let conf_change =
             conf_change.map(|entry| self.apply_conf_change(&entry, waiters, output)).transpose()?;
-        self.applied.entry = applied;
-        self.maintenance.applied(bytes);
-        Ok(Some(Progress { applied, conf_change }))
+        Ok(Progress { applied: last, conf_change })
     }
 
     /// Takes the next entries, as many as the revision log certainly has room for. If that is none, notes
     /// what the first needs.
-    fn next_batch(&mut self) -> Result<Batch, Fatal> {
+    fn next_batch(&mut self, pause: &mut dyn FnMut()) -> Result<Batch, Fatal> {
         let mut batch = Batch::default();
         while batch.requests.len() < APPLY_LEN_MAX
             && batch.bytes < APPLY_BYTES_MAX
@@ -349,7 +373,7 @@ impl Machine {
             }
             let command = Command::decode(entry.data.clone());
             let command = command.map_err(|error| Fatal::Entry { index: id.index, error })?;
-            let footprint = self.store.footprint(batch.footprint, &command.request);
+            let footprint = self.store.footprint(batch.footprint, &command.request, u64::MAX, pause);
             if !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
                 self.committed.push_front(entry);
                 if batch.last.is_none() {
@@ -417,15 +441,15 @@ impl Machine {
         self.published.size_in_use_bytes.store(size.live_bytes, Ordering::Relaxed);
     }
 
-    fn apply_commands<W>(
+    fn tell_commands<W>(
         &mut self,
         batch: Batch,
+        mut applied: Applied,
         moment: Moment,
         waiters: &mut Waiters<W>,
         output: &mut Output<W>,
-    ) -> Result<(), Fatal> {
+    ) {
         let Batch { ids, requests, .. } = batch;
-        let mut applied = self.store.apply(&requests)?;
         output.signals.append(&mut applied.signals);
         if requests.iter().any(Request::changes_control) {
             self.published.set_control(self.store.control());
@@ -453,7 +477,6 @@ impl Machine {
         if is_downgrade_changed && moment.is_leader {
             self.decide_version();
         }
-        Ok(())
     }
 
     /// A client whose write exceeded the quota gets the no-space error, as in etcd, though the write has

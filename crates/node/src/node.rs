@@ -30,6 +30,7 @@ use crate::machine::lease_renewer::LeaseRenewer;
 use crate::machine::lessor::LeaseQuery;
 use crate::machine::maintenance::{Maintenance, unless_full};
 use crate::machine::{AppliedState, Machine, Moment};
+use crate::meanwhile::Meanwhile;
 use crate::output::Output;
 use crate::published::Published;
 use crate::waiters::Waiters;
@@ -111,7 +112,7 @@ impl<W> Node<W> {
         output: &mut Output<W>,
     ) -> Result<(), Fatal> {
         self.decide(now, inputs, output)?;
-        self.apply(output)
+        self.apply(output, &mut |_| {})
     }
 
     /// The first phase of [`Node::handle`]: takes the inputs, and decides what is to be written and sent. The
@@ -140,14 +141,26 @@ impl<W> Node<W> {
 
     /// The second phase of [`Node::handle`], to be called once after each [`Node::decide`]: applies some of
     /// what is committed, and decides what follows from it.
-    pub fn apply(&mut self, output: &mut Output<W>) -> Result<(), Fatal> {
-        if let Some(progress) = self.machine.apply(self.moment(), &mut self.waiters, output)? {
+    ///
+    /// A command may take long. So that consensus goes on meanwhile, `pause` is called after every millisecond of
+    /// work or so: it should hand over what can be handled then, and carry out what comes of it.
+    pub fn apply(
+        &mut self,
+        output: &mut Output<W>,
+        pause: &mut dyn FnMut(&mut Meanwhile<'_, W>),
+    ) -> Result<(), Fatal> {
+        let (mut meanwhile, machine) = self.meanwhile();
+        let applied = machine.apply(&mut || pause(&mut meanwhile))?;
+        let committed = meanwhile.into_committed();
+        if let Some(applied) = applied {
+            let progress = self.machine.tell(applied, self.moment(), &mut self.waiters, output)?;
             if let Some(change) = &progress.conf_change {
                 self.machine.configured(self.consensus.configure(change));
             }
             self.consensus.applied(progress.applied);
             self.look_for_leader(output);
         }
+        self.machine.commit(committed);
         let readable = |waiter| output.answers.push((waiter, Answer::Readable));
         self.waiters.take_readable(self.machine.applied_index(), readable);
         self.lead(output);
@@ -165,6 +178,13 @@ impl<W> Node<W> {
     pub fn stop(&mut self, output: &mut Output<W>) {
         let waiting = self.consensus.take_waiters().chain(self.waiters.take_all());
         waiting.for_each(|waiter| output.refuse(waiter, Unserved::Stopped));
+    }
+
+    /// The parts of the node that work while the machine applies a long command, and the machine.
+    fn meanwhile(&mut self) -> (Meanwhile<'_, W>, &mut Machine) {
+        let applied_index = self.machine.applied_index();
+        let Node { consensus, waiters, machine, .. } = self;
+        (Meanwhile::new(consensus, waiters, applied_index), machine)
     }
 
     fn take(&mut self, input: Input<W>, output: &mut Output<W>) -> Result<(), Fatal> {

@@ -102,11 +102,11 @@ impl<'a> Replay<'a> {
         }
         let command = Command::decode(entry.data.clone())
             .map_err(|error| Fatal::Entry { index: entry.index, error })?;
-        let mut footprint = self.store.footprint(self.footprint, &command.request);
+        let mut footprint = self.footprint_with(&command.request);
         if !self.store.log().has_room_for(footprint.bytes, footprint.longest) {
             // Once the commands before it are applied, the store tells more exactly what this one writes.
             self.apply_requests()?;
-            footprint = self.store.footprint(self.footprint, &command.request);
+            footprint = self.footprint_with(&command.request);
             if !self.make_room(footprint)? {
                 return Ok(false);
             }
@@ -127,6 +127,11 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// What the commands that are applied next and `request` may write.
+    fn footprint_with(&self, request: &Request) -> Footprint {
+        self.store.footprint(self.footprint, request, u64::MAX, &mut || {})
     }
 
     fn apply_requests(&mut self) -> Result<(), Fatal> {

@@ -233,7 +233,7 @@ impl Member {
 
     fn apply(&mut self) -> Result<StepResult, Fatal> {
         let mut output = self.decided.take().expect("the node has decided");
-        self.node.apply(&mut output)?;
+        self.node.apply(&mut output, &mut |_| {})?;
         output.signals.iter().for_each(|signal| signal.signal());
         self.is_busy = output.is_busy;
         let applied = output.applied.iter().filter(|(kind, _)| !introduces(*kind)).count();

@@ -76,10 +76,19 @@ impl Store {
 
     /// Applies commands in order. A disk error means that this member must stop.
     pub fn apply(&mut self, requests: &[Request]) -> Result<Applied, disk::Error> {
+        self.apply_with_pauses(requests, &mut || {})
+    }
+
+    /// The same. Calls `pause` after some hundred steps of work each, without holding a lock.
+    pub fn apply_with_pauses(
+        &mut self,
+        requests: &[Request],
+        pause: &mut dyn FnMut(),
+    ) -> Result<Applied, disk::Error> {
         let mut applied = Applied { outcomes: Vec::with_capacity(requests.len()), signals: Vec::new() };
         for chunk in requests.chunks(BATCH_COMMANDS) {
             let wants_events = self.watch.watchers() > 0;
-            let mut batch = self.mvcc.batch(wants_events);
+            let mut batch = self.mvcc.batch(wants_events, pause);
             for request in chunk {
                 applied.outcomes.push(match execute(&mut batch, &mut self.control, request) {
                     Ok(outcome) => Ok(outcome),
@@ -90,16 +99,23 @@ impl Store {
             let before = self.watch.revision();
             let (revision, changes) = batch.commit()?;
             if revision > before {
-                applied.signals.append(&mut self.watch.publish(revision, changes, wants_events));
+                applied.signals.append(&mut self.watch.publish(revision, changes, wants_events, pause));
             }
         }
         Ok(applied)
     }
 
     /// The most that commands which have the footprint `before`, and then `request`, write to the revision log when they
-    /// are applied. Takes as long as looking at each key that the request deletes.
-    pub fn footprint(&self, before: Footprint, request: &Request) -> Footprint {
-        self.mvcc.footprint(before, request)
+    /// are applied. Takes as long as looking at each key that the request deletes, and calls `pause` in between. It stops
+    /// counting once there are more than `bytes_max`.
+    pub fn footprint(
+        &self,
+        before: Footprint,
+        request: &Request,
+        bytes_max: u64,
+        pause: &mut dyn FnMut(),
+    ) -> Footprint {
+        self.mvcc.footprint(before, request, bytes_max, pause)
     }
 
     /// Changes the members as a committed configuration change asks, or refuses that and changes nothing. The

@@ -193,9 +193,10 @@ impl Mvcc {
         ReadView::new(Arc::clone(&self.shared))
     }
 
-    /// Begins a batch of commands; nothing of it is seen by readers before [`Batch::commit`].
-    pub(crate) fn batch(&mut self, wants_events: bool) -> Batch<'_> {
-        let mut state = self.shared.state.write_in_steps(STEPS_PER_HOLD);
+    /// Begins a batch of commands; nothing of it is seen by readers before [`Batch::commit`]. A long command
+    /// calls `pause` again and again.
+    pub(crate) fn batch<'a>(&'a mut self, wants_events: bool, pause: &'a mut dyn FnMut()) -> Batch<'a> {
+        let mut state = self.shared.state.write_in_steps(STEPS_PER_HOLD, pause);
         let State { revision, compact_revision, .. } = *state.get();
         Batch {
             state,

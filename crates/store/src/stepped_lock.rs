@@ -62,12 +62,19 @@ pub(crate) struct WriteHold<'a, T> {
 }
 
 /// Long work with the value of a lock, which is held between calls until enough steps have been taken.
-#[derive(Debug)]
 pub(crate) struct SteppedWriter<'a, T> {
     lock: &'a SteppedLock<T>,
     held: Option<WriteHold<'a, T>>,
     steps_per_hold: usize,
     steps_left: usize,
+    /// Called each time that the lock was given up because enough steps were taken.
+    pause: &'a mut dyn FnMut(),
+}
+
+impl<T> std::fmt::Debug for SteppedWriter<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SteppedWriter").field("steps_left", &self.steps_left).finish_non_exhaustive()
+    }
 }
 
 impl<T> SteppedWriter<'_, T> {
@@ -93,8 +100,8 @@ impl<T> SteppedWriter<'_, T> {
         if self.steps_left > 0 {
             self.steps_left = self.steps_left.saturating_sub(steps);
         }
-        if self.steps_left == 0 {
-            self.held = None;
+        if self.steps_left == 0 && self.held.take().is_some() {
+            (self.pause)();
         }
     }
 
@@ -138,9 +145,14 @@ impl<T> SteppedLock<T> {
         }
     }
 
-    /// Begins long work that holds the lock for about `steps_per_hold` steps at a time.
-    pub(crate) fn write_in_steps(&self, steps_per_hold: usize) -> SteppedWriter<'_, T> {
-        SteppedWriter { lock: self, held: None, steps_per_hold, steps_left: steps_per_hold }
+    /// Begins long work that holds the lock for about `steps_per_hold` steps at a time, and calls `pause` in
+    /// between.
+    pub(crate) fn write_in_steps<'a>(
+        &'a self,
+        steps_per_hold: usize,
+        pause: &'a mut dyn FnMut(),
+    ) -> SteppedWriter<'a, T> {
+        SteppedWriter { lock: self, held: None, steps_per_hold, steps_left: steps_per_hold, pause }
     }
 
     /// Has holds timed from now on by `clock`, which tells the time since some fixed moment.
@@ -223,8 +235,10 @@ mod tests {
     #[test]
     fn whoever_waits_gets_the_lock_when_it_is_passed_on() {
         let lock = SteppedLock::new(0);
+        let mut pauses = 0;
+        let mut pause = || pauses += 1;
         std::thread::scope(|scope| {
-            let mut held = lock.write_in_steps(1);
+            let mut held = lock.write_in_steps(1, &mut pause);
             *held.get() = 1;
             let (send, seen) = mpsc::channel();
             let lock = &lock;
@@ -241,6 +255,7 @@ mod tests {
             drop(held);
             assert_eq!(seen.recv().unwrap(), Some(1));
         });
+        assert_eq!(pauses, 1);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use disk::SimDisk;
 use node::{Answer, Config, Input, LeaseAnswer, LeaseQuery, Unserved};
-use proto::etcdserverpb::LeaseGrantRequest;
+use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest};
+use proto::raftpb::MessageType;
 use store::Request;
 
 use crate::member::{Member, TICK, config, info, put, revision};
@@ -138,8 +139,51 @@ fn messages_and_wal_tasks_leave_before_anything_is_applied() {
     member.node.decide(member.now, inputs, &mut output).unwrap();
     assert!(!output.wal.is_empty() && !output.messages.is_empty(), "the second is written and sent");
     assert_eq!(member.node.view().revision(), before, "the first is committed and not applied");
-    member.node.apply(&mut output).unwrap();
+    member.node.apply(&mut output, &mut |_| {}).unwrap();
     assert_eq!(member.node.view().revision(), before + 1);
+}
+
+#[test]
+fn consensus_goes_on_while_a_long_command_is_applied() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    for n in 0..1000 {
+        cluster.member(leader).propose(put(&format!("k{n}"), "v"));
+    }
+    cluster.settle();
+    let delete = DeleteRangeRequest { key: "k".into(), range_end: "l".into(), prev_kv: false };
+    let waiter = cluster.member(leader).propose(Request::DeleteRange(delete));
+    cluster.member(leader).write_log().unwrap();
+    let follower = leader % 3 + 1;
+    let appends: Vec<_> = cluster.member(leader).messages.drain(..).filter(|m| m.to == follower).collect();
+    let member = cluster.member(follower);
+    member.handle(appends.into_iter().map(|m| Input::Message(Box::new(m))).collect()).unwrap();
+    member.write_log().unwrap();
+    let acknowledgements: Vec<_> = member.messages.drain(..).collect();
+
+    let member = cluster.member(leader);
+    let mut output = node::Output::default();
+    let inputs = acknowledgements.into_iter().map(|m| Input::Message(Box::new(m)));
+    member.node.decide(member.now, inputs, &mut output).unwrap();
+    let revision = member.node.view().revision();
+    let view = member.node.view();
+    let (mut pauses, mut sent, mut put_back) = (0, Vec::new(), 0);
+    let mut pause = |meanwhile: &mut node::Meanwhile<'_, u32>| {
+        let mut output = node::Output::default();
+        assert_eq!(view.revision(), revision, "nobody sees half of it");
+        assert!(meanwhile.take(Input::Tick, &mut output).is_none());
+        put_back += usize::from(meanwhile.take(Input::ReadIndex(WHO), &mut output).is_some());
+        meanwhile.decide(&mut output);
+        sent.extend(output.messages);
+        pauses += 1;
+    };
+    member.node.apply(&mut output, &mut pause).unwrap();
+    // 1,000 keys are counted, found and deleted, 500 steps at a time.
+    assert!((5..20).contains(&pauses), "{pauses} pauses");
+    assert_eq!(put_back, pauses, "a new read waits for its turn");
+    let heartbeats = sent.iter().filter(|m| m.r#type() == MessageType::MsgHeartbeat).count();
+    assert_eq!(heartbeats, 2 * pauses, "one to each follower with each tick");
+    member.collect(output);
+    assert_eq!(member.answer(waiter).and_then(|answer| self::revision(Some(answer))), Some(revision + 1));
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl NodeRunner {
         self.node.decide(now - self.epoch, inputs, &mut self.output)?;
         // The WAL is written while the node applies.
         self.queue_wal_tasks();
-        self.node.apply(&mut self.output)?;
+        self.node.apply(&mut self.output, &mut |_| {})?;
         self.observe(now, is_upkeep);
         self.deliver(None);
         Ok(())

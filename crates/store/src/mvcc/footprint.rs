@@ -54,13 +54,21 @@ fn tombstone_len(key_len: u64) -> u64 {
 }
 
 impl Mvcc {
-    /// The footprint of commands that have `before`, and then `request`. None of them is applied yet.
-    pub(crate) fn footprint(&self, before: Footprint, request: &Request) -> Footprint {
+    /// The footprint of commands that have `before`, and then `request`. None of them is applied yet. Stops
+    /// counting once there are more than `bytes_max`. Calls `pause` between pieces of work.
+    pub(crate) fn footprint(
+        &self,
+        before: Footprint,
+        request: &Request,
+        bytes_max: u64,
+        pause: &mut dyn FnMut(),
+    ) -> Footprint {
+        let mut count = Count { mvcc: self, bytes_max, pause };
         let mut sum = before;
         match request {
-            Request::Put(put) => self.add_put(put, &mut sum),
-            Request::DeleteRange(delete) => self.add_delete(delete, &mut sum),
-            Request::Txn(txn) => sum = self.add_txn(txn, sum),
+            Request::Put(put) => count.add_put(put, &mut sum),
+            Request::DeleteRange(delete) => count.add_delete(delete, &mut sum),
+            Request::Txn(txn) => sum = count.add_txn(txn, sum),
             Request::LeaseRevoke(revoke) => {
                 self.leases.visit_keys(revoke.id, &mut |key| sum.add_tombstone(key.len() as u64));
             }
@@ -68,51 +76,64 @@ impl Mvcc {
         }
         sum
     }
+}
 
+/// A footprint being counted.
+struct Count<'a> {
+    mvcc: &'a Mvcc,
+    bytes_max: u64,
+    pause: &'a mut dyn FnMut(),
+}
+
+impl Count<'_> {
     fn add_put(&self, put: &PutRequest, sum: &mut Footprint) {
         let mut value_len = put.value.len() as u64;
         if put.ignore_value {
             // The value is that of the store, or of a command before.
-            let newest = self.shared.read().index.newest(&put.key);
+            let newest = self.mvcc.shared.read().index.newest(&put.key);
             value_len = newest.map_or(0, |newest| newest.location.record_len()).max(sum.longest);
         }
         sum.add_put(put.key.len() as u64, value_len);
     }
 
     /// A tombstone for each key in the range. Keys that commands before put there have theirs counted already.
-    fn add_delete(&self, delete: &DeleteRangeRequest, sum: &mut Footprint) {
+    fn add_delete(&mut self, delete: &DeleteRangeRequest, sum: &mut Footprint) {
         let range = KeyRange::new(delete.key.clone(), delete.range_end.clone());
         if range.is_single() {
             return sum.add_tombstone(delete.key.len() as u64);
         }
         let mut after: Option<Vec<u8>> = None;
-        loop {
+        while sum.bytes <= self.bytes_max {
             let mut steps = super::STEPS_PER_HOLD;
             let mut visit = |key: &[u8], _| {
                 sum.add_tombstone(key.len() as u64);
                 ControlFlow::Continue(())
             };
-            after =
-                self.shared.read().index.range(&range, i64::MAX, after.as_deref(), &mut steps, &mut visit);
+            let state = self.mvcc.shared.read();
+            after = state.index.range(&range, i64::MAX, after.as_deref(), &mut steps, &mut visit);
+            drop(state);
             if after.is_none() {
                 return;
             }
+            (self.pause)();
         }
     }
 
-    fn add_txn(&self, txn: &TxnRequest, before: Footprint) -> Footprint {
-        let branch = |ops: &[RequestOp]| {
-            let mut sum = before;
-            for op in ops {
-                match &op.request {
-                    Some(Op::RequestPut(put)) => self.add_put(put, &mut sum),
-                    Some(Op::RequestDeleteRange(delete)) => self.add_delete(delete, &mut sum),
-                    Some(Op::RequestTxn(nested)) => sum = self.add_txn(nested, sum),
-                    Some(Op::RequestRange(_)) | None => {}
-                }
+    fn add_txn(&mut self, txn: &TxnRequest, before: Footprint) -> Footprint {
+        let success = self.add_branch(&txn.success, before);
+        success.or(self.add_branch(&txn.failure, before))
+    }
+
+    fn add_branch(&mut self, ops: &[RequestOp], before: Footprint) -> Footprint {
+        let mut sum = before;
+        for op in ops {
+            match &op.request {
+                Some(Op::RequestPut(put)) => self.add_put(put, &mut sum),
+                Some(Op::RequestDeleteRange(delete)) => self.add_delete(delete, &mut sum),
+                Some(Op::RequestTxn(nested)) => sum = self.add_txn(nested, sum),
+                Some(Op::RequestRange(_)) | None => {}
             }
-            sum
-        };
-        branch(&txn.success).or(branch(&txn.failure))
+        }
+        sum
     }
 }

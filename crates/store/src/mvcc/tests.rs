@@ -35,7 +35,8 @@ fn store_of(n: usize) -> Mvcc {
 }
 
 fn put_all(mvcc: &mut Mvcc, n: usize) {
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     for i in 0..n {
         batch.write(|txn| txn.put(&put(format!("key-{i:06}")))).unwrap();
     }
@@ -72,7 +73,8 @@ fn op(request: Op) -> RequestOp {
 }
 
 fn compact(mvcc: &mut Mvcc) {
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     batch.compact(batch.revision()).unwrap();
     batch.commit().unwrap();
     let hash = mvcc.compaction_hash_job().unwrap().run().unwrap();
@@ -83,7 +85,8 @@ fn compact(mvcc: &mut Mvcc) {
 }
 
 fn apply<T>(mvcc: &mut Mvcc, command: impl FnOnce(&mut WriteTxn<'_, '_>) -> Result<T, crate::Error>) -> T {
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     let outcome = batch.write(command).unwrap();
     batch.commit().unwrap();
     outcome
@@ -149,7 +152,8 @@ fn no_command_holds_the_lock_for_long() {
     assert_short_holds(&mut mvcc, "a delete of many keys", |mvcc| {
         assert_eq!(apply(mvcc, |txn| txn.delete_range(&delete_all(true))).deleted, N as i64);
     });
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     batch.leases().grant(&LeaseGrantRequest { id: 7, ttl: 60 }).unwrap();
     for i in 0..N {
         batch.write(|txn| txn.put(&PutRequest { lease: 7, ..put(format!("key-{i:06}")) })).unwrap();
@@ -159,7 +163,8 @@ fn no_command_holds_the_lock_for_long() {
         apply(mvcc, |txn| txn.revoke_lease(7));
     });
     assert_short_holds(&mut mvcc, "the trimming of many keys", compact);
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     for _ in 0..N {
         batch.write(|txn| txn.put(&put("hot".to_owned()))).unwrap();
     }
@@ -173,7 +178,8 @@ fn readers_do_not_see_a_command_that_is_being_applied() {
     let view = mvcc.view();
     let before = range(&view, &range_of_all());
     let hash_before = view.hash_now(0).unwrap();
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     batch.write(|txn| txn.delete_range(&delete_all(false))).unwrap();
     batch.write(|txn| txn.put(&put("key-new".to_owned()))).unwrap();
     batch.compact(batch.revision()).unwrap();
@@ -248,7 +254,8 @@ fn work_grows_no_faster_than_the_leases_and_their_keys() {
         assert_linear(N, |n| {
             let mut mvcc = store();
             steps_of(|| {
-                let mut batch = mvcc.batch(false);
+                let mut no_pause = || {};
+                let mut batch = mvcc.batch(false, &mut no_pause);
                 let lease_of = |i: usize| if leases_per_key { 1 + i as i64 } else { 1 };
                 for i in 0..n {
                     let _ = batch.leases().grant(&LeaseGrantRequest { id: lease_of(i), ttl: 60 });
@@ -269,7 +276,8 @@ fn work_grows_no_faster_than_the_versions_of_a_key() {
     assert_linear(N, |n| {
         let mut mvcc = store();
         steps_of(|| {
-            let mut batch = mvcc.batch(false);
+            let mut no_pause = || {};
+            let mut batch = mvcc.batch(false, &mut no_pause);
             for _ in 0..n {
                 batch.write(|txn| txn.put(&put("key-hot".to_owned()))).unwrap();
             }

@@ -214,14 +214,16 @@ impl WatchHub {
     }
 
     /// Publishes the changes that brought the store to `revision`. `with_events` says whether they hold
-    /// their events. Returns the signals of the streams that have something to read.
+    /// their events. Returns the signals of the streams that have something to read. Calls `pause` again and
+    /// again if it takes long.
     pub(crate) fn publish(
         &self,
         revision: i64,
         changes: Vec<Change>,
         with_events: bool,
+        pause: &mut dyn FnMut(),
     ) -> Vec<Arc<dyn Signal>> {
-        let registry = self.registry.write_in_steps(STEPS_PER_HOLD);
+        let registry = self.registry.write_in_steps(STEPS_PER_HOLD, pause);
         let mut publication = Publication { hub: self, registry, woken: Vec::new() };
         if with_events {
             changes.into_iter().for_each(|change| publication.publish(change));

@@ -17,13 +17,14 @@ const N: usize = 1000;
 const HOLD_STEPS_MAX: u64 = 1100;
 
 fn apply(mvcc: &mut Mvcc, hub: &WatchHub, key: &str, times: usize) {
-    let mut batch = mvcc.batch(true);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(true, &mut no_pause);
     for _ in 0..times {
         let put = PutRequest { key: key.to_owned().into(), ..PutRequest::default() };
         batch.write(|txn| txn.put(&put)).unwrap();
     }
     let (revision, changes) = batch.commit().unwrap();
-    hub.publish(revision, changes, true);
+    hub.publish(revision, changes, true, &mut || {});
 }
 
 fn watch(key: String, start_revision: i64) -> Watch {
@@ -105,7 +106,8 @@ fn cutting_watchers_off_takes_linear_work() {
     assert_linear(N, |n| {
         let (mut mvcc, hub) = store();
         apply(&mut mvcc, &hub, "a", 20);
-        let mut batch = mvcc.batch(true);
+        let mut no_pause = || {};
+        let mut batch = mvcc.batch(true, &mut no_pause);
         batch.compact(15).unwrap();
         batch.commit().unwrap();
         let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
@@ -164,8 +166,8 @@ fn a_publication_to_many_watchers_lets_others_have_the_lock() {
     assert_eq!(drain(&mut stream), (2 * n, 0));
     assert!(hub.take_longest_steps() <= HOLD_STEPS_MAX);
     // Without events all are marked.
-    let (revision, _) = mvcc.batch(false).commit().unwrap();
-    hub.publish(revision + 1, Vec::new(), false);
+    let (revision, _) = mvcc.batch(false, &mut || {}).commit().unwrap();
+    hub.publish(revision + 1, Vec::new(), false, &mut || {});
     assert!(hub.take_longest_steps() <= HOLD_STEPS_MAX);
 }
 
@@ -185,7 +187,7 @@ fn a_watcher_within_the_ring_does_not_read_the_log() {
     assert_eq!(log_scans(), before);
     // What the ring does not hold is read from the log.
     stream.create(watch_from(1)).unwrap();
-    hub.publish(4000, Vec::new(), false);
+    hub.publish(4000, Vec::new(), false, &mut || {});
     drain(&mut stream);
     assert!(log_scans() > before);
 }
@@ -202,7 +204,7 @@ fn a_watcher_that_falls_behind_while_it_reads_the_ring_goes_on_in_the_log() {
     };
     let told_first = events.len();
     assert!(told_first < 2500, "it takes several steps");
-    hub.publish(mvcc.view().revision(), Vec::new(), false);
+    hub.publish(mvcc.view().revision(), Vec::new(), false, &mut || {});
     assert_eq!(told_first + drain(&mut stream).0, 2500);
 }
 

@@ -58,11 +58,12 @@ fn told(stream: &mut WatchStream) -> Vec<i64> {
 fn a_watch_begun_while_a_batch_makes_no_events_is_told_of_the_batch() {
     let (mut mvcc, hub) = store();
     let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     batch.write(|txn| txn.put(&put("1"))).unwrap();
     assert_eq!(stream.create(watch_from(0)).unwrap(), Created { id: 0, revision: 1 });
     let (revision, changes) = batch.commit().unwrap();
-    assert_eq!(hub.publish(revision, changes, false).len(), 1, "its stream is signalled");
+    assert_eq!(hub.publish(revision, changes, false, &mut || {}).len(), 1, "its stream is signalled");
     assert_eq!(told(&mut stream), [2]);
 }
 
@@ -70,13 +71,14 @@ fn a_watch_begun_while_a_batch_makes_no_events_is_told_of_the_batch() {
 fn no_revision_of_a_batch_without_events_is_left_out() {
     let (mut mvcc, hub) = store();
     let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
-    let mut batch = mvcc.batch(false);
+    let mut no_pause = || {};
+    let mut batch = mvcc.batch(false, &mut no_pause);
     stream.create(watch_from(0)).unwrap();
     for value in ["1", "2", "3"] {
         batch.write(|txn| txn.put(&put(value))).unwrap();
     }
     let (revision, changes) = batch.commit().unwrap();
-    hub.publish(revision, changes, false);
+    hub.publish(revision, changes, false, &mut || {});
     let mut n_events = 0;
     loop {
         match stream.advance().unwrap() {
@@ -95,10 +97,11 @@ fn a_stream_is_signalled_once_until_it_has_looked() {
     let mut stream = hub.stream(mvcc.view(), Arc::new(NoSignal));
     stream.create(watch_from(0)).unwrap();
     let mut publish = |value| {
-        let mut batch = mvcc.batch(true);
+        let mut no_pause = || {};
+        let mut batch = mvcc.batch(true, &mut no_pause);
         batch.write(|txn| txn.put(&put(value))).unwrap();
         let (revision, changes) = batch.commit().unwrap();
-        hub.publish(revision, changes, true).len()
+        hub.publish(revision, changes, true, &mut || {}).len()
     };
     assert_eq!((publish("1"), publish("2")), (1, 0));
     assert_eq!(told(&mut stream), [2, 3]);
@@ -109,8 +112,8 @@ fn a_stream_is_signalled_once_until_it_has_looked() {
 fn changes_are_recent_only_if_none_is_missing() {
     let (_, hub) = store();
     let change = |revision| Change::new(revision, Vec::new());
-    hub.publish(7, vec![change(7)], false);
-    hub.publish(9, vec![change(8), change(9)], true);
+    hub.publish(7, vec![change(7)], false, &mut || {});
+    hub.publish(9, vec![change(8), change(9)], true, &mut || {});
     let recent = |from, to| {
         let mut picked = Vec::new();
         hub.ring().pick(&Marks::all(from, to), from, &mut picked).then_some(picked.len())
