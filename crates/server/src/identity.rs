@@ -1,5 +1,7 @@
 //! The numbers that members and clusters are known by, computed as etcd computes them.
 
+mod join;
+
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
@@ -8,6 +10,8 @@ use proto::etcdserverpb::Member;
 use sha1::{Digest, Sha1};
 
 use crate::config::{Config, InitialMember, Url};
+
+pub(crate) use self::join::{RunningCluster, joining_member, remote_peer_urls, resolve};
 
 /// Who a member is, and with whom it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,10 +29,7 @@ pub(crate) fn new_member(config: &Config) -> Result<Identity, String> {
         return Err(format!("{setting} is not supported by this version yet"));
     }
     let listed = config.initial_cluster.as_ref().map_err(String::clone)?;
-    let named = listed.iter().find(|member| member.name == config.name);
-    let named = named.ok_or_else(|| {
-        format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
-    })?;
+    let named = local(listed, config)?;
     check_unique(listed)?;
     check_advertised(named, config)?;
     let token = &config.initial_cluster_token;
@@ -51,6 +52,14 @@ pub(crate) fn restarted_member(config: &Config, metadata: Metadata) -> Identity 
         cluster_id: metadata.cluster_id,
         initial_members: began.map(|identity| identity.initial_members).unwrap_or_default(),
     }
+}
+
+/// This member in the list of the first members.
+fn local<'a>(listed: &'a [InitialMember], config: &Config) -> Result<&'a InitialMember, String> {
+    let named = listed.iter().find(|member| member.name == config.name);
+    named.ok_or_else(|| {
+        format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
+    })
 }
 
 /// A member as the list of the first members names it.
