@@ -417,7 +417,7 @@ impl<W> Consensus<W> {
     /// Uses a configuration from now on. Must be called before [`Consensus::applied`] for the entry that
     /// holds the change. Returns the whole configuration.
     pub(crate) fn configure(&mut self, change: &ConfChange) -> ConfState {
-        let conf_state = self.raft.apply_conf_change(change);
+        let conf_state = self.raft.apply_conf_change(&raft::single_change(change));
         self.is_only_voter = is_only_voter(&conf_state, self.raft.status().id);
         conf_state
     }

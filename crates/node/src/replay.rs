@@ -153,7 +153,8 @@ impl<'a> Replay<'a> {
             entries: Vec::new(),
             applied: entry.index,
         };
-        applied.conf_state = Raft::new(self.raft_config.clone(), restored)?.apply_conf_change(&change);
+        let mut raft = Raft::new(self.raft_config.clone(), restored)?;
+        applied.conf_state = raft.apply_conf_change(&raft::single_change(&change));
         Ok(())
     }
 

@@ -33,6 +33,8 @@ use crate::wal_writer::WalWriter;
 /// Bytes of entries in one message to a follower, and messages in flight to it: etcd's.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const INFLIGHT_MAX: usize = 512;
+/// Bytes of uncommitted entries above which a leader takes no proposals.
+const UNCOMMITTED_BYTES_MAX: u64 = 512 << 20;
 
 /// A member ready to run.
 #[derive(Debug)]
@@ -208,6 +210,9 @@ pub(crate) fn raft_config(config: &Config) -> raft::Config {
         heartbeat_ticks: 1,
         max_message_bytes: MESSAGE_BYTES_MAX,
         max_inflight: INFLIGHT_MAX,
+        max_inflight_bytes: u64::MAX,
+        max_committed_bytes: u64::MAX,
+        max_uncommitted_bytes: UNCOMMITTED_BYTES_MAX,
         pre_vote: config.pre_vote,
         check_quorum: true,
         seed: config.seed,

@@ -139,12 +139,18 @@ mod tests {
 
     fn state(seq: u64, commit: u64) -> WalTask {
         let hard_state = Some(HardState { term: 1, vote: 1, commit });
-        WalTask::Append(Persist { seq, hard_state, entries: Vec::new(), must_sync: false })
+        WalTask::Append(Persist { seq, snapshot: None, hard_state, entries: Vec::new(), must_sync: false })
     }
 
     fn entry(seq: u64, index: u64) -> WalTask {
         let entry = Entry { term: 1, index, data: vec![7; 100].into(), ..Entry::default() };
-        WalTask::Append(Persist { seq, hard_state: None, entries: vec![entry], must_sync: true })
+        WalTask::Append(Persist {
+            seq,
+            snapshot: None,
+            hard_state: None,
+            entries: vec![entry],
+            must_sync: true,
+        })
     }
 
     /// What a restart after a loss of power finds.

@@ -19,6 +19,15 @@ pub struct Config {
     pub max_message_bytes: u64,
     /// MsgApp with entries that may be unacknowledged per follower; at least 1.
     pub max_inflight: usize,
+    /// Bytes of entries that may be unacknowledged per follower; at least 1. The message that reaches the limit is
+    /// sent whole. `u64::MAX` for no limit.
+    pub max_inflight_bytes: u64,
+    /// Bytes of committed entries in one [`Ready`](crate::Ready), which has at least one entry if there is one. What
+    /// is left comes with the next. `u64::MAX` for no limit.
+    pub max_committed_bytes: u64,
+    /// Bytes of uncommitted entries above which a leader takes no proposals. They pile up while no majority answers.
+    /// A proposal of any size is taken while nothing is uncommitted. `u64::MAX` for no limit.
+    pub max_uncommitted_bytes: u64,
     /// Ask whether an election could be won before raising the term (Ongaro 2014, §9.6).
     pub pre_vote: bool,
     /// A leader that has not heard from a quorum for `election_ticks` steps down, and votes are refused
@@ -37,6 +46,7 @@ impl Config {
             // The timeout in force is below twice as many, and must fit in 32 bits.
             (self.election_ticks <= u32::MAX / 2, "election_ticks must be less than 2^31"),
             (self.max_inflight >= 1, "max_inflight must be at least 1"),
+            (self.max_inflight_bytes >= 1, "max_inflight_bytes must be at least 1"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(Error::InvalidConfig(rule)),
@@ -51,7 +61,7 @@ pub struct Restored {
     /// The last hard state written. Its commit may lag behind `applied`, since it is not synced alone; its term
     /// may lag behind the last entry when the end of the log was torn.
     pub hard_state: HardState,
-    /// The configuration as of `applied`. Empty for a member that learns it from the log. A joint one is refused.
+    /// The configuration as of `applied`. Empty for a member that learns it from the log.
     pub conf_state: ConfState,
     /// Index that `entries` follow; 0 for a whole log.
     pub snapshot_index: u64,

@@ -10,7 +10,7 @@ use std::fmt;
 pub enum Error {
     /// The configuration cannot work; the text names the field and its rule.
     InvalidConfig(&'static str),
-    /// The configuration that was read back from disk cannot be used; the text names the broken rule.
+    /// The configuration that was read back from disk contradicts itself; the text names the broken rule.
     InvalidConfState(&'static str),
     /// What was read back from disk contradicts itself at `index`; the text names the rule.
     InvalidLog {
@@ -19,11 +19,20 @@ pub enum Error {
         /// The rule.
         expected: &'static str,
     },
-    /// No leader is known, this leader is no longer a voter, or its log holds as many uncommitted bytes as it may:
-    /// the proposal went nowhere and may be retried.
+    /// No leader is known, or this leader is no longer a voter, is about to hand over, or has as many uncommitted
+    /// bytes as it may: the proposal went nowhere and may be retried.
     ProposalDropped,
     /// An earlier configuration change is not applied yet; retry after it is.
     ConfChangePending,
+    /// The configuration change may not be proposed; the text names the broken rule.
+    InvalidConfChange(&'static str),
+    /// No leader is known that could hand over.
+    NoLeader,
+    /// Leadership cannot go to this member: it is no voter.
+    InvalidTransferee {
+        /// The member.
+        id: u64,
+    },
     /// The message is addressed to another member.
     Misaddressed {
         /// The addressee it names.
@@ -55,6 +64,9 @@ impl fmt::Display for Error {
             }
             Error::ProposalDropped => write!(f, "raft proposal dropped"),
             Error::ConfChangePending => write!(f, "an earlier configuration change is not applied yet"),
+            Error::InvalidConfChange(rule) => write!(f, "invalid configuration change: {rule}"),
+            Error::NoLeader => write!(f, "no raft leader is known"),
+            Error::InvalidTransferee { id } => write!(f, "member {id:x} has no vote and cannot lead"),
             Error::Misaddressed { to } => write!(f, "raft message is addressed to member {to:x}"),
             Error::UnexpectedMessage { r#type } => write!(f, "unexpected raft message type {type}"),
             Error::MalformedMessage(rule) => write!(f, "malformed raft message: {rule}"),

@@ -44,16 +44,12 @@
 //! Disk writes never block: batches are numbered, several may be in flight, and `persisted` reports them in order.
 //! The same inputs give the same outputs; the only randomness, election timeouts, comes from a seed.
 //!
-//! Not here yet: joint consensus (its place is the membership table, `members.rs`), leader transfer (a vote
-//! request that a leader asked for is already honoured) and sending a snapshot (a member that needs one is shown
-//! as [`ProgressState::Snapshot`]). Messages of these are refused as [`Error::UnexpectedMessage`], and a joint
-//! configuration is refused as [`Error::InvalidConfState`].
-//!
 //! Other members are trusted to be who they say, and not to be free of faults: a message that no correct member sends
 //! is refused and counted, and takes bounded work and memory.
 
 mod config;
 mod error;
+mod inflight;
 mod log;
 mod members;
 mod outbox;
@@ -65,4 +61,4 @@ mod rng;
 pub use self::config::{Config, Restored};
 pub use self::error::Error;
 pub use self::progress::{Progress, ProgressState};
-pub use self::raft::{Persist, Proposed, Raft, ReadState, Ready, Role, SoftState, Status};
+pub use self::raft::{Persist, Proposed, Raft, ReadState, Ready, Role, SoftState, Status, single_change};

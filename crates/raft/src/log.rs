@@ -11,6 +11,7 @@
 //!
 //! * `applied <= emitted <= committed <= last`: emitted entries were given out to be applied.
 //! * `emitted <= durable <= handed <= last`: handed entries were given out to be written, durable ones are written.
+//!   Only `durable` stays behind all others while a received snapshot is being installed.
 //! * Committed entries never change. A conflict found above `committed` removes the tail, and what was being
 //!   written of it no longer counts: a write in flight is capped at the last entry that stayed.
 
@@ -22,7 +23,7 @@ use proto::raftpb::{Entry, EntryType};
 use crate::{Error, Restored};
 
 /// The highest index of a restored log; so far from the end of the range that no log reaches it by growing.
-const INDEX_MAX: u64 = i64::MAX as u64;
+pub(crate) const INDEX_MAX: u64 = i64::MAX as u64;
 
 /// Upper bound of what an encoded entry takes beside its data.
 const ENTRY_OVERHEAD_BYTES: u64 = 32;
@@ -197,13 +198,18 @@ impl Log {
 
     /// Clones of the entries from `index` on, up to `max_bytes` of them but at least one if there is one.
     pub(crate) fn entries_from(&self, index: u64, max_bytes: u64) -> Vec<Entry> {
+        self.entries_between(index, self.last(), max_bytes)
+    }
+
+    /// Like [`Log::entries_from`], up to index `last`.
+    fn entries_between(&self, first: u64, last: u64, max_bytes: u64) -> Vec<Entry> {
         let mut bytes = 0;
-        let from = self.position(index);
-        let fits = self.entries.range(from..).take_while(|entry| {
+        let (from, to) = (self.position(first), self.position(last + 1));
+        let fits = self.entries.range(from..to).take_while(|entry| {
             bytes += size(entry);
             bytes <= max_bytes
         });
-        let count = fits.count().max(1).min(self.entries.len() - from);
+        let count = fits.count().max(1).min(to - from);
         self.entries.range(from..from + count).cloned().collect()
     }
 
@@ -222,15 +228,42 @@ impl Log {
         }
     }
 
-    /// Hands out the entries that became both committed and durable, to be applied.
-    pub(crate) fn emit_committed(&mut self) -> Vec<Entry> {
+    /// Hands out entries that became both committed and durable, to be applied: up to `max_bytes` of them but at
+    /// least one if there is one.
+    pub(crate) fn emit_committed(&mut self, max_bytes: u64) -> Vec<Entry> {
         let to = self.committed.min(self.durable);
         if to <= self.emitted {
             return Vec::new();
         }
-        let range = self.position(self.emitted + 1)..self.position(to + 1);
-        self.emitted = to;
-        self.entries.range(range).cloned().collect()
+        let entries = self.entries_between(self.emitted + 1, to, max_bytes);
+        self.emitted += entries.len() as u64;
+        entries
+    }
+
+    /// Replaces the whole log by a snapshot, which stands for all entries up to `index`, the last one of `term`.
+    /// `index` is above what is committed.
+    ///
+    /// What is on its way to the disk holds nothing above the committed index that would still count. The log is
+    /// durable up to `index` once the batch is that is handed out next.
+    pub(crate) fn restore(&mut self, index: u64, term: u64) {
+        assert!(
+            index > self.committed,
+            "a snapshot at {index} is behind the commit index {}",
+            self.committed
+        );
+        self.durable = self.durable.min(self.committed);
+        for write in &mut self.writes {
+            write.last = write.last.min(self.committed);
+        }
+        self.entries.clear();
+        self.bytes = 0;
+        self.uncommitted_bytes = 0;
+        self.compacted = index;
+        self.compacted_term = term;
+        self.handed = index;
+        self.committed = index;
+        self.emitted = index;
+        self.applied = index;
     }
 
     /// Notes that everything up to `index` is applied; at most what was emitted.
@@ -287,15 +320,13 @@ impl Log {
 }
 
 /// Bytes of an entry as it is sent or kept.
-fn size(entry: &Entry) -> u64 {
+pub(crate) fn size(entry: &Entry) -> u64 {
     entry.data.len() as u64 + ENTRY_OVERHEAD_BYTES
 }
 
-/// Whether `entry` is of a type that can be applied. Joint configuration changes (`EntryConfChangeV2`) are not
-/// built yet.
+/// Whether `entry` is of a type that can be applied.
 pub(crate) fn is_known_type(entry: &Entry) -> bool {
-    let known = [EntryType::EntryNormal, EntryType::EntryConfChange];
-    known.iter().any(|known| *known as i32 == entry.r#type)
+    EntryType::try_from(entry.r#type).is_ok()
 }
 
 /// Checks that `entries` follow (`prev`, `prev_term`) without gaps, with terms that never fall, and are of types
@@ -312,7 +343,7 @@ pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<
             return Err((index, "terms never fall along the log"));
         }
         if !is_known_type(entry) {
-            return Err((index, "an entry is a command or a simple configuration change"));
+            return Err((index, "an entry is a command or a configuration change"));
         }
         term = entry.term;
     }

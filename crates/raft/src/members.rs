@@ -1,43 +1,59 @@
 //! The members of the cluster as of the last applied configuration change, with the leader's view of each.
 //!
 //! Owns the only membership table of this crate; the configuration state handed to the log and to snapshots is
-//! derived from it. Joint consensus would add a second set of voters here and ask both majorities in
-//! [`Members::reached_by_majority`] and [`Members::tally`]; until then a joint configuration is refused.
+//! derived from it. A *joint* configuration has two sets of voters, the outgoing and the incoming one; whatever needs
+//! a majority needs one of each (Ongaro 2014, §4.3). `changes` holds the rules by which configurations follow each
+//! other.
 
-use proto::raftpb::{ConfChange, ConfChangeType, ConfState};
+mod changes;
 
+use proto::raftpb::ConfState;
+
+pub(crate) use self::changes::{ChangeKind, kind};
 use crate::Error;
-use crate::progress::Progress;
+use crate::progress::{Progress, Standing};
 use crate::quorum::{self, Tally};
 
-#[derive(Debug)]
+/// More members than any cluster has. The bound keeps a faulty configuration from taking memory without end.
+pub(crate) const MEMBERS_MAX: usize = 1000;
+
+#[derive(Debug, Clone)]
 pub(crate) struct Members {
     /// Sorted by id.
     table: Vec<Progress>,
+    /// Whether the leader ends the joint configuration by itself.
+    auto_leave: bool,
     /// One number a voter; kept to spare an allocation for each commit.
     scratch: Vec<u64>,
 }
 
+/// One of the two sets of voters.
+type Half = fn(Standing) -> bool;
+
+const INCOMING: Half = |standing| standing.incoming;
+const OUTGOING: Half = |standing| standing.outgoing;
+
 impl Members {
     /// The members of `conf_state`, each to be sent to from `next` on.
     ///
-    /// Fails if the configuration is joint, names a member twice, or has a member 0.
+    /// Fails if the configuration contradicts itself, has a member 0, or has more than [`MEMBERS_MAX`] names.
     pub(crate) fn new(conf_state: &ConfState, next: u64) -> Result<Members, Error> {
-        let ConfState { voters_outgoing, learners_next, auto_leave, .. } = conf_state;
-        if !voters_outgoing.is_empty() || !learners_next.is_empty() || *auto_leave {
-            return Err(Error::InvalidConfState("joint configurations are not supported yet"));
+        let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = conf_state;
+        if voters.len() + learners.len() + voters_outgoing.len() + learners_next.len() > MEMBERS_MAX {
+            return Err(Error::InvalidConfState("a cluster has at most 1000 members"));
         }
-        let voters = conf_state.voters.iter().map(|&id| Progress::new(id, false, next));
-        let learners = conf_state.learners.iter().map(|&id| Progress::new(id, true, next));
-        let mut table: Vec<Progress> = voters.chain(learners).collect();
-        table.sort_by_key(|member| member.id);
-        if table.windows(2).any(|pair| pair[0].id == pair[1].id) {
-            return Err(Error::InvalidConfState("each member is named once"));
+        let mut members = Members { table: Vec::new(), auto_leave: *auto_leave, scratch: Vec::new() };
+        members.name(voters, next, |standing| &mut standing.incoming)?;
+        members.name(voters_outgoing, next, |standing| &mut standing.outgoing)?;
+        members.name(learners_next, next, |standing| &mut standing.next_learner)?;
+        for &id in learners {
+            if members.find(id).is_ok() {
+                return Err(Error::InvalidConfState("a learner has no other part"));
+            }
+            members.entry(id, next);
         }
-        if table.first().is_some_and(|member| member.id == 0) {
-            return Err(Error::InvalidConfState("no member has the id 0"));
-        }
-        Ok(Members { table, scratch: Vec::new() })
+        members.check()?;
+        Ok(members)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Progress> {
@@ -48,17 +64,22 @@ impl Members {
         self.table.iter_mut()
     }
 
+    /// Those whose vote counts in at least one half.
     pub(crate) fn voters(&self) -> impl Iterator<Item = &Progress> {
-        self.table.iter().filter(|member| !member.is_learner)
+        self.table.iter().filter(|member| member.standing.is_voter())
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Progress> {
+        Some(&self.table[self.find(id).ok()?])
     }
 
     pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Progress> {
-        let at = self.table.binary_search_by_key(&id, |member| member.id).ok()?;
+        let at = self.find(id).ok()?;
         Some(&mut self.table[at])
     }
 
     pub(crate) fn is_voter(&self, id: u64) -> bool {
-        self.voters().any(|member| member.id == id)
+        self.get(id).is_some_and(|member| member.standing.is_voter())
     }
 
     /// Whether `id` is a voter and there is no other.
@@ -66,24 +87,45 @@ impl Members {
         self.is_voter(id) && self.voters().count() == 1
     }
 
-    /// The largest value of `number` that a majority of the voters has reached.
+    pub(crate) fn is_joint(&self) -> bool {
+        self.table.iter().any(|member| member.standing.outgoing)
+    }
+
+    /// Whether the leader has to end the present joint configuration.
+    pub(crate) fn leaves_by_itself(&self) -> bool {
+        self.auto_leave
+    }
+
+    /// The largest value of `number` that a majority of each half has reached.
     pub(crate) fn reached_by_majority(&mut self, number: impl Fn(&Progress) -> u64) -> u64 {
+        let incoming = self.reached_by_half(INCOMING, &number);
+        if self.is_joint() { incoming.min(self.reached_by_half(OUTGOING, &number)) } else { incoming }
+    }
+
+    fn reached_by_half(&mut self, half: Half, number: impl Fn(&Progress) -> u64) -> u64 {
         self.scratch.clear();
-        self.scratch.extend(self.table.iter().filter(|member| !member.is_learner).map(number));
+        self.scratch.extend(self.table.iter().filter(|member| half(member.standing)).map(number));
         quorum::reached_by_majority(&mut self.scratch)
     }
 
     /// The state of an election after `votes`; answers of members without a vote do not count.
     pub(crate) fn tally(&self, votes: &[(u64, bool)]) -> Tally {
-        let counted = votes.iter().filter(|(id, _)| self.is_voter(*id));
-        let (granted, refused) =
-            counted.fold(
-                (0, 0),
-                |(granted, refused), (_, vote)| {
-                    if *vote { (granted + 1, refused) } else { (granted, refused + 1) }
-                },
-            );
-        quorum::tally(self.voters().count(), granted, refused)
+        let incoming = self.tally_half(INCOMING, votes);
+        if !self.is_joint() {
+            return incoming;
+        }
+        match (incoming, self.tally_half(OUTGOING, votes)) {
+            (Tally::Won, Tally::Won) => Tally::Won,
+            (Tally::Lost, _) | (_, Tally::Lost) => Tally::Lost,
+            (Tally::Pending, _) | (_, Tally::Pending) => Tally::Pending,
+        }
+    }
+
+    fn tally_half(&self, half: Half, votes: &[(u64, bool)]) -> Tally {
+        let counts = |id: u64| self.get(id).is_some_and(|member| half(member.standing));
+        let answers = |wanted: bool| votes.iter().filter(|(id, vote)| *vote == wanted && counts(*id)).count();
+        let voters = self.table.iter().filter(|member| half(member.standing)).count();
+        quorum::tally(voters, answers(true), answers(false))
     }
 
     /// Whether a majority of the voters was heard from since the last call.
@@ -99,135 +141,73 @@ impl Members {
     /// Starts a leader's term: nothing is known of the others but that `next` is worth trying.
     pub(crate) fn reset(&mut self, next: u64) {
         for member in &mut self.table {
-            *member = Progress::new(member.id, member.is_learner, next);
-        }
-    }
-
-    /// Applies one change; a node id of 0 stands for a change that the state machine refused. A new member is
-    /// sent to from `next` on.
-    ///
-    /// A change of unknown type and one that would leave no voter have no effect. All members see the same
-    /// configuration before the change, so they ignore the same changes.
-    pub(crate) fn apply(&mut self, change: &ConfChange, next: u64) {
-        let id = change.node_id;
-        let Ok(r#type) = ConfChangeType::try_from(change.r#type) else { return };
-        if id == 0 {
-            return;
-        }
-        match r#type {
-            ConfChangeType::ConfChangeAddNode => self.add(id, false, next),
-            ConfChangeType::ConfChangeAddLearnerNode if !self.is_only_voter(id) => self.add(id, true, next),
-            ConfChangeType::ConfChangeRemoveNode if !self.is_only_voter(id) => {
-                self.table.retain(|member| member.id != id);
-            }
-            ConfChangeType::ConfChangeAddLearnerNode | ConfChangeType::ConfChangeRemoveNode => {}
-            // Addresses are the business of the state machine.
-            ConfChangeType::ConfChangeUpdateNode => {}
+            *member = Progress::new(member.id, member.standing, next);
         }
     }
 
     pub(crate) fn conf_state(&self) -> ConfState {
-        let ids = |learner: bool| -> Vec<u64> {
-            self.table.iter().filter(|member| member.is_learner == learner).map(|member| member.id).collect()
+        let ids = |wanted: Half| -> Vec<u64> {
+            self.table.iter().filter(|member| wanted(member.standing)).map(|member| member.id).collect()
         };
-        ConfState { voters: ids(false), learners: ids(true), ..ConfState::default() }
+        ConfState {
+            voters: ids(INCOMING),
+            voters_outgoing: ids(OUTGOING),
+            learners_next: ids(|standing| standing.next_learner),
+            learners: ids(|standing| !standing.is_voter()),
+            auto_leave: self.auto_leave,
+        }
     }
 
-    fn add(&mut self, id: u64, is_learner: bool, next: u64) {
-        match self.table.binary_search_by_key(&id, |member| member.id) {
-            Ok(at) => self.table[at].is_learner = is_learner,
-            Err(at) => {
-                let mut member = Progress::new(id, is_learner, next);
-                // It had no chance to be heard yet; counting it as silent could unseat the leader that adds it.
-                member.recent_active = true;
-                self.table.insert(at, member);
+    /// Gives each of `ids` the part that `part` selects.
+    fn name(&mut self, ids: &[u64], next: u64, part: fn(&mut Standing) -> &mut bool) -> Result<(), Error> {
+        for &id in ids {
+            let part = part(&mut self.entry(id, next).standing);
+            if *part {
+                return Err(Error::InvalidConfState("each member is named once"));
             }
+            *part = true;
         }
+        Ok(())
+    }
+
+    /// Checks the rules that concern all members together.
+    fn check(&self) -> Result<(), Error> {
+        let holds = |rule: fn(&Progress) -> bool| self.table.iter().all(rule);
+        let has_incoming = self.table.iter().any(|member| member.standing.incoming);
+        let rules = [
+            (holds(|member| member.id != 0), "no member has the id 0"),
+            (
+                holds(|Progress { standing, .. }| {
+                    !standing.next_learner || (standing.outgoing && !standing.incoming)
+                }),
+                "only an outgoing voter that has no vote afterwards becomes a learner",
+            ),
+            (self.is_joint() || !self.auto_leave, "only a joint configuration ends by itself"),
+            (!self.is_joint() || has_incoming, "a joint configuration has incoming voters"),
+            (self.table.len() <= MEMBERS_MAX, "a cluster has at most 1000 members"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(Error::InvalidConfState(rule)),
+            None => Ok(()),
+        }
+    }
+
+    fn find(&self, id: u64) -> Result<usize, usize> {
+        self.table.binary_search_by_key(&id, |member| member.id)
+    }
+
+    /// The member `id`, added as a learner if it is new.
+    fn entry(&mut self, id: u64, next: u64) -> &mut Progress {
+        let at = match self.find(id) {
+            Ok(at) => at,
+            Err(at) => {
+                self.table.insert(at, Progress::new(id, Standing::LEARNER, next));
+                at
+            }
+        };
+        &mut self.table[at]
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn members(voters: &[u64], learners: &[u64]) -> Members {
-        Members::new(
-            &ConfState { voters: voters.to_vec(), learners: learners.to_vec(), ..ConfState::default() },
-            1,
-        )
-        .unwrap()
-    }
-
-    fn change(r#type: ConfChangeType, node_id: u64) -> ConfChange {
-        ConfChange { r#type: r#type as i32, node_id, ..ConfChange::default() }
-    }
-
-    #[test]
-    fn learners_count_neither_for_commit_nor_for_votes() {
-        let mut members = members(&[1, 2, 3], &[4, 5]);
-        for id in [1, 4, 5] {
-            members.get_mut(id).unwrap().matched = 7;
-        }
-        assert_eq!(members.reached_by_majority(|member| member.matched), 0);
-        assert_eq!(members.tally(&[(1, true), (4, true), (5, true)]), Tally::Pending);
-        assert_eq!(members.tally(&[(1, true), (2, true)]), Tally::Won);
-    }
-
-    #[test]
-    fn adding_a_learner_as_voter_promotes_it_and_keeps_its_progress() {
-        let mut members = members(&[1], &[2]);
-        members.get_mut(2).unwrap().matched = 9;
-        members.apply(&change(ConfChangeType::ConfChangeAddNode, 2), 1);
-        assert_eq!(members.conf_state().voters, [1, 2]);
-        assert_eq!(members.get_mut(2).unwrap().matched, 9);
-    }
-
-    #[test]
-    fn refused_and_address_changes_leave_the_members() {
-        let mut members = members(&[1, 2], &[]);
-        members.apply(&change(ConfChangeType::ConfChangeRemoveNode, 0), 1);
-        members.apply(&change(ConfChangeType::ConfChangeUpdateNode, 2), 1);
-        assert_eq!(members.conf_state().voters, [1, 2]);
-    }
-
-    #[test]
-    fn quorum_activity_counts_oneself_and_is_forgotten_once_asked() {
-        let mut members = members(&[1, 2, 3], &[]);
-        assert!(!members.take_quorum_activity(1));
-        members.get_mut(3).unwrap().recent_active = true;
-        assert!(members.take_quorum_activity(1));
-        assert!(!members.take_quorum_activity(1));
-    }
-
-    #[test]
-    fn the_only_voter_is_neither_removed_nor_demoted() {
-        let mut members = members(&[1], &[2]);
-        members.apply(&change(ConfChangeType::ConfChangeRemoveNode, 1), 1);
-        members.apply(&change(ConfChangeType::ConfChangeAddLearnerNode, 1), 1);
-        assert_eq!(members.conf_state().voters, [1]);
-    }
-
-    #[test]
-    fn change_of_unknown_type_adds_nobody() {
-        let mut members = members(&[1], &[]);
-        members.apply(&ConfChange { r#type: 9, node_id: 2, ..ConfChange::default() }, 1);
-        assert_eq!(members.conf_state().voters, [1]);
-    }
-
-    #[test]
-    fn joint_and_contradictory_configurations_are_refused() {
-        let joint = [
-            ConfState { voters_outgoing: vec![1, 2, 3], ..ConfState::default() },
-            ConfState { learners_next: vec![4], ..ConfState::default() },
-            ConfState { auto_leave: true, ..ConfState::default() },
-        ];
-        let contradictory = [
-            ConfState { voters: vec![1, 1], ..ConfState::default() },
-            ConfState { voters: vec![1], learners: vec![1], ..ConfState::default() },
-            ConfState { voters: vec![0, 1], ..ConfState::default() },
-        ];
-        for conf_state in joint.iter().chain(&contradictory) {
-            assert!(matches!(Members::new(conf_state, 1), Err(Error::InvalidConfState(_))), "{conf_state:?}");
-        }
-    }
-}
+mod tests;

@@ -1,20 +1,24 @@
 //! One member's part in the agreement.
 //!
 //! [`Raft`] is a value: calls change it, [`Raft::ready`] says what to do about it. The files beside this one hold
-//! its rules by topic: `election`, `proposal`, `replication` (the leader's side), `follower` (the other side),
-//! `read_index`, `ready`.
+//! its rules by topic: `election`, `transfer`, `proposal`, `conf_change`, `replication` (the leader's side), `follower`
+//! (the other side), `snapshot`, `read_index`, `ready`.
 //!
 //! Does not encode, send, write or apply anything.
 
+mod conf_change;
 mod election;
 mod follower;
 mod proposal;
 mod read_index;
 mod ready;
 mod replication;
+mod snapshot;
+mod transfer;
 
-use proto::raftpb::{ConfChange, ConfState, HardState, Message, MessageType};
+use proto::raftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, SnapshotMetadata};
 
+pub use self::conf_change::single_change;
 pub use self::proposal::Proposed;
 use self::read_index::ReadQueue;
 pub use self::ready::{Persist, ReadState, Ready, SoftState};
@@ -61,7 +65,7 @@ pub struct Status {
     pub role: Role,
     /// Last index known to be committed.
     pub commit: u64,
-    /// Last index reported as applied.
+    /// Last index reported as applied, or that of a snapshot received since, which need not be installed yet.
     pub applied: u64,
     /// Last index known to be durable on this member.
     pub durable: u64,
@@ -69,6 +73,8 @@ pub struct Status {
     pub first_index: u64,
     /// Index of the last entry, durable or not.
     pub last_index: u64,
+    /// On a leader, the member to which leadership is being handed over; 0 for none.
+    pub transferee: u64,
     /// How many messages [`Raft::step`] has refused as such that no correct member sends; those that it refused
     /// only as [`Error::ProposalDropped`] do not count.
     pub faulty_messages: u64,
@@ -94,6 +100,11 @@ pub struct Raft {
     rng: Rng,
     /// Index of the last configuration change in the log that may not be applied yet.
     pending_conf_index: u64,
+    /// To whom this leader hands over, or [`NONE`], and ticks since that began.
+    transferee: u64,
+    transfer_elapsed: u32,
+    /// The snapshot that has replaced the log and is not handed out yet.
+    received_snapshot: Option<SnapshotMetadata>,
     reads: ReadQueue,
     outbox: Outbox,
     read_states: Vec<ReadState>,
@@ -134,6 +145,9 @@ impl Raft {
             heartbeat_elapsed: 0,
             election_timeout: 0,
             pending_conf_index: 0,
+            transferee: NONE,
+            transfer_elapsed: 0,
+            received_snapshot: None,
             reads: ReadQueue::default(),
             outbox: Outbox::default(),
             read_states: Vec::new(),
@@ -175,7 +189,8 @@ impl Raft {
             return Err(Error::Misaddressed { to: message.to });
         }
         check_message(&message)?;
-        if message.from == self.config.id {
+        // A request to hand over names the future leader as its sender.
+        if message.from == self.config.id && message.r#type() != MessageType::MsgTransferLeader {
             return Err(Error::MalformedMessage("a member sends no messages to itself"));
         }
         if message.term > self.term.saturating_add(TERMS_MISSED_MAX) {
@@ -188,11 +203,14 @@ impl Raft {
             (MessageType::MsgVote | MessageType::MsgPreVote, _) => self.handle_vote_request(&message),
             (MessageType::MsgVoteResp, Role::Candidate) => self.handle_vote_response(&message),
             (MessageType::MsgPreVoteResp, Role::PreCandidate) => self.handle_vote_response(&message),
-            (MessageType::MsgApp | MessageType::MsgHeartbeat, Role::Leader) => {
+            (MessageType::MsgApp | MessageType::MsgHeartbeat | MessageType::MsgSnap, Role::Leader) => {
                 return Err(Error::TwoLeaders { term: self.term, other: message.from });
             }
             (MessageType::MsgApp, _) => self.handle_append(message),
             (MessageType::MsgHeartbeat, _) => return self.handle_heartbeat(message),
+            (MessageType::MsgSnap, _) => return self.handle_snapshot(&message),
+            (MessageType::MsgTransferLeader, _) => self.handle_transfer_request(&message),
+            (MessageType::MsgTimeoutNow, _) => return self.handle_timeout_now(&message),
             (MessageType::MsgAppResp, Role::Leader) => self.handle_append_response(&message),
             (MessageType::MsgHeartbeatResp, Role::Leader) => self.handle_heartbeat_response(&message),
             (MessageType::MsgProp, _) => return self.handle_proposal(message),
@@ -223,25 +241,6 @@ impl Raft {
         self.log.compact(self.log.compaction_to_bytes(bytes));
     }
 
-    /// Applies a committed configuration change and returns the configuration after it.
-    ///
-    /// Call it while applying the entry, before [`Raft::applied_to`] its index; with node id 0 if the state machine
-    /// refused the change. A change that would leave no voter, or is of an unknown type, changes nothing. A leader that is no voter afterwards takes no more proposals, and steps down after
-    /// `election_ticks`: until then it tells the others that the change is committed.
-    pub fn apply_conf_change(&mut self, change: &ConfChange) -> ConfState {
-        self.members.apply(change, self.log.last() + 1);
-        if self.role == Role::Leader {
-            // A removal may leave a majority that has reached more.
-            self.advance_commit();
-            self.confirm_reads();
-            self.release_reads();
-            if !self.members.is_voter(self.config.id) {
-                self.election_elapsed = 0;
-            }
-        }
-        self.members.conf_state()
-    }
-
     /// The numbers of this moment.
     pub fn status(&self) -> Status {
         Status {
@@ -255,12 +254,13 @@ impl Raft {
             durable: self.log.durable(),
             first_index: self.log.first(),
             last_index: self.log.last(),
+            transferee: self.transferee,
             faulty_messages: self.faulty_messages,
         }
     }
 
     /// The members by id. On a leader, each with what is known of its log; one in the state
-    /// [`ProgressState::Snapshot`](crate::ProgressState) cannot catch up from the log.
+    /// [`ProgressState::Snapshot`](crate::ProgressState) cannot catch up from the log alone.
     pub fn members(&self) -> impl Iterator<Item = &Progress> {
         self.members.iter()
     }
@@ -332,14 +332,15 @@ fn check_message(message: &Message) -> Result<(), Error> {
         MessageType::MsgProp if message.entries.is_empty() => {
             Err(Error::MalformedMessage("a forwarded proposal carries entries"))
         }
-        MessageType::MsgProp if !message.entries.iter().all(crate::log::is_known_type) => {
-            Err(Error::MalformedMessage("an entry is a command or a simple configuration change"))
+        MessageType::MsgProp if !message.entries.iter().all(may_be_proposed) => {
+            Err(Error::MalformedMessage("an entry is a command or a configuration change"))
         }
         MessageType::MsgReadIndex | MessageType::MsgReadIndexResp if !has_one_context(message) => {
             Err(Error::MalformedMessage("a read request and its answer carry one short context"))
         }
         MessageType::MsgProp | MessageType::MsgReadIndex => Ok(()),
         MessageType::MsgApp => check_append(message),
+        MessageType::MsgSnap => snapshot::check(message),
         MessageType::MsgVote | MessageType::MsgPreVote if message.log_term >= message.term => {
             Err(Error::MalformedMessage("a candidate's term is above that of its last entry"))
         }
@@ -350,7 +351,9 @@ fn check_message(message: &Message) -> Result<(), Error> {
         | MessageType::MsgHeartbeat
         | MessageType::MsgHeartbeatResp
         | MessageType::MsgPreVote
-        | MessageType::MsgPreVoteResp => match message.term {
+        | MessageType::MsgPreVoteResp
+        | MessageType::MsgTransferLeader
+        | MessageType::MsgTimeoutNow => match message.term {
             0 => Err(Error::MalformedMessage("a message between members carries a term")),
             _ => Ok(()),
         },
@@ -360,6 +363,11 @@ fn check_message(message: &Message) -> Result<(), Error> {
 
 fn has_one_context(message: &Message) -> bool {
     matches!(&message.entries[..], [entry] if entry.data.len() <= read_index::CONTEXT_LEN_MAX)
+}
+
+fn may_be_proposed(entry: &Entry) -> bool {
+    entry.r#type == EntryType::EntryNormal as i32
+        || (crate::log::is_known_type(entry) && conf_change::decode(entry).is_some())
 }
 
 fn check_append(message: &Message) -> Result<(), Error> {

@@ -80,12 +80,12 @@ fn entries_are_emitted_once_committed_and_durable() {
     log.push(1, EntryType::EntryNormal, Bytes::new());
     assert_eq!(log.hand_out(1).len(), 2);
     log.commit_to(1);
-    assert!(log.emit_committed().is_empty());
+    assert!(log.emit_committed(u64::MAX).is_empty());
     log.persisted(1);
-    assert_eq!(log.emit_committed().len(), 1);
-    assert!(log.emit_committed().is_empty());
+    assert_eq!(log.emit_committed(u64::MAX).len(), 1);
+    assert!(log.emit_committed(u64::MAX).is_empty());
     log.commit_to(2);
-    assert_eq!(log.emit_committed()[0].index, 2);
+    assert_eq!(log.emit_committed(u64::MAX)[0].index, 2);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn agreement_guess_skips_a_whole_term() {
 fn compaction_keeps_the_term_of_the_last_forgotten_entry() {
     let mut log = log_of(&[1, 2, 2]);
     log.commit_to(3);
-    log.emit_committed();
+    log.emit_committed(u64::MAX);
     log.applied_to(3);
     log.compact(2);
     assert_eq!((log.first(), log.term(1), log.term(2), log.term(3)), (3, None, Some(2), Some(2)));
@@ -146,7 +146,7 @@ fn what_is_kept_of_the_applied_entries_is_bounded_in_bytes() {
     assert_eq!(log.compaction_to_bytes(bytes(4)), 0, "nothing is applied yet");
     log.hand_out(1);
     log.persisted(1);
-    log.emit_committed();
+    log.emit_committed(u64::MAX);
     log.applied_to(18);
     assert_eq!(log.compaction_to_bytes(u64::MAX), 0);
     assert_eq!(log.compaction_to_bytes(bytes(4)), 16);

@@ -19,20 +19,30 @@ impl Raft {
     /// Does nothing on a leader, on a member without a vote, and while a committed configuration change waits to
     /// be applied: the majority to ask is not known before.
     pub fn campaign(&mut self) {
-        let may_stand = self.role != Role::Leader
-            && self.members.is_voter(self.config.id)
-            && self.term < u64::MAX
-            && !self.log.has_unapplied_conf_change();
-        if !may_stand {
+        if !self.may_stand() {
             return;
         }
         if self.config.pre_vote {
             self.become_pre_candidate();
-            self.request_votes(MessageType::MsgPreVote, self.term + 1);
+            self.request_votes(MessageType::MsgPreVote, self.term + 1, &Bytes::new());
             self.record_vote(self.config.id, true);
         } else {
-            self.stand();
+            self.stand(&Bytes::new());
         }
+    }
+
+    /// Stands for election without a pre-vote, since the leader itself asks for it.
+    pub(super) fn campaign_for_transfer(&mut self) {
+        if self.may_stand() {
+            self.stand(&Bytes::from_static(TRANSFER));
+        }
+    }
+
+    fn may_stand(&self) -> bool {
+        self.role != Role::Leader
+            && self.members.is_voter(self.config.id)
+            && self.term < u64::MAX
+            && !self.log.has_unapplied_conf_change()
     }
 
     pub(super) fn tick_election(&mut self) {
@@ -82,20 +92,20 @@ impl Raft {
         }
     }
 
-    fn stand(&mut self) {
+    fn stand(&mut self, context: &Bytes) {
         self.become_candidate();
-        self.request_votes(MessageType::MsgVote, self.term);
+        self.request_votes(MessageType::MsgVote, self.term, context);
         let own = self.message(MessageType::MsgVoteResp, self.config.id);
         self.send(own);
     }
 
-    fn request_votes(&mut self, r#type: MessageType, term: u64) {
+    fn request_votes(&mut self, r#type: MessageType, term: u64, context: &Bytes) {
         let own = self.config.id;
         let others: Vec<u64> =
             self.members.voters().map(|member| member.id).filter(|&id| id != own).collect();
         for id in others {
-            let request = self.message(r#type, id);
-            self.send(Message { term, index: self.log.last(), log_term: self.log.last_term(), ..request });
+            let request = Message { term, context: context.clone(), ..self.message(r#type, id) };
+            self.send(Message { index: self.log.last(), log_term: self.log.last_term(), ..request });
         }
     }
 
@@ -108,7 +118,7 @@ impl Raft {
             self.votes.push((from, granted));
         }
         match (self.members.tally(&self.votes), self.role) {
-            (Tally::Won, Role::PreCandidate) => self.stand(),
+            (Tally::Won, Role::PreCandidate) => self.stand(&Bytes::new()),
             (Tally::Won, _) => self.become_leader(),
             (Tally::Lost, _) => self.become_follower(self.term, NONE),
             (Tally::Pending, _) => {}
@@ -150,6 +160,7 @@ impl Raft {
         }
         self.votes.clear();
         self.reads.clear();
+        self.transferee = NONE;
         self.election_elapsed = 0;
         self.heartbeat_elapsed = 0;
         self.election_timeout = self.config.election_ticks + self.rng.below(self.config.election_ticks);

@@ -44,7 +44,7 @@ impl Raft {
     }
 
     /// Takes `leader` for the leader of this term, which ends any election under way here.
-    fn follow(&mut self, leader: u64) {
+    pub(super) fn follow(&mut self, leader: u64) {
         if self.leader != leader {
             self.become_follower(self.term, leader);
         }

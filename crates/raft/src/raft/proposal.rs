@@ -6,10 +6,6 @@ use proto::raftpb::{Entry, EntryType, Message, MessageType};
 use super::{NONE, Raft, Role};
 use crate::Error;
 
-/// Bytes of uncommitted entries in the log above which a leader takes no more proposals. They pile up while no
-/// majority answers.
-const UNCOMMITTED_BYTES_MAX: u64 = 512 << 20;
-
 /// What became of a proposal. Neither outcome promises that it will be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proposed {
@@ -32,65 +28,41 @@ pub enum Proposed {
 impl Raft {
     /// Proposes one entry for each item, in order and without others between them.
     ///
-    /// [`Error::ProposalDropped`] if no leader is known, or if this leader has 512 MiB of uncommitted entries: nothing
-    /// was proposed, and a retry is safe.
+    /// [`Error::ProposalDropped`] if no leader is known, if this leader is about to hand over, or if its log would
+    /// hold more than `max_uncommitted_bytes`: nothing was proposed, and a retry is safe.
     pub fn propose(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposed, Error> {
+        let entries: Vec<Entry> = data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
         if self.role != Role::Leader {
-            let entries = data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
             return self.forward_proposal(NONE, entries);
         }
-        self.check_may_append()?;
         let before = self.log.last();
-        for data in data {
-            self.log.push(self.term, EntryType::EntryNormal, data);
-        }
-        Ok(self.appended_since(before))
-    }
-
-    /// Proposes a configuration change: `change` is an encoded `raftpb.ConfChange`.
-    ///
-    /// [`Error::ConfChangePending`] on a leader while an earlier one is not applied. A follower passes the change
-    /// on, and a leader that has one pending then puts an empty entry in its place.
-    pub fn propose_conf_change(&mut self, change: Bytes) -> Result<Proposed, Error> {
-        let entry = Entry { r#type: EntryType::EntryConfChange as i32, data: change, ..Entry::default() };
-        if self.role != Role::Leader {
-            return self.forward_proposal(NONE, vec![entry]);
-        }
-        self.check_may_append()?;
-        if self.is_conf_change_pending() {
-            return Err(Error::ConfChangePending);
-        }
-        let before = self.log.last();
-        self.append_proposed(entry);
+        self.append_proposed(entries)?;
         Ok(self.appended_since(before))
     }
 
     /// Takes a proposal that another member passed on.
     pub(super) fn handle_proposal(&mut self, message: Message) -> Result<(), Error> {
-        if self.role != Role::Leader {
-            return self.forward_proposal(message.from, message.entries).map(|_| ());
+        if self.role == Role::Leader {
+            self.append_proposed(message.entries)
+        } else {
+            self.forward_proposal(message.from, message.entries).map(|_| ())
         }
-        self.check_may_append()?;
-        for entry in message.entries {
-            self.append_proposed(entry);
+    }
+
+    /// Appends all of `entries` or none.
+    fn append_proposed(&mut self, entries: Vec<Entry>) -> Result<(), Error> {
+        self.check_may_append(entries.iter().map(crate::log::size).sum())?;
+        for entry in entries {
+            match entry.r#type() {
+                EntryType::EntryNormal => self.log.push(self.term, EntryType::EntryNormal, entry.data),
+                EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => self.append_conf_change(entry),
+            }
         }
         Ok(())
     }
 
-    fn append_proposed(&mut self, entry: Entry) {
-        if entry.r#type == EntryType::EntryNormal as i32 {
-            self.log.push(self.term, EntryType::EntryNormal, entry.data);
-        } else if self.is_conf_change_pending() {
-            // Two changes at once could have majorities that do not meet (Ongaro 2014, §4.1).
-            self.log.push(self.term, EntryType::EntryNormal, Bytes::new());
-        } else {
-            self.log.push(self.term, EntryType::EntryConfChange, entry.data);
-            self.pending_conf_index = self.log.last();
-        }
-    }
-
     /// Passes a proposal of member `from` on to the leader, unless that is where it came from.
-    fn forward_proposal(&mut self, from: u64, entries: Vec<Entry>) -> Result<Proposed, Error> {
+    pub(super) fn forward_proposal(&mut self, from: u64, entries: Vec<Entry>) -> Result<Proposed, Error> {
         let leader = self.leader;
         if leader == NONE || leader == from {
             return Err(Error::ProposalDropped);
@@ -103,17 +75,20 @@ impl Raft {
         Ok(Proposed::Forwarded { leader })
     }
 
-    /// A leader that was removed could not count its own copy of an entry.
-    fn check_may_append(&self) -> Result<(), Error> {
-        let has_room = self.log.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
-        if has_room && self.members.is_voter(self.config.id) { Ok(()) } else { Err(Error::ProposalDropped) }
+    /// Whether this leader may append entries of so many bytes.
+    ///
+    /// A leader that was removed could not count its own copy of them, and one that hands over would keep its
+    /// successor from catching up. While nothing is uncommitted, a proposal of any size is taken: otherwise it never
+    /// would be.
+    pub(super) fn check_may_append(&self, bytes: u64) -> Result<(), Error> {
+        let uncommitted = self.log.uncommitted_bytes();
+        let has_room =
+            uncommitted == 0 || uncommitted.saturating_add(bytes) <= self.config.max_uncommitted_bytes;
+        let may_append = has_room && self.transferee == NONE && self.members.is_voter(self.config.id);
+        if may_append { Ok(()) } else { Err(Error::ProposalDropped) }
     }
 
-    fn appended_since(&self, before: u64) -> Proposed {
+    pub(super) fn appended_since(&self, before: u64) -> Proposed {
         Proposed::Appended { term: self.term, first_index: before + 1, count: self.log.last() - before }
-    }
-
-    fn is_conf_change_pending(&self) -> bool {
-        self.pending_conf_index > self.log.applied()
     }
 }

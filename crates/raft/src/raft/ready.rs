@@ -11,7 +11,7 @@
 //! was made. Everything else leaves at once, a leader's MsgApp in parallel with its own write.
 
 use bytes::Bytes;
-use proto::raftpb::{Entry, HardState, Message, MessageType};
+use proto::raftpb::{Entry, HardState, Message, MessageType, SnapshotMetadata};
 
 use super::{Raft, Role};
 
@@ -25,7 +25,8 @@ pub struct Ready {
     pub persist: Option<Persist>,
     /// What to send; none of it waits for `persist`.
     pub messages: Vec<Message>,
-    /// Entries to apply, in order. They are durable on this member and on a quorum.
+    /// Entries to apply, in order. They are durable on this member and on a quorum. There may be more of them: call
+    /// [`Raft::ready`] again.
     pub committed: Vec<Entry>,
     /// Reads that may be served once the state has reached their index.
     pub read_states: Vec<ReadState>,
@@ -46,6 +47,13 @@ impl Ready {
 pub struct Persist {
     /// Number to report to [`Raft::persisted`]; counts up by one from 1.
     pub seq: u64,
+    /// Where the snapshot ends whose state is to be installed before anything else of the batch; its MsgSnap was given
+    /// to [`Raft::step`]. The batch is durable once the state is.
+    ///
+    /// It replaces the whole log: no entry of an earlier batch counts any more, not even one above its index, and no
+    /// such entry may come back after a restart. The states of other snapshots that were given to raft before this
+    /// batch are not needed. Report [`Raft::applied_to`] its index once the state is in use.
+    pub snapshot: Option<SnapshotMetadata>,
     /// The hard state to write, if it changed.
     pub hard_state: Option<HardState>,
     /// Entries to write. The first replaces whatever was written at its index and after it.
@@ -80,15 +88,16 @@ pub struct ReadState {
 impl Raft {
     /// Everything that is to be done and was not handed out before; `None` if there is nothing.
     ///
-    /// Call it after each group of inputs. It need not wait for earlier batches.
+    /// Call it after each group of inputs, until it returns `None`. It need not wait for earlier batches.
     pub fn ready(&mut self) -> Option<Ready> {
+        self.leave_joint_if_due();
         self.start_read_round();
         self.send_appends();
         let ready = Ready {
             soft_state: self.take_soft_state(),
             persist: self.take_persist(),
             messages: self.outbox.take(),
-            committed: self.log.emit_committed(),
+            committed: self.log.emit_committed(self.config.max_committed_bytes),
             read_states: std::mem::take(&mut self.read_states),
         };
         (!ready.is_empty()).then_some(ready)
@@ -146,6 +155,7 @@ impl Raft {
         self.handed_hard_state = hard_state;
         Some(Persist {
             seq: self.handed_seq,
+            snapshot: self.received_snapshot.take(),
             hard_state: changed.then_some(hard_state),
             entries: self.log.hand_out(self.handed_seq),
             must_sync,
@@ -155,7 +165,9 @@ impl Raft {
     /// Whether anything but the commit index waits to be handed out for writing.
     fn has_unhanded_sync(&self) -> bool {
         let handed = &self.handed_hard_state;
-        (self.term, self.vote) != (handed.term, handed.vote) || self.log.has_unhanded()
+        (self.term, self.vote) != (handed.term, handed.vote)
+            || self.log.has_unhanded()
+            || self.received_snapshot.is_some()
     }
 
     fn hard_state(&self) -> HardState {

@@ -7,6 +7,8 @@
 use proto::raftpb::{Message, MessageType};
 
 use super::{NONE, Raft, Role};
+use crate::inflight::InflightLimit;
+use crate::log::size;
 
 impl Raft {
     pub(super) fn tick_leader(&mut self) {
@@ -20,6 +22,7 @@ impl Raft {
                 return;
             }
         }
+        self.tick_transfer();
         if self.heartbeat_elapsed >= self.config.heartbeat_ticks {
             self.heartbeat_elapsed = 0;
             self.send_heartbeats();
@@ -38,30 +41,32 @@ impl Raft {
         }
     }
 
-    /// Makes every MsgApp that is due.
+    /// Makes every MsgApp and MsgSnap that is due.
     pub(super) fn send_appends(&mut self) {
         if self.role != Role::Leader {
             return;
         }
         let (last, commit) = (self.log.last(), self.log.committed());
+        let limit = self.inflight_limit();
         let template = self.message(MessageType::MsgApp, NONE);
         for member in self.members.iter_mut().filter(|member| member.id != self.config.id) {
-            while member.wants_append(last, commit, self.config.max_inflight) {
+            while member.wants_append(last, commit, limit) {
                 if self.log.term(member.next - 1).is_none() {
                     member.skip_to(self.log.first());
                 }
                 let index = member.next - 1;
                 let log_term = self.log.term(index).expect("the term before the first entry is kept");
-                let entries = if member.takes_entries(last, self.config.max_inflight) {
+                let entries = if member.takes_entries(last, limit) {
                     self.log.entries_from(member.next, self.config.max_message_bytes)
                 } else {
                     Vec::new()
                 };
-                member.sent(entries.len() as u64, commit);
+                member.sent(entries.len() as u64, entries.iter().map(size).sum(), commit);
                 let to = member.id;
                 self.outbox.push(Message { to, index, log_term, entries, commit, ..template.clone() });
             }
         }
+        self.send_snapshots();
     }
 
     pub(super) fn handle_append_response(&mut self, message: &Message) {
@@ -74,8 +79,13 @@ impl Raft {
                 term => self.log.guess_agreement(message.reject_hint, term).0,
             };
             member.refused(message.index, hint, self.log.first());
-        } else if message.index <= self.log.last() && member.acknowledged(message.index, self.log.first()) {
-            self.advance_commit();
+        } else if message.index <= self.log.last() {
+            if member.acknowledged(message.index, self.log.first()) {
+                self.advance_commit();
+            }
+            if message.from == self.transferee {
+                self.hand_over_if_caught_up();
+            }
         }
     }
 
@@ -107,5 +117,9 @@ impl Raft {
             self.log.commit_to(reached);
             self.release_reads();
         }
+    }
+
+    fn inflight_limit(&self) -> InflightLimit {
+        InflightLimit { messages: self.config.max_inflight, bytes: self.config.max_inflight_bytes }
     }
 }

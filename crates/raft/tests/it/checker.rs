@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use proto::raftpb::{Entry, Message, MessageType};
+use proto::raftpb::{ConfState, Entry, Message, MessageType, SnapshotMetadata};
 use raft::{ReadState, Role, Status};
 
 use crate::disk::Disk;
@@ -17,6 +17,8 @@ pub(crate) struct Checker {
     appended: BTreeMap<(u64, u64), (Bytes, u64)>,
     /// Each entry ever applied, from index 1 on.
     applied: Vec<Applied>,
+    /// The configuration from the start and after each change of it, by index.
+    conf_states: BTreeMap<u64, ConfState>,
     /// The highest commit index any member ever knew.
     commit: u64,
     /// For each read under way, what was committed anywhere when it was asked for.
@@ -24,8 +26,10 @@ pub(crate) struct Checker {
     reads_answered: usize,
 }
 
+#[derive(Clone)]
 struct Applied {
     term: u64,
+    r#type: i32,
     data: Bytes,
     /// The term of the member that applied it first: the entry was committed in this term or before.
     committed_in: u64,
@@ -45,7 +49,8 @@ impl Checker {
         assert_eq!(entry.index, applied_before + 1, "entries are applied in order and once");
         let at = usize::try_from(applied_before).unwrap();
         if at == self.applied.len() {
-            self.applied.push(Applied { term: entry.term, data: entry.data.clone(), committed_in: term });
+            let Entry { r#type, data, .. } = entry.clone();
+            self.applied.push(Applied { term: entry.term, r#type, data, committed_in: term });
         }
         let seen = &self.applied[at];
         assert_eq!((entry.term, &entry.data), (seen.term, &seen.data), "members apply different entries");
@@ -56,7 +61,7 @@ impl Checker {
     pub(crate) fn status(&mut self, before: &Status, now: &Status, log: &[Entry]) {
         assert!(now.term >= before.term, "terms never fall");
         assert!(now.commit >= before.commit, "the commit index never falls");
-        assert!(now.applied <= now.commit && now.applied <= now.durable);
+        assert!(now.applied <= now.commit);
         self.commit = self.commit.max(now.commit);
         if now.role != Role::Leader || self.leaders.get(&now.term) == Some(&now.id) {
             return;
@@ -94,6 +99,33 @@ impl Checker {
             MessageType::MsgVoteResp => assert_eq!(state.vote, message.to, "a granted vote is not durable"),
             _ => assert!(disk.term(message.index).is_some(), "acknowledged entries are not durable"),
         }
+    }
+
+    /// The applied entries up to `index`, which is what a snapshot stands for; it must name the right term.
+    pub(crate) fn state(&self, snapshot: &SnapshotMetadata) -> Vec<Entry> {
+        let applied = &self.applied[..usize::try_from(snapshot.index).unwrap()];
+        assert_eq!(
+            applied.last().map(|entry| entry.term),
+            Some(snapshot.term),
+            "a snapshot of another entry"
+        );
+        let members = self.conf_states.range(..=snapshot.index).next_back();
+        assert_eq!(
+            members.map(|(_, state)| state),
+            snapshot.conf_state.as_ref(),
+            "a snapshot of other members"
+        );
+        let entries = applied.iter().zip(1..).map(|(entry, index)| {
+            let Applied { term, r#type, data, .. } = entry.clone();
+            Entry { term, index, r#type, data }
+        });
+        entries.collect()
+    }
+
+    /// All members agree on the configuration after `index`.
+    pub(crate) fn configured(&mut self, index: u64, conf_state: &ConfState) {
+        let seen = self.conf_states.entry(index).or_insert_with(|| conf_state.clone());
+        assert_eq!(seen, conf_state, "members disagree on the configuration after entry {index}");
     }
 
     pub(crate) fn read_asked(&mut self, context: Bytes) {

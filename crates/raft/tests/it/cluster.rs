@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use proto::raftpb::{ConfChange, ConfChangeType, ConfState, Entry, EntryType, Message};
+use proto::raftpb::{ConfState, Entry, EntryType, Message, MessageType};
 use raft::{Config, Proposed, Raft, Ready, Status};
 
+use crate::changes;
 use crate::checker::Checker;
 use crate::disk::Disk;
 use crate::trace;
@@ -19,7 +20,21 @@ pub(crate) struct Node {
     /// The log as the machine holds it: what is on disk or on its way there.
     log: Vec<Entry>,
     applied: u64,
+    /// The configuration as of `applied`: that of a snapshot counts once it is installed.
+    conf_state: ConfState,
     last_status: Option<Status>,
+}
+
+impl Node {
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Takes the state on disk for the current one.
+    fn use_state_of_disk(&mut self) {
+        self.applied = self.disk.applied();
+        self.conf_state = self.disk.conf_state().clone();
+    }
 }
 
 pub(crate) struct Cluster {
@@ -32,10 +47,14 @@ pub(crate) struct Cluster {
     /// How many configuration changes members have applied. While there is none, a majority of the disks can be
     /// counted.
     conf_changes: usize,
+    /// How many snapshots members have received.
+    snapshots: usize,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
     /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
     delays: Option<Rng>,
+    /// Whether the leader is told at once what became of a snapshot.
+    reports_snapshots: bool,
 }
 
 impl Cluster {
@@ -50,9 +69,12 @@ impl Cluster {
             cut: BTreeSet::new(),
             checker: Checker::default(),
             conf_changes: 0,
+            snapshots: 0,
             trace: None,
             delays: None,
+            reports_snapshots: false,
         };
+        cluster.checker.configured(0, &conf_state);
         for id in 1..=count {
             cluster.add(Config { id, ..config.clone() }, conf_state.clone());
         }
@@ -62,14 +84,20 @@ impl Cluster {
     /// Starts another member that knows `conf_state`.
     pub(crate) fn add(&mut self, config: Config, conf_state: ConfState) {
         let id = config.id;
-        let disk = Disk::new(conf_state);
-        self.nodes.push(Node { config, raft: None, disk, log: Vec::new(), applied: 0, last_status: None });
+        let disk = Disk::new(conf_state.clone());
+        let (log, last_status) = (Vec::new(), None);
+        self.nodes.push(Node { config, raft: None, disk, log, applied: 0, conf_state, last_status });
         self.start(id);
     }
 
     /// From now on several inputs may come between two `Ready` of a member, as `delays` decides.
     pub(crate) fn set_delays(&mut self, delays: Option<Rng>) {
         self.delays = delays;
+    }
+
+    /// From now on the sender of a snapshot is told what became of it.
+    pub(crate) fn report_snapshots(&mut self) {
+        self.reports_snapshots = true;
     }
 
     pub(crate) fn set_trace(&mut self) {
@@ -82,6 +110,10 @@ impl Cluster {
 
     pub(crate) fn conf_changes(&self) -> usize {
         self.conf_changes
+    }
+
+    pub(crate) fn snapshots(&self) -> usize {
+        self.snapshots
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + use<> {
@@ -105,7 +137,7 @@ impl Cluster {
         let node = self.node(id);
         let raft = Raft::new(node.config.clone(), node.disk.restored()).unwrap();
         node.log = node.disk.entries().to_vec();
-        node.applied = node.disk.applied();
+        node.use_state_of_disk();
         node.last_status = Some(raft.status());
         node.raft = Some(raft);
         self.settle_node(id);
@@ -134,14 +166,31 @@ impl Cluster {
 
     /// Delivers message `at` of the network, unless its link is cut or its target down.
     pub(crate) fn deliver(&mut self, at: usize) {
-        let message = self.network.remove(at);
+        let message = &self.network[at];
         if self.cut.contains(&(message.from, message.to)) || message.to > self.nodes.len() as u64 {
+            self.lose(at);
             return;
         }
+        let message = self.network.remove(at);
+        let (from, to, r#type) = (message.from, message.to, message.r#type());
         // A proposal that arrives where no leader is known is dropped; no other message may be refused.
-        match self.input(message.to, |raft| raft.step(message)) {
+        let result = self.input(to, |raft| raft.step(message));
+        match result {
             None | Some(Ok(()) | Err(raft::Error::ProposalDropped)) => {}
             Some(Err(error)) => panic!("a message between members was refused: {error}"),
+        }
+        self.report_snapshot(from, to, r#type, result.is_some());
+    }
+
+    /// Loses message `at` of the network.
+    pub(crate) fn lose(&mut self, at: usize) {
+        let message = self.network.remove(at);
+        self.report_snapshot(message.from, message.to, message.r#type(), false);
+    }
+
+    fn report_snapshot(&mut self, from: u64, to: u64, r#type: MessageType, is_ok: bool) {
+        if self.reports_snapshots && r#type == MessageType::MsgSnap {
+            self.input(from, |raft| raft.report_snapshot(to, is_ok));
         }
     }
 
@@ -151,9 +200,18 @@ impl Cluster {
         for _ in 0..count {
             last = self.node(id).disk.write_one().or(last);
         }
-        if let Some(seq) = last {
-            self.input(id, |raft| raft.persisted(seq));
+        let Some(seq) = last else { return };
+        let node = self.node(id);
+        let installed = node.disk.applied();
+        if installed > node.applied && node.raft.is_some() {
+            node.use_state_of_disk();
+            self.note(|| format!("{id} has installed the snapshot at {installed}"));
         }
+        let applied = self.node(id).applied;
+        self.input(id, |raft| {
+            raft.persisted(seq);
+            raft.applied_to(applied);
+        });
     }
 
     pub(crate) fn propose(&mut self, id: u64, data: &[Bytes]) -> Option<Result<Proposed, raft::Error>> {
@@ -188,13 +246,16 @@ impl Cluster {
     /// Makes what `id` has applied its checkpoint.
     pub(crate) fn checkpoint(&mut self, id: u64) {
         let node = self.node(id);
-        if let Some(raft) = &node.raft {
-            node.disk.checkpoint(node.applied, raft.conf_state());
+        if node.raft.is_some() {
+            node.disk.checkpoint(node.applied, node.conf_state.clone());
         }
     }
 
     /// Forgets the log of `id` up to `index`, on disk and in memory.
     pub(crate) fn compact(&mut self, id: u64, index: u64) {
+        if !self.is_up(id) {
+            return;
+        }
         self.checkpoint(id);
         self.node(id).disk.compact(index);
         self.input(id, |raft| raft.compact(index, u64::MAX));
@@ -218,12 +279,17 @@ impl Cluster {
             self.note(|| trace::persist(id, &persist));
             let Cluster { nodes, checker, .. } = self;
             let node = &mut nodes[usize::try_from(id - 1).unwrap()];
+            let state = persist.snapshot.as_ref().map(|snapshot| checker.state(snapshot)).unwrap_or_default();
+            if persist.snapshot.is_some() {
+                node.log = state.clone();
+                self.snapshots += 1;
+            }
             for entry in &persist.entries {
                 node.log.truncate(usize::try_from(entry.index - 1).unwrap());
                 checker.appended(entry, node.log.last().map_or(0, |prev| prev.term));
                 node.log.push(entry.clone());
             }
-            node.disk.queue(persist);
+            node.disk.queue(persist, state);
         }
         for message in ready.messages {
             assert_ne!(message.to, id, "no message leaves for its sender");
@@ -258,16 +324,13 @@ impl Cluster {
         self.checker.applied(entry, before, term);
         self.node(id).applied = entry.index;
         let raft = self.node(id).raft.as_mut().unwrap();
-        if entry.r#type() == EntryType::EntryConfChange {
-            let mut change = decode_change(&entry.data);
-            if raft.conf_state().voters == [change.node_id] {
-                // A state machine refuses what would leave no voter.
-                change.node_id = 0;
-            }
-            let state = raft.apply_conf_change(&change);
+        if entry.r#type() != EntryType::EntryNormal {
+            let state = raft.apply_conf_change(&changes::decode(entry));
             raft.applied_to(entry.index);
             self.conf_changes += 1;
-            self.note(|| format!("{id} has voters {:?} learners {:?}", state.voters, state.learners));
+            self.node(id).conf_state = state.clone();
+            self.checker.configured(entry.index, &state);
+            self.note(|| trace::configuration(id, &state));
         } else {
             raft.applied_to(entry.index);
         }
@@ -278,21 +341,4 @@ impl Cluster {
             trace.push(line());
         }
     }
-}
-
-/// The bytes of a configuration change, as text: raft never looks into them.
-pub(crate) fn encode_change(verb: &str, node_id: u64) -> Bytes {
-    Bytes::from(format!("{verb} {node_id}"))
-}
-
-fn decode_change(data: &[u8]) -> ConfChange {
-    let text = std::str::from_utf8(data).unwrap();
-    let (verb, node_id) = text.split_once(' ').unwrap();
-    let r#type = match verb {
-        "add" => ConfChangeType::ConfChangeAddNode,
-        "learner" => ConfChangeType::ConfChangeAddLearnerNode,
-        "remove" => ConfChangeType::ConfChangeRemoveNode,
-        _ => panic!("unknown change {verb}"),
-    };
-    ConfChange { r#type: r#type as i32, node_id: node_id.parse().unwrap(), ..ConfChange::default() }
 }

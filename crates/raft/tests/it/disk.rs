@@ -17,7 +17,7 @@ pub(crate) struct Disk {
     /// The applied index and configuration of the last checkpoint.
     applied: u64,
     conf_state: ConfState,
-    writes: VecDeque<Persist>,
+    writes: VecDeque<(Persist, Vec<Entry>)>,
 }
 
 impl Disk {
@@ -25,19 +25,26 @@ impl Disk {
         Disk { conf_state, ..Disk::default() }
     }
 
-    pub(crate) fn queue(&mut self, write: Persist) {
-        self.writes.push_back(write);
+    /// Queues a batch. If it installs a snapshot, `state` are the entries that the snapshot stands for.
+    pub(crate) fn queue(&mut self, write: Persist, state: Vec<Entry>) {
+        self.writes.push_back((write, state));
     }
 
     /// Writes the oldest queued batch and returns its number.
     pub(crate) fn write_one(&mut self) -> Option<u64> {
-        let write = self.writes.pop_front()?;
+        let (write, state) = self.writes.pop_front()?;
         self.unsynced_hard_state = write.hard_state.or(self.unsynced_hard_state);
         if !write.must_sync {
             assert!(write.entries.is_empty(), "entries need a sync");
             return Some(write.seq);
         }
         self.hard_state = self.unsynced_hard_state.take().unwrap_or(self.hard_state);
+        if let Some(snapshot) = write.snapshot {
+            self.entries = state;
+            assert_eq!(self.term(snapshot.index), Some(snapshot.term), "the state is the snapshot's");
+            self.compacted = snapshot.index;
+            self.checkpoint(snapshot.index, snapshot.conf_state.unwrap());
+        }
         if let Some(first) = write.entries.first() {
             self.entries.truncate(position(first.index));
             assert_eq!(self.entries.len(), position(first.index), "a batch must not leave a gap");
@@ -74,6 +81,10 @@ impl Disk {
     pub(crate) fn checkpoint(&mut self, applied: u64, conf_state: ConfState) {
         self.applied = applied;
         self.conf_state = conf_state;
+    }
+
+    pub(crate) fn conf_state(&self) -> &ConfState {
+        &self.conf_state
     }
 
     pub(crate) fn applied(&self) -> u64 {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
+mod changes;
 mod checker;
 mod cluster;
 mod disk;

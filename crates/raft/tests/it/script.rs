@@ -5,12 +5,15 @@
 //! `UPDATE=1 cargo test` writes what they do print. Lines that begin with `#` are for the reader.
 //!
 //! ```text
-//! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n]
+//! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n] [inflight_bytes=n] [committed_bytes=n]
+//!         [uncommitted_bytes=n]
 //! join 4 1 2 3            a new member, told only who the first voters were
 //! campaign 1              tick 1 5                propose 1 a b c
 //! conf 1 add 4            (or learner, remove)    read 1 context
+//! conf2 1 auto add 4 remove 1                     (or implicit, explicit)    conf2 1 leave
+//! transfer 1 2            report 1 2 ok           (or failed)
 //! persist 1 [2]           all or so many writes   deliver [1>2]   all that is in flight now, or one link's
-//! drop [1>2]              settle                  write and deliver until nothing is left
+//! drop [1>2]              repeat 1>2              settle          write and deliver until nothing is left
 //! cut 1>2                 heal                    crash 1         start 1
 //! compact 1 5             unreachable 1 2         status          members 1       quiet <command>
 //! ```
@@ -21,7 +24,8 @@ use bytes::Bytes;
 use proto::raftpb::{ConfState, Message};
 use raft::Config;
 
-use crate::cluster::{Cluster, encode_change};
+use crate::changes;
+use crate::cluster::Cluster;
 use crate::trace;
 
 #[test]
@@ -78,7 +82,10 @@ fn create(words: &[&str]) -> Cluster {
     let option = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let config = Config {
         max_inflight: option("inflight").map_or(512, |n| n.parse().unwrap()),
-        max_message_bytes: option("bytes").map_or(1 << 20, |n| n.parse().unwrap()),
+        max_inflight_bytes: option("inflight_bytes").map_or(u64::MAX, number),
+        max_committed_bytes: option("committed_bytes").map_or(u64::MAX, number),
+        max_uncommitted_bytes: option("uncommitted_bytes").map_or(u64::MAX, number),
+        max_message_bytes: option("bytes").map_or(1 << 20, number),
         pre_vote: words.contains(&"pre_vote"),
         check_quorum: words.contains(&"check_quorum"),
         ..default_config(0)
@@ -110,13 +117,26 @@ fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Ve
             report(cluster.propose(id, &data), output);
         }
         "conf" => {
-            let change = encode_change(words[1], number(words[2]));
+            let change = changes::encode(words[1], number(words[2]));
             report(cluster.input(id, |raft| raft.propose_conf_change(change)), output);
+        }
+        "conf2" => {
+            let change = changes::encode_v2(&words[1..]);
+            report(cluster.input(id, |raft| raft.propose_conf_change_v2(change)), output);
+        }
+        "transfer" => report(cluster.input(id, |raft| raft.transfer_leader(number(words[1]))), output),
+        "report" => {
+            cluster.input(id, |raft| raft.report_snapshot(second(), words[2] == "ok"));
         }
         "read" => cluster.read(id, Bytes::from(words[1].to_owned())),
         "persist" => cluster.persist(id, words.get(1).map_or(usize::MAX, |n| n.parse().unwrap()).min(99)),
         "deliver" => each_message(cluster, words, Cluster::deliver),
-        "drop" => each_message(cluster, words, |cluster, at| drop(cluster.network.remove(at))),
+        "drop" => each_message(cluster, words, Cluster::lose),
+        "repeat" => {
+            let wanted = |message: &&Message| link(words[0]) == (message.from, message.to);
+            let again: Vec<Message> = cluster.network.iter().filter(wanted).cloned().collect();
+            cluster.network.extend(again);
+        }
         "settle" => cluster.settle(),
         "cut" => {
             cluster.cut.insert(link(words[0]));
@@ -144,6 +164,9 @@ fn default_config(id: u64) -> Config {
         heartbeat_ticks: 1,
         max_message_bytes: 1 << 20,
         max_inflight: 512,
+        max_inflight_bytes: u64::MAX,
+        max_committed_bytes: u64::MAX,
+        max_uncommitted_bytes: u64::MAX,
         pre_vote: false,
         check_quorum: false,
         seed: 1,

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use proto::raftpb::{Entry, EntryType, Message, MessageType};
+use proto::raftpb::{ConfState, Entry, EntryType, Message, MessageType, SnapshotMetadata};
 use raft::{Persist, Progress, ProgressState, Status};
+
+use crate::changes;
 
 pub(crate) fn message(message: &Message) -> String {
     let r#type = message.r#type().as_str_name();
@@ -32,11 +34,17 @@ pub(crate) fn message(message: &Message) -> String {
     if !message.entries.is_empty() {
         write!(line, " {}", entries(&message.entries)).unwrap();
     }
+    if let Some(snapshot) = &message.snapshot {
+        write!(line, " {}", snapshot_metadata(snapshot.metadata.as_ref().unwrap())).unwrap();
+    }
     line
 }
 
 pub(crate) fn persist(id: u64, persist: &Persist) -> String {
     let mut line = format!("{id} writes #{}:", persist.seq);
+    if let Some(snapshot) = &persist.snapshot {
+        write!(line, " {}", snapshot_metadata(snapshot)).unwrap();
+    }
     if let Some(state) = persist.hard_state {
         write!(line, " term={} vote={} commit={}", state.term, state.vote, state.commit).unwrap();
     }
@@ -54,9 +62,37 @@ pub(crate) fn entries(entries: &[Entry]) -> String {
     format!("[{}]", each.join(", "))
 }
 
+pub(crate) fn configuration(id: u64, state: &ConfState) -> String {
+    format!("{id} has {}", members(state))
+}
+
+fn members(state: &ConfState) -> String {
+    let mut line = format!("voters {:?}", state.voters);
+    if !state.voters_outgoing.is_empty() {
+        write!(line, " outgoing {:?}", state.voters_outgoing).unwrap();
+    }
+    write!(line, " learners {:?}", state.learners).unwrap();
+    if !state.learners_next.is_empty() {
+        write!(line, " next {:?}", state.learners_next).unwrap();
+    }
+    if state.auto_leave {
+        line.push_str(" auto-leave");
+    }
+    line
+}
+
+fn snapshot_metadata(snapshot: &SnapshotMetadata) -> String {
+    let conf_state = snapshot.conf_state.as_ref().unwrap();
+    format!("snapshot {}/{} of {}", snapshot.term, snapshot.index, members(conf_state))
+}
+
 pub(crate) fn status(status: &Status) -> String {
+    let transfer = match status.transferee {
+        0 => String::new(),
+        id => format!(" transferee={id}"),
+    };
     format!(
-        "{}: {:?} term={} vote={} leader={} commit={} applied={} durable={} log={}..{}",
+        "{}: {:?} term={} vote={} leader={} commit={} applied={} durable={} log={}..{}{transfer}",
         status.id,
         status.role,
         status.term,
@@ -74,9 +110,10 @@ pub(crate) fn progress(member: &Progress) -> String {
     let state = match member.state {
         ProgressState::Probe => "probe",
         ProgressState::Replicate => "replicate",
-        ProgressState::Snapshot => "needs snapshot",
+        ProgressState::Snapshot if member.pending_snapshot == 0 => "needs snapshot",
+        ProgressState::Snapshot => "is sent snapshot",
     };
-    let learner = if member.is_learner { " learner" } else { "" };
+    let learner = if member.is_learner() { " learner" } else { "" };
     format!("  {}: {state} matched={} next={}{learner}", member.id, member.matched, member.next)
 }
 
@@ -85,7 +122,7 @@ fn entry(entry: &Entry) -> String {
     let data = match entry.r#type() {
         EntryType::EntryNormal if entry.data.is_empty() => String::new(),
         EntryType::EntryNormal => format!(" {}", String::from_utf8_lossy(&entry.data)),
-        _ => format!(" conf({})", String::from_utf8_lossy(&entry.data)),
+        _ => format!(" {}", changes::text(entry)),
     };
     format!("{}/{}{data}", entry.term, entry.index)
 }
