@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use proto::raftpb::{ConfState, Entry, EntryType, Message, MessageType};
+use proto::raftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, SnapshotMetadata};
 use raft::{Config, Proposed, Raft, Ready, Status};
 
 use crate::changes;
@@ -37,6 +37,17 @@ impl Node {
     }
 }
 
+/// How often something happened that a run of random events should contain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Members received a snapshot.
+    pub(crate) snapshots: usize,
+    /// Members entered a joint configuration.
+    pub(crate) joint: usize,
+    /// A leader told another member to take over.
+    pub(crate) handovers: usize,
+}
+
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     /// In the order they were sent.
@@ -47,8 +58,7 @@ pub(crate) struct Cluster {
     /// How many configuration changes members have applied. While there is none, a majority of the disks can be
     /// counted.
     conf_changes: usize,
-    /// How many snapshots members have received.
-    snapshots: usize,
+    pub(crate) counts: Counts,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
     /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
@@ -69,7 +79,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             checker: Checker::default(),
             conf_changes: 0,
-            snapshots: 0,
+            counts: Counts::default(),
             trace: None,
             delays: None,
             reports_snapshots: false,
@@ -77,6 +87,21 @@ impl Cluster {
         cluster.checker.configured(0, &conf_state);
         for id in 1..=count {
             cluster.add(Config { id, ..config.clone() }, conf_state.clone());
+        }
+        cluster
+    }
+
+    /// Voters whose disks hold entries of these terms. They have all seen the last of these terms.
+    pub(crate) fn with_logs(logs: &[Vec<u64>], config: &Config) -> Cluster {
+        let mut cluster = Cluster::new(logs.len() as u64, 0, config);
+        let term = logs.iter().flatten().copied().max().unwrap();
+        for (id, terms) in (1..).zip(logs) {
+            let entries: Vec<Entry> =
+                (1..).zip(terms).map(|(index, &term)| Entry { term, index, ..Entry::default() }).collect();
+            let prev_terms = std::iter::once(&0).chain(terms);
+            entries.iter().zip(prev_terms).for_each(|(entry, prev)| cluster.checker.appended(entry, *prev));
+            cluster.node(id).disk.fill(HardState { term, ..HardState::default() }, entries);
+            cluster.start(id);
         }
         cluster
     }
@@ -110,10 +135,6 @@ impl Cluster {
 
     pub(crate) fn conf_changes(&self) -> usize {
         self.conf_changes
-    }
-
-    pub(crate) fn snapshots(&self) -> usize {
-        self.snapshots
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> + use<> {
@@ -171,8 +192,11 @@ impl Cluster {
             self.lose(at);
             return;
         }
-        let message = self.network.remove(at);
+        let mut message = self.network.remove(at);
         let (from, to, r#type) = (message.from, message.to, message.r#type());
+        if self.reports_snapshots {
+            self.send_newer_state(&mut message);
+        }
         // A proposal that arrives where no leader is known is dropped; no other message may be refused.
         let result = self.input(to, |raft| raft.step(message));
         match result {
@@ -180,6 +204,19 @@ impl Cluster {
             Some(Err(error)) => panic!("a message between members was refused: {error}"),
         }
         self.report_snapshot(from, to, r#type, result.is_some());
+    }
+
+    /// Puts the present state of the sender into a snapshot, as a transport may that has none of the asked index.
+    fn send_newer_state(&mut self, message: &mut Message) {
+        let node = self.node(message.from);
+        let (index, conf_state) = (node.applied, Some(node.conf_state.clone()));
+        let term = node.disk.term(index).unwrap();
+        let Some(metadata) = message.snapshot.as_mut().and_then(|snapshot| snapshot.metadata.as_mut()) else {
+            return;
+        };
+        if index >= metadata.index && term <= message.term {
+            *metadata = SnapshotMetadata { index, term, conf_state };
+        }
     }
 
     /// Loses message `at` of the network.
@@ -282,7 +319,7 @@ impl Cluster {
             let state = persist.snapshot.as_ref().map(|snapshot| checker.state(snapshot)).unwrap_or_default();
             if persist.snapshot.is_some() {
                 node.log = state.clone();
-                self.snapshots += 1;
+                self.counts.snapshots += 1;
             }
             for entry in &persist.entries {
                 node.log.truncate(usize::try_from(entry.index - 1).unwrap());
@@ -295,6 +332,7 @@ impl Cluster {
             assert_ne!(message.to, id, "no message leaves for its sender");
             let sender = self.status(id).unwrap();
             Checker::sent(&message, &sender, &self.node(id).disk);
+            self.counts.handovers += usize::from(message.r#type() == MessageType::MsgTimeoutNow);
             self.note(|| trace::message(&message));
             self.network.push(message);
         }
@@ -328,6 +366,7 @@ impl Cluster {
             let state = raft.apply_conf_change(&changes::decode(entry));
             raft.applied_to(entry.index);
             self.conf_changes += 1;
+            self.counts.joint += usize::from(!state.voters_outgoing.is_empty());
             self.node(id).conf_state = state.clone();
             self.checker.configured(entry.index, &state);
             self.note(|| trace::configuration(id, &state));

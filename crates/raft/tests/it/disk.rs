@@ -25,6 +25,12 @@ impl Disk {
         Disk { conf_state, ..Disk::default() }
     }
 
+    /// What a disk holds from the start.
+    pub(crate) fn fill(&mut self, hard_state: HardState, entries: Vec<Entry>) {
+        self.hard_state = hard_state;
+        self.entries = entries;
+    }
+
     /// Queues a batch. If it installs a snapshot, `state` are the entries that the snapshot stands for.
     pub(crate) fn queue(&mut self, write: Persist, state: Vec<Entry>) {
         self.writes.push_back((write, state));

@@ -13,19 +13,22 @@ const STEPS: u32 = 3000;
 
 #[test]
 fn invariants_hold_under_faults_and_progress_resumes_after_them() {
-    let (mut applied, mut reads, mut elections, mut snapshots) = (0, 0, 0, 0);
+    let (mut applied, mut reads, mut elections) = (0, 0, 0);
+    let (mut snapshots, mut handovers) = (0, 0);
     for seed in 0..500 {
         let (cluster, has_progress) = run(seed, false);
         assert!(has_progress, "seed {seed}: no progress although all members run and all links work");
         applied += cluster.checker.last_applied();
         reads += cluster.checker.reads_answered();
         elections += cluster.checker.elections();
-        snapshots += cluster.snapshots();
+        snapshots += cluster.counts.snapshots;
+        handovers += cluster.counts.handovers;
     }
     // A run that does nothing would prove nothing.
     assert!(applied > 10_000, "only {applied} entries were applied");
     assert!(reads > 3_000, "only {reads} reads were answered");
     assert!(elections > 600, "only {elections} elections were won");
+    assert!(handovers > 100, "only {handovers} members were told to take over");
     assert!(snapshots > 200, "only {snapshots} snapshots were received");
 }
 
@@ -37,12 +40,16 @@ fn same_seed_gives_the_same_run() {
 
 #[test]
 fn invariants_hold_while_members_come_and_go() {
-    let (mut changes, mut progressed) = (0, 0);
+    let (mut changes, mut joint, mut snapshots, mut progressed) = (0, 0, 0, 0);
     for seed in 0..300 {
         let (cluster, has_progress) = run(seed, true);
         changes += cluster.conf_changes();
+        joint += cluster.counts.joint;
+        snapshots += cluster.counts.snapshots;
         progressed += u32::from(has_progress);
     }
+    assert!(joint > 200, "only {joint} joint configurations were entered");
+    assert!(snapshots > 200, "only {snapshots} snapshots were received");
     assert!(changes > 1_000, "only {changes} changes were applied");
     // A leader that removes itself and crashes before the others learn that can leave them stuck: they ask it for
     // a vote that its longer log refuses. Rare, and no danger to what is committed.
@@ -125,8 +132,12 @@ fn act(cluster: &mut Cluster, random: &mut Rng, step: u32) {
         530..550 => with_message(cluster, random, |cluster, at| {
             cluster.network.push(cluster.network[at].clone());
         }),
-        550..700 => {
+        550..690 => {
             cluster.input(id, raft::Raft::tick);
+        }
+        690..700 => {
+            let other = 1 + u64::from(random.u32(..cluster.nodes.len() as u32));
+            cluster.input(id, |raft| raft.transfer_leader(other));
         }
         700..860 => cluster.persist(id, 1 + random.u32(..2) as usize),
         860..920 => {
@@ -159,12 +170,26 @@ fn act(cluster: &mut Cluster, random: &mut Rng, step: u32) {
     }
 }
 
-/// Proposes a change of one member on another.
+/// Proposes a change of one or more members.
 fn change_members(cluster: &mut Cluster, random: &mut Rng) {
+    const VERBS: [&str; 4] = ["add", "add", "learner", "remove"];
+    const TRANSITIONS: [&str; 4] = ["auto", "implicit", "explicit", "leave"];
     let id = 1 + u64::from(random.u32(..5));
-    let verb = ["add", "add", "learner", "remove"][random.u32(..4) as usize];
-    let change = changes::encode(verb, 1 + u64::from(random.u32(..5)));
-    cluster.input(id, |raft| raft.propose_conf_change(change));
+    let verb = VERBS[random.usize(..4)];
+    let member = 1 + u64::from(random.u32(..5));
+    if random.bool() {
+        let change = changes::encode(verb, member);
+        cluster.input(id, |raft| raft.propose_conf_change(change));
+        return;
+    }
+    let transition = TRANSITIONS[random.usize(..4)];
+    let (first, second) = (member.to_string(), (1 + member % 5).to_string());
+    let words = match transition {
+        "leave" => vec!["leave"],
+        _ => vec![transition, verb, &first, VERBS[random.usize(..4)], &second],
+    };
+    let change = changes::encode_v2(&words);
+    cluster.input(id, |raft| raft.propose_conf_change_v2(change));
 }
 
 /// Parts the cluster in two.

@@ -7,6 +7,8 @@
 //! ```text
 //! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n] [inflight_bytes=n] [committed_bytes=n]
 //!         [uncommitted_bytes=n]
+//! logs 1,1,2 1            members with these terms on their disks
+//! disk 2                  what member 2 has on disk
 //! join 4 1 2 3            a new member, told only who the first voters were
 //! campaign 1              tick 1 5                propose 1 a b c
 //! conf 1 add 4            (or learner, remove)    read 1 context
@@ -64,9 +66,16 @@ fn run(text: &str) -> String {
 fn execute(cluster: &mut Option<Cluster>, command: &str, output: &mut Vec<String>) {
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
     let words: Vec<&str> = rest.split_whitespace().collect();
-    if verb == "nodes" {
-        *cluster = Some(create(&words));
-        return;
+    match verb {
+        "nodes" => {
+            *cluster = Some(create(&words));
+            return;
+        }
+        "logs" => {
+            *cluster = Some(create_with_logs(&words));
+            return;
+        }
+        _ => {}
     }
     let cluster = cluster.as_mut().expect("a script begins with nodes");
     if verb == "quiet" {
@@ -92,6 +101,14 @@ fn create(words: &[&str]) -> Cluster {
     };
     let learners = option("learners").map_or(0, number);
     let mut cluster = Cluster::new(number(words[0]), learners, &config);
+    cluster.set_trace();
+    cluster
+}
+
+/// One member for each word, which lists the terms of the entries on its disk.
+fn create_with_logs(words: &[&str]) -> Cluster {
+    let logs: Vec<Vec<u64>> = words.iter().map(|word| word.split(',').map(number).collect()).collect();
+    let mut cluster = Cluster::with_logs(&logs, &default_config(0));
     cluster.set_trace();
     cluster
 }
@@ -152,6 +169,7 @@ fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Ve
             let statuses = cluster.ids().filter_map(|id| cluster.status(id)).collect::<Vec<_>>();
             output.extend(statuses.iter().map(trace::status));
         }
+        "disk" => output.push(trace::entries(cluster.node(id).disk.entries())),
         "members" => output.extend(cluster.node(id).raft.as_ref().unwrap().members().map(trace::progress)),
         _ => panic!("unknown command {verb}"),
     }
