@@ -221,7 +221,7 @@ impl<W> Consensus<W> {
             return None;
         }
         let progress = |id: u64| self.raft.members().find(|progress| progress.id == id);
-        let learner = progress(member).filter(|progress| progress.is_learner);
+        let learner = progress(member).filter(|progress| progress.is_learner());
         let own = progress(self.raft.status().id).map_or(0, |progress| progress.matched);
         Some(learner.is_none_or(|learner| learner.matched as f64 >= own as f64 * 0.9))
     }
