@@ -19,6 +19,13 @@ use super::encode::Kind;
 /// Why a record cannot follow those before it: what should stand in its place.
 pub(super) type Refusal = Cow<'static, str>;
 
+/// Names an entry.
+#[derive(Debug, Clone, Copy, Default)]
+struct EntryId {
+    index: u64,
+    term: u64,
+}
+
 /// The sum of the records read so far.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -34,6 +41,8 @@ pub(super) struct Replay {
     pub(super) snapshots: Vec<Snapshot>,
     /// Index of the last entry read, also of one at or below `from_index`.
     last_read: u64,
+    /// The last entry at or below `from_index`.
+    last_skipped: EntryId,
     /// Whether the file being read holds a record behind its head.
     has_record: bool,
 }
@@ -51,6 +60,7 @@ impl Replay {
             given_term: 0,
             snapshots: Vec::new(),
             last_read: 0,
+            last_skipped: EntryId::default(),
             has_record: false,
         }
     }
@@ -80,7 +90,7 @@ impl Replay {
             }
             Kind::Snapshot => {
                 let snapshot = Snapshot::decode(record.data).map_err(|_| "a snapshot record")?;
-                self.snapshots.push(snapshot);
+                self.snapshot(snapshot);
                 Ok(())
             }
             Kind::Crc if !is_first => Ok(()),
@@ -147,6 +157,29 @@ impl Replay {
         Ok(())
     }
 
+    /// A checkpoint of the member's own contains entries of this log. One that the leader sent may replace them: then
+    /// the entry at its index is missing or is of another term, and those above it do not follow the leader's.
+    fn snapshot(&mut self, snapshot: Snapshot) {
+        if snapshot.index > self.given_index || self.given_index == self.from_index {
+            let is_own =
+                snapshot.index < self.from_index || self.term_at(snapshot.index) == Some(snapshot.term);
+            if !is_own {
+                self.entries.retain(|entry| entry.index <= snapshot.index);
+                self.entries_bytes = self.entries.iter().map(entry_bytes).sum();
+            }
+        }
+        self.snapshots.push(snapshot);
+    }
+
+    /// The term of an entry that is collected, or of the last one at or below `from_index`.
+    fn term_at(&self, index: u64) -> Option<u64> {
+        if index == self.last_skipped.index && index > 0 {
+            return Some(self.last_skipped.term);
+        }
+        let at = usize::try_from(index.checked_sub(self.given_index + 1)?).ok()?;
+        Some(self.entries.get(at)?.term)
+    }
+
     fn entry(&mut self, data: &[u8]) -> Result<(), Refusal> {
         // Copied, not sliced: a slice would keep the whole file in memory as long as the entry lives.
         let entry = Entry::decode(Bytes::copy_from_slice(data)).map_err(|_| "an entry")?;
@@ -159,6 +192,7 @@ impl Replay {
         }
         if entry.index <= self.from_index && self.given_index == self.from_index {
             self.last_read = entry.index;
+            self.last_skipped = EntryId { index: entry.index, term: entry.term };
             self.entries.clear();
             return Ok(());
         }
@@ -266,6 +300,44 @@ mod tests {
     #[test]
     fn an_entry_left_out_replaces_those_above_it_all_the_same() {
         assert_eq!(replay(1, &[entry(1, 1), entry(1, 2), entry(2, 1)]).entries, []);
+    }
+
+    fn snapshot(replay: &mut Replay, index: u64, term: u64) {
+        replay.snapshot(Snapshot { index, term, conf_state: None });
+    }
+
+    #[test]
+    fn a_snapshot_of_the_leader_replaces_what_does_not_follow_it() {
+        // The log held other entries at and above the index of the snapshot, or ended before it.
+        for (from_index, entries) in [
+            (3, vec![entry(1, 1), entry(1, 2), entry(1, 3), entry(1, 4)]),
+            (3, vec![entry(1, 1), entry(1, 2)]),
+        ] {
+            let mut replay = replay(from_index, &entries);
+            snapshot(&mut replay, 3, 2);
+            assert_eq!(replay.entries, []);
+            replay.entry(&entry(2, 4).encode_to_vec()).unwrap();
+            assert_eq!((replay.entries.as_slice(), replay.last_index()), (&[entry(2, 4)][..], 4));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_the_member_keeps_what_follows_it() {
+        for from_index in [0, 2, 3] {
+            let mut replay = replay(from_index, &[entry(1, 1), entry(1, 2), entry(1, 3), entry(2, 4)]);
+            snapshot(&mut replay, 2, 1);
+            snapshot(&mut replay, 3, 1);
+            assert_eq!(replay.entries.last(), Some(&entry(2, 4)), "from {from_index}");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_was_not_installed_leaves_the_log_before_it() {
+        let mut replay = replay(1, &[entry(1, 1), entry(1, 2), entry(1, 3)]);
+        snapshot(&mut replay, 9, 2);
+        assert_eq!(replay.entries, [entry(1, 2), entry(1, 3)]);
+        replay.entry(&entry(3, 4).encode_to_vec()).unwrap();
+        assert_eq!(replay.entries.len(), 3);
     }
 
     #[test]
