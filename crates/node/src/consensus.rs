@@ -9,6 +9,7 @@
 //! Does not know what a command means. Its decisions leave the node before the machine applies anything.
 
 pub(crate) mod admission;
+mod leadership;
 mod proposal_queue;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use raft::{Raft, Ready, Role, Status};
 use store::MemberChange;
 
 use self::admission::{Admission, ENTRY_BYTES, entry_bytes};
+use self::leadership::Leadership;
 use self::proposal_queue::{ProposalQueue, Queued};
 use crate::config::Config;
 use crate::error::Unserved;
@@ -100,6 +102,7 @@ pub(crate) struct Consensus<W> {
     revokes: Vec<i64>,
     /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
     deferred: Vec<WalTask>,
+    leadership: Leadership,
     /// The leader as last told, and its term.
     leader: (u64, u64),
     /// When it became known.
@@ -123,6 +126,7 @@ impl<W> Consensus<W> {
             held_bytes: 0,
             revokes: Vec::new(),
             deferred: Vec::new(),
+            leadership: Leadership::default(),
             leader: (0, 0),
             leader_since: None,
         }
@@ -276,7 +280,7 @@ impl<W> Consensus<W> {
             return output.refuse(waiter, Unserved::TooManyRequests);
         }
         let queued = Queued { proposal, weight: weight + ENTRY_BYTES as u64, deadline, waiter };
-        if self.raft.status().leader == 0 || !self.queue.is_empty() {
+        if !self.takes_proposals() || !self.queue.is_empty() {
             // New proposals queue behind those that wait already.
             self.queue.push(queued);
         } else {
@@ -288,6 +292,17 @@ impl<W> Consensus<W> {
         }
     }
 
+    /// Whether a leader takes proposals: one is known, and is not handing over as far as this member knows.
+    pub(crate) fn takes_proposals(&self) -> bool {
+        let status = self.raft.status();
+        status.leader != 0 && status.transferee == 0
+    }
+
+    /// Begins to hand leadership over to `to`. False if that is no voter.
+    pub(crate) fn transfer_leader(&mut self, to: u64) -> bool {
+        self.raft.transfer_leader(to).is_ok()
+    }
+
     /// Whether one more request may wait.
     pub(crate) fn may_wait(&self, waiters: &Waiters<W>) -> bool {
         let queued = self.queue.len() + self.long_queue.len() + self.member_changes.len();
@@ -296,7 +311,7 @@ impl<W> Consensus<W> {
 
     /// Admits queued proposals as far as possible. Looks at those that leave the queues, and at one more.
     pub(crate) fn admit_queued(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) {
-        while self.raft.status().leader != 0
+        while self.takes_proposals()
             && let Some(queued) = self.queue.pop()
         {
             match self.admit(queued, waiters) {
@@ -308,7 +323,8 @@ impl<W> Consensus<W> {
                 Admitted::NoSpace(waiter) => output.refuse_for_space(waiter),
             }
         }
-        while waiters.long_bytes() < LONG_BYTES_MAX
+        while self.takes_proposals()
+            && waiters.long_bytes() < LONG_BYTES_MAX
             && let Some(queued) = self.long_queue.pop()
         {
             match self.admit(queued, waiters) {
@@ -335,7 +351,7 @@ impl<W> Consensus<W> {
     /// Whether there is room for the first queued proposal; `None` if there is none, or if it waits for a
     /// leader.
     fn first_fits(&self) -> Option<bool> {
-        let first = self.queue.first().filter(|_| self.leader.0 != 0)?;
+        let first = self.queue.first().filter(|_| self.takes_proposals())?;
         Some(self.admission.fits(first.weight, first.proposal.takes_space))
     }
 
@@ -372,6 +388,17 @@ impl<W> Consensus<W> {
         self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
     }
 
+    /// Asks a majority whether this member still leads, under a context as for [`Consensus::ask_read_index`].
+    pub(crate) fn ask_leadership(&mut self, context: u64, now: Duration) {
+        self.leadership.ask(context, now);
+        self.ask_read_index(context);
+    }
+
+    /// The time at which this member was last proven to lead, if that is news.
+    pub(crate) fn take_leadership_proof(&mut self) -> Option<Duration> {
+        self.leadership.take_proof()
+    }
+
     /// Passes on what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and
     /// committed entries as the result. `None` if raft has decided nothing.
     pub(crate) fn decide(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) -> Option<Vec<Entry>> {
@@ -389,7 +416,9 @@ impl<W> Consensus<W> {
         for state in read_states {
             // Another member may answer anything: a context that was not asked for matches no round.
             if let Ok(context) = <[u8; 8]>::try_from(&state.context[..]) {
-                waiters.set_read_index(u64::from_be_bytes(context), state.index);
+                let context = u64::from_be_bytes(context);
+                self.leadership.confirm(context);
+                waiters.set_read_index(context, state.index);
             }
         }
         Some(committed)
@@ -488,6 +517,7 @@ impl<W> Consensus<W> {
         let is_changed = leader != last_leader || (leader != 0 && term != last_term);
         if is_changed {
             self.leader = (leader, term);
+            self.leadership = Leadership::default();
             if leader != 0 {
                 self.leader_since = Some(now);
             }

@@ -17,6 +17,8 @@ pub enum Unserved {
     TimedOut,
     /// The same, and an election shortly after the request is the likely reason.
     TimedOutInElection,
+    /// Leadership cannot go to a member that has no vote.
+    BadTransferee,
     /// Only the leader can serve it, which this member is not. A retry later is safe.
     NotLeader,
     /// The member is stopping: the request may or may not take effect.

@@ -85,6 +85,13 @@ pub enum Input<W> {
         /// Who waits for it.
         waiter: W,
     },
+    /// Somebody wants another member to lead. Answered with [`Answer::Transferred`] when it does.
+    TransferLeader {
+        /// The member that is to lead.
+        to: u64,
+        /// Who waits for it.
+        waiter: W,
+    },
     /// Of what version the members are. Only a leader needs it.
     MemberVersions {
         /// The lowest, such as `3.7.0`.
@@ -109,6 +116,8 @@ pub enum Answer {
     Readable,
     /// To an [`Input::Defragment`]: it is done.
     Defragmented,
+    /// To an [`Input::TransferLeader`]: the other member leads.
+    Transferred,
     /// To an [`Input::Lease`].
     Lease(LeaseAnswer),
     /// The request is not served.

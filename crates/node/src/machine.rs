@@ -228,12 +228,40 @@ impl Machine {
         match self.lessor.query(query, now, self.store.leases()) {
             Queried::Answered(answer) => output.answers.push((waiter, Answer::Lease(answer))),
             Queried::NotLeader => output.refuse(waiter, Unserved::NotLeader),
+            Queried::Unproven(query) => waiters.add_lease_query(query, waiter),
             Queried::Waits { id, proposal } => {
                 waiters.add_renewal(id, waiter);
                 if let Some(request) = proposal {
                     self.propose(request);
                 }
             }
+        }
+    }
+
+    /// At `at` this member led for certain: what waited for that is answered.
+    pub(crate) fn prove_leadership<W>(
+        &mut self,
+        at: Duration,
+        now: Duration,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) {
+        self.lessor.prove(at);
+        for (query, waiter) in waiters.take_lease_queries() {
+            self.query(query, waiter, now, waiters, output);
+        }
+    }
+
+    /// Whether no other member can lead. That it could not until now is a proof as well.
+    pub(crate) fn set_alone<W>(
+        &mut self,
+        is_alone: bool,
+        now: Duration,
+        waiters: &mut Waiters<W>,
+        output: &mut Output<W>,
+    ) {
+        if self.lessor.set_alone(is_alone, now) {
+            self.prove_leadership(now, now, waiters, output);
         }
     }
 

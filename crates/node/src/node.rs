@@ -49,6 +49,8 @@ pub struct Node<W> {
     has_postponed_revocations: bool,
     /// The last term in which this member began to lead with everything applied that was committed before.
     led_term: u64,
+    /// When a majority was last asked whether this member leads.
+    leadership_asked_at: Option<Duration>,
 }
 
 impl<W> Node<W> {
@@ -71,6 +73,7 @@ impl<W> Node<W> {
             now: Duration::ZERO,
             has_postponed_revocations: false,
             led_term: 0,
+            leadership_asked_at: None,
         }
     }
 
@@ -204,6 +207,7 @@ impl<W> Node<W> {
             }
             Input::Lease(query, waiter) => self.query(query, waiter, output),
             Input::ChangeMembers { id, change, waiter } => self.change_members(id, &change, waiter, output),
+            Input::TransferLeader { to, waiter } => self.transfer_leader(to, waiter, output),
             Input::MemberVersions { lowest } => self.machine.set_lowest_version(lowest, self.moment()),
             Input::Message(message) => self.receive(*message, output),
             Input::Unreachable(member) => self.consensus.report_unreachable(member),
@@ -240,6 +244,21 @@ impl<W> Node<W> {
         self.look_for_leader(output);
     }
 
+    fn transfer_leader(&mut self, to: u64, waiter: W, output: &mut Output<W>) {
+        let status = self.consensus.status();
+        if status.role != Role::Leader {
+            output.refuse(waiter, Unserved::NotLeader);
+        } else if to == status.id {
+            output.answers.push((waiter, Answer::Transferred));
+        } else if !self.consensus.may_wait(&self.waiters) {
+            output.refuse(waiter, Unserved::TooManyRequests);
+        } else if self.consensus.transfer_leader(to) {
+            self.waiters.add_transfer(to, waiter);
+        } else {
+            output.refuse(waiter, Unserved::BadTransferee);
+        }
+    }
+
     fn change_members(&mut self, id: u64, change: &MemberChange, waiter: W, output: &mut Output<W>) {
         if !self.consensus.may_wait(&self.waiters) {
             return output.refuse(waiter, Unserved::TooManyRequests);
@@ -274,6 +293,9 @@ impl<W> Node<W> {
             stuck.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
         }
         self.end_waiting(output);
+        if self.machine.lessor().has_leases() {
+            self.ask_leadership();
+        }
         let published = Arc::clone(&self.published);
         for context in self.waiters.retry_reads(self.now, || published.next_request_id()) {
             self.consensus.ask_read_index(context);
@@ -297,6 +319,9 @@ impl<W> Node<W> {
         self.revoke_expired();
         self.propose_batch(output);
         self.consensus.propose_member_changes(&mut self.waiters);
+        if self.waiters.has_lease_queries() {
+            self.ask_leadership();
+        }
         let published = Arc::clone(&self.published);
         let context = self.waiters.begin_read_round(self.now, || published.next_request_id());
         if let Some(context) = context {
@@ -304,6 +329,19 @@ impl<W> Node<W> {
         }
         while let Some(committed) = self.consensus.decide(&mut self.waiters, output) {
             self.machine.commit(committed);
+        }
+        if let Some(at) = self.consensus.take_leadership_proof() {
+            self.machine.prove_leadership(at, self.now, &mut self.waiters, output);
+        }
+    }
+
+    /// Has it proven that this member leads, once in a tick: a proof holds for several.
+    fn ask_leadership(&mut self) {
+        let is_due = self.leadership_asked_at.is_none_or(|at| at + self.config.tick <= self.now);
+        if self.consensus.leads() && is_due {
+            self.leadership_asked_at = Some(self.now);
+            let context = self.published.next_request_id();
+            self.consensus.ask_leadership(context, self.now);
         }
     }
 
@@ -313,6 +351,8 @@ impl<W> Node<W> {
             self.machine.step_down();
             let ended = self.waiters.take_leaders();
             ended.for_each(|waiter| output.refuse(waiter, Unserved::LeaderChanged));
+            let led_by_wish = self.waiters.take_transfers(self.consensus.status().leader);
+            output.answers.extend(led_by_wish.into_iter().map(|waiter| (waiter, Answer::Transferred)));
         }
     }
 
@@ -355,7 +395,10 @@ impl<W> Node<W> {
         if self.consensus.leads() && self.led_term != term {
             self.led_term = term;
             self.machine.lead(self.now);
+            self.ask_leadership();
         }
+        let is_alone = self.consensus.is_lone_leader();
+        self.machine.set_alone(is_alone, self.now, &mut self.waiters, output);
     }
 
     fn moment(&self) -> Moment {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use self::reads::Reads;
 use self::wait_list::WaitList;
+use crate::machine::lessor::LeaseQuery;
 
 /// A proposal of at least this many bytes counts as long: WAL and store need as much time for it as for many
 /// others.
@@ -45,6 +46,10 @@ pub(crate) struct Waiters<W> {
     alarmed: WaitList<u64, W>,
     /// Renewals that wait until a command about their lease is applied, by the id of the lease.
     renewals: WaitList<i64, W>,
+    /// Queries about leases that wait until it is proven that this member leads.
+    lease_queries: WaitList<(), (LeaseQuery, W)>,
+    /// Requests to hand leadership over, by the member that is to lead.
+    transfers: WaitList<u64, W>,
     /// Requests that wait for a defragmentation, by its number. They wait as long as it makes progress.
     defragmentations: WaitList<u64, W>,
 }
@@ -60,6 +65,8 @@ impl<W> Default for Waiters<W> {
             compactions: WaitList::default(),
             alarmed: WaitList::default(),
             renewals: WaitList::default(),
+            lease_queries: WaitList::default(),
+            transfers: WaitList::default(),
             defragmentations: WaitList::default(),
         }
     }
@@ -74,7 +81,7 @@ impl<W> Waiters<W> {
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         let lists = self.compactions.len() + self.alarmed.len() + self.renewals.len();
-        let lists = lists + self.defragmentations.len();
+        let lists = lists + self.lease_queries.len() + self.transfers.len() + self.defragmentations.len();
         self.proposals.len() + self.reads.len() + lists
     }
 
@@ -166,6 +173,28 @@ impl<W> Waiters<W> {
         if self.renewals.len() == 0 { Vec::new() } else { self.renewals.take(lease..=lease) }
     }
 
+    pub(crate) fn add_lease_query(&mut self, query: LeaseQuery, waiter: W) {
+        self.lease_queries.add((), self.deadline, (query, waiter));
+    }
+
+    /// Takes the queries that wait until it is proven that this member leads.
+    pub(crate) fn take_lease_queries(&mut self) -> Vec<(LeaseQuery, W)> {
+        if self.lease_queries.len() == 0 { Vec::new() } else { self.lease_queries.take(()..=()) }
+    }
+
+    pub(crate) fn has_lease_queries(&self) -> bool {
+        self.lease_queries.len() > 0
+    }
+
+    pub(crate) fn add_transfer(&mut self, to: u64, waiter: W) {
+        self.transfers.add(to, self.deadline, waiter);
+    }
+
+    /// Takes those that wait until `leader` leads.
+    pub(crate) fn take_transfers(&mut self, leader: u64) -> Vec<W> {
+        if self.transfers.len() == 0 { Vec::new() } else { self.transfers.take(leader..=leader) }
+    }
+
     pub(crate) fn add_defragmentation(&mut self, run: u64, waiter: W) {
         self.defragmentations.add(run, Duration::MAX, waiter);
     }
@@ -177,7 +206,8 @@ impl<W> Waiters<W> {
 
     /// Takes requests for the leader of a term that has ended.
     pub(crate) fn take_leaders(&mut self) -> impl Iterator<Item = W> + use<W> {
-        self.reads.take_all().chain(self.renewals.take_all())
+        let queries = self.lease_queries.take_all().map(|(_, waiter)| waiter);
+        self.reads.take_all().chain(self.renewals.take_all()).chain(queries)
     }
 
     /// Takes those whose deadline has passed, with the deadline.
@@ -196,6 +226,12 @@ impl<W> Waiters<W> {
         while let Some((deadline, waiter)) = self.renewals.take_expired(now) {
             expired(deadline, waiter);
         }
+        while let Some((deadline, (_, waiter))) = self.lease_queries.take_expired(now) {
+            expired(deadline, waiter);
+        }
+        while let Some((deadline, waiter)) = self.transfers.take_expired(now) {
+            expired(deadline, waiter);
+        }
     }
 
     /// Takes all.
@@ -206,12 +242,15 @@ impl<W> Waiters<W> {
             mut compactions,
             mut alarmed,
             mut renewals,
+            mut lease_queries,
+            mut transfers,
             mut defragmentations,
             ..
         } = std::mem::take(self);
         let proposals = proposals.into_iter().map(|proposed| proposed.waiter);
         let lists = compactions.take_all().chain(alarmed.take_all()).chain(renewals.take_all());
-        let lists = lists.chain(defragmentations.take_all());
+        let lists = lists.chain(lease_queries.take_all().map(|(_, waiter)| waiter));
+        let lists = lists.chain(transfers.take_all()).chain(defragmentations.take_all());
         proposals.chain(reads.take_all()).chain(lists)
     }
 }

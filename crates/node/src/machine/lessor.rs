@@ -13,7 +13,7 @@ use proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
 use store::{LeaseTable, LeaseTerm, Request};
 
 use super::lease_clock::{LeaseClock, Place, Renewal, Timed, seconds};
-use super::lease_renewer::LeaseRenewer;
+use super::lease_renewer::{Leading, LeaseRenewer};
 
 /// Revocations of expired leases under way at a time. Applying this many, with a key each, takes some 6 ms,
 /// during which everything else waits. The time until a million leases are revoked hardly depends on this
@@ -97,6 +97,8 @@ pub(crate) enum Queried {
     },
     /// This member does not lead.
     NotLeader,
+    /// It must be proven that this member leads.
+    Unproven(LeaseQuery),
 }
 
 /// The leases of a member as its leader sees them.
@@ -114,11 +116,34 @@ impl Lessor {
         Lessor { renewer: LeaseRenewer::default(), revokes: BTreeMap::new(), election_timeout }
     }
 
-    /// Begins to count the time of all leases.
+    /// Begins to count the time of all leases. That this member leads is yet to be proven: [`Lessor::prove`].
     pub(crate) fn lead(&mut self, now: Duration, table: &LeaseTable) {
         let start = now + self.election_timeout;
         let clock = LeaseClock::new(table.iter().map(|(id, term)| (id, timed(term, start))));
-        *self.renewer.clock() = Some(clock);
+        *self.renewer.leading() = Some(Leading { clock, valid_until: Duration::ZERO });
+    }
+
+    /// At `at` this member led for certain.
+    pub(crate) fn prove(&mut self, at: Duration) {
+        if let Some(leading) = self.renewer.leading().as_mut() {
+            leading.valid_until = leading.valid_until.max(at + self.election_timeout);
+        }
+    }
+
+    /// Whether no other member can lead. True if that is news.
+    pub(crate) fn set_alone(&mut self, is_alone: bool, now: Duration) -> bool {
+        let mut leading = self.renewer.leading();
+        let Some(Leading { valid_until, .. }) = leading.as_mut() else { return false };
+        if is_alone == (*valid_until == Duration::MAX) {
+            return false;
+        }
+        *valid_until = if is_alone { Duration::MAX } else { now + self.election_timeout };
+        true
+    }
+
+    /// Whether there are leases to be renewed.
+    pub(crate) fn has_leases(&self) -> bool {
+        self.renewer.leading().as_ref().is_some_and(|leading| !leading.clock.is_empty())
     }
 
     /// Renews leases from other threads.
@@ -128,14 +153,17 @@ impl Lessor {
 
     /// Another member may lead from now on.
     pub(crate) fn step_down(&mut self) {
-        *self.renewer.clock() = None;
+        *self.renewer.leading() = None;
         self.revokes.clear();
     }
 
     /// Answers a query if it can be answered now.
     pub(crate) fn query(&mut self, query: LeaseQuery, now: Duration, table: &LeaseTable) -> Queried {
-        let mut clock = self.renewer.clock();
-        let Some(clock) = clock.as_mut() else { return Queried::NotLeader };
+        let mut leading = self.renewer.leading();
+        let Some(Leading { clock, valid_until }) = leading.as_mut() else { return Queried::NotLeader };
+        if now >= *valid_until && !disk::seeded_bug!("renewed-without-proof") {
+            return Queried::Unproven(query);
+        }
         Queried::Answered(match query {
             LeaseQuery::Renew { id } => match clock.renew(id, now) {
                 Renewal::Renewed(ttl_s) => LeaseAnswer::Renewed(ttl_s),
@@ -162,14 +190,14 @@ impl Lessor {
 
     /// A lease was granted.
     pub(crate) fn granted(&mut self, id: i64, ttl_s: i64, now: Duration) {
-        if let Some(clock) = self.renewer.clock().as_mut() {
-            clock.grant(id, ttl_s, now);
+        if let Some(leading) = self.renewer.leading().as_mut() {
+            leading.clock.grant(id, ttl_s, now);
         }
     }
 
     /// A lease was removed. True if it had expired.
     pub(crate) fn revoked(&mut self, id: i64) -> bool {
-        self.renewer.clock().as_mut().is_some_and(|clock| clock.remove(id))
+        self.renewer.leading().as_mut().is_some_and(|leading| leading.clock.remove(id))
     }
 
     /// The revocation of a lease is proposed, on this member's account or on a client's.
@@ -189,8 +217,8 @@ impl Lessor {
 
     /// The remaining time of a lease was written down.
     pub(crate) fn checkpointed(&mut self, id: i64, table: &LeaseTable) {
-        if let Some(clock) = self.renewer.clock().as_mut() {
-            clock.set_renewable(id, table.term(id).and_then(renewable_s));
+        if let Some(leading) = self.renewer.leading().as_mut() {
+            leading.clock.set_renewable(id, table.term(id).and_then(renewable_s));
         }
     }
 
@@ -198,8 +226,8 @@ impl Lessor {
     /// already is left out: after that revocation the raft log may hold a grant of the same id, which must
     /// not be revoked at once.
     pub(crate) fn expired(&mut self, now: Duration) -> Vec<i64> {
-        let mut clock = self.renewer.clock();
-        let Some(clock) = clock.as_mut() else { return Vec::new() };
+        let mut leading = self.renewer.leading();
+        let Some(Leading { clock, .. }) = leading.as_mut() else { return Vec::new() };
         let now = now + seconds(i64::from(disk::seeded_bug!("lease-expires-early")));
         let mut expired = clock.hand_out(now, REVOKES_MAX.saturating_sub(clock.n_handed()));
         expired.retain(|id| !self.revokes.contains_key(id));
@@ -208,8 +236,8 @@ impl Lessor {
 
     /// Expired leases that are not being revoked are to be revoked again.
     pub(crate) fn take_back(&mut self) {
-        if let Some(clock) = self.renewer.clock().as_mut() {
-            clock.take_back();
+        if let Some(leading) = self.renewer.leading().as_mut() {
+            leading.clock.take_back();
         }
     }
 
@@ -243,11 +271,15 @@ mod tests {
 
     const HAS_RUN_OUT: Timed = Timed { deadline: Duration::ZERO, renewable_s: None };
 
+    fn leading(clock: LeaseClock) -> Leading {
+        Leading { clock, valid_until: Duration::MAX }
+    }
+
     #[test]
     fn no_more_revocations_are_under_way_than_allowed() {
         let mut lessor = Lessor::new(Duration::ZERO);
         let leases = (1..=REVOKES_MAX as i64 + 1).map(|id| (id, HAS_RUN_OUT));
-        *lessor.renewer.clock() = Some(LeaseClock::new(leases));
+        *lessor.renewer.leading() = Some(leading(LeaseClock::new(leases)));
         let under_way = lessor.expired(Duration::ZERO);
         under_way.iter().for_each(|id| lessor.revoking(*id));
         assert_eq!(under_way.len(), REVOKES_MAX);
@@ -259,7 +291,7 @@ mod tests {
     #[test]
     fn revocations_that_were_lost_are_made_again() {
         let mut lessor = Lessor::new(Duration::ZERO);
-        *lessor.renewer.clock() = Some(LeaseClock::new([(1, HAS_RUN_OUT)]));
+        *lessor.renewer.leading() = Some(leading(LeaseClock::new([(1, HAS_RUN_OUT)])));
         lessor.revoking(1);
         assert!(lessor.expired(Duration::ZERO).is_empty());
         lessor.revokes_lost();

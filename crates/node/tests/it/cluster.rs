@@ -220,6 +220,49 @@ fn a_read_whose_answer_was_lost_is_asked_again() {
 }
 
 #[test]
+fn a_leader_renews_only_while_a_majority_has_lately_confirmed_it() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let granted = cluster.member(leader).propose(Request::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 60 }));
+    cluster.settle();
+    assert!(cluster.member(leader).answer(granted).is_some());
+    cluster.tick();
+    let member = cluster.member(leader);
+    let renewer = member.node.lease_renewer();
+    assert_eq!(renewer.renew(5, member.now), Some(60), "each tick brings a proof");
+    // The thread of the node stands still for longer than an election timeout.
+    member.now += 11 * TICK;
+    assert_eq!(renewer.renew(5, member.now), None);
+    member.handle(vec![Input::Lease(LeaseQuery::Renew { id: 5 }, WHO)]).unwrap();
+    assert!(cluster.member(leader).answer(WHO).is_none(), "it waits for the others to confirm");
+    cluster.settle();
+    let answer = cluster.member(leader).answer(WHO);
+    assert!(matches!(answer, Some(Answer::Lease(LeaseAnswer::Renewed(60)))), "{answer:?}");
+}
+
+#[test]
+fn leadership_is_handed_over_and_proposals_meanwhile_are_not_lost() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let to = leader % 3 + 1;
+    for (wrong, why) in [(9, Unserved::BadTransferee), (0, Unserved::BadTransferee)] {
+        let input = Input::TransferLeader { to: wrong, waiter: WHO };
+        cluster.member(leader).handle(vec![input]).unwrap();
+        assert!(matches!(cluster.member(leader).answer(WHO), Some(Answer::Unserved(w)) if w == why));
+    }
+    cluster.member(to).handle(vec![Input::TransferLeader { to, waiter: WHO }]).unwrap();
+    assert!(matches!(cluster.member(to).answer(WHO), Some(Answer::Unserved(Unserved::NotLeader))));
+
+    let member = cluster.member(leader);
+    member.handle(vec![Input::TransferLeader { to, waiter: WHO }]).unwrap();
+    let proposal = member.propose(put("k", "v"));
+    assert!(member.answers.is_empty());
+    cluster.settle();
+    assert!(matches!(cluster.member(leader).answer(WHO), Some(Answer::Transferred)));
+    assert_eq!(cluster.member(to).node.published().leader(), to);
+    cluster.tick();
+    assert!(revision(cluster.member(leader).answer(proposal)).is_some(), "the new leader was told");
+}
+
+#[test]
 fn a_leader_that_is_cut_off_ends_reads_and_renewals_and_its_proposals_time_out() {
     let (mut cluster, leader) = Cluster::lead(3);
     let grant = Request::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 60 });
