@@ -98,6 +98,8 @@ pub struct Raft {
     /// The randomised timeout in force.
     election_timeout: u32,
     rng: Rng,
+    /// The time as the caller last told it.
+    now: u64,
     /// Index of the last configuration change in the log that may not be applied yet.
     pending_conf_index: u64,
     /// To whom this leader hands over, or [`NONE`], and ticks since that began.
@@ -144,6 +146,7 @@ impl Raft {
             election_elapsed: 0,
             heartbeat_elapsed: 0,
             election_timeout: 0,
+            now: 0,
             pending_conf_index: 0,
             transferee: NONE,
             transfer_elapsed: 0,

@@ -9,7 +9,8 @@
 //!
 //! All requests that wait share the next round; a confirmed round confirms those before it. A round number travels
 //! as the heartbeat's context, 8 bytes little-endian, and periodic heartbeats repeat the last one, so that a lost
-//! message costs a heartbeat interval and no answer. Requests wait while nothing of the leader's own term is
+//! message costs a heartbeat interval and no answer. While no round waits, a periodic heartbeat starts one without
+//! requests: it proves that this leader led when the heartbeat was made ([`Raft::led_at`]). Requests wait while nothing of the leader's own term is
 //! committed: it may not know yet what its predecessors committed. A leader that steps down forgets all requests.
 //!
 //! A follower passes its requests on and remembers their contexts. It takes an answer only from its leader, only to
@@ -41,6 +42,16 @@ pub(super) struct ReadQueue {
     rounds: VecDeque<Round>,
     /// Number of the last round started; never reused, so that no late confirmation fits a later round.
     last_round: u64,
+    /// The round that is to prove that this member leads. One at a time: a leader that nobody answers collects none.
+    proof: Option<Proof>,
+    /// When the last proven round was started.
+    led_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Proof {
+    round: u64,
+    started_at: u64,
 }
 
 #[derive(Debug)]
@@ -62,6 +73,8 @@ impl ReadQueue {
         self.forwarded.clear();
         self.waiting.clear();
         self.rounds.clear();
+        self.proof = None;
+        self.led_at = None;
     }
 
     /// Remembers a request that is passed on. The oldest of too many is forgotten: its answer is likely lost.
@@ -78,11 +91,22 @@ impl ReadQueue {
         at.and_then(|at| self.forwarded.remove(at)).is_some()
     }
 
-    /// What heartbeats carry so that their answers confirm the last round; empty if none waits.
+    /// What heartbeats carry so that their answers confirm the last round.
     pub(super) fn heartbeat_context(&self) -> Bytes {
-        match self.rounds.back() {
-            Some(round) => Bytes::copy_from_slice(&round.number.to_le_bytes()),
-            None => Bytes::new(),
+        Bytes::copy_from_slice(&self.last_round.to_le_bytes())
+    }
+
+    /// Starts a round, which also proves that this member leads now, unless an earlier one is still to prove that.
+    fn start_round(&mut self, now: u64) {
+        self.last_round += 1;
+        let round = self.last_round;
+        self.proof.get_or_insert(Proof { round, started_at: now });
+    }
+
+    /// Starts a round for a periodic heartbeat if none waits for an answer.
+    pub(super) fn start_proof(&mut self, now: u64) {
+        if self.proof.is_none() {
+            self.start_round(now);
         }
     }
 
@@ -117,6 +141,22 @@ impl Raft {
         }
     }
 
+    /// Tells the time, in any unit. It never falls, and is told before the inputs of its moment. Only
+    /// [`Raft::led_at`] depends on it.
+    pub fn set_time(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// The latest time of which is proven that this member led: no member had been elected in a later term before.
+    /// `None` on other members, and on a leader that has proven nothing yet.
+    ///
+    /// A majority has answered a heartbeat that was made at this time. Unlike the leader's own ticks, it does not
+    /// grow while the leader's thread stands still, and late answers do not move it.
+    pub fn led_at(&self) -> Option<u64> {
+        let decides_alone = self.role == Role::Leader && self.members.is_only_voter(self.config.id);
+        if decides_alone { Some(self.now) } else { self.reads.led_at }
+    }
+
     /// Takes a request that another member passed on.
     pub(super) fn handle_read_index(&mut self, message: Message) {
         if self.role == Role::Leader {
@@ -144,7 +184,7 @@ impl Raft {
         if !self.reads.is_open() || !self.has_committed_in_term() {
             return;
         }
-        self.reads.last_round += 1;
+        self.reads.start_round(self.now);
         let requests = std::mem::take(&mut self.reads.waiting);
         let round = Round { number: self.reads.last_round, index: self.log.committed(), requests };
         self.reads.rounds.push_back(round);
@@ -157,6 +197,9 @@ impl Raft {
         let confirmed = self
             .members
             .reached_by_majority(|member| if member.id == own { last } else { member.read_round });
+        if let Some(proof) = self.reads.proof.take_if(|proof| proof.round <= confirmed) {
+            self.reads.led_at = Some(proof.started_at);
+        }
         while let Some(round) = self.reads.rounds.pop_front_if(|round| round.number <= confirmed) {
             for request in round.requests {
                 self.answer_read(request, round.index);

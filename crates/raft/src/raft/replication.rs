@@ -25,6 +25,7 @@ impl Raft {
         self.tick_transfer();
         if self.heartbeat_elapsed >= self.config.heartbeat_ticks {
             self.heartbeat_elapsed = 0;
+            self.reads.start_proof(self.now);
             self.send_heartbeats();
         }
     }

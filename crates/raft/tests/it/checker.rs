@@ -1,6 +1,6 @@
 //! The invariants of Raft, over everything that was ever seen of a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proto::raftpb::{ConfState, Entry, Message, MessageType, SnapshotMetadata};
@@ -12,6 +12,10 @@ use crate::disk::Disk;
 pub(crate) struct Checker {
     /// Who led each term.
     leaders: BTreeMap<u64, u64>,
+    /// When a leader of each term was first seen.
+    elected_at: BTreeMap<u64, u64>,
+    /// How often a leader has proven another time at which it led.
+    proofs: BTreeSet<(u64, u64)>,
     /// Each entry ever appended, by index and term: its data, and the term of the entry before it. If all members
     /// agree on these, logs match by induction.
     appended: BTreeMap<(u64, u64), (Bytes, u64)>,
@@ -99,6 +103,21 @@ impl Checker {
             MessageType::MsgVoteResp => assert_eq!(state.vote, message.to, "a granted vote is not durable"),
             _ => assert!(disk.term(message.index).is_some(), "acknowledged entries are not durable"),
         }
+    }
+
+    /// A leader's proof holds: nobody was elected in a later term before the time at which it says it led.
+    pub(crate) fn leadership(&mut self, now: u64, status: &Status, led_at: Option<u64>) {
+        if status.role == Role::Leader {
+            self.elected_at.entry(status.term).or_insert(now);
+        }
+        let Some(led_at) = led_at else { return };
+        self.proofs.insert((status.term, led_at));
+        let later = self.elected_at.range(status.term + 1..).find(|(_, elected_at)| **elected_at < led_at);
+        assert_eq!(later, None, "the leader of term {} did not lead at {led_at}", status.term);
+    }
+
+    pub(crate) fn proofs(&self) -> usize {
+        self.proofs.len()
     }
 
     /// The applied entries up to `index`, which is what a snapshot stands for; it must name the right term.

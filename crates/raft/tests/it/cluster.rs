@@ -63,6 +63,8 @@ pub(crate) struct Cluster {
     trace: Option<Vec<String>>,
     /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
     delays: Option<Rng>,
+    /// Counts inputs, if members are told the time.
+    clock: Option<u64>,
     /// Whether the leader is told at once what became of a snapshot.
     reports_snapshots: bool,
 }
@@ -82,6 +84,7 @@ impl Cluster {
             counts: Counts::default(),
             trace: None,
             delays: None,
+            clock: None,
             reports_snapshots: false,
         };
         cluster.checker.configured(0, &conf_state);
@@ -118,6 +121,11 @@ impl Cluster {
     /// From now on several inputs may come between two `Ready` of a member, as `delays` decides.
     pub(crate) fn set_delays(&mut self, delays: Option<Rng>) {
         self.delays = delays;
+    }
+
+    /// From now on members are told the time: each input takes one unit.
+    pub(crate) fn set_clock(&mut self) {
+        self.clock = Some(0);
     }
 
     /// From now on the sender of a snapshot is told what became of it.
@@ -177,7 +185,15 @@ impl Cluster {
     /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member, unless that
     /// is delayed until a later input.
     pub(crate) fn input<T>(&mut self, id: u64, input: impl FnOnce(&mut Raft) -> T) -> Option<T> {
-        let result = input(self.node(id).raft.as_mut()?);
+        let now = self.clock.as_mut().map(|clock| {
+            *clock += 1;
+            *clock
+        });
+        let raft = self.node(id).raft.as_mut()?;
+        now.into_iter().for_each(|now| raft.set_time(now));
+        let result = input(raft);
+        let (status, led_at) = (raft.status(), raft.led_at());
+        self.checker.leadership(now.unwrap_or(0), &status, led_at);
         let is_delayed = self.delays.as_mut().is_some_and(|random| random.u32(..4) != 0);
         if !is_delayed {
             self.settle_node(id);

@@ -14,12 +14,13 @@ const STEPS: u32 = 3000;
 #[test]
 fn invariants_hold_under_faults_and_progress_resumes_after_them() {
     let (mut applied, mut reads, mut elections) = (0, 0, 0);
-    let (mut snapshots, mut handovers) = (0, 0);
+    let (mut snapshots, mut handovers, mut proofs) = (0, 0, 0);
     for seed in 0..500 {
         let (cluster, has_progress) = run(seed, false);
         assert!(has_progress, "seed {seed}: no progress although all members run and all links work");
         applied += cluster.checker.last_applied();
         reads += cluster.checker.reads_answered();
+        proofs += cluster.checker.proofs();
         elections += cluster.checker.elections();
         snapshots += cluster.counts.snapshots;
         handovers += cluster.counts.handovers;
@@ -28,6 +29,7 @@ fn invariants_hold_under_faults_and_progress_resumes_after_them() {
     assert!(applied > 10_000, "only {applied} entries were applied");
     assert!(reads > 3_000, "only {reads} reads were answered");
     assert!(elections > 600, "only {elections} elections were won");
+    assert!(proofs > 5_000, "only {proofs} times were proven");
     assert!(handovers > 100, "only {handovers} members were told to take over");
     assert!(snapshots > 200, "only {snapshots} snapshots were received");
 }
@@ -94,6 +96,7 @@ fn run(seed: u64, with_changes: bool) -> (Cluster, bool) {
     };
     // In half of the runs, several inputs come between two `Ready`.
     cluster.report_snapshots();
+    cluster.set_clock();
     cluster.set_delays((seed % 2 == 1).then(|| Rng::with_seed(seed)));
     for step in 0..STEPS {
         act(&mut cluster, &mut random, step);

@@ -13,6 +13,7 @@
 //! campaign 1              tick 1 5                propose 1 a b c
 //! conf 1 add 4            (or learner, remove)    read 1 context
 //! conf2 1 auto add 4 remove 1                     (or implicit, explicit)    conf2 1 leave
+//! time 1 500              led 1                   when it certainly led
 //! transfer 1 2            report 1 2 ok           (or failed)
 //! persist 1 [2]           all or so many writes   deliver [1>2]   all that is in flight now, or one link's
 //! drop [1>2]              repeat 1>2              settle          write and deliver until nothing is left
@@ -144,6 +145,13 @@ fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Ve
         "transfer" => report(cluster.input(id, |raft| raft.transfer_leader(number(words[1]))), output),
         "report" => {
             cluster.input(id, |raft| raft.report_snapshot(second(), words[2] == "ok"));
+        }
+        "time" => {
+            cluster.input(id, |raft| raft.set_time(second()));
+        }
+        "led" => {
+            let led_at = cluster.node(id).raft.as_ref().unwrap().led_at();
+            output.push(led_at.map_or("never".to_owned(), |time| format!("at {time}")));
         }
         "read" => cluster.read(id, Bytes::from(words[1].to_owned())),
         "persist" => cluster.persist(id, words.get(1).map_or(usize::MAX, |n| n.parse().unwrap()).min(99)),
