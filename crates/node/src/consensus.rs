@@ -9,7 +9,6 @@
 //! Does not know what a command means. Its decisions leave the node before the machine applies anything.
 
 pub(crate) mod admission;
-mod leadership;
 mod proposal_queue;
 
 use std::collections::VecDeque;
@@ -22,7 +21,6 @@ use raft::{Raft, Ready, Role, Status};
 use store::MemberChange;
 
 use self::admission::{Admission, ENTRY_BYTES, entry_bytes};
-use self::leadership::Leadership;
 use self::proposal_queue::{ProposalQueue, Queued};
 use crate::config::Config;
 use crate::error::Unserved;
@@ -102,7 +100,6 @@ pub(crate) struct Consensus<W> {
     revokes: Vec<i64>,
     /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
     deferred: Vec<WalTask>,
-    leadership: Leadership,
     /// The leader as last told, and its term.
     leader: (u64, u64),
     /// When it became known.
@@ -126,7 +123,6 @@ impl<W> Consensus<W> {
             held_bytes: 0,
             revokes: Vec::new(),
             deferred: Vec::new(),
-            leadership: Leadership::default(),
             leader: (0, 0),
             leader_since: None,
         }
@@ -388,15 +384,14 @@ impl<W> Consensus<W> {
         self.raft.read_index(Bytes::copy_from_slice(&context.to_be_bytes()));
     }
 
-    /// Asks a majority whether this member still leads, under a context as for [`Consensus::ask_read_index`].
-    pub(crate) fn ask_leadership(&mut self, context: u64, now: Duration) {
-        self.leadership.ask(context, now);
-        self.ask_read_index(context);
+    /// The latest time at which this member certainly led.
+    pub(crate) fn led_at(&self) -> Option<Duration> {
+        self.raft.led_at().map(Duration::from_nanos)
     }
 
-    /// The time at which this member was last proven to lead, if that is news.
-    pub(crate) fn take_leadership_proof(&mut self) -> Option<Duration> {
-        self.leadership.take_proof()
+    /// Notes the time of the call under way.
+    pub(crate) fn set_time(&mut self, now: Duration) {
+        self.raft.set_time(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Passes on what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and
@@ -416,9 +411,7 @@ impl<W> Consensus<W> {
         for state in read_states {
             // Another member may answer anything: a context that was not asked for matches no round.
             if let Ok(context) = <[u8; 8]>::try_from(&state.context[..]) {
-                let context = u64::from_be_bytes(context);
-                self.leadership.confirm(context);
-                waiters.set_read_index(context, state.index);
+                waiters.set_read_index(u64::from_be_bytes(context), state.index);
             }
         }
         Some(committed)
@@ -517,7 +510,6 @@ impl<W> Consensus<W> {
         let is_changed = leader != last_leader || (leader != 0 && term != last_term);
         if is_changed {
             self.leader = (leader, term);
-            self.leadership = Leadership::default();
             if leader != 0 {
                 self.leader_since = Some(now);
             }

@@ -238,30 +238,18 @@ impl Machine {
         }
     }
 
-    /// At `at` this member led for certain: what waited for that is answered.
+    /// At `led_at` this member certainly led: what waited for that is answered.
     pub(crate) fn prove_leadership<W>(
         &mut self,
-        at: Duration,
+        led_at: Option<Duration>,
         now: Duration,
         waiters: &mut Waiters<W>,
         output: &mut Output<W>,
     ) {
-        self.lessor.prove(at);
+        let Some(led_at) = led_at else { return };
+        self.lessor.prove(led_at);
         for (query, waiter) in waiters.take_lease_queries() {
             self.query(query, waiter, now, waiters, output);
-        }
-    }
-
-    /// Whether no other member can lead. That it could not until now is a proof as well.
-    pub(crate) fn set_alone<W>(
-        &mut self,
-        is_alone: bool,
-        now: Duration,
-        waiters: &mut Waiters<W>,
-        output: &mut Output<W>,
-    ) {
-        if self.lessor.set_alone(is_alone, now) {
-            self.prove_leadership(now, now, waiters, output);
         }
     }
 

@@ -49,7 +49,9 @@ pub struct Node<W> {
     has_postponed_revocations: bool,
     /// The last term in which this member began to lead with everything applied that was committed before.
     led_term: u64,
-    /// When a majority was last asked whether this member leads.
+    /// The latest time of which the machine knows that this member led.
+    led_at: Option<Duration>,
+    /// When a majority was last asked whether this member leads, because of a query about leases.
     leadership_asked_at: Option<Duration>,
 }
 
@@ -73,6 +75,7 @@ impl<W> Node<W> {
             now: Duration::ZERO,
             has_postponed_revocations: false,
             led_term: 0,
+            led_at: None,
             leadership_asked_at: None,
         }
     }
@@ -128,6 +131,7 @@ impl<W> Node<W> {
     ) -> Result<(), Fatal> {
         output.begin_call();
         self.now = now;
+        self.consensus.set_time(now);
         self.waiters.set_deadline(now + self.config.request_timeout());
         for input in inputs {
             if self.has_postponed_revocations
@@ -293,9 +297,6 @@ impl<W> Node<W> {
             stuck.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
         }
         self.end_waiting(output);
-        if self.machine.lessor().has_leases() {
-            self.ask_leadership();
-        }
         let published = Arc::clone(&self.published);
         for context in self.waiters.retry_reads(self.now, || published.next_request_id()) {
             self.consensus.ask_read_index(context);
@@ -330,18 +331,21 @@ impl<W> Node<W> {
         while let Some(committed) = self.consensus.decide(&mut self.waiters, output) {
             self.machine.commit(committed);
         }
-        if let Some(at) = self.consensus.take_leadership_proof() {
-            self.machine.prove_leadership(at, self.now, &mut self.waiters, output);
+        if let Some(led_at) = self.consensus.led_at()
+            && self.led_at.is_none_or(|known| known < led_at)
+        {
+            self.led_at = Some(led_at);
+            self.machine.prove_leadership(self.led_at, self.now, &mut self.waiters, output);
         }
     }
 
-    /// Has it proven that this member leads, once in a tick: a proof holds for several.
+    /// Queries about leases wait for a proof that this member leads. Heartbeats bring one with each tick; a read
+    /// brings one at once.
     fn ask_leadership(&mut self) {
         let is_due = self.leadership_asked_at.is_none_or(|at| at + self.config.tick <= self.now);
-        if self.consensus.leads() && is_due {
+        if is_due {
             self.leadership_asked_at = Some(self.now);
-            let context = self.published.next_request_id();
-            self.consensus.ask_leadership(context, self.now);
+            self.consensus.ask_read_index(self.published.next_request_id());
         }
     }
 
@@ -395,10 +399,8 @@ impl<W> Node<W> {
         if self.consensus.leads() && self.led_term != term {
             self.led_term = term;
             self.machine.lead(self.now);
-            self.ask_leadership();
+            self.machine.prove_leadership(self.led_at, self.now, &mut self.waiters, output);
         }
-        let is_alone = self.consensus.is_lone_leader();
-        self.machine.set_alone(is_alone, self.now, &mut self.waiters, output);
     }
 
     fn moment(&self) -> Moment {

@@ -57,11 +57,6 @@ impl LeaseClock {
         LeaseClock { leases, queue, ..LeaseClock::default() }
     }
 
-    /// Whether there are no leases.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.leases.is_empty()
-    }
-
     /// Gives a lease, known or not, so many seconds from now on.
     pub(crate) fn grant(&mut self, id: i64, ttl_s: i64, now: Duration) {
         self.now = self.now.max(now);

@@ -123,27 +123,11 @@ impl Lessor {
         *self.renewer.leading() = Some(Leading { clock, valid_until: Duration::ZERO });
     }
 
-    /// At `at` this member led for certain.
-    pub(crate) fn prove(&mut self, at: Duration) {
+    /// At `led_at` this member certainly led.
+    pub(crate) fn prove(&mut self, led_at: Duration) {
         if let Some(leading) = self.renewer.leading().as_mut() {
-            leading.valid_until = leading.valid_until.max(at + self.election_timeout);
+            leading.valid_until = leading.valid_until.max(led_at + self.election_timeout);
         }
-    }
-
-    /// Whether no other member can lead. True if that is news.
-    pub(crate) fn set_alone(&mut self, is_alone: bool, now: Duration) -> bool {
-        let mut leading = self.renewer.leading();
-        let Some(Leading { valid_until, .. }) = leading.as_mut() else { return false };
-        if is_alone == (*valid_until == Duration::MAX) {
-            return false;
-        }
-        *valid_until = if is_alone { Duration::MAX } else { now + self.election_timeout };
-        true
-    }
-
-    /// Whether there are leases to be renewed.
-    pub(crate) fn has_leases(&self) -> bool {
-        self.renewer.leading().as_ref().is_some_and(|leading| !leading.clock.is_empty())
     }
 
     /// Renews leases from other threads.
