@@ -1,5 +1,6 @@
 //! Persist: files, the write-ahead log, the revision log, checkpoints. The only crate that opens files.
 
+pub mod bolt;
 pub mod bugs;
 pub mod checkpoint;
 mod data_dir;
