@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use proto::raftpb::Message;
 use store::{Command, MemberChange, Outcome, Refusal, Request};
+use store::{Command, Export, Outcome, Refusal, Request};
 
 use crate::error::Unserved;
 use crate::job::Finished;
@@ -74,6 +75,8 @@ pub enum Input<W> {
     /// An operator wants the space of dead records back now, even if it is not worth the work. Answered when
     /// that is done, or when there is no progress: then it goes on later.
     Defragment(W),
+    /// Somebody wants the whole state as a file.
+    Export(W),
     /// A client wants something of leases that only the leader knows.
     Lease(LeaseQuery, W),
     /// A client wants the members of the cluster changed.
@@ -118,6 +121,8 @@ pub enum Answer {
     Defragmented,
     /// To an [`Input::TransferLeader`]: the other member leads.
     Transferred,
+    /// To an [`Input::Export`]: the state as of now, to be written by the caller.
+    Export(Box<Export>),
     /// To an [`Input::Lease`].
     Lease(LeaseAnswer),
     /// The request is not served.

@@ -20,6 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prost::Message;
+use proto::checkpointpb::Checkpoint;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
@@ -214,6 +215,20 @@ impl Machine {
     pub(crate) fn defragment<W>(&mut self, waiter: W, waiters: &mut Waiters<W>) {
         let run = self.maintenance.defragment(&mut self.store);
         waiters.add_defragmentation(run, waiter);
+    }
+
+    /// Answers with the state as of the last entry applied.
+    pub(crate) fn export<W>(&mut self, waiter: W, output: &mut Output<W>) {
+        let log = Checkpoint {
+            applied_index: self.applied.entry.index,
+            applied_term: self.applied.entry.term,
+            conf_state: Some(self.applied.conf_state.clone()),
+            ..Checkpoint::default()
+        };
+        match self.store.export(log) {
+            Some(export) => output.answers.push((waiter, Answer::Export(Box::new(export)))),
+            None => output.refuse(waiter, Unserved::TooManyRequests),
+        }
     }
 
     /// Answers a query about leases, now or later.

@@ -230,6 +230,7 @@ impl<W> Node<W> {
                     output.refuse(waiter, Unserved::TooManyRequests);
                 }
             }
+            Input::Export(waiter) => self.machine.export(waiter, output),
             Input::Tick => self.tick(output),
         }
         Ok(())

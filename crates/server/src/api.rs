@@ -22,6 +22,7 @@ mod maintenance;
 mod probe;
 mod range_answer;
 mod range_stream;
+mod snapshot;
 mod txn_parts;
 mod watch;
 

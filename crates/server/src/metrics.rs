@@ -234,11 +234,6 @@ fn register_constants(registry: &Registry) {
             exponential(1.0, 13),
         ),
         (
-            "etcd_disk_backend_snapshot_duration_seconds",
-            "The latency distribution of backend snapshots.",
-            exponential(0.01, 17),
-        ),
-        (
             "etcd_snap_db_fsync_duration_seconds",
             "The latency distributions of fsyncing .snap.db file",
             exponential(0.001, 14),

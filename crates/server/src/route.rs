@@ -50,6 +50,7 @@ pub(crate) enum Method {
     Alarm,
     Status,
     Defragment,
+    Snapshot,
     Hash,
     HashKv,
     MoveLeader,
@@ -77,7 +78,7 @@ pub(crate) enum Method {
 }
 
 /// Where each method is found.
-const PATHS: [(&str, Method); 44] = [
+const PATHS: [(&str, Method); 45] = [
     ("/etcdserverpb.KV/Range", Method::Range),
     ("/etcdserverpb.KV/Put", Method::Put),
     ("/etcdserverpb.KV/DeleteRange", Method::DeleteRange),
@@ -100,6 +101,7 @@ const PATHS: [(&str, Method); 44] = [
     ("/etcdserverpb.Maintenance/Defragment", Method::Defragment),
     ("/etcdserverpb.Maintenance/Hash", Method::Hash),
     ("/etcdserverpb.Maintenance/HashKV", Method::HashKv),
+    ("/etcdserverpb.Maintenance/Snapshot", Method::Snapshot),
     ("/etcdserverpb.Maintenance/MoveLeader", Method::MoveLeader),
     ("/etcdserverpb.Maintenance/Downgrade", Method::Downgrade),
     ("/etcdserverpb.Auth/AuthStatus", Method::AuthStatus),

@@ -17,8 +17,8 @@ use proto::etcdserverpb::{
     AuthDisableRequest, AuthEnableRequest, AuthRoleDeleteRequest, AuthRoleGetRequest, AuthRoleListRequest,
     AuthRoleRevokePermissionRequest, AuthStatusRequest, AuthUserDeleteRequest, AuthUserGetRequest,
     AuthUserGrantRoleRequest, AuthUserListRequest, AuthUserRevokeRoleRequest, AuthenticateRequest,
-    DefragmentRequest, HashRequest, LeaseLeasesRequest, RangeRequest, StatusRequest, TxnRequest,
-    WatchRequest,
+    DefragmentRequest, HashRequest, LeaseLeasesRequest, RangeRequest, SnapshotRequest, StatusRequest,
+    TxnRequest, WatchRequest,
 };
 use proto::health::HealthListRequest;
 use tokio::sync::watch;
@@ -114,6 +114,7 @@ impl Calls {
             Method::Alarm => Box::pin(unary(call, |r| api.alarm(r))),
             Method::Status => Box::pin(unary(call, async |StatusRequest {}| Ok(api.status()))),
             Method::Defragment => Box::pin(unary(call, async |DefragmentRequest {}| api.defragment().await)),
+            Method::Snapshot => Box::pin(self.snapshot(call, needs_leader)),
             Method::Hash => Box::pin(async move {
                 let share = call.read_share();
                 unary(call, |HashRequest {}| api.hash(&share)).await
@@ -250,6 +251,22 @@ impl Calls {
                 drop(turn);
                 responses.send(Body::from_chunks(chunk.chunks)?).await?;
             }
+        })
+        .await
+    }
+
+    /// Sends the whole state; more is written when the client has taken what was.
+    async fn snapshot(&self, call: &mut MeteredCall<'_>, needs_leader: bool) -> Code {
+        self.stream(call, needs_leader, async |requests, responses| {
+            let SnapshotRequest {} = only(requests).await?;
+            let mut snapshot = self.api.snapshot().await.map_err(|e| status(&e))?;
+            while let Some(messages) = snapshot.next().await.map_err(|e| status(&e))? {
+                for message in messages {
+                    responses.room().await?;
+                    responses.send(Body::from_chunks(message.chunks)?).await?;
+                }
+            }
+            Ok(())
         })
         .await
     }

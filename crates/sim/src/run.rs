@@ -348,6 +348,7 @@ impl<'a> Run<'a> {
                     self.leases.answered(ticket, &answer, self.now, &self.model)?;
                     self.report.reads += 1;
                 }
+                Answer::Export(_) => return Err(format!("{ticket} is answered with an export")),
                 Answer::Unserved(why) => return Err(format!("{ticket} is not served: {why:?}")),
                 Answer::Applied(result) => results.push((ticket, result)),
             }

@@ -13,6 +13,7 @@ use proto::checkpointpb::Checkpoint;
 
 use crate::command::Request;
 use crate::control::Control;
+use crate::interchange::Export;
 use crate::lease::{LeaseSnapshot, LeaseTable};
 use crate::membership::MemberChange;
 use crate::mvcc::{Batch, CompactionHashJob, Footprint, KeyValueHash, Mvcc, ReadView, ReclaimJob};
@@ -146,6 +147,14 @@ impl Store {
         self.mvcc.describe(&mut body);
         self.control.describe(&mut body);
         Snapshot { body, leases: self.mvcc.leases().snapshot() }
+    }
+
+    /// Begins to write down the whole state as it is now, as etcd's database; `log` is as for [`Store::snapshot`]. Takes a
+    /// few microseconds. `None` if too many exports are under way.
+    pub fn export(&mut self, log: Checkpoint) -> Option<Export> {
+        let records = self.mvcc.hold()?;
+        let leases = self.mvcc.leases().snapshot();
+        Some(Export::new(records, self.control.clone(), leases, log))
     }
 
     /// The leases.

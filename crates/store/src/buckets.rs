@@ -1,4 +1,4 @@
-//! The control tables as etcd keeps them in its database, for the hash over all of it.
+//! The control tables as etcd keeps them in its database: for the hash over all of it, and for snapshots.
 //!
 //! etcd's database is a row of buckets in the order of their names, each a row of keys with values; its
 //! `Hash` goes over names, keys and values. What differs between members of a cluster is left out of it: the
@@ -13,7 +13,7 @@ use proto::member_json;
 use crate::Control;
 
 /// The revision of the users and roles of a cluster that never had any.
-const FIRST_AUTH_REVISION: u64 = 1;
+pub(crate) const FIRST_AUTH_REVISION: u64 = 1;
 
 /// The bytes of the buckets before and after that of the keys.
 pub(crate) fn around_keys(control: &Control, compact_revision: i64) -> (Vec<u8>, Vec<u8>) {
@@ -31,7 +31,7 @@ pub(crate) fn around_keys(control: &Control, compact_revision: i64) -> (Vec<u8>,
     (before, after)
 }
 
-type Row = (Vec<u8>, Vec<u8>);
+pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
 fn bucket(out: &mut Vec<u8>, name: &str, rows: impl IntoIterator<Item = Row>) {
     let mut rows: Vec<Row> = rows.into_iter().collect();
@@ -43,12 +43,12 @@ fn bucket(out: &mut Vec<u8>, name: &str, rows: impl IntoIterator<Item = Row>) {
     }
 }
 
-fn alarms(control: &Control) -> impl Iterator<Item = Row> {
+pub(crate) fn alarms(control: &Control) -> impl Iterator<Item = Row> {
     let alarms = control.alarms().of_kind(AlarmType::None as i32);
     alarms.into_iter().map(|alarm| (alarm.encode_to_vec(), Vec::new()))
 }
 
-fn cluster(control: &Control) -> impl Iterator<Item = Row> {
+pub(crate) fn cluster(control: &Control) -> impl Iterator<Item = Row> {
     let version = ("clusterVersion".into(), control.cluster_version().into());
     let downgrade = control.downgrade_target().map(|target| {
         let json = format!(r#"{{"target-version":"{target}","enabled":true}}"#);
@@ -57,11 +57,11 @@ fn cluster(control: &Control) -> impl Iterator<Item = Row> {
     std::iter::once(version).chain(downgrade)
 }
 
-fn members(control: &Control) -> impl Iterator<Item = Row> {
+pub(crate) fn members(control: &Control) -> impl Iterator<Item = Row> {
     control.members().map(|member| (hex(member.id), member_json::encode(member).into_bytes()))
 }
 
-fn removed(control: &Control) -> impl Iterator<Item = Row> {
+pub(crate) fn removed(control: &Control) -> impl Iterator<Item = Row> {
     control.removed_members().map(|id| (hex(id), "removed".into()))
 }
 

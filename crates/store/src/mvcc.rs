@@ -31,6 +31,7 @@ use disk::{Disk, LogReader, RevisionLog};
 use proto::checkpointpb;
 
 use self::hash::HashCache;
+use self::hold::Holds;
 use self::index::{Index, Loader, Newest};
 use self::txn::WriteTxn;
 use crate::Refusal;
@@ -42,6 +43,8 @@ mod compact;
 mod compare;
 mod footprint;
 mod hash;
+mod held_records;
+mod hold;
 mod index;
 mod key_value;
 mod operations;
@@ -55,6 +58,7 @@ mod view;
 pub use self::compact::CompactionHashJob;
 pub use self::footprint::Footprint;
 pub use self::hash::{HashRead, KeyValueHash};
+pub(crate) use self::held_records::HeldRecords;
 pub use self::operations::Operations;
 pub use self::range::RangeQuery;
 pub use self::reclaim::ReclaimJob;
@@ -89,6 +93,8 @@ struct State {
     compact_revision: i64,
     /// What the writer has done.
     operations: Operations,
+    /// Records that exports need though the index has dropped them.
+    holds: Holds,
 }
 
 impl Shared {
@@ -147,6 +153,8 @@ pub(crate) struct Mvcc {
     leases: LeaseTable,
     compactor: Compactor,
     relocation: Option<Relocation>,
+    /// Whether the state may have holds.
+    has_holds: bool,
     /// What records are encoded into; kept for its memory.
     scratch: Vec<u8>,
 }
@@ -172,6 +180,7 @@ impl Mvcc {
                 revision,
                 compact_revision,
                 operations: Operations::default(),
+                holds: Holds::default(),
             }),
             log: log.reader(),
             pins: Mutex::default(),
@@ -184,6 +193,7 @@ impl Mvcc {
             leases,
             compactor: Compactor::default(),
             relocation: None,
+            has_holds: false,
             scratch: Vec::new(),
         })
     }
@@ -225,6 +235,16 @@ impl Mvcc {
     /// The revision log, for the chores of its files.
     pub(crate) fn log(&mut self) -> &mut RevisionLog {
         &mut self.log
+    }
+
+    /// Begins to read all records as they are now; `None` if as many such reads as there may be are open.
+    pub(crate) fn hold(&mut self) -> Option<HeldRecords> {
+        let mut state = self.shared.write();
+        let (revision, compact_revision) = (state.revision, state.compact_revision);
+        let hold = state.holds.open(revision, compact_revision)?;
+        drop(state);
+        self.has_holds = true;
+        Some(HeldRecords::new(Arc::clone(&self.shared), hold))
     }
 
     /// The leases.

@@ -18,6 +18,7 @@ mod quota;
 mod range_stream;
 mod server;
 mod settings;
+mod snapshot;
 mod startup;
 mod system;
 mod transcripts;

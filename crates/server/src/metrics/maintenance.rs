@@ -17,6 +17,8 @@ pub(crate) struct MaintenanceMetrics {
     pub(crate) hash_kv: Arc<Times>,
     /// Of `Defragment` calls, from request to answer.
     pub(crate) defragment: Arc<Times>,
+    /// Of `Snapshot` calls, from request to the last message.
+    pub(crate) snapshot: Arc<Times>,
     compaction_pause_ms: Histogram,
     compaction_ms: Histogram,
     last_compaction: Gauge,
@@ -46,6 +48,12 @@ impl MaintenanceMetrics {
                 "etcd_disk_backend_defrag_duration_seconds",
                 "The latency distribution of backend defragmentation.",
                 exponential(0.1, 13),
+            ),
+            snapshot: times(
+                registry,
+                "etcd_disk_backend_snapshot_duration_seconds",
+                "The latency distribution of backend snapshots.",
+                exponential(0.01, 17),
             ),
             compaction_pause_ms: histogram(
                 registry,

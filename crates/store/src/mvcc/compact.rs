@@ -80,14 +80,14 @@ impl Mvcc {
 
     /// Whether a trimming step would get anywhere now.
     pub(crate) fn can_trim(&self) -> bool {
-        self.compactor
-            .queue
-            .front()
-            .is_some_and(|c| matches!(c.stage, Stage::Trimming { .. }) && may_trim(&self.shared, c.at))
+        let front = self.compactor.queue.front();
+        front.is_some_and(|c| matches!(c.stage, Stage::Trimming { .. }) && may_trim(&self.shared, c.at))
+            || (self.has_holds && self.shared.read().holds.can_release())
     }
 
     /// Trims some changes. Returns the revision of the compaction if that finished it.
     pub(crate) fn trim_step(&mut self) -> Option<i64> {
+        self.release_step();
         let front = self.compactor.queue.front_mut()?;
         let Stage::Trimming { from } = &mut front.stage else { return None };
         if !may_trim(&self.shared, front.at) {
@@ -95,9 +95,14 @@ impl Mvcc {
         }
         let log = &mut self.log;
         let mut state = self.shared.write();
-        let State { index, operations, .. } = &mut *state;
-        *from = index.compact_step(front.at, from.as_deref(), TRIM_STEPS, &mut |location| {
-            log.mark_dead(location);
+        let State { index, operations, holds, .. } = &mut *state;
+        let held = holds.revisions();
+        *from = index.compact_step(front.at, &held, from.as_deref(), TRIM_STEPS, &mut |change| {
+            if change.needed_by == 0 {
+                log.mark_dead(change.location);
+            } else {
+                holds.keep(change);
+            }
             operations.compacted += 1;
         });
         drop(state);
@@ -105,6 +110,16 @@ impl Mvcc {
             return None;
         }
         self.compactor.queue.pop_front().map(|c| c.at)
+    }
+
+    /// Counts records as dead that were trimmed earlier and that no export needs any more.
+    fn release_step(&mut self) {
+        if self.has_holds {
+            let log = &mut self.log;
+            let mut state = self.shared.write();
+            state.holds.release(TRIM_STEPS, &mut |location| log.mark_dead(location));
+            self.has_holds = !state.holds.is_empty();
+        }
     }
 
     /// Whether compactions are under way, and up to which revision.

@@ -99,6 +99,28 @@ pub(crate) struct Retained {
     pub(crate) in_keep: bool,
 }
 
+/// A change that a compaction drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// Revision of the change.
+    pub(crate) revision: Revision,
+    /// Place of its record.
+    pub(crate) location: Location,
+    /// The bits of all [`HeldAt`] that still need the record.
+    pub(crate) needed_by: u64,
+}
+
+/// Says that somebody still reads the store as it was at a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HeldAt {
+    /// Names the reader: one bit.
+    pub(crate) bit: u64,
+    /// The main revision.
+    pub(crate) revision: i64,
+    /// Records before this main revision are not needed any more.
+    pub(crate) passed: i64,
+}
+
 /// Names a change of a key.
 #[derive(Debug)]
 pub(crate) struct ChangeOf {
@@ -208,8 +230,8 @@ impl Index {
     }
 
     /// Drops what a compaction at main revision `compacted` drops, from the key `from` on (`None`: from the
-    /// first), and reports the places of the dropped records. Takes up to `steps_max` steps (1 or more), one
-    /// for each key and each dropped record.
+    /// first), and reports it, with those of `held` that still need it. Takes up to `steps_max` steps (1 or more),
+    /// one for each key and each dropped record.
     ///
     /// For each key the last change up to `compacted` and all later ones stay; that last one goes too if it
     /// is a tombstone from before `compacted`. A key left without changes is gone.
@@ -218,9 +240,10 @@ impl Index {
     pub(crate) fn compact_step(
         &mut self,
         compacted: i64,
+        held: &[HeldAt],
         from: Option<&[u8]>,
         steps_max: usize,
-        dropped: &mut dyn FnMut(Location),
+        dropped: &mut dyn FnMut(Dropped),
     ) -> Option<Box<[u8]>> {
         assert!(steps_max > 0, "without a step there is no progress");
         self.journal.forget(compacted);
@@ -229,7 +252,7 @@ impl Index {
             if steps_left == 0 {
                 return Verdict::Stop;
             }
-            let verdict = match history.trim(compacted, &mut steps_left, dropped) {
+            let verdict = match history.trim(compacted, held, &mut steps_left, dropped) {
                 Trimmed::Done => Verdict::Keep,
                 Trimmed::Gone => Verdict::Remove,
                 Trimmed::Unfinished => Verdict::Stop,

@@ -63,6 +63,7 @@ impl Mvcc {
             let mut state = self.shared.write();
             for (key, revision, to) in step.iter().skip(disk::seeded_bug!("key-not-relocated").into()) {
                 if !state.index.relocate(key, *revision, *to)
+                    && !state.holds.relocate(*revision, *to)
                     && !disk::seeded_bug!("dead-copy-counted-as-live")
                 {
                     self.log.mark_dead(*to);

@@ -112,9 +112,10 @@ impl ReadView {
         found.map(|f| segments.read(f.location)).transpose().map_err(Error::from)
     }
 
-    /// Whether the store still holds this change of this key.
+    /// Whether the store, or an export of it, still needs this change of this key.
     pub fn holds(&self, key: &[u8], revision: disk::Revision) -> bool {
-        self.shared.read().index.has(key, revision)
+        let state = self.shared.read();
+        state.index.has(key, revision) || state.holds.has(revision)
     }
 
     /// The records of the log from `from` on, in revision order, as far as they are committed.

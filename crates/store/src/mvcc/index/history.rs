@@ -12,7 +12,7 @@ use disk::{Location, Revision};
 
 use self::older::Older;
 use super::node::Weigh;
-use super::{Found, Newest, Retained};
+use super::{Dropped, Found, HeldAt, Newest, Retained};
 
 mod older;
 
@@ -145,16 +145,24 @@ impl History {
     /// it is a tombstone from before. (A tombstone exactly at the compacted revision stays, as in etcd since
     /// 3.5.16: a watch from that revision on must still deliver it.)
     ///
-    /// Drops the oldest changes first and no more of them than `budget`, which it takes them from.
+    /// Drops the oldest changes first and no more of them than `budget`, which it takes them from. With each it tells
+    /// which of `held` need it.
     pub(super) fn trim(
         &mut self,
         compacted: i64,
+        held: &[HeldAt],
         budget: &mut usize,
-        dropped: &mut dyn FnMut(Location),
+        dropped: &mut dyn FnMut(Dropped),
     ) -> Trimmed {
         let Some(first_retained) = self.first_retained(compacted) else { return Trimmed::Done };
+        let needed: Vec<_> = held.iter().filter_map(|at| Some((at.bit, self.needed_at(at)?))).collect();
+        let describe = |change: &Change| {
+            let bits = needed.iter().filter(|(_, revision)| *revision == change.revision());
+            let needed_by = bits.fold(0, |bits, (bit, _)| bits | bit);
+            Dropped { revision: change.revision(), location: change.location, needed_by }
+        };
         if let Some(older) = &mut self.older {
-            *budget -= older.remove_before(first_retained, *budget, &mut |change| dropped(change.location));
+            *budget -= older.remove_before(first_retained, *budget, &mut |change| dropped(describe(change)));
             if older.from(Revision::default()).next().is_some_and(|c| c.revision() < first_retained) {
                 return Trimmed::Unfinished;
             }
@@ -169,8 +177,15 @@ impl History {
             return Trimmed::Unfinished;
         }
         *budget -= 1;
-        dropped(self.newest.location);
+        dropped(describe(&self.newest));
         Trimmed::Gone
+    }
+
+    /// Revision of the change that a compaction at the revision of `held` would retain, unless it is after that.
+    fn needed_at(&self, held: &HeldAt) -> Option<Revision> {
+        let last = self.last_up_to(held.revision)?;
+        let is_gone = last.is_tombstone() && last.main < held.revision;
+        (!is_gone && last.main >= held.passed).then(|| last.revision())
     }
 
     /// The changes from `from` on that a store compacted at `compacted` retains, oldest first, however far

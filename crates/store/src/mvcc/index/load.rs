@@ -48,7 +48,8 @@ impl Loader {
 
     fn finish_key(&mut self, dropped: &mut dyn FnMut(Location)) {
         if let Some(mut history) = self.history.take()
-            && history.trim(self.compacted, &mut { usize::MAX }, dropped) == Trimmed::Done
+            && history.trim(self.compacted, &[], &mut { usize::MAX }, &mut |change| dropped(change.location))
+                == Trimmed::Done
         {
             self.tree.push(&self.key, history);
         }

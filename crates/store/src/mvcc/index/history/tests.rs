@@ -94,7 +94,7 @@ fn assert_trims_what_is_not_retained(mut history: History, at: i64, step: usize)
     let trimmed = loop {
         let n_before = dropped.len();
         let mut budget = step;
-        match history.trim(at, &mut budget, &mut |location| dropped.push(location)) {
+        match history.trim(at, &[], &mut budget, &mut |change| dropped.push(change.location)) {
             Trimmed::Unfinished => assert_eq!(budget, 0),
             done => break done,
         }
@@ -108,7 +108,7 @@ fn assert_trims_what_is_not_retained(mut history: History, at: i64, step: usize)
     assert_eq!(trimmed == Trimmed::Gone, retained.is_empty());
     if trimmed == Trimmed::Done {
         assert_eq!(all(&history), retained);
-        let again = history.trim(at, &mut { usize::MAX }, &mut |_| panic!("trimmed twice"));
+        let again = history.trim(at, &[], &mut { usize::MAX }, &mut |_| panic!("trimmed twice"));
         assert_eq!(again, Trimmed::Done);
     }
 }
@@ -121,7 +121,7 @@ fn twice_as_many_versions_take_at_most_twice_the_work() {
         for main in 3..n as i64 {
             history.push(&change(&main.to_string()));
         }
-        while history.trim(n as i64, &mut 7, &mut |_| ()) == Trimmed::Unfinished {}
+        while history.trim(n as i64, &[], &mut 7, &mut |_| ()) == Trimmed::Unfinished {}
         crate::work::steps() - before
     });
 }
@@ -180,7 +180,7 @@ fn trimming_does_not_alter_what_a_hash_keeps() {
         for compacted in 0..14 {
             for at in compacted..14 {
                 let mut trimmed = history(text);
-                if trimmed.trim(compacted, &mut { usize::MAX }, &mut |_| ()) == Trimmed::Done {
+                if trimmed.trim(compacted, &[], &mut { usize::MAX }, &mut |_| ()) == Trimmed::Done {
                     let (expected, from) = (history(text), Revision::default());
                     assert!(expected.retained(compacted, at, from).eq(trimmed.retained(compacted, at, from)));
                 }
