@@ -2,8 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use proto::raftpb::Message;
-use store::{Command, MemberChange, Outcome, Refusal, Request};
-use store::{Command, Export, Outcome, Refusal, Request};
+use store::{Command, Export, MemberChange, Outcome, Refusal, Request};
 
 use crate::error::Unserved;
 use crate::job::Finished;

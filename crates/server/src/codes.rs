@@ -22,6 +22,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::LeaderChanged
         | Error::TimedOut
         | Error::TimedOutInElection
+        | Error::TransferTimedOut
         | Error::Stopped
         | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,

@@ -123,7 +123,7 @@ impl Calls {
                 let share = call.read_share();
                 unary(call, |r| api.hash_kv(r, &share)).await
             }),
-            Method::MoveLeader => Box::pin(unary(call, async |r| api.move_leader(r))),
+            Method::MoveLeader => Box::pin(unary(call, async |r| api.move_leader(r).await)),
             Method::Downgrade => Box::pin(unary(call, |r| api.downgrade(r))),
             Method::Health => Box::pin(unary(call, async |r| api.health(&r))),
             Method::HealthList => Box::pin(unary(call, async |HealthListRequest {}| Ok(api.health_list()))),

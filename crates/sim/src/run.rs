@@ -348,7 +348,9 @@ impl<'a> Run<'a> {
                     self.leases.answered(ticket, &answer, self.now, &self.model)?;
                     self.report.reads += 1;
                 }
-                Answer::Export(_) => return Err(format!("{ticket} is answered with an export")),
+                Answer::Export(_) | Answer::Transferred => {
+                    return Err(format!("{ticket} is answered with {answer:?}"));
+                }
                 Answer::Unserved(why) => return Err(format!("{ticket} is not served: {why:?}")),
                 Answer::Applied(result) => results.push((ticket, result)),
             }

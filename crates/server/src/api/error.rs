@@ -41,6 +41,8 @@ pub(crate) enum Error {
     UnknownService,
     /// Leadership cannot go to who is no voter.
     BadTransferee,
+    /// Leadership was not handed over in time.
+    TransferTimedOut,
     /// Only the leader can hand leadership on.
     NotLeader,
     /// The version to downgrade to is no version.
@@ -84,6 +86,7 @@ impl Error {
             Error::FilteredStream => "RangeStream does not support revision filters",
             Error::UnknownService => "unknown service",
             Error::BadTransferee => "etcdserver: bad leader transferee",
+            Error::TransferTimedOut => "etcdserver: request timed out, leader transfer took too long",
             Error::NotLeader => "etcdserver: not leader",
             Error::DowngradeFormat => "etcdserver: wrong downgrade target version format",
             Error::DowngradeTarget => "etcdserver: invalid downgrade target version",
@@ -117,6 +120,7 @@ impl From<Unserved> for Error {
             Unserved::LeaderChanged => Error::LeaderChanged,
             Unserved::TimedOut => Error::TimedOut,
             Unserved::TimedOutInElection => Error::TimedOutInElection,
+            Unserved::BadTransferee => Error::BadTransferee,
             Unserved::NotLeader => Error::NoLeader,
             Unserved::Stopped => Error::Stopped,
         }

@@ -37,7 +37,7 @@ impl Api {
             raft_applied_index: published.applied(),
             errors: self.complaints(),
             db_size_in_use: published.size_in_use_bytes().cast_signed(),
-            is_learner: false,
+            is_learner: control.member(self.settings.member_id).is_some_and(|member| member.is_learner),
             storage_version: control.cluster_version().to_owned(),
             db_size_quota: published.quota_bytes().map_or(UNLIMITED, u64::cast_signed),
             downgrade_info: Some(DowngradeInfo {
@@ -68,15 +68,22 @@ impl Api {
         }
     }
 
-    /// Hands leadership on. A lone member can only keep it.
-    pub(crate) fn move_leader(&self, request: MoveLeaderRequest) -> Result<Encoded, Error> {
-        let is_leader = self.published.leader() == self.settings.member_id;
-        match request.target_id {
-            _ if !is_leader => Err(Error::NotLeader),
-            target if target == self.settings.member_id => {
-                Ok(Encoded::message(&MoveLeaderResponse::default()))
-            }
-            _ => Err(Error::BadTransferee),
+    /// Hands leadership over to another voter, and waits until that leads.
+    pub(crate) async fn move_leader(&self, request: MoveLeaderRequest) -> Result<Encoded, Error> {
+        match self.transfer_leader(request.target_id).await {
+            Ok(()) => Ok(Encoded::message(&MoveLeaderResponse::default())),
+            Err(Error::NoLeader) => Err(Error::NotLeader),
+            Err(Error::TimedOut | Error::TimedOutInElection) => Err(Error::TransferTimedOut),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands leadership over to member `to`. Only a leader can; others get [`Error::NoLeader`].
+    pub(crate) async fn transfer_leader(&self, to: u64) -> Result<(), Error> {
+        match self.ask(|waiter| Input::TransferLeader { to, waiter }).await? {
+            Answer::Transferred => Ok(()),
+            Answer::Unserved(unserved) => Err(unserved.into()),
+            other => unreachable!("a request to hand over is not answered as {other:?}"),
         }
     }
 
