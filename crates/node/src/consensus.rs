@@ -132,6 +132,10 @@ impl<W> Consensus<W> {
         self.raft.status()
     }
 
+    pub(crate) fn entry_term(&self, index: u64) -> Option<u64> {
+        self.raft.entry_term(index)
+    }
+
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
     }

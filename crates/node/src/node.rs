@@ -90,6 +90,12 @@ impl<W> Node<W> {
         self.machine.store().leases()
     }
 
+    /// Term of an entry of the raft log, for those who check that logs of members agree; `None` if it is not in
+    /// memory.
+    pub fn entry_term(&self, index: u64) -> Option<u64> {
+        self.consensus.entry_term(index)
+    }
+
     /// Renews leases without asking the node.
     pub fn lease_renewer(&self) -> LeaseRenewer {
         self.machine.lessor().renewer()

@@ -262,6 +262,12 @@ impl Raft {
         }
     }
 
+    /// Term of the entry at `index`, or of the last one that [`Raft::compact`] forgot; `None` for all others that are
+    /// not in memory.
+    pub fn entry_term(&self, index: u64) -> Option<u64> {
+        self.log.term(index)
+    }
+
     /// The members by id. On a leader, each with what is known of its log; one in the state
     /// [`ProgressState::Snapshot`](crate::ProgressState) cannot catch up from the log alone.
     pub fn members(&self) -> impl Iterator<Item = &Progress> {

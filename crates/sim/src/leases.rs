@@ -56,13 +56,7 @@ impl Leases {
 
     /// Something to ask.
     pub(crate) fn ask(&mut self, random: &mut Random, ticket: Ticket) -> LeaseQuery {
-        let id = workload::lease(random);
-        let query = match random.below(10) {
-            0..5 => LeaseQuery::Renew { id },
-            5..7 => LeaseQuery::State { id },
-            7 | 8 => LeaseQuery::Keys { id, after: None },
-            _ => LeaseQuery::List { after: None },
-        };
+        let query = workload::lease_query(random);
         self.asked.insert(ticket, query.clone());
         query
     }

@@ -19,6 +19,7 @@
 
 pub mod bugs;
 mod checks;
+mod cluster;
 mod leases;
 mod member;
 mod model;
@@ -30,6 +31,7 @@ mod trace;
 mod watchers;
 mod workload;
 
+pub use cluster::{ClusterFault, ClusterPlan, ClusterReport, FaultSet, shrink, simulate_cluster};
 pub use plan::{Fault, Kill, Plan};
 pub use report::{Failure, Report};
 pub use run::simulate;

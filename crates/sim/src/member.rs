@@ -13,33 +13,74 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::{Disk, SimDisk};
-use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, WalTask, WalWriter};
-use proto::etcdserverpb::Member as Identity;
-use proto::raftpb::EntryType;
+use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Published, WalTask, WalWriter};
+use proto::etcdserverpb;
+use proto::raftpb::{Entry, EntryType, Message};
 use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
 
-use crate::plan::Plan;
 use crate::random::Random;
 
 /// The directories of the WAL and of everything else.
 pub(crate) const WAL_DIR: &str = "/member/wal";
 pub(crate) const DATA_DIR: &str = "/member/data";
 
-/// The member's id.
+/// The id of the first member. The others have the ids that follow.
 pub(crate) const ID: u64 = 0xa1;
 
 /// Names a command or a read until it is answered.
 pub(crate) type Ticket = u64;
 
 /// The time of a tick, and ticks after which an election, a checkpoint, a retry is due.
-const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 const ELECTION_TICKS: u32 = 10;
 /// How much longer than granted a lease lives after a restart.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that a request waits for its answer: 5 s and two election timeouts.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 const CHECKPOINT_TICKS: u32 = 4;
 pub(crate) const RETRY_TICKS: u32 = 2;
-/// Request ids that one life of a member may use.
+/// Request ids that one life of a member may use, and lives that a member may have.
 const IDS_OF_A_LIFE: u64 = 1 << 40;
+const LIVES_MAX: u64 = 1 << 16;
+
+/// How the seed decides on the files and the limits of a member.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) segment_bytes: u64,
+    pub(crate) wal_file_bytes: u64,
+    pub(crate) checkpoint_entries: u64,
+    pub(crate) checkpoint_bytes: u64,
+    pub(crate) catchup_entries: u64,
+    pub(crate) quota_bytes: Option<u64>,
+}
+
+/// What distinguishes one start of a member from all others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Birth {
+    /// Place of the member in its cluster, from 0 on.
+    pub(crate) place: usize,
+    /// Members of the cluster.
+    pub(crate) members: usize,
+    /// Counts the starts of the member from 1.
+    pub(crate) life: u64,
+    /// Seed of its election timeouts.
+    pub(crate) seed: u64,
+    /// The time from which its clock goes on.
+    pub(crate) now: Duration,
+}
+
+/// How often each thread of a member goes on, relative to everything else. With 0 it stands still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) node: u64,
+    pub(crate) wal: u64,
+    pub(crate) jobs: u64,
+}
+
+impl Pace {
+    /// The pace of the node and of the WAL writer.
+    pub(crate) const USUAL: u64 = 8;
+}
 
 /// A running member.
 #[derive(Debug)]
@@ -71,11 +112,12 @@ enum JobState {
 /// The results of a step.
 #[derive(Debug, Default)]
 pub(crate) struct StepResult {
-    /// Commands handed to the WAL, in order. They are applied in this order. Commands by which the member
-    /// makes itself known to the cluster are left out, here and below.
-    pub(crate) logged: Vec<Command>,
-    /// How many commands were applied.
+    /// Entries handed to the WAL, in order. An entry replaces what was at its index and after it.
+    pub(crate) logged: Vec<Entry>,
+    /// How many commands were applied, without those by which the member makes itself known to the cluster.
     pub(crate) applied: usize,
+    /// For other members.
+    pub(crate) messages: Vec<Message>,
     pub(crate) answers: Vec<(Ticket, Answer)>,
     pub(crate) notes: Vec<Note>,
 }
@@ -96,11 +138,12 @@ pub(crate) enum Step {
 }
 
 impl Member {
-    /// Starts a member with what is on the disk. `life` counts its starts from 1. Time goes on from `now`.
-    pub(crate) fn start(disk: &SimDisk, plan: &Plan, life: u64, now: Duration) -> Result<Member, Fatal> {
+    /// Starts a member with what is on the disk.
+    pub(crate) fn start(disk: &SimDisk, settings: &Settings, birth: Birth) -> Result<Member, Fatal> {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let (wal_dir, data_dir) = (Path::new(WAL_DIR), Path::new(DATA_DIR));
-        let started = node::start(&disk, wal_dir, data_dir, plan.wal_file_bytes, config(plan, life))?;
+        let started =
+            node::start(&disk, wal_dir, data_dir, settings.wal_file_bytes, config(settings, birth))?;
         let node = started.node;
         Ok(Member {
             view: node.view(),
@@ -114,7 +157,7 @@ impl Member {
             next_job: 0,
             decided: None,
             is_busy: true,
-            now,
+            now: birth.now,
         })
     }
 
@@ -132,6 +175,11 @@ impl Member {
     /// Puts something into the inbox.
     pub(crate) fn send(&mut self, input: Input<Ticket>) {
         self.inbox.push_back(input);
+    }
+
+    /// Whether it has not noticed yet that an interval has passed.
+    pub(crate) fn has_tick_waiting(&self) -> bool {
+        self.inbox.iter().any(|input| matches!(input, Input::Tick))
     }
 
     /// Renews a lease without asking the node, if that is possible.
@@ -159,6 +207,16 @@ impl Member {
         self.node.published().reads_at_once()
     }
 
+    /// Term of the entry of its raft log at `index`; `None` if it is not in memory.
+    pub(crate) fn entry_term(&self, index: u64) -> Option<u64> {
+        self.node.entry_term(index)
+    }
+
+    /// What it knows of the cluster: term, leader, committed and applied index.
+    pub(crate) fn published(&self) -> Arc<Published> {
+        self.node.published()
+    }
+
     /// Whether writes are taken.
     pub(crate) fn has_space(&self) -> bool {
         self.node.published().has_space()
@@ -175,23 +233,24 @@ impl Member {
     }
 
     /// A step for which there is work, or `None`.
-    pub(crate) fn choose(&self, random: &mut Random, plan: &Plan) -> Option<Step> {
+    pub(crate) fn choose(&self, random: &mut Random, pace: Pace) -> Option<Step> {
         let mut steps = Vec::with_capacity(4);
         if self.decided.is_some() {
-            steps.push((Plan::USUAL_PACE, Step::Apply));
+            steps.push((pace.node, Step::Apply));
         } else if !self.inbox.is_empty() || self.is_busy {
-            steps.push((Plan::USUAL_PACE, Step::Decide(1 + random.index(8))));
+            steps.push((pace.node, Step::Decide(1 + random.index(8))));
         }
         if !self.wal_tasks.is_empty() {
-            steps.push((Plan::USUAL_PACE, Step::Write));
+            steps.push((pace.wal, Step::Write));
         }
         if self.is_report_due {
-            steps.push((Plan::USUAL_PACE, Step::Sync));
+            steps.push((pace.wal, Step::Sync));
         }
         if !self.jobs.is_empty() {
             let job = self.jobs.keys().nth(random.index(self.jobs.len()));
-            steps.extend(job.map(|id| (plan.job_pace, Step::Job(*id))));
+            steps.extend(job.map(|id| (pace.jobs, Step::Job(*id))));
         }
+        steps.retain(|(pace, _)| *pace > 0);
         if steps.is_empty() { None } else { Some(random.weighted(&steps)) }
     }
 
@@ -225,7 +284,6 @@ impl Member {
         let mut output = Output::default();
         let taken = self.inbox.len().min(inputs_max);
         self.node.decide(self.now, self.inbox.drain(..taken), &mut output)?;
-        assert!(output.messages.is_empty(), "a lone member has nobody to write to");
         let news = self.carry_out(&mut output);
         self.decided = Some(output);
         Ok(news)
@@ -242,14 +300,19 @@ impl Member {
 
     /// Queues WAL tasks and jobs; returns everything else.
     fn carry_out(&mut self, output: &mut Output<Ticket>) -> StepResult {
-        let logged = commands(&output.wal);
+        let logged = entries(&output.wal);
         self.wal_tasks.extend(output.wal.drain(..));
         for job in output.jobs.drain(..) {
             self.jobs.insert(self.next_job, JobState::Waits(job));
             self.next_job += 1;
         }
-        let answers = std::mem::take(&mut output.answers);
-        StepResult { logged, applied: 0, answers, notes: std::mem::take(&mut output.notes) }
+        StepResult {
+            logged,
+            applied: 0,
+            messages: std::mem::take(&mut output.messages),
+            answers: std::mem::take(&mut output.answers),
+            notes: std::mem::take(&mut output.notes),
+        }
     }
 
     /// Describes what a job does next, for the trace.
@@ -268,48 +331,57 @@ impl Member {
     }
 }
 
-fn commands(tasks: &[WalTask]) -> Vec<Command> {
-    let appended = tasks.iter().flat_map(|task| match task {
-        WalTask::Append(batch) => &batch.entries[..],
-        _ => &[],
+fn entries(tasks: &[WalTask]) -> Vec<Entry> {
+    let batches = tasks.iter().filter_map(|task| match task {
+        WalTask::Append(batch) => Some(&batch.entries),
+        _ => None,
     });
-    let full = appended.filter(|entry| entry.r#type() == EntryType::EntryNormal && !entry.data.is_empty());
-    full.map(|entry| Command::decode(entry.data.clone()).expect("what a node logs can be read"))
-        .filter(|command| !introduces(Kind::from(&command.request)))
-        .collect()
+    batches.flatten().cloned().collect()
+}
+
+/// The command that an entry holds; `None` for a configuration change, and for the entry with which a leader
+/// begins its term.
+pub(crate) fn command(entry: &Entry) -> Option<Command> {
+    let is_command = entry.r#type() == EntryType::EntryNormal && !entry.data.is_empty();
+    is_command.then(|| Command::decode(entry.data.clone()).expect("what a node logs can be read"))
 }
 
 /// Whether a new leader makes itself known by a command of this kind.
-fn introduces(kind: Kind) -> bool {
+pub(crate) fn introduces(kind: Kind) -> bool {
     matches!(kind, Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet)
 }
 
-fn config(plan: &Plan, life: u64) -> Config {
-    let identity = Identity {
-        id: ID,
-        name: "a".into(),
-        peer_ur_ls: vec!["http://a:2380".into()],
-        client_ur_ls: vec!["http://a:2379".into()],
+/// What the cluster knows of the member at `place`.
+fn identity(place: usize) -> etcdserverpb::Member {
+    etcdserverpb::Member {
+        id: ID + place as u64,
+        name: format!("m{place}"),
+        peer_ur_ls: vec![format!("http://m{place}:2380")],
+        client_ur_ls: vec![format!("http://m{place}:2379")],
         is_learner: false,
-    };
+    }
+}
+
+fn config(settings: &Settings, birth: Birth) -> Config {
+    let life = birth.place as u64 * LIVES_MAX + birth.life;
     Config {
-        initial_members: vec![identity.clone()],
-        member: identity,
+        initial_members: (0..birth.members).map(identity).collect(),
+        member: identity(birth.place),
         cluster_id: 0xc1,
         pre_vote: true,
         max_learners: 1,
         cluster_version: "3.7.0".into(),
         tick: TICK,
         election_ticks: ELECTION_TICKS,
-        seed: plan.seed ^ life,
+        seed: birth.seed ^ birth.life,
         first_request_id: life * IDS_OF_A_LIFE,
-        checkpoint_entries: plan.checkpoint_entries,
-        checkpoint_bytes: plan.checkpoint_bytes,
+        checkpoint_entries: settings.checkpoint_entries,
+        checkpoint_bytes: settings.checkpoint_bytes,
         checkpoint_ticks: CHECKPOINT_TICKS,
-        catchup_entries: plan.catchup_entries,
+        catchup_entries: settings.catchup_entries,
         retry_ticks: RETRY_TICKS,
-        quota_bytes: plan.quota_bytes,
-        segment_bytes: plan.segment_bytes,
+        quota_bytes: settings.quota_bytes,
+        segment_bytes: settings.segment_bytes,
     }
 }
 

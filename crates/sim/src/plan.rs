@@ -1,5 +1,6 @@
 //! The plan of a run: everything that is decided before it begins.
 
+use crate::member::{Pace, Settings};
 use crate::random::Random;
 
 /// Make the choices of a plan independent of those of its run, though both come from one seed.
@@ -59,14 +60,11 @@ pub struct Plan {
     pub value_len_max: u64,
     /// Bytes of data at which writes are refused.
     pub quota_bytes: Option<u64>,
-    /// How often a job goes on, while the node and the WAL writer each go on `USUAL_PACE` times.
+    /// How often a job goes on, while the node and the WAL writer each go on 8 times.
     pub job_pace: u64,
 }
 
 impl Plan {
-    /// The pace of the node and of the WAL writer.
-    pub(crate) const USUAL_PACE: u64 = 8;
-
     /// The plan of a seed: mostly kills at random on a sound disk, small files of many sizes.
     pub fn new(seed: u64) -> Plan {
         let fault = Random::new(seed ^ FAULT_SALT).weighted(&[
@@ -103,6 +101,21 @@ impl Plan {
     /// A short run on a sound disk without kills. It is repeated with a kill at every effect.
     pub fn short(seed: u64) -> Plan {
         Plan { commands: 40, kill: Kill::Never, ..Plan::with_fault(seed, Fault::None) }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            segment_bytes: self.segment_bytes,
+            wal_file_bytes: self.wal_file_bytes,
+            checkpoint_entries: self.checkpoint_entries,
+            checkpoint_bytes: self.checkpoint_bytes,
+            catchup_entries: self.catchup_entries,
+            quota_bytes: self.quota_bytes,
+        }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { node: Pace::USUAL, wal: Pace::USUAL, jobs: self.job_pace }
     }
 
     /// Bytes of commands in flight at most: less than the member keeps in reserve when it runs out of space,

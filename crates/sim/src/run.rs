@@ -40,8 +40,6 @@ const LEASES_END: Duration = Duration::from_secs(60);
 /// Bytes that a defragmentation leaves beside those in use: heads of segments, tombstones that a restart
 /// needs.
 const WASTED_BYTES_MAX: u64 = 512;
-/// The longest that a request waits for its answer: 5 s and two election timeouts.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 /// Steps within which a member must have recovered, become idle, or accepted writes again.
 const STEPS_MAX: u32 = 20_000;
 
@@ -237,7 +235,7 @@ impl<'a> Run<'a> {
 
     /// One step of the member.
     fn step(&mut self, member: &mut Member) -> Result<Result<(), Death>, String> {
-        let Some(step) = member.choose(&mut self.random, self.plan) else { return Ok(Ok(())) };
+        let Some(step) = member.choose(&mut self.random, self.plan.pace()) else { return Ok(Ok(())) };
         match step {
             Step::Job(id) => self.trace.note(format_args!("job: {}", member.job_name(id))),
             step => self.trace.note(format_args!("{step:?}")),
@@ -333,9 +331,10 @@ impl<'a> Run<'a> {
     /// Takes what the member has reported. The member answers questions about leases before it applies
     /// anything.
     fn take(&mut self, member: &Member, result: StepResult) -> Result<(), String> {
+        assert!(result.messages.is_empty(), "a lone member has nobody to write to");
         self.now = member.now;
         self.take_notes(&result.notes);
-        self.take_logged(result.logged);
+        self.take_logged(&result.logged);
         let (mut readable, mut results) = (0, Vec::new());
         for (ticket, answer) in result.answers {
             self.note(format_args!("{ticket} answered"));

@@ -33,8 +33,9 @@ pub(crate) struct Watchers {
     pub(crate) events: u64,
 }
 
+/// One client that watches.
 #[derive(Debug, Default)]
-struct Client {
+pub(crate) struct Client {
     stream: Option<WatchStream>,
     watches: BTreeMap<i64, Watched>,
 }
@@ -56,20 +57,12 @@ impl Watchers {
 
     /// The member has died.
     pub(crate) fn disconnect(&mut self) {
-        for client in &mut self.clients {
-            client.stream = None;
-        }
+        self.clients.iter_mut().for_each(Client::disconnect);
     }
 
     /// The member serves again: every client resumes where it stopped.
     pub(crate) fn resume(&mut self, member: &Member) -> Result<(), String> {
-        for client in &mut self.clients {
-            let before = std::mem::take(&mut client.watches);
-            for watched in before.into_values() {
-                client.create(member, watched.watch)?;
-            }
-        }
-        Ok(())
+        self.clients.iter_mut().try_for_each(|client| client.resume(member))
     }
 
     /// One client does something: begins or ends a watch, or reads from its stream.
@@ -80,37 +73,15 @@ impl Watchers {
         model: &Model,
     ) -> Result<String, String> {
         let client = &mut self.clients[random.index(CLIENTS)];
-        match random.below(12) {
-            0 | 1 if client.watches.len() < WATCHES_MAX => {
-                let horizon = Horizon::of(model);
-                client.create(member, workload::watch(random, horizon))
-            }
-            2 if !client.watches.is_empty() && random.percent(30) => client.cancel(random),
-            _ => client.advance(model).map(|(line, events)| {
-                self.events += events;
-                line
-            }),
-        }
+        let (line, events) = client.turn(random, member, model)?;
+        self.events += events;
+        Ok(line)
     }
 
     /// Every client reads until its stream is silent.
     pub(crate) fn drain(&mut self, model: &Model) -> Result<(), String> {
         for client in &mut self.clients {
-            // Each delivery tells of a revision or cuts a watch off, and looking at the rest takes a few
-            // turns more.
-            let turns_max = 100 + 20 * model.revision().unsigned_abs();
-            let mut turns = 0;
-            loop {
-                let (line, events) = client.advance(model)?;
-                self.events += events;
-                turns += 1;
-                if line == IDLE {
-                    break;
-                }
-                if turns > turns_max {
-                    return Err(format!("a stream is not silent after {turns} turns"));
-                }
-            }
+            self.events += client.drain(model)?;
         }
         Ok(())
     }
@@ -119,6 +90,53 @@ impl Watchers {
 const IDLE: &str = "watch: silent";
 
 impl Client {
+    /// The member has died, or the client leaves it.
+    pub(crate) fn disconnect(&mut self) {
+        self.stream = None;
+    }
+
+    /// Opens a stream on `member` and resumes every watch where it stopped.
+    pub(crate) fn resume(&mut self, member: &Member) -> Result<(), String> {
+        let before = std::mem::take(&mut self.watches);
+        for watched in before.into_values() {
+            self.create(member, watched.watch)?;
+        }
+        Ok(())
+    }
+
+    /// Begins or ends a watch, or reads from the stream; returns a description and the number of events.
+    pub(crate) fn turn(
+        &mut self,
+        random: &mut Random,
+        member: &Member,
+        model: &Model,
+    ) -> Result<(String, u64), String> {
+        match random.below(12) {
+            0 | 1 if self.watches.len() < WATCHES_MAX => {
+                let horizon = Horizon::of(model);
+                self.create(member, workload::watch(random, horizon)).map(|line| (line, 0))
+            }
+            2 if !self.watches.is_empty() && random.percent(30) => self.cancel(random).map(|line| (line, 0)),
+            _ => self.advance(model),
+        }
+    }
+
+    /// Reads until the stream is silent; returns the number of events.
+    pub(crate) fn drain(&mut self, model: &Model) -> Result<u64, String> {
+        // Each delivery tells of a revision or cuts a watch off, and looking at the rest takes a few turns
+        // more.
+        let turns_max = 100 + 20 * model.revision().unsigned_abs();
+        let mut events = 0;
+        for _ in 0..turns_max {
+            let (line, told) = self.advance(model)?;
+            events += told;
+            if line == IDLE {
+                return Ok(events);
+            }
+        }
+        Err(format!("a stream is not silent after {turns_max} turns"))
+    }
+
     fn create(&mut self, member: &Member, mut watch: Watch) -> Result<String, String> {
         let stream = self
             .stream

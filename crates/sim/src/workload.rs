@@ -5,6 +5,7 @@
 //! these checks: no key is put twice in a transaction, and no key is both put and deleted on one level.
 
 use bytes::Bytes;
+use node::LeaseQuery;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::request_op::Request as Op;
@@ -238,6 +239,17 @@ pub(crate) fn lease(random: &mut Random) -> i64 {
     random.between(1, LEASES)
 }
 
+/// A question about leases.
+pub(crate) fn lease_query(random: &mut Random) -> LeaseQuery {
+    let id = lease(random);
+    match random.below(10) {
+        0..5 => LeaseQuery::Renew { id },
+        5..7 => LeaseQuery::State { id },
+        7 | 8 => LeaseQuery::Keys { id, after: None },
+        _ => LeaseQuery::List { after: None },
+    }
+}
+
 fn grant(random: &mut Random) -> LeaseGrantRequest {
     let ttl = random.weighted(&[(1, -1), (3, 3), (5, 8), (4, 20), (2, LEASE_TTL_LONG_S), (1, i64::MAX)]);
     LeaseGrantRequest { id: lease(random), ttl }
@@ -282,7 +294,8 @@ fn compare(random: &mut Random) -> Compare {
     }
 }
 
-fn op(request: Op) -> RequestOp {
+/// An operation of a transaction.
+pub(crate) fn op(request: Op) -> RequestOp {
     RequestOp { request: Some(request) }
 }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use proto::etcdserverpb::AlarmType;
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use store::{Command, Outcome, Refusal, Request};
+use proto::raftpb::Entry;
+use store::{Command, Kind, Outcome, Refusal, Request};
 
-use super::{InFlight, REQUEST_TIMEOUT, Run};
-use crate::member::{ID, Ticket};
+use super::{InFlight, Run};
+use crate::member::{self, ID, REQUEST_TIMEOUT, Ticket};
 use crate::model::takes_space;
 use crate::plan::Fault;
 
@@ -24,9 +25,12 @@ pub(super) struct Applied {
 
 impl Run<'_> {
     /// Notes what was written to the WAL. A command that no client sent comes from the member itself, which
-    /// ends leases and raises an alarm.
-    pub(super) fn take_logged(&mut self, logged: Vec<Command>) {
-        for Command { id, request } in logged {
+    /// ends leases and raises an alarm. Commands by which it makes itself known to the cluster are left out.
+    pub(super) fn take_logged(&mut self, logged: &[Entry]) {
+        for Command { id, request } in logged.iter().filter_map(member::command) {
+            if member::introduces(Kind::from(&request)) {
+                continue;
+            }
             if let Some(command) = self.in_flight.iter_mut().find(|command| command.id == id) {
                 command.is_logged = true;
             } else {

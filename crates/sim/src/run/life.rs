@@ -11,7 +11,7 @@ use node::{Fatal, Input};
 use super::{Death, Run, STEPS_MAX};
 use crate::checks;
 use crate::leases::Leases;
-use crate::member::{DATA_DIR, Member, WAL_DIR};
+use crate::member::{Birth, DATA_DIR, Member, WAL_DIR};
 use crate::plan::{Fault, Kill};
 
 /// Restarts in a row that may fail.
@@ -53,7 +53,9 @@ impl Run<'_> {
     }
 
     fn start(&mut self) -> Result<Result<Member, Death>, String> {
-        match Member::start(&self.disk, self.plan, self.lives, self.now) {
+        let (seed, life, now) = (self.plan.seed, self.lives, self.now);
+        let birth = Birth { place: 0, members: 1, life, seed, now };
+        match Member::start(&self.disk, &self.plan.settings(), birth) {
             Ok(mut member) => Ok(self.recover(&mut member)?.map(|()| member)),
             Err(_) if self.disk.has_crashed() => Ok(Err(Death::Killed)),
             Err(fatal) => Ok(Err(Death::Stopped(fatal))),
@@ -125,7 +127,7 @@ impl Run<'_> {
             if member.serves() {
                 return Ok(Ok(()));
             }
-            let Some(step) = member.choose(&mut self.random, self.plan) else {
+            let Some(step) = member.choose(&mut self.random, self.plan.pace()) else {
                 member.send(Input::Tick);
                 continue;
             };
@@ -162,7 +164,7 @@ impl Run<'_> {
     /// Removes all faults and lets the member finish everything that it has begun.
     pub(super) fn settle(&mut self, mut member: Member) -> Result<Member, String> {
         for _ in 0..STEPS_MAX {
-            let is_silent = member.choose(&mut self.random, self.plan).is_none();
+            let is_silent = member.choose(&mut self.random, self.plan.pace()).is_none();
             let is_awaited =
                 self.in_flight.iter().any(|command| command.ticket.is_some() && !command.is_late);
             let is_answered = !is_awaited && self.unanswered.is_empty();

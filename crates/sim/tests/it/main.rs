@@ -1,6 +1,8 @@
 //! The simulator on fixed seeds: what every change must pass at once, before the minutes and nights of `sim
 //! --minutes`.
 
+mod cluster;
+
 use sim::{Fault, Kill, Plan, Report, simulate};
 
 /// Runs a plan; a difference fails the test with the trace that led to it.

@@ -1,0 +1,339 @@
+//! A cluster in one thread: members on simulated disks, a simulated network between them, clocks that differ,
+//! and clients that send to any member.
+//!
+//! ```text
+//!   clients ─▶ Host 0 ◀─┐
+//!      │       Host 1 ◀─┼─ Network          one random event after the other:
+//!      └────▶  Host 2 ◀─┘                   a client acts, a member takes a small step, a message arrives,
+//!                │                          time passes, something breaks or is mended
+//!                ▼
+//!             History: the committed entries, in order ─▶ Model ─▶ what each answer must be
+//! ```
+//!
+//! Checks, after each step: see [`history`] for the raft log, [`clients`] for answers and their order in real
+//! time, [`leases`] for the time of leases, [`watches`] for events. At the end everything is mended. Then the
+//! cluster must elect a leader, answer whatever still waits, and hold the same on every member.
+
+mod clients;
+mod faults;
+mod history;
+mod host;
+mod leases;
+mod life;
+mod network;
+mod plan;
+mod report;
+mod settle;
+mod shrink;
+mod watches;
+mod workload;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use node::Note;
+use prost::Message as _;
+use proto::raftpb::{Entry, Message, MessageType};
+
+use self::clients::Operation;
+use self::faults::Repair;
+pub use self::faults::{Fault as ClusterFault, FaultSet};
+use self::history::History;
+use self::host::Host;
+use self::leases::Leases;
+use self::life::Death;
+use self::network::Network;
+pub use self::plan::ClusterPlan;
+pub use self::report::ClusterReport;
+pub use self::shrink::shrink;
+use self::watches::WatchClients;
+use crate::checks;
+use crate::member::{ID, Step, StepResult, Ticket};
+use crate::random::Random;
+use crate::report::Failure;
+use crate::trace::Trace;
+
+/// Make the choices of faults, of the network and of clients independent of those of steps: a plan with one fault
+/// less gives a similar run.
+const FAULTS_SALT: u64 = 0xfa17;
+const NETWORK_SALT: u64 = 0x2e70;
+
+/// Carries out a plan.
+pub fn simulate_cluster(plan: &ClusterPlan) -> Result<ClusterReport, Failure> {
+    let mut cluster = Cluster::new(plan).map_err(|what| Failure { what, trace: Vec::new() })?;
+    match cluster.run() {
+        Ok(()) => Ok(cluster.report()),
+        Err(what) => Err(Failure { what, trace: cluster.trace.last_lines() }),
+    }
+}
+
+struct Cluster<'a> {
+    plan: &'a ClusterPlan,
+    random: Random,
+    faults_random: Random,
+    /// True time.
+    now: Duration,
+    hosts: Vec<Host>,
+    network: Network,
+    history: History,
+    leases: Leases,
+    watches: WatchClients,
+    /// What clients wait for.
+    operations: BTreeMap<Ticket, Operation>,
+    /// When clients sent their commands, by request id.
+    sent_at: BTreeMap<u64, Duration>,
+    next_ticket: Ticket,
+    repairs: Vec<Repair>,
+    are_faults_over: bool,
+    trace: Trace,
+    report: ClusterReport,
+}
+
+impl<'a> Cluster<'a> {
+    fn new(plan: &'a ClusterPlan) -> Result<Cluster<'a>, String> {
+        let hosts: Result<Vec<Host>, String> = (0..plan.members).map(|at| Host::new(at, plan.seed)).collect();
+        let network_seed = plan.seed ^ NETWORK_SALT;
+        Ok(Cluster {
+            plan,
+            random: Random::new(plan.seed),
+            faults_random: Random::new(plan.seed ^ FAULTS_SALT),
+            now: Duration::ZERO,
+            hosts: hosts?,
+            network: Network::new(plan.members, network_seed, plan.faults, plan.bad_messages_percent),
+            history: History::new(plan.members),
+            leases: Leases::new(plan),
+            watches: WatchClients::new(),
+            operations: BTreeMap::new(),
+            sent_at: BTreeMap::new(),
+            next_ticket: 1,
+            repairs: Vec::new(),
+            are_faults_over: false,
+            trace: Trace::new(),
+            report: ClusterReport::default(),
+        })
+    }
+
+    fn report(&self) -> ClusterReport {
+        let counts = self.network.counts;
+        let mut faults = self.report.faults;
+        faults[ClusterFault::LostMessages as usize] += counts.lost;
+        faults[ClusterFault::RepeatedMessages as usize] += counts.repeated;
+        faults[ClusterFault::DelayedMessages as usize] += counts.delayed;
+        let lives: u64 = self.hosts.iter().map(|host| host.lives).sum();
+        ClusterReport {
+            runs: 1,
+            events: self.watches.events,
+            elections: self.history.elections(),
+            entries: self.history.len(),
+            restarts: lives - self.plan.members as u64,
+            messages: counts.delivered,
+            faults,
+            simulated: self.now,
+            trace: self.trace.hash(),
+            ..self.report
+        }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let mut asked = 0;
+        while asked < self.plan.operations {
+            self.break_something()?;
+            self.start_members()?;
+            asked += u64::from(self.turn()?);
+        }
+        self.end()
+    }
+
+    /// One random event; true if a client has asked for something.
+    fn turn(&mut self) -> Result<bool, String> {
+        match self.random.below(100) {
+            0..4 => return self.act(),
+            4..8 => self.watch()?,
+            8..18 => self.pass_some_time(),
+            18..45 => {
+                self.deliver();
+            }
+            _ => {
+                if !self.step_any()? && !self.deliver() {
+                    self.pass_some_time();
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn pass_some_time(&mut self) {
+        let ms = self.random.below(self.plan.step_ms_max) + 1;
+        let time = Duration::from_micros(self.random.below(1000 * ms));
+        self.pass(time);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.hosts.iter_mut().for_each(|host| host.pass(time));
+    }
+
+    /// A message arrives; false if none is due. One for a member that does not run is lost.
+    fn deliver(&mut self) -> bool {
+        let Some((to, bytes)) = self.network.receive(self.now) else { return false };
+        let message = Message::decode(&bytes[..]).expect("what was encoded can be decoded");
+        self.trace.note(format_args!("message {}", describe(&message)));
+        if let Some(member) = &mut self.hosts[to].member {
+            member.send(node::Input::Message(Box::new(message)));
+        }
+        true
+    }
+
+    /// Some member that can takes a step; false if none can.
+    fn step_any(&mut self) -> Result<bool, String> {
+        let first = self.random.index(self.hosts.len());
+        for i in 0..self.hosts.len() {
+            if self.step((first + i) % self.hosts.len())? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The member at `place` takes a step, if it can.
+    fn step(&mut self, place: usize) -> Result<bool, String> {
+        let host = &mut self.hosts[place];
+        if host.disk.has_crashed() {
+            return self.bury(place, Death::Killed).map(|()| true);
+        }
+        let pace = host.pace(self.now, self.plan);
+        let Some(member) = &mut host.member else { return Ok(false) };
+        let Some(step) = member.choose(&mut self.random, pace) else { return Ok(false) };
+        match step {
+            Step::Job(id) => self.trace.note(format_args!("{place}: {}", member.job_name(id))),
+            step => self.trace.note(format_args!("{place}: {step:?}")),
+        }
+        let result = member.step(step);
+        let has_crashed = host.disk.has_crashed();
+        match result {
+            Ok(result) => {
+                self.take(place, result, step == Step::Apply)?;
+                if has_crashed {
+                    self.bury(place, Death::Killed)?;
+                }
+            }
+            Err(_) if has_crashed => self.bury(place, Death::Killed)?,
+            Err(fatal) => self.bury(place, Death::Stopped(fatal))?,
+        }
+        Ok(true)
+    }
+
+    /// Takes what a member has reported of a step.
+    fn take(&mut self, place: usize, result: StepResult, has_applied: bool) -> Result<(), String> {
+        self.take_entries(place, &result.logged, &result.messages)?;
+        self.take_notes(place, &result.notes)?;
+        for message in &result.messages {
+            let to = usize::try_from(message.to - ID).expect("a message is for a member");
+            self.network.send(place, to, message, self.now);
+        }
+        let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);
+        if has_applied {
+            self.take_progress(place)?;
+        }
+        for (ticket, answer) in result.answers {
+            self.note(format_args!("{place}: {ticket} is answered"));
+            self.take_answer(place, ticket, answer, applied_before)?;
+        }
+        if has_applied {
+            self.nobody_is_forgotten(place)?;
+        }
+        Ok(())
+    }
+
+    fn take_entries(&mut self, place: usize, logged: &[Entry], messages: &[Message]) -> Result<(), String> {
+        let Some(member) = &self.hosts[place].member else { return Ok(()) };
+        let mut before: Option<&Entry> = None;
+        for entry in logged {
+            let follows = before.filter(|before| before.index + 1 == entry.index);
+            let is_in_log = member.entry_term(entry.index) == Some(entry.term);
+            let prev_term = match follows {
+                Some(before) => Some(before.term),
+                None => member.entry_term(entry.index - 1).filter(|_| is_in_log),
+            };
+            self.history.note_appended(entry, prev_term)?;
+            before = Some(entry);
+        }
+        for message in messages.iter().filter(|message| message.r#type() == MessageType::MsgApp) {
+            let mut prev_term = message.log_term;
+            for entry in &message.entries {
+                self.history.note_appended(entry, Some(prev_term))?;
+                prev_term = entry.term;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_notes(&mut self, place: usize, notes: &[Note]) -> Result<(), String> {
+        for note in notes {
+            self.note(format_args!("{place}: {note:?}"));
+            self.report.checkpoints += u64::from(matches!(note, Note::Checkpoint { .. }));
+            self.report.compactions += u64::from(matches!(note, Note::Compacted { .. }));
+            if let (Note::Leader { id, term }, Some(member)) = (note, &self.hosts[place].member)
+                && *id == ID + place as u64
+            {
+                self.history.note_leader(place, *term, member)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the member at `place` says of the raft log, and compares its store with the model.
+    fn take_progress(&mut self, place: usize) -> Result<(), String> {
+        let host = &mut self.hosts[place];
+        let Some(member) = &host.member else { return Ok(()) };
+        let published = member.published();
+        let (term, commit, applied) = (published.term(), published.committed(), published.applied());
+        if term < host.term || commit < host.commit || applied > commit {
+            let before = (host.term, host.commit);
+            return Err(format!(
+                "member {place} was in term {} with {} committed entries, and now: {term}, {commit}, {applied} applied",
+                before.0, before.1
+            ));
+        }
+        (host.term, host.commit) = (term, commit);
+        let entry_term = member.entry_term(commit);
+        let entry_term = entry_term.ok_or_else(|| format!("{place} lacks its committed entry {commit}"))?;
+        let known = self.history.len();
+        self.history.note_committed(commit, entry_term, term)?;
+        host.apply_to(applied, &self.history);
+        self.take_committed(known + 1)?;
+        if let Some((member, applied)) = self.hosts[place].known() {
+            checks::position(member, &applied.model).map_err(|error| format!("member {place}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Who leads, as most members see it.
+    fn leader(&self) -> Option<usize> {
+        let published = self.hosts.iter().filter_map(|host| Some(host.member.as_ref()?.published()));
+        let newest = published.filter(|p| p.leader() != 0).max_by_key(|p| p.term())?;
+        usize::try_from(newest.leader() - ID).ok()
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        self.next_ticket - 1
+    }
+
+    fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        self.trace.note(what);
+    }
+}
+
+/// A message in a few words, for the trace.
+fn describe(message: &Message) -> String {
+    let Message { to, from, term, index, log_term, commit, reject, .. } = message;
+    format!(
+        "{} to {}: {:?} term {term}, {index}/{log_term}, {} entries, commit {commit}{}",
+        from - ID,
+        to - ID,
+        message.r#type(),
+        message.entries.len(),
+        if *reject { ", rejected" } else { "" }
+    )
+}

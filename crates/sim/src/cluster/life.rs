@@ -1,0 +1,84 @@
+//! How members die and start again.
+
+use std::time::Duration;
+
+use node::Fatal;
+
+use super::Cluster;
+
+/// Starts of a member, at most.
+const LIVES_MAX: u64 = 1000;
+
+/// Why a life of a member has ended.
+#[derive(Debug)]
+pub(super) enum Death {
+    /// It was killed, or its disk lost power.
+    Killed,
+    /// It stopped by itself.
+    Stopped(Fatal),
+}
+
+impl Cluster<'_> {
+    /// Starts the members whose time has come.
+    pub(super) fn start_members(&mut self) -> Result<(), String> {
+        for place in 0..self.hosts.len() {
+            let host = &mut self.hosts[place];
+            if host.member.is_some() || host.starts_at > self.now {
+                continue;
+            }
+            if host.lives >= LIVES_MAX {
+                return Err(format!("member {place} does not stay after {LIVES_MAX} starts"));
+            }
+            let started = host.start(self.plan);
+            let has_crashed = host.disk.has_crashed();
+            self.note(format_args!("{place}: started: {started:?}"));
+            match started {
+                Ok(()) => {}
+                Err(_) if has_crashed => self.bury(place, Death::Killed)?,
+                Err(fatal) => self.bury(place, Death::Stopped(fatal))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a death. A member may stop by itself only after a failed sync.
+    pub(super) fn bury(&mut self, place: usize, death: Death) -> Result<(), String> {
+        let host = &mut self.hosts[place];
+        let (is_sync_failing, keeps_power) = (host.is_sync_failing, host.keeps_power);
+        host.keeps_power = false;
+        match death {
+            Death::Killed => {}
+            Death::Stopped(_) if is_sync_failing => {}
+            Death::Stopped(fatal) => return Err(format!("member {place} stopped: {fatal}")),
+        }
+        self.note(format_args!("{place}: ends: {death:?}, keeps power: {keeps_power}"));
+        // What a file holds after a failed sync is not simulated, so then power is always lost.
+        if keeps_power && !is_sync_failing {
+            self.end_process(place);
+            self.hosts[place].disk.kill();
+        } else {
+            self.end_process(place);
+            self.hosts[place].disk.crash();
+        }
+        Ok(())
+    }
+
+    /// A member loses power at once.
+    pub(super) fn lose_power(&mut self, place: usize) -> Result<(), String> {
+        self.hosts[place].keeps_power = false;
+        self.bury(place, Death::Killed)
+    }
+
+    /// The process ends. Nobody learns what becomes of the requests that it has taken.
+    fn end_process(&mut self, place: usize) {
+        let down_time = if self.are_faults_over { Duration::ZERO } else { self.down_time() };
+        let host = &mut self.hosts[place];
+        host.member = None;
+        host.applied = None;
+        host.starts_at = self.now + down_time;
+        self.watches.disconnect(place);
+        let before = self.operations.len();
+        self.operations.retain(|_, operation| operation.place != place);
+        self.report.unknown += (before - self.operations.len()) as u64;
+    }
+}

@@ -1,0 +1,210 @@
+//! The network between members: a queue for each directed link.
+//!
+//! A message travels as bytes. It may be lost, repeated, delayed or overtaken, as far as the plan allows it. A
+//! link that is cut loses what is sent over it, and what was under way.
+//!
+//! A forwarded proposal is never repeated: it has no effect that a member could recognise as done before, and
+//! the connections between members repeat nothing that has a number of its own.
+
+use std::time::Duration;
+
+use prost::Message as _;
+use proto::raftpb::{Message, MessageType};
+
+use super::faults::{Fault, FaultSet};
+use crate::random::Random;
+
+/// Messages under way on one link at most. What comes beyond is lost.
+const LINK_LEN_MAX: usize = 2000;
+/// The time that a message usually takes, and the time it takes if it is held up.
+const DELAY_US_MAX: u64 = 3000;
+const LONG_DELAY_US_MAX: u64 = 2_000_000;
+
+/// All links of a cluster.
+#[derive(Debug)]
+pub(super) struct Network {
+    members: usize,
+    links: Vec<Link>,
+    random: Random,
+    faults: FaultSet,
+    bad_percent: u64,
+    pub(super) counts: MessageCounts,
+}
+
+/// What became of messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MessageCounts {
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) repeated: u64,
+    pub(super) delayed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    is_cut: bool,
+    /// In the order in which they were sent.
+    messages: Vec<UnderWay>,
+}
+
+#[derive(Debug, Clone)]
+struct UnderWay {
+    /// When it arrives at the earliest.
+    due: Duration,
+    bytes: Vec<u8>,
+}
+
+impl Network {
+    pub(super) fn new(members: usize, seed: u64, faults: FaultSet, bad_percent: u64) -> Network {
+        let links = (0..members * members).map(|_| Link::default()).collect();
+        let counts = MessageCounts::default();
+        Network { members, links, random: Random::new(seed), faults, bad_percent, counts }
+    }
+
+    /// Takes a message of the member at `from` for the one at `to`.
+    pub(super) fn send(&mut self, from: usize, to: usize, message: &Message, now: Duration) {
+        let at = self.place(from, to);
+        let is_full = self.links[at].messages.len() >= LINK_LEN_MAX;
+        if self.links[at].is_cut || is_full || self.goes_wrong(Fault::LostMessages) {
+            self.counts.lost += 1;
+            return;
+        }
+        let mut copies = 1;
+        if message.r#type() != MessageType::MsgProp && self.goes_wrong(Fault::RepeatedMessages) {
+            self.counts.repeated += 1;
+            copies = 2;
+        }
+        let bytes = message.encode_to_vec();
+        for _ in 0..copies {
+            let due = now + self.delay();
+            self.links[at].messages.push(UnderWay { due, bytes: bytes.clone() });
+        }
+    }
+
+    /// A message that has arrived by `now`: its receiver and its bytes.
+    pub(super) fn receive(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
+        let is_ordered = !self.faults.contains(Fault::ReorderedMessages);
+        let arrived: Vec<(usize, usize)> = (0..self.links.len())
+            .filter_map(|link| {
+                let mut due = self.links[link].messages.iter().map(|message| message.due <= now);
+                let first = if is_ordered { due.next()?.then_some(0) } else { due.position(|is_due| is_due) };
+                Some((link, first?))
+            })
+            .collect();
+        if arrived.is_empty() {
+            return None;
+        }
+        let (link, message) = arrived[self.random.index(arrived.len())];
+        self.counts.delivered += 1;
+        Some((link % self.members, self.links[link].messages.remove(message).bytes))
+    }
+
+    /// When the next message arrives.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        self.links.iter().flat_map(|link| link.messages.first()).map(|message| message.due).min()
+    }
+
+    /// Cuts the link from one member to another; what is under way on it is lost.
+    pub(super) fn cut(&mut self, from: usize, to: usize) {
+        let at = self.place(from, to);
+        self.links[at].is_cut = true;
+        self.counts.lost += self.links[at].messages.len() as u64;
+        self.links[at].messages.clear();
+    }
+
+    pub(super) fn mend(&mut self, from: usize, to: usize) {
+        let at = self.place(from, to);
+        self.links[at].is_cut = false;
+    }
+
+    /// All links work from now on, and no message goes astray.
+    pub(super) fn heal(&mut self) {
+        self.links.iter_mut().for_each(|link| link.is_cut = false);
+        self.faults = FaultSet::default();
+    }
+
+    fn goes_wrong(&mut self, fault: Fault) -> bool {
+        self.faults.contains(fault) && self.random.percent(self.bad_percent)
+    }
+
+    fn delay(&mut self) -> Duration {
+        let is_long = self.goes_wrong(Fault::DelayedMessages);
+        self.counts.delayed += u64::from(is_long);
+        let max = if is_long { LONG_DELAY_US_MAX } else { DELAY_US_MAX };
+        Duration::from_micros(self.random.below(max))
+    }
+
+    fn place(&self, from: usize, to: usize) -> usize {
+        from * self.members + to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: Duration = Duration::from_secs(9);
+
+    fn message(index: u64, r#type: MessageType) -> Message {
+        Message { index, r#type: r#type as i32, ..Message::default() }
+    }
+
+    fn network(faults: &[Fault]) -> Network {
+        let mut set = FaultSet::default();
+        faults.iter().for_each(|fault| set.insert(*fault));
+        Network::new(3, 1, set, 50)
+    }
+
+    fn received(network: &mut Network) -> Vec<u64> {
+        let mut indexes = Vec::new();
+        while let Some((to, bytes)) = network.receive(LATER) {
+            assert_eq!(to, 2);
+            indexes.push(Message::decode(&bytes[..]).unwrap().index);
+        }
+        indexes
+    }
+
+    #[test]
+    fn a_sound_link_delivers_in_order_after_some_time() {
+        let mut network = network(&[]);
+        for index in 0..50 {
+            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO);
+        }
+        assert!(network.receive(Duration::ZERO).is_none() || network.next_due().is_some());
+        let rest = received(&mut network);
+        assert!(rest.len() >= 49 && rest.is_sorted());
+    }
+
+    #[test]
+    fn messages_are_lost_repeated_and_reordered_only_if_the_plan_says_so() {
+        let mut network = network(&[Fault::LostMessages, Fault::RepeatedMessages, Fault::ReorderedMessages]);
+        for index in 0..200 {
+            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO);
+        }
+        let received = received(&mut network);
+        assert!(network.counts.lost > 50 && network.counts.repeated > 20, "{:?}", network.counts);
+        assert_eq!(received.len() as u64, 200 - network.counts.lost + network.counts.repeated);
+    }
+
+    #[test]
+    fn a_forwarded_proposal_is_not_repeated() {
+        let mut network = network(&[Fault::RepeatedMessages]);
+        for index in 0..100 {
+            network.send(0, 2, &message(index, MessageType::MsgProp), Duration::ZERO);
+        }
+        assert_eq!(received(&mut network).len(), 100);
+    }
+
+    #[test]
+    fn a_cut_link_loses_what_is_under_way_in_its_direction_only() {
+        let mut network = network(&[]);
+        network.send(0, 2, &message(1, MessageType::MsgApp), Duration::ZERO);
+        network.send(1, 2, &message(2, MessageType::MsgApp), Duration::ZERO);
+        network.cut(0, 2);
+        network.send(0, 2, &message(3, MessageType::MsgApp), Duration::ZERO);
+        assert_eq!(received(&mut network), [2]);
+        network.mend(0, 2);
+        network.send(0, 2, &message(4, MessageType::MsgApp), Duration::ZERO);
+        assert_eq!(received(&mut network), [4]);
+    }
+}

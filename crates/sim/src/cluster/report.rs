@@ -1,0 +1,96 @@
+//! The results of a cluster's run.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use super::faults::Fault;
+
+/// Counts of one run, or of many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClusterReport {
+    /// Runs.
+    pub runs: u64,
+    /// Commands that clients sent.
+    pub commands: u64,
+    /// Commands of which the answer was compared.
+    pub answered: u64,
+    /// Requests that got no answer, or none that tells whether they took effect.
+    pub unknown: u64,
+    /// Questions about leases to a member that does not lead.
+    pub not_leader: u64,
+    /// Runs that ended early, because a member needed a snapshot of another one.
+    pub short_runs: u64,
+    /// Linearizable reads compared.
+    pub linearizable_reads: u64,
+    /// Other reads and hashes compared, and answers about leases.
+    pub reads: u64,
+    /// Watch events compared.
+    pub events: u64,
+    /// Elections won.
+    pub elections: u64,
+    /// Entries committed.
+    pub entries: u64,
+    /// Checkpoints that became durable.
+    pub checkpoints: u64,
+    /// Compactions that finished.
+    pub compactions: u64,
+    /// Starts of members, the first ones left out.
+    pub restarts: u64,
+    /// Messages delivered.
+    pub messages: u64,
+    /// Faults, by their number.
+    pub faults: [u64; Fault::ALL.len()],
+    /// Simulated time.
+    pub simulated: Duration,
+    /// A hash of the whole trace.
+    pub trace: u64,
+}
+
+impl AddAssign for ClusterReport {
+    fn add_assign(&mut self, other: ClusterReport) {
+        self.runs += other.runs;
+        self.commands += other.commands;
+        self.answered += other.answered;
+        self.unknown += other.unknown;
+        self.not_leader += other.not_leader;
+        self.short_runs += other.short_runs;
+        self.linearizable_reads += other.linearizable_reads;
+        self.reads += other.reads;
+        self.events += other.events;
+        self.elections += other.elections;
+        self.entries += other.entries;
+        self.checkpoints += other.checkpoints;
+        self.compactions += other.compactions;
+        self.restarts += other.restarts;
+        self.messages += other.messages;
+        for (sum, count) in self.faults.iter_mut().zip(other.faults) {
+            *sum += count;
+        }
+        self.simulated += other.simulated;
+        self.trace ^= other.trace;
+    }
+}
+
+impl fmt::Display for ClusterReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} commands, {} answers, {} of unknown outcome, {} linearizable reads, {} others, {} watch events",
+            self.commands, self.answered, self.unknown, self.linearizable_reads, self.reads, self.events
+        )?;
+        writeln!(
+            f,
+            "{} questions to a member that did not lead, {} runs ended early for want of a snapshot",
+            self.not_leader, self.short_runs
+        )?;
+        writeln!(
+            f,
+            "{} elections, {} entries, {} messages, {} restarts, {} checkpoints, {} compactions",
+            self.elections, self.entries, self.messages, self.restarts, self.checkpoints, self.compactions
+        )?;
+        let faults =
+            Fault::ALL.iter().map(|fault| format!("{} {}", self.faults[*fault as usize], fault.name()));
+        write!(f, "{}", faults.collect::<Vec<_>>().join(", "))
+    }
+}

@@ -1,0 +1,130 @@
+//! The end of a run: everything is mended, and the cluster must come to rest.
+
+use std::time::Duration;
+
+use proto::etcdserverpb::AlarmMember;
+
+use super::Cluster;
+use super::host::Host;
+use crate::checks;
+use crate::member::{ID, TICK};
+use crate::workload;
+
+/// Longer than most leases live.
+const LEASES_END: Duration = Duration::from_secs(60);
+/// Time within which a cluster without faults elects a leader and answers everything.
+const REST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Steps within which it does.
+const REST_STEPS_MAX: u32 = 200_000;
+
+impl Cluster<'_> {
+    /// Mends everything, lets the cluster come to rest, and compares what each member holds.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        self.heal();
+        if let Err(error) = self.come_to_rest() {
+            if !self.lacks_snapshot() {
+                return Err(error);
+            }
+            self.report.short_runs += 1;
+            return Ok(());
+        }
+        while let Some(alarm) = self.alarm() {
+            self.send(0, workload::clear(alarm));
+            self.come_to_rest()?;
+        }
+        self.watches.drain(&self.hosts)?;
+        let since = self.now;
+        self.pass(LEASES_END);
+        self.come_to_rest()?;
+        // Whatever follows from it has begun with the next tick at the latest.
+        self.pass(2 * TICK);
+        self.come_to_rest()?;
+        self.leases.none_is_overdue(since, self.now)?;
+        self.compare_members()
+    }
+
+    /// Whether some member lacks entries that the leader has no more. Members do not send each other snapshots yet.
+    fn lacks_snapshot(&self) -> bool {
+        let leader = self.leader().and_then(|place| self.hosts[place].member.as_ref());
+        let has = |index| leader.is_some_and(|leader| leader.entry_term(index).is_some());
+        let applied = self.hosts.iter().filter_map(|host| host.applied.as_ref());
+        applied.min_by_key(|applied| applied.index).is_some_and(|applied| !has(applied.index))
+    }
+
+    fn alarm(&self) -> Option<AlarmMember> {
+        self.history.model.alarms().next()
+    }
+
+    /// All members hold the same, which is what etcd would hold.
+    fn compare_members(&mut self) -> Result<(), String> {
+        self.watches.drain(&self.hosts)?;
+        let expected = self.history.len();
+        for host in &self.hosts {
+            let (member, applied) = host.known().ok_or_else(|| format!("member {} is away", host.place))?;
+            if applied.index != expected {
+                return Err(format!(
+                    "member {} has applied {} of {expected} entries",
+                    host.place, applied.index
+                ));
+            }
+            let result = checks::everything(member, &applied.model);
+            result
+                .and_then(|()| checks::bytes_in_use(member, &applied.model))
+                .map_err(|error| format!("member {}: {error}", host.place))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the cluster run until nobody waits, nothing is under way, and all members are equal.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        let end = self.now + REST_TIME_MAX;
+        for _ in 0..REST_STEPS_MAX {
+            self.start_members()?;
+            if self.step_any()? || self.deliver() {
+                continue;
+            }
+            if self.is_at_rest() {
+                return Ok(());
+            }
+            if self.now > end {
+                return Err(format!("the cluster is not at rest after {REST_TIME_MAX:?}: {}", self.unrest()));
+            }
+            self.pass_to_next_event();
+        }
+        Err(format!("the cluster is not at rest after {REST_STEPS_MAX} steps: {}", self.unrest()))
+    }
+
+    fn pass_to_next_event(&mut self) {
+        let arrival = self.network.next_due().map(|due| due.saturating_sub(self.now));
+        let tick = self.hosts.iter().map(Host::until_tick).min();
+        let time = arrival.into_iter().chain(tick).min().unwrap_or(TICK);
+        // A clock that is behind by less than it can show must go on too.
+        self.pass(time + Duration::from_micros(1));
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let leader = self.leader().map(|place| place as u64);
+        let agrees = |host: &Host| {
+            host.known().is_some_and(|(member, applied)| {
+                let published = member.published();
+                let knows_leader = leader == published.leader().checked_sub(ID);
+                knows_leader && applied.index == self.history.len() && published.committed() == applied.index
+            })
+        };
+        let is_silent = self.operations.is_empty() && self.network.next_due().is_none();
+        leader.is_some() && is_silent && self.hosts.iter().all(agrees)
+    }
+
+    fn unrest(&self) -> String {
+        let of_host = |host: &Host| match host.known() {
+            None => format!("{} is away", host.place),
+            Some((member, applied)) => {
+                let published = member.published();
+                let (term, leader) = (published.term(), published.leader());
+                format!("{}: term {term}, leader {leader:x}, {} applied", host.place, applied.index)
+            }
+        };
+        let hosts: Vec<String> = self.hosts.iter().map(of_host).collect();
+        format!("{} entries, {}, {:?}", self.history.len(), hosts.join("; "), self.operations)
+    }
+}
