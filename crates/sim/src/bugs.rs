@@ -15,7 +15,7 @@ const fn bug(name: &'static str, what: &'static str) -> Bug {
     Bug { name, what }
 }
 
-/// All of them.
+/// Those that the simulation of one member finds.
 pub const BUGS: [Bug; 30] = [
     bug("ack-before-sync", "answers before the log is synced"),
     bug("torn-tail-kept", "appends to a log in front of the rest of a torn write"),
@@ -49,7 +49,10 @@ pub const BUGS: [Bug; 30] = [
     bug("prev-kv-too-old", "tells watchers the key as it was one revision earlier"),
 ];
 
-/// Switches a bug on, or all off. Fails if there is no such bug, or if they are not part of this build.
+/// Those that the simulation of clusters finds.
+pub const CLUSTER_BUGS: [Bug; 0] = [];
+
+/// Switches a bug on, or all off, on this thread. Fails if there is no such bug, or if they are not part of this build.
 pub fn switch_on(name: Option<&str>) -> Result<(), String> {
     let Some(name) = name else {
         set(None);
@@ -58,7 +61,7 @@ pub fn switch_on(name: Option<&str>) -> Result<(), String> {
     if !cfg!(feature = "seeded-bugs") {
         return Err("this build has no seeded bugs: build it with --features seeded-bugs".into());
     }
-    match BUGS.iter().find(|bug| bug.name == name) {
+    match BUGS.iter().chain(&CLUSTER_BUGS).find(|bug| bug.name == name) {
         Some(bug) => set(Some(bug.name)),
         None => return Err(format!("there is no seeded bug {name}")),
     }

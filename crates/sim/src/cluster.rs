@@ -29,6 +29,7 @@ mod watches;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use node::Note;
@@ -50,7 +51,7 @@ use self::watches::WatchClients;
 use crate::checks;
 use crate::member::{ID, Step, StepResult, Ticket};
 use crate::random::Random;
-use crate::report::Failure;
+use crate::report::{Failure, panic_text};
 use crate::trace::Trace;
 
 /// Make the choices of faults, of the network and of clients independent of those of steps: a plan with one fault
@@ -58,10 +59,11 @@ use crate::trace::Trace;
 const FAULTS_SALT: u64 = 0xfa17;
 const NETWORK_SALT: u64 = 0x2e70;
 
-/// Carries out a plan.
+/// Carries out a plan. In a build that unwinds, a panic is a failure like any other.
 pub fn simulate_cluster(plan: &ClusterPlan) -> Result<ClusterReport, Failure> {
     let mut cluster = Cluster::new(plan).map_err(|what| Failure { what, trace: Vec::new() })?;
-    match cluster.run() {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| cluster.run()));
+    match result.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
         Ok(()) => Ok(cluster.report()),
         Err(what) => Err(Failure { what, trace: cluster.trace.last_lines() }),
     }
@@ -123,6 +125,7 @@ impl<'a> Cluster<'a> {
         ClusterReport {
             runs: 1,
             events: self.watches.events,
+            unproved_renewals: self.leases.unproved,
             elections: self.history.elections(),
             entries: self.history.len(),
             restarts: lives - self.plan.members as u64,

@@ -33,5 +33,5 @@ mod workload;
 
 pub use cluster::{ClusterFault, ClusterPlan, ClusterReport, FaultSet, shrink, simulate_cluster};
 pub use plan::{Fault, Kill, Plan};
-pub use report::{Failure, Report};
+pub use report::{Failure, Report, panic_text};
 pub use run::simulate;

@@ -2,6 +2,7 @@
 //! to repeat it.
 
 mod args;
+mod cluster_runs;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use args::{Args, Work};
 use sim::bugs::{self, BUGS, Bug};
-use sim::{Failure, Kill, Plan, Report, simulate};
+use sim::{Failure, Kill, Plan, Report, panic_text, simulate};
 
 /// Seeds within which a seeded bug must be found.
 const SEEDS_A_BUG: u64 = 20_000;
@@ -25,8 +26,11 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), String> {
-    bugs::switch_on(args.bug.as_deref())?;
     let start = Instant::now();
+    if args.is_cluster {
+        return cluster_runs::run(args, &|| start.elapsed());
+    }
+    bugs::switch_on(args.bug.as_deref())?;
     let mut total = Total::default();
     match &args.work {
         Work::Seeds(seeds) => seeds.clone().try_for_each(|seed| run_seed(args, seed, &mut total))?,
@@ -98,11 +102,7 @@ fn run_plan(args: &Args, plan: &Plan, total: &mut Total) -> Result<Report, Strin
 /// In a build that unwinds, a panic is a failure of the run.
 fn try_plan(plan: &Plan) -> Result<Report, Failure> {
     let run = panic::catch_unwind(AssertUnwindSafe(|| simulate(plan)));
-    run.unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str);
-        let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-        Err(Failure { what: format!("panic: {message}"), trace: Vec::new() })
-    })
+    run.unwrap_or_else(|panic| Err(Failure { what: panic_text(&*panic), trace: Vec::new() }))
 }
 
 /// Sums over all runs.

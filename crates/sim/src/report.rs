@@ -1,5 +1,6 @@
 //! The results of a run.
 
+use std::any::Any;
 use std::ops::AddAssign;
 
 /// Counts of one run, or of many.
@@ -67,4 +68,11 @@ pub struct Failure {
     pub what: String,
     /// The last lines of the trace, oldest first.
     pub trace: Vec<String>,
+}
+
+/// What a panic says.
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or(panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+    format!("panic: {message}")
 }

@@ -182,7 +182,8 @@ impl Cluster<'_> {
         self.trace.note(format_args!("{place}: lease {id} is renewed for {ttl_s} s"));
         self.report.reads += 1;
         let floor = self.history.len();
-        let asked = Asked { at: self.now, floor, applied: (applied.index, applied.index) };
+        let (applied_index, is_leader) = (applied.index, self.history.newest_leader() == Some(place));
+        let asked = Asked { at: self.now, floor, applied: (applied_index, applied_index), is_leader };
         let (query, answer) = (LeaseQuery::Renew { id }, LeaseAnswer::Renewed(ttl_s));
         self.leases.answered(&query, &answer, asked, &applied.model).map(|()| true)
     }
@@ -252,7 +253,8 @@ impl Cluster<'_> {
         };
         self.report.reads += 1;
         let (at, floor) = (operation.at, operation.floor);
-        let asked = Asked { at, floor, applied: (applied_before, applied.index) };
+        let is_leader = self.history.newest_leader() == Some(place);
+        let asked = Asked { at, floor, applied: (applied_before, applied.index), is_leader };
         self.leases.answered(query, answer, asked, &applied.model)
     }
 

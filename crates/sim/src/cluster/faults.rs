@@ -3,6 +3,7 @@
 //! Faults of the network concern each message; [`super::network`] carries them out. All others happen at a
 //! moment that is drawn here, and most of them end some seconds later.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,6 +122,16 @@ impl FaultSet {
         self.0 &= !(1 << fault as u32);
     }
 
+    /// The faults of these names, separated by commas; `none` is the name of no fault.
+    pub fn parse(names: &str) -> Result<FaultSet, String> {
+        let mut faults = FaultSet::default();
+        for name in names.split(',').filter(|name| *name != "none") {
+            let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name);
+            faults.insert(fault.ok_or_else(|| format!("{name}: no such fault"))?);
+        }
+        Ok(faults)
+    }
+
     /// Whether a fault is among them.
     pub fn contains(self, fault: Fault) -> bool {
         self.0 & (1 << fault as u32) != 0
@@ -129,6 +140,13 @@ impl FaultSet {
     /// Those that it has.
     pub fn iter(self) -> impl Iterator<Item = Fault> {
         Fault::ALL.into_iter().filter(move |fault| self.contains(*fault))
+    }
+}
+
+impl fmt::Display for FaultSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.iter().map(Fault::name).collect();
+        if names.is_empty() { f.write_str("none") } else { f.write_str(&names.join(",")) }
     }
 }
 
@@ -315,6 +333,10 @@ mod tests {
         set.remove(Fault::Blackout);
         assert!(!set.contains(Fault::Blackout) && set.contains(Fault::ClockSkew));
         assert_eq!(set.iter().count(), Fault::ALL.len() - 1);
+        for set in [set, FaultSet::default()] {
+            assert_eq!(FaultSet::parse(&set.to_string()), Ok(set));
+        }
+        assert!(FaultSet::parse("blackout,nonsense").is_err());
     }
 
     #[test]

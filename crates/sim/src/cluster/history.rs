@@ -90,6 +90,11 @@ impl History {
         self.leaders.len() as u64
     }
 
+    /// Who leads the newest term.
+    pub(super) fn newest_leader(&self) -> Option<usize> {
+        self.leaders.last_key_value().map(|(_, place)| *place)
+    }
+
     /// The index of the command with this request id, and the command.
     pub(super) fn executed(&self, id: u64) -> Option<(u64, &Executed)> {
         let index = *self.by_request.get(&id)?;

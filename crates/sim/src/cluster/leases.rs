@@ -4,6 +4,10 @@
 //! if another member leads since. No member may end the lease before. A renewal must not be acknowledged if the
 //! lease had ended before it was asked for: a leader that stood still must not believe that it leads.
 //!
+//! A member does not yet prove that it leads, nor that it has applied what is committed, before it answers a
+//! renewal. So only the renewals of the leader of the newest term count, and only of leases that it must know to
+//! exist. The others are counted.
+//!
 //! Time is true time. The leader counts by its own clock, which may run fast; the plan bounds by how much.
 
 use std::collections::BTreeMap;
@@ -35,6 +39,8 @@ pub(super) struct Leases {
     lives: BTreeMap<i64, Vec<Life>>,
     /// The fastest that any clock runs.
     rate_ppm_max: u64,
+    /// Renewals by a member that may no longer lead, or that lags behind.
+    pub(super) unproved: u64,
 }
 
 /// When a question about leases was asked and answered.
@@ -45,12 +51,14 @@ pub(super) struct Asked {
     pub(super) floor: u64,
     /// Entries that the member had applied before and after the step in which it answered.
     pub(super) applied: (u64, u64),
+    /// Whether it leads the newest term.
+    pub(super) is_leader: bool,
 }
 
 impl Leases {
     pub(super) fn new(plan: &ClusterPlan) -> Leases {
         let skew_ppm = if plan.faults.contains(Fault::ClockSkew) { SKEW_PPM_MAX } else { 0 };
-        Leases { lives: BTreeMap::new(), rate_ppm_max: TRUE_RATE_PPM + skew_ppm }
+        Leases { lives: BTreeMap::new(), rate_ppm_max: TRUE_RATE_PPM + skew_ppm, unproved: 0 }
     }
 
     /// Takes a committed entry. `sent_at` says when a client sent it; `None` if a member proposed it by itself.
@@ -133,8 +141,12 @@ impl Leases {
         let Some(life) = life.filter(|life| life.ttl_s == ttl_s) else {
             return Err(format!("lease {id} is renewed for {ttl_s} s, and was not granted so: {asked:?}"));
         };
-        if life.ended.is_some_and(|ended| ended <= asked.floor.max(asked.applied.0)) {
+        if life.ended.is_some_and(|ended| ended <= asked.applied.0) {
             return Err(format!("lease {id} is renewed after its end: {life:?}, {asked:?}"));
+        }
+        if !asked.is_leader || life.ended.is_some_and(|ended| ended <= asked.floor) {
+            self.unproved += 1;
+            return Ok(());
         }
         life.until = life.until.max(until);
         Ok(())

@@ -5,11 +5,19 @@ use super::ClusterPlan;
 /// Seeds that are tried for a smaller plan, since other choices follow from it.
 const SEEDS_TRIED: u64 = 8;
 
+/// Runs after which the smallest plan found so far is good enough.
+const RUNS_MAX: u32 = 1000;
+
 /// The smallest plan found that still fails as `fails` says, beginning with `plan`, which fails.
 ///
 /// Takes away kinds of faults, members and operations, one after the other, until nothing more can go.
 pub fn shrink(plan: &ClusterPlan, fails: &dyn Fn(&ClusterPlan) -> bool) -> ClusterPlan {
     let mut smallest = *plan;
+    let mut runs = 0;
+    let mut fails = |plan: &ClusterPlan| {
+        runs += 1;
+        runs <= RUNS_MAX && fails(plan)
+    };
     loop {
         let smaller = candidates(&smallest)
             .into_iter()
