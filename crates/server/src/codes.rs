@@ -18,11 +18,12 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::BadTransferee | Error::NotLeader | Error::DowngradeUnderWay | Error::ClusterVersionUnknown => {
             Code::FailedPrecondition
         }
-        Error::TooManyRequests | Error::UnknownMethod | Error::TooFewMembers => Code::Unknown,
+        Error::TooManyRequests | Error::TransferTimedOut | Error::UnknownMethod | Error::TooFewMembers => {
+            Code::Unknown
+        }
         Error::LeaderChanged
         | Error::TimedOut
         | Error::TimedOutInElection
-        | Error::TransferTimedOut
         | Error::Stopped
         | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,
