@@ -165,16 +165,37 @@ impl<W> Consensus<W> {
     /// Entries need room in the WAL. While a file for them is being made they wait. If the disk is full they are
     /// dropped, as if the network had lost them: the leader sends them again.
     pub(crate) fn step(&mut self, message: Message) {
+        if message.r#type() != MessageType::MsgApp || message.entries.is_empty() {
+            let _ = self.raft.step(message);
+            return;
+        }
+        let waiting = if self.held.is_empty() { self.step_append(message) } else { Some(message) };
+        let Some(message) = waiting else { return };
         let bytes: usize = message.entries.iter().map(entry_bytes).sum();
-        if message.r#type() != MessageType::MsgApp || bytes == 0 {
-            let _ = self.raft.step(message);
-        } else if self.held.is_empty() && self.admission.fits_append(bytes as u64) {
-            self.admission.append(bytes as u64);
-            let _ = self.raft.step(message);
-        } else if self.admission.expects_room() && self.held_bytes + bytes <= HELD_BYTES_MAX {
+        if self.admission.expects_room() && self.held_bytes + bytes <= HELD_BYTES_MAX {
             self.held_bytes += bytes;
             self.held.push_back(message);
         }
+    }
+
+    /// Takes as many of a leader's entries as there is room for; the message comes back if that is none. The leader
+    /// learns how many were taken.
+    fn step_append(&mut self, mut message: Message) -> Option<Message> {
+        let (mut bytes, mut fitting) = (0, 0);
+        for entry in &message.entries {
+            let sum = bytes + entry_bytes(entry) as u64;
+            if !self.admission.fits_append(sum) {
+                break;
+            }
+            (bytes, fitting) = (sum, fitting + 1);
+        }
+        if fitting == 0 {
+            return Some(message);
+        }
+        message.entries.truncate(fitting);
+        self.admission.append(bytes);
+        let _ = self.raft.step(message);
+        None
     }
 
     /// Takes a proposal that another member forwards to this leader, if there is room for it. It takes `weight`
@@ -193,13 +214,11 @@ impl<W> Consensus<W> {
     fn step_held(&mut self) {
         while let Some(message) = self.held.pop_front() {
             let bytes: usize = message.entries.iter().map(entry_bytes).sum();
-            if !self.admission.fits_append(bytes as u64) {
+            if let Some(message) = self.step_append(message) {
                 self.held.push_front(message);
                 break;
             }
             self.held_bytes -= bytes;
-            self.admission.append(bytes as u64);
-            let _ = self.raft.step(message);
         }
         if !self.admission.expects_room() {
             self.held.clear();
@@ -401,7 +420,11 @@ impl<W> Consensus<W> {
     /// Passes on what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and
     /// committed entries as the result. `None` if raft has decided nothing.
     pub(crate) fn decide(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) -> Option<Vec<Entry>> {
-        let ready = self.raft.ready()?;
+        let Some(ready) = self.raft.ready() else {
+            // Whatever raft has taken of a leader's entries is handed to the WAL by now.
+            self.admission.appended();
+            return None;
+        };
         let Ready { persist, messages, committed, read_states, .. } = ready;
         if let Some(batch) = persist {
             self.admission.handed_to_wal(&batch);

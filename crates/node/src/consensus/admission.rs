@@ -105,11 +105,15 @@ impl Admission {
         self.appended_bytes += bytes;
     }
 
+    /// Of the entries counted by [`Admission::append`], those that raft has taken are handed to the WAL.
+    pub(crate) fn appended(&mut self) {
+        self.appended_bytes = 0;
+    }
+
     /// Counts a batch that is handed to the WAL.
     pub(crate) fn handed_to_wal(&mut self, batch: &Persist) {
         let bytes: usize = batch.entries.iter().map(entry_bytes).sum();
         let bytes = bytes as u64;
-        self.appended_bytes = 0;
         self.unreported.push_back((batch.seq, bytes + ENTRY_BYTES as u64));
         self.unreported_bytes += bytes + ENTRY_BYTES as u64;
         if let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) {
