@@ -23,14 +23,24 @@
 //! [`Raft`] is one member as a value. Inputs change it; [`Raft::ready`] hands out what is to be done:
 //!
 //! ```text
-//!   tick ----------+                            +--> soft state   a new term, leader or role
-//!   step(message) -+     +--------------+       +--> persist      batch for the disk --+
-//!   propose -------+---> |     Raft     | ----> +--> messages     to other members     |
-//!   read_index ----+     +--------------+ ready +--> committed    entries to apply --+ |
-//!   campaign ------+       ^    ^               +--> read states  reads to serve     | |
-//!                          |    +--- applied_to ------------------------------------+ |
-//!                          +-------- persisted(seq) ----------------------------------+
+//!   tick ------------+                            +--> soft state   a new term, leader or role
+//!   step(message) ---+     +--------------+       +--> persist      batch for the disk --+
+//!   propose ---------+---> |     Raft     | ----> +--> messages     to other members     |
+//!   read_index ------+     +--------------+ ready +--> committed    entries to apply --+ |
+//!   campaign --------+       ^    ^               +--> read states  reads to serve     | |
+//!   transfer_leader -+       |    +--- applied_to, apply_conf_change -----------------+ |
+//!   report_snapshot -+       +-------- persisted(seq) ----------------------------------+
 //! ```
+//!
+//! Beside that:
+//!
+//! * A member that needs entries which the leader has compacted gets a *snapshot*: a MsgSnap names the state, which
+//!   the caller sends and installs.
+//! * The members are changed one at a time by an entry, or several at once through a *joint* configuration, in which
+//!   two majorities decide. *Learners* receive entries without a vote.
+//! * A read is served once a majority has confirmed that the leader still leads, without an entry. The same
+//!   confirmations prove when it led, for the caller's leases.
+//! * A leader may hand over to another member at once.
 //!
 //! What holds at every moment (the tests assert it after each step of a simulated cluster):
 //!
