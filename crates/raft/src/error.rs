@@ -45,7 +45,7 @@ pub enum Error {
     },
     /// The message cannot come from a correct member; the text names the broken rule.
     MalformedMessage(&'static str),
-    /// Another member claims to lead the term that this member leads.
+    /// Another member claims to lead a term of which this member knows the leader, itself perhaps.
     TwoLeaders {
         /// The term.
         term: u64,

@@ -206,7 +206,10 @@ impl Raft {
             (MessageType::MsgVote | MessageType::MsgPreVote, _) => self.handle_vote_request(&message),
             (MessageType::MsgVoteResp, Role::Candidate) => self.handle_vote_response(&message),
             (MessageType::MsgPreVoteResp, Role::PreCandidate) => self.handle_vote_response(&message),
-            (MessageType::MsgApp | MessageType::MsgHeartbeat | MessageType::MsgSnap, Role::Leader) => {
+            // On a leader, that is itself.
+            (MessageType::MsgApp | MessageType::MsgHeartbeat | MessageType::MsgSnap, _)
+                if self.leader != NONE && self.leader != message.from =>
+            {
                 return Err(Error::TwoLeaders { term: self.term, other: message.from });
             }
             (MessageType::MsgApp, _) => self.handle_append(message),

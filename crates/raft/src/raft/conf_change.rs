@@ -129,3 +129,6 @@ impl Raft {
         self.pending_conf_index > self.log.applied()
     }
 }
+
+#[cfg(test)]
+mod tests;

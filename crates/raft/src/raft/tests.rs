@@ -302,6 +302,15 @@ fn second_leader_of_a_term_is_reported() {
 }
 
 #[test]
+fn a_follower_takes_nothing_of_a_second_leader_of_its_term() {
+    let mut raft = member(&[1, 2, 3], 1, &[]);
+    raft.step(from_2(MessageType::MsgHeartbeat, 1)).unwrap();
+    let append = Message { from: 3, entries: entries(0, &[1]), ..from_2(MessageType::MsgApp, 1) };
+    assert_eq!(raft.step(append), Err(Error::TwoLeaders { term: 1, other: 3 }));
+    assert_eq!((raft.status().leader, raft.status().last_index), (2, 0));
+}
+
+#[test]
 fn the_same_leader_in_a_later_term_is_reported() {
     let mut raft = member(&[1, 2, 3], 1, &[]);
     let mut leader_after = |term| {
@@ -379,6 +388,21 @@ fn only_voters_are_counted_and_remembered_in_an_election() {
         raft.step(Message { from, ..from_2(MessageType::MsgVoteResp, 1) }).unwrap();
     }
     assert_eq!(raft.votes, [(1, true)]);
+}
+
+#[test]
+fn a_voter_counts_once_in_an_election_however_often_it_answers() {
+    let mut raft = member(&[1, 2, 3, 4, 5], 0, &[]);
+    raft.campaign();
+    settle(&mut raft);
+    raft.step(from_2(MessageType::MsgVoteResp, 1)).unwrap();
+    raft.step(from_2(MessageType::MsgVoteResp, 1)).unwrap();
+    assert_eq!(raft.status().role, Role::Candidate);
+    let refusal = Message { reject: true, ..from_2(MessageType::MsgVoteResp, 1) };
+    (0..3).for_each(|_| raft.step(refusal.clone()).unwrap());
+    assert_eq!(raft.status().role, Role::Candidate, "the first answer stands");
+    raft.step(Message { from: 3, ..from_2(MessageType::MsgVoteResp, 1) }).unwrap();
+    assert_eq!(raft.status().role, Role::Leader);
 }
 
 #[test]
