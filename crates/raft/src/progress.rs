@@ -57,7 +57,7 @@ pub struct Progress {
     pub next: u64,
     /// How it is sent to.
     pub state: ProgressState,
-    /// Index of the snapshot that was sent to it and not reported on yet; 0 if there is none.
+    /// Index of the snapshot that was sent to it and that it has neither acknowledged nor missed; 0 if there is none.
     pub pending_snapshot: u64,
     /// Whether it was heard from since the last quorum check.
     pub recent_active: bool,
@@ -151,6 +151,7 @@ impl Progress {
         let received = if is_ok { self.pending_snapshot } else { 0 };
         self.switch(ProgressState::Probe);
         self.next = self.next.max(received + 1);
+        self.pending_snapshot = received;
         self.probe_sent = true;
     }
 
@@ -185,6 +186,7 @@ impl Progress {
             }
             ProgressState::Probe if refused == self.next - 1 => {
                 self.next = refused.min(hint.saturating_add(1)).max(self.matched + 1);
+                self.pending_snapshot = 0;
                 self.probe_sent = false;
             }
             ProgressState::Probe | ProgressState::Snapshot => {}
@@ -317,6 +319,23 @@ mod tests {
             progress.alive(20);
             assert!(progress.wants_append(20, 20, LIMIT));
         }
+    }
+
+    #[test]
+    fn snapshot_is_pending_until_it_is_acknowledged_or_missed() {
+        let mut progress = behind();
+        progress.snapshot_sent(15);
+        progress.snapshot_reported(true);
+        assert_eq!(progress.pending_snapshot, 15, "the entries behind it will be needed");
+        let mut missed = progress.clone();
+        missed.refused(15, 3, 10);
+        assert_eq!((missed.pending_snapshot, missed.next), (0, 4));
+        progress.acknowledged(15, 10);
+        assert_eq!((progress.pending_snapshot, progress.state), (0, ProgressState::Replicate));
+        let mut failed = behind();
+        failed.snapshot_sent(15);
+        failed.snapshot_reported(false);
+        assert_eq!(failed.pending_snapshot, 0);
     }
 
     #[test]

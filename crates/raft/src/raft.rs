@@ -242,8 +242,19 @@ impl Raft {
 
     /// Forgets the entries up to `index`, keeping the term of the last, and as many after it as are over `bytes`, of
     /// those that are applied. Panics if `index` is not applied.
+    ///
+    /// Within `bytes`, a leader keeps also those behind a snapshot that a member is being sent: without them the member
+    /// would need another when it has this one.
     pub fn compact(&mut self, index: u64, bytes: u64) {
-        self.log.compact(index);
+        assert!(
+            index <= self.log.applied(),
+            "compaction to {index} passes the applied {}",
+            self.log.applied()
+        );
+        let awaited =
+            self.members.iter().filter(|member| member.recent_active && member.pending_snapshot != 0);
+        let kept_from = awaited.map(|member| member.pending_snapshot).min().unwrap_or(index);
+        self.log.compact(index.min(kept_from));
         self.log.compact(self.log.compaction_to_bytes(bytes));
     }
 

@@ -1,5 +1,7 @@
 //! What a member makes of a snapshot, and what a leader sends.
 
+use bytes::Bytes;
+
 use crate::raft::tests::{entries, from_2, leader, member, settle, snapshot};
 use crate::raft::*;
 
@@ -149,4 +151,23 @@ fn a_restored_joint_configuration_decides_by_both_halves() {
 fn only_the_leader_of_the_term_may_send_a_snapshot() {
     let refusal = leader().step(snapshot(9, 1, &[1, 2, 3]));
     assert_eq!(refusal, Err(Error::TwoLeaders { term: 1, other: 2 }));
+}
+
+#[test]
+fn a_leader_keeps_what_follows_a_snapshot_on_its_way_within_the_bytes() {
+    let first_index_after = |recent_active, bytes| {
+        let mut raft = leader();
+        raft.propose((0..9).map(|_| Bytes::from("entry"))).unwrap();
+        settle(&mut raft);
+        raft.step(Message { index: 10, ..from_2(MessageType::MsgAppResp, 1) }).unwrap();
+        settle(&mut raft);
+        let member = raft.members.get_mut(3).unwrap();
+        member.pending_snapshot = 4;
+        member.recent_active = recent_active;
+        raft.compact(8, bytes);
+        raft.status().first_index
+    };
+    assert_eq!(first_index_after(true, u64::MAX), 5);
+    assert_eq!(first_index_after(false, u64::MAX), 9, "a member that does not answer holds nothing");
+    assert_eq!(first_index_after(true, 80), 9, "two entries have less than 80 bytes, three have more");
 }
