@@ -51,8 +51,9 @@ pub struct Persist {
     /// to [`Raft::step`]. The batch is durable once the state is.
     ///
     /// It replaces the whole log: no entry of an earlier batch counts any more, not even one above its index, and no
-    /// such entry may come back after a restart. The states of other snapshots that were given to raft before this
-    /// batch are not needed. Report [`Raft::applied_to`] its index once the state is in use.
+    /// such entry may come back after a restart. The snapshot contains what was handed out to be applied before, so none
+    /// of that may be applied any more, changes of members least of all. The states of other snapshots that were given
+    /// to raft before this batch are not needed. Report [`Raft::applied_to`] its index once the state is in use.
     pub snapshot: Option<SnapshotMetadata>,
     /// The hard state to write, if it changed.
     pub hard_state: Option<HardState>,

@@ -1,6 +1,6 @@
 //! Members, their disks and the network between them, moved one event at a time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -20,6 +20,8 @@ pub(crate) struct Node {
     /// The log as the machine holds it: what is on disk or on its way there.
     log: Vec<Entry>,
     applied: u64,
+    /// Entries that were handed out to be applied and are not yet.
+    to_apply: VecDeque<Entry>,
     /// The configuration as of `applied`: that of a snapshot counts once it is installed.
     conf_state: ConfState,
     last_status: Option<Status>,
@@ -61,7 +63,8 @@ pub(crate) struct Cluster {
     pub(crate) counts: Counts,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
-    /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it. `None`: after none.
+    /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it, and how many of the
+    /// committed entries are applied at once. `None`: no delays.
     delays: Option<Rng>,
     /// Counts inputs, if members are told the time.
     clock: Option<u64>,
@@ -113,8 +116,16 @@ impl Cluster {
     pub(crate) fn add(&mut self, config: Config, conf_state: ConfState) {
         let id = config.id;
         let disk = Disk::new(conf_state.clone());
-        let (log, last_status) = (Vec::new(), None);
-        self.nodes.push(Node { config, raft: None, disk, log, applied: 0, conf_state, last_status });
+        self.nodes.push(Node {
+            config,
+            raft: None,
+            disk,
+            log: Vec::new(),
+            applied: 0,
+            to_apply: VecDeque::new(),
+            conf_state,
+            last_status: None,
+        });
         self.start(id);
     }
 
@@ -176,6 +187,7 @@ impl Cluster {
     pub(crate) fn crash(&mut self, id: u64, written: usize) {
         let node = self.node(id);
         node.raft = None;
+        node.to_apply.clear();
         for _ in 0..written {
             node.disk.write_one();
         }
@@ -314,7 +326,18 @@ impl Cluster {
         self.input(id, |raft| raft.compact(index, u64::MAX));
     }
 
+    /// Applies at most `count` of the entries that were handed out to `id`.
+    fn apply_some(&mut self, id: u64, count: usize) {
+        for _ in 0..count {
+            let Some(entry) = self.node(id).to_apply.pop_front() else { return };
+            self.apply(id, &entry);
+        }
+    }
+
     fn settle_node(&mut self, id: u64) {
+        if self.delays.is_none() {
+            self.apply_some(id, usize::MAX);
+        }
         while let Some(ready) = self.node(id).raft.as_mut().and_then(Raft::ready) {
             self.handle(id, ready);
         }
@@ -335,6 +358,8 @@ impl Cluster {
             let state = persist.snapshot.as_ref().map(|snapshot| checker.state(snapshot)).unwrap_or_default();
             if persist.snapshot.is_some() {
                 node.log = state.clone();
+                // The snapshot contains them.
+                node.to_apply.clear();
                 self.counts.snapshots += 1;
             }
             for entry in &persist.entries {
@@ -355,9 +380,12 @@ impl Cluster {
         if !ready.committed.is_empty() {
             self.note(|| format!("{id} applies {}", trace::entries(&ready.committed)));
         }
-        for entry in ready.committed {
-            self.apply(id, &entry);
-        }
+        self.node(id).to_apply.extend(ready.committed);
+        let count = match &mut self.delays {
+            Some(random) => random.usize(..6),
+            None => usize::MAX,
+        };
+        self.apply_some(id, count);
         for state in ready.read_states {
             self.note(|| format!("{id} may read {:?} at {}", state.context, state.index));
             self.checker.read_answered(&state);

@@ -31,7 +31,7 @@ fn invariants_hold_under_faults_and_progress_resumes_after_them() {
     assert!(elections > 600, "only {elections} elections were won");
     assert!(proofs > 5_000, "only {proofs} times were proven");
     assert!(handovers > 100, "only {handovers} members were told to take over");
-    assert!(snapshots > 200, "only {snapshots} snapshots were received");
+    assert!(snapshots > 100, "only {snapshots} snapshots were received");
 }
 
 #[test]
