@@ -5,6 +5,7 @@
 //! that it was received in. Messages of `raftpb`, `walpb` and `snappb` are declared in proto2 but generated
 //! with implicit presence: zero and absent are one value.
 
+pub mod database_json;
 pub mod member_json;
 pub mod wire;
 

@@ -4,6 +4,10 @@
 //! by revision and in the same bytes, so both directions are streams.
 
 mod export;
+mod import;
+mod key;
 mod meta;
+mod tables;
 
 pub use self::export::Export;
+pub use self::import::{ImportError, Imported, import};

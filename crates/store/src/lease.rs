@@ -27,7 +27,7 @@ use crate::{Refusal, work};
 /// after a checkpoint copies some 250 of them.
 const SHARDS: usize = 4096;
 /// Seconds of the longest lease.
-const TTL_MAX_S: i64 = 9_000_000_000;
+pub(crate) const TTL_MAX_S: i64 = 9_000_000_000;
 
 /// How long a lease lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,7 +29,7 @@ async fn a_snapshot_comes_in_blobs_with_its_checksum_behind_them() {
     let file = messages.iter().flat_map(|message| message.blob.to_vec()).collect::<Vec<_>>();
     assert_eq!(checksum.remaining_bytes, 0);
     assert_eq!(checksum.blob, Sha256::digest(&file)[..]);
-    assert!(file.len() > 50 * 30_000 && file.len() % 512 == 0);
+    assert!(file.len() > 50 * 30_000 && file.len().is_multiple_of(512));
     let mut remaining = file.len();
     for message in &messages {
         assert!(message.blob.len() == BLOB_LEN_MAX || message.remaining_bytes == 0);

@@ -1,8 +1,10 @@
 //! The bucket `meta`: where in the raft log a database stands, and how far it is compacted.
 
 use disk::Revision;
+use proto::database_json;
 use proto::raftpb::ConfState;
 
+use super::key;
 use crate::buckets::Row;
 
 pub(super) const APPLIED_INDEX: &str = "consistent_index";
@@ -31,7 +33,7 @@ impl Meta {
     /// The rows in the order of their keys.
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows = vec![
-            (CONF_STATE.into(), conf_state_json(&self.conf_state).into_bytes()),
+            (CONF_STATE.into(), database_json::encode_conf_state(&self.conf_state).into_bytes()),
             (APPLIED_INDEX.into(), self.applied_index.to_be_bytes().to_vec()),
             (APPLIED_TERM.into(), self.applied_term.to_be_bytes().to_vec()),
         ];
@@ -48,21 +50,72 @@ impl Meta {
         rows.sort_unstable();
         rows
     }
+
+    /// Takes a row; false if its value is not one of this key. Unknown keys are ignored.
+    pub(super) fn read_row(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let number = || value.try_into().ok().map(u64::from_be_bytes);
+        let is_read = match str::from_utf8(key) {
+            Ok(APPLIED_INDEX) => number().map(|index| self.applied_index = index),
+            Ok(APPLIED_TERM) => number().map(|term| self.applied_term = term),
+            Ok(CONF_STATE) => {
+                database_json::decode_conf_state(value).map(|conf_state| self.conf_state = conf_state)
+            }
+            Ok(SCHEDULED_COMPACTION) => compaction(value).map(|main| self.scheduled_compaction = main),
+            Ok(FINISHED_COMPACTION) => compaction(value).map(|main| self.finished_compaction = main),
+            Ok(STORAGE_VERSION) => {
+                str::from_utf8(value).ok().map(|version| version.clone_into(&mut self.storage_version))
+            }
+            _ => Some(()),
+        };
+        is_read.is_some()
+    }
+
+    /// The content of a bucket without rows.
+    pub(super) fn empty() -> Meta {
+        Meta { scheduled_compaction: -1, finished_compaction: -1, ..Meta::default() }
+    }
 }
 
-/// As Go writes it: empty lists are left out.
-fn conf_state_json(conf_state: &ConfState) -> String {
-    let lists = [
-        ("voters", &conf_state.voters),
-        ("learners", &conf_state.learners),
-        ("voters_outgoing", &conf_state.voters_outgoing),
-        ("learners_next", &conf_state.learners_next),
-    ];
-    let mut json = String::from("{");
-    for (name, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-        let ids: Vec<_> = ids.iter().map(u64::to_string).collect();
-        json.push_str(&format!(r#""{name}":[{}],"#, ids.join(",")));
+/// The main revision of a compaction.
+fn compaction(value: &[u8]) -> Option<i64> {
+    let (revision, tombstone) = key::decode(value)?;
+    (!tombstone).then_some(revision.main)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_rows_it_writes() {
+        let meta = Meta {
+            applied_index: 1 << 40,
+            applied_term: 7,
+            conf_state: ConfState { voters: vec![1, 2], ..ConfState::default() },
+            scheduled_compaction: 12,
+            finished_compaction: 9,
+            storage_version: "3.7.0".into(),
+        };
+        for meta in [meta, Meta::empty()] {
+            let rows = meta.rows();
+            assert!(rows.is_sorted());
+            let mut read = Meta::empty();
+            assert!(rows.iter().all(|(key, value)| read.read_row(key, value)));
+            assert_eq!(read, meta);
+        }
     }
-    json.push_str(&format!(r#""auto_leave":{}}}"#, conf_state.auto_leave));
-    json
+
+    #[test]
+    fn a_value_of_another_form_is_refused() {
+        let known = [
+            APPLIED_INDEX,
+            APPLIED_TERM,
+            CONF_STATE,
+            SCHEDULED_COMPACTION,
+            FINISHED_COMPACTION,
+            STORAGE_VERSION,
+        ];
+        assert!(known.iter().all(|key| !Meta::empty().read_row(key.as_bytes(), b"\xff")));
+        assert!(Meta::empty().read_row(b"of the future", b"\xff"));
+    }
 }

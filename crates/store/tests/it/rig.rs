@@ -9,9 +9,9 @@ use proto::checkpointpb::Checkpoint;
 use store::{Outcome, Refusal, Request, Signal, Store, Watch, WatchStream};
 
 /// A small segment, so that short stories fill several.
-const SEGMENT_BYTES: u64 = 4096;
+pub(crate) const SEGMENT_BYTES: u64 = 4096;
 const DIR: &str = "/store";
-const LEASE_TTL_MIN_S: i64 = 2;
+pub(crate) const LEASE_TTL_MIN_S: i64 = 2;
 
 /// Tests ask streams themselves whether there is something to read.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Signal for NoSignal {
 
 /// The store and what survives a crash of it.
 pub(crate) struct Rig {
-    disk: SimDisk,
+    pub(crate) disk: SimDisk,
     pub(crate) store: Store,
     checkpoint: Option<Checkpoint>,
     /// Applied since the checkpoint: what the log would bring again.
