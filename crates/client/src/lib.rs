@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 mod fake_server;
 mod keep_alive;
+mod membership;
 mod pool;
 mod range_stream;
 mod services;

@@ -4,11 +4,13 @@
 
 use proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, CompactionRequest, CompactionResponse, DefragmentRequest,
-    DefragmentResponse, DeleteRangeRequest, DeleteRangeResponse, HashKvRequest, HashKvResponse,
-    LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesRequest, LeaseLeasesResponse, LeaseRevokeRequest,
-    LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberListRequest,
-    MemberListResponse, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse,
-    TxnRequest, TxnResponse,
+    DefragmentResponse, DeleteRangeRequest, DeleteRangeResponse, DowngradeRequest, DowngradeResponse,
+    HashKvRequest, HashKvResponse, LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesRequest,
+    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
+    MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MoveLeaderRequest, MoveLeaderResponse,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest,
+    TxnResponse,
 };
 
 use crate::client::{Client, Effect};
@@ -55,4 +57,13 @@ calls! {
     hash_kv(HashKvRequest) -> HashKvResponse, Reads "/etcdserverpb.Maintenance/HashKV";
     /// Lists the members of the cluster.
     member_list(MemberListRequest) -> MemberListResponse, Reads "/etcdserverpb.Cluster/MemberList";
+    /// Removes a member, which then stops.
+    member_remove(MemberRemoveRequest) -> MemberRemoveResponse, Writes "/etcdserverpb.Cluster/MemberRemove";
+    /// Lets a learner vote.
+    member_promote(MemberPromoteRequest) -> MemberPromoteResponse,
+        Writes "/etcdserverpb.Cluster/MemberPromote";
+    /// Hands leadership to another member; only the leader does it.
+    move_leader(MoveLeaderRequest) -> MoveLeaderResponse, Writes "/etcdserverpb.Maintenance/MoveLeader";
+    /// Checks, begins or ends the downgrade of the cluster to the minor version before.
+    downgrade(DowngradeRequest) -> DowngradeResponse, Writes "/etcdserverpb.Maintenance/Downgrade";
 }
