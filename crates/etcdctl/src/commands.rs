@@ -5,11 +5,13 @@ mod compaction;
 mod compare;
 mod defrag;
 mod del;
+mod downgrade;
 mod endpoint;
 mod get;
 mod key_range;
 mod lease;
 mod member;
+mod move_leader;
 mod not_yet;
 mod options;
 mod put;
@@ -35,7 +37,7 @@ pub(crate) const ROOT: Command = Command::new(
         &alarm::COMMAND,
         &defrag::COMMAND,
         &endpoint::COMMAND,
-        &not_yet::MOVE_LEADER,
+        &move_leader::COMMAND,
         &watch::COMMAND,
         &version::COMMAND,
         &lease::COMMAND,
@@ -49,7 +51,7 @@ pub(crate) const ROOT: Command = Command::new(
         &not_yet::ROLE,
         &not_yet::CHECK,
         &not_yet::COMPLETION,
-        &not_yet::DOWNGRADE,
+        &downgrade::COMMAND,
         &options::COMMAND,
         &HELP,
     ]),

@@ -15,9 +15,10 @@ use std::io::{self, Write};
 
 use client::Error;
 use proto::etcdserverpb::{
-    AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse,
-    RangeResponse, StatusResponse, TxnResponse, WatchResponse,
+    AlarmResponse, DeleteRangeResponse, DowngradeResponse, HashKvResponse, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
+    MemberAddResponse, MemberListResponse, MemberPromoteResponse, MemberRemoveResponse, MemberUpdateResponse,
+    MoveLeaderResponse, PutResponse, RangeResponse, StatusResponse, TxnResponse, WatchResponse,
 };
 
 use crate::cli::Values;
@@ -34,9 +35,27 @@ pub(crate) enum Answer<'a> {
     Grant(&'a LeaseGrantResponse),
     Revoke(i64, &'a LeaseRevokeResponse),
     KeepAlive(&'a LeaseKeepAliveResponse),
-    TimeToLive { response: &'a LeaseTimeToLiveResponse, with_keys: bool },
+    TimeToLive {
+        response: &'a LeaseTimeToLiveResponse,
+        with_keys: bool,
+    },
     Leases(&'a LeaseLeasesResponse),
     Members(&'a MemberListResponse),
+    MemberAdd {
+        response: &'a MemberAddResponse,
+        name: &'a str,
+        peer_urls: &'a str,
+    },
+    MemberRemove(u64, &'a MemberRemoveResponse),
+    MemberUpdate(u64, &'a MemberUpdateResponse),
+    MemberPromote(u64, &'a MemberPromoteResponse),
+    MoveLeader {
+        from: u64,
+        to: u64,
+        response: &'a MoveLeaderResponse,
+    },
+    /// The action, and the cluster's answer to it.
+    Downgrade(&'static str, &'a DowngradeResponse),
     Alarms(&'a AlarmResponse),
     Health(&'a [Health]),
     Status(&'a [(String, StatusResponse)]),
@@ -107,22 +126,27 @@ impl Printer {
 
     /// Prints `answer` with one write, as a whole or not at all.
     pub(crate) fn print(&self, answer: &Answer) -> Result<(), Failure> {
-        let mut out = Vec::new();
-        let result = match self.format {
-            Format::Simple => simple::write(answer, self.hex, self.values_only, &mut out),
-            Format::Fields => fields::write(answer, self.hex, &mut out),
-            Format::Json => json::write(answer, self.hex, &mut out),
-            Format::Protobuf => protobuf::write(answer, &mut out),
-            Format::Table => table::write(answer, &mut out),
-        };
-        match result {
-            Ok(()) => write_out(&out),
+        match self.written(answer) {
+            Ok(out) => write_out(&out),
             Err(Refusal::Other(message)) => Err(Failure::new(BAD_FEATURE, message)),
             Err(Refusal::Unsupported) => {
                 let name = format!("{:?}", self.format).to_lowercase();
                 Err(Failure::new(BAD_FEATURE, format!("{name} not supported as output format")))
             }
         }
+    }
+
+    /// What is printed for `answer`.
+    fn written(&self, answer: &Answer) -> Result<Vec<u8>, Refusal> {
+        let mut out = Vec::new();
+        match self.format {
+            Format::Simple => simple::write(answer, self.hex, self.values_only, &mut out)?,
+            Format::Fields => fields::write(answer, self.hex, &mut out)?,
+            Format::Json => json::write(answer, self.hex, &mut out)?,
+            Format::Protobuf => protobuf::write(answer, &mut out)?,
+            Format::Table => table::write(answer, &mut out)?,
+        }
+        Ok(out)
     }
 }
 
@@ -137,3 +161,6 @@ pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
 pub(crate) fn tell_canceled(error: &Error) {
     eprintln!("watch was canceled ({error})");
 }
+
+#[cfg(test)]
+mod tests;

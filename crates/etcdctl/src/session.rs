@@ -115,6 +115,16 @@ impl Session {
         Ok(connect(&config)?.with_timeout(self.command_timeout))
     }
 
+    /// The endpoints of the flag.
+    pub(crate) fn endpoints(&self) -> &[String] {
+        &self.config.endpoints
+    }
+
+    /// The time for a command that is expected to be short.
+    pub(crate) fn command_timeout(&self) -> Duration {
+        self.command_timeout
+    }
+
     pub(crate) fn printer(&self) -> &Printer {
         &self.printer
     }

@@ -8,7 +8,7 @@ mod size;
 use std::fmt::Write;
 
 pub(crate) use duration::{format_duration, parse_duration};
-pub(crate) use number::{parse_bool, parse_int};
+pub(crate) use number::{parse_bool, parse_int, parse_member_id};
 pub(crate) use quote::{quote, quote_list, unquote};
 pub(crate) use size::humanize;
 

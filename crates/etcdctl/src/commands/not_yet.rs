@@ -7,14 +7,7 @@ const fn not_yet(name: &'static str, short: &'static str, group: Group) -> Comma
     Command::new(name, short, Action::NotYet).group(group)
 }
 
-pub(super) const MOVE_LEADER: Command =
-    not_yet("move-leader", "Transfers leadership to another etcd cluster member.", Group::Maintenance);
 pub(super) const SNAPSHOT: Command = not_yet("snapshot", "Manages etcd node snapshots", Group::Maintenance);
-pub(super) const DOWNGRADE: Command = not_yet(
-    "downgrade",
-    "Downgrade related commands. Use `etcdctl downgrade --help` to see subcommands",
-    Group::Maintenance,
-);
 pub(super) const MAKE_MIRROR: Command =
     not_yet("make-mirror", "Makes a mirror at the destination etcd cluster", Group::Utility);
 pub(super) const LOCK: Command = not_yet("lock", "Acquires a named lock", Group::Concurrency);
@@ -41,9 +34,3 @@ pub(super) const CHECK: Command = not_yet(
     Group::Utility,
 );
 pub(super) const COMPLETION: Command = not_yet("completion", "Generate completion script", Group::Utility);
-
-pub(super) const MEMBER_ADD: Command = not_yet("add", "Adds a member into the cluster", Group::None);
-pub(super) const MEMBER_REMOVE: Command = not_yet("remove", "Removes a member from the cluster", Group::None);
-pub(super) const MEMBER_UPDATE: Command = not_yet("update", "Updates a member in the cluster", Group::None);
-pub(super) const MEMBER_PROMOTE: Command =
-    not_yet("promote", "Promotes a non-voting member in the cluster", Group::None);

@@ -43,6 +43,12 @@ pub(super) fn write(answer: &Answer, hex: bool, out: &mut Vec<u8>) -> Result<(),
             response.leases.iter().for_each(|lease| page.lease_id("ID", lease.id));
         }
         Answer::Members(response) => page.members(response),
+        Answer::MemberAdd { .. }
+        | Answer::MemberRemove(..)
+        | Answer::MemberUpdate(..)
+        | Answer::MemberPromote(..)
+        | Answer::MoveLeader { .. }
+        | Answer::Downgrade(..) => return Err(Refusal::Unsupported),
         Answer::Alarms(response) => {
             page.header(response.header.as_ref());
             for alarm in &response.alarms {

@@ -6,7 +6,7 @@
 use proto::etcdserverpb::response_op::Response;
 use proto::etcdserverpb::{
     AlarmMember, AlarmResponse, DeleteRangeResponse, HashKvResponse, LeaseTimeToLiveResponse, Member,
-    MemberListResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
+    MemberAddResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
     WatchResponse,
 };
 use proto::mvccpb::{Event, KeyValue};
@@ -36,7 +36,18 @@ pub(super) fn write(answer: &Answer, hex: bool, out: &mut Vec<u8>) -> Result<(),
             let leases = response.leases.iter().map(|lease| object([always("id", lease.id)]));
             with_header(response.header.as_ref(), [always("leases", array(leases))])
         }
-        Answer::Members(response) => members(response, hex),
+        Answer::Members(response) => members(response.header.as_ref(), &response.members, hex),
+        Answer::MemberAdd { response, .. } => member_add(response, hex),
+        Answer::MemberRemove(_, response) => members(response.header.as_ref(), &response.members, hex),
+        Answer::MemberUpdate(_, response) => members(response.header.as_ref(), &response.members, hex),
+        Answer::MemberPromote(_, response) => members(response.header.as_ref(), &response.members, hex),
+        Answer::MoveLeader { response, .. } => {
+            object([nested("header", response.header.as_ref().map(header))])
+        }
+        Answer::Downgrade(_, response) => object([
+            nested("header", response.header.as_ref().map(header)),
+            text("version", &response.version),
+        ]),
         Answer::Alarms(response) => alarms(response),
         Answer::Health(list) => array_or_null(list, health),
         Answer::Status(list) => array_or_null(list, |(endpoint, response)| {
@@ -162,31 +173,47 @@ fn time_to_live(response: &LeaseTimeToLiveResponse) -> String {
     with_header(response.header.as_ref(), fields)
 }
 
-fn members(response: &MemberListResponse, hex: bool) -> String {
-    let header = response.header.as_ref();
-    if !hex {
-        let members = response.members.iter().map(|one| member(number("ID", one.id), one));
-        return object([nested("header", header.map(self::header)), list("members", members)]);
+fn members(header: Option<&ResponseHeader>, members: &[Member], hex: bool) -> String {
+    let list_of_members = array(members.iter().map(|one| member(one, hex)));
+    if hex {
+        object([always("header", hex_header_or_null(header)), always("members", list_of_members)])
+    } else {
+        let list_of_members = (!members.is_empty()).then_some(list_of_members);
+        object([nested("header", header.map(self::header)), nested("members", list_of_members)])
     }
-    let in_hex = |name, id: u64| always(name, string(&format!("{id:x}")));
-    let hex_header = |header: &ResponseHeader| {
-        object([
-            in_hex("cluster_id", header.cluster_id),
-            in_hex("member_id", header.member_id),
-            number("revision", header.revision),
-            number("raft_term", header.raft_term),
-        ])
-    };
-    let members = response.members.iter().map(|one| member(in_hex("ID", one.id), one));
+}
+
+fn member_add(response: &MemberAddResponse, hex: bool) -> String {
+    let header = response.header.as_ref();
+    let added = response.member.as_ref().map(|one| member(one, hex));
+    let members = response.members.iter().map(|one| member(one, hex));
+    if hex {
+        let added = added.unwrap_or("null".to_owned());
+        let header = always("header", hex_header_or_null(header));
+        object([header, always("member", added), always("members", array(members))])
+    } else {
+        let header = nested("header", header.map(self::header));
+        object([header, nested("member", added), list("members", members)])
+    }
+}
+
+fn hex_header_or_null(header: Option<&ResponseHeader>) -> String {
+    let Some(header) = header else { return "null".to_owned() };
     object([
-        always("header", header.map_or("null".to_owned(), hex_header)),
-        always("members", array(members)),
+        hex_id("cluster_id", header.cluster_id),
+        hex_id("member_id", header.member_id),
+        number("revision", header.revision),
+        number("raft_term", header.raft_term),
     ])
 }
 
-fn member(id: Option<String>, member: &Member) -> String {
+fn hex_id(name: &str, id: u64) -> Option<String> {
+    always(name, string(&format!("{id:x}")))
+}
+
+fn member(member: &Member, hex: bool) -> String {
     object([
-        id,
+        if hex { hex_id("ID", member.id) } else { number("ID", member.id) },
         text("name", &member.name),
         list("peerURLs", member.peer_ur_ls.iter().map(|url| string(url))),
         list("clientURLs", member.client_ur_ls.iter().map(|url| string(url))),

@@ -13,6 +13,12 @@ pub(super) fn write(answer: &Answer, out: &mut Vec<u8>) -> Result<(), Refusal> {
         Answer::Delete(response) => response.encode_to_vec(),
         Answer::Txn(response) => response.encode_to_vec(),
         Answer::Members(response) => response.encode_to_vec(),
+        Answer::MemberAdd { response, .. } => response.encode_to_vec(),
+        Answer::MemberRemove(_, response) => response.encode_to_vec(),
+        Answer::MemberUpdate(_, response) => response.encode_to_vec(),
+        Answer::MemberPromote(_, response) => response.encode_to_vec(),
+        Answer::MoveLeader { response, .. } => response.encode_to_vec(),
+        Answer::Downgrade(_, response) => response.encode_to_vec(),
         Answer::Alarms(response) => response.encode_to_vec(),
         Answer::Watch(response) => {
             // The id of the watch is internal to the client. etcd's `etcdctl` leaves the reason out too.

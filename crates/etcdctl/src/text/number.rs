@@ -18,6 +18,15 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Result<i64, String> {
     i64::try_from(if is_negative { -value } else { value }).map_err(|_| fail("value out of range"))
 }
 
+/// Reads the id of a member: 64 bits in hexadecimal digits, without a sign.
+pub(crate) fn parse_member_id(text: &str) -> Result<u64, String> {
+    let fail = |why: &str| Err(format!("strconv.ParseUint: parsing {}: {why}", quote(text)));
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return fail("invalid syntax");
+    }
+    u64::from_str_radix(text, 16).or_else(|_| fail("value out of range"))
+}
+
 fn prefixed(digits: &str) -> (u32, &str) {
     match digits.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
@@ -40,6 +49,17 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_member_has_no_sign() {
+        assert_eq!(parse_member_id("00fF"), Ok(255));
+        for text in ["", "-1", "+1", "0x1", "1_0"] {
+            let refused = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+            assert_eq!(parse_member_id(text), Err(refused));
+        }
+        let refused = parse_member_id("10000000000000000").unwrap_err();
+        assert_eq!(refused, "strconv.ParseUint: parsing \"10000000000000000\": value out of range");
+    }
 
     #[test]
     fn numbers_keep_to_their_base_and_to_64_bits() {

@@ -14,11 +14,14 @@ macro_rules! scripts {
 scripts! {
     alarm
     arguments
+    downgrade
     endpoint
     help
     key_value
     lease
     member
+    member_change
+    move_leader
     range_stream
     txn
     watch

@@ -4,7 +4,7 @@
 //! command after three lines of output. Lines with `< ` before it are its standard input, what follows is its
 //! standard output, then the last line of its standard error after `! `, then `[code]` unless that is zero.
 //! Output that looks like one of these has a backslash before it. What differs from run to run has a name in angle brackets: the endpoint, the ids of the cluster and of the
-//! member, of leases in the order of their grants, times, sizes and counters of the server.
+//! member, of leases and of other members in the order of their coming, times, sizes and counters of the server.
 
 use std::env::var;
 use std::fs;
@@ -51,6 +51,7 @@ struct Run {
     /// Texts of the answers with the names that stand for them.
     names: Vec<(String, String)>,
     leases: usize,
+    added_members: usize,
 }
 
 impl Run {
@@ -58,9 +59,9 @@ impl Run {
         let server = Server::start();
         let names = vec![
             (server.endpoint.clone(), "<endpoint>".to_owned()),
-            (server.peer.clone(), "<peer>".to_owned()),
+            (server.peer.to_owned(), "<peer>".to_owned()),
         ];
-        let mut run = Run { server, names, leases: 0 };
+        let mut run = Run { server, names, leases: 0, added_members: 0 };
         let (out, ..) = run.execute("member list -w json", "", None);
         for field in ["cluster_id", "member_id"] {
             let id = number_after(&out, &format!("\"{field}\":")).expect("the answer names it");
@@ -70,6 +71,10 @@ impl Run {
     }
 
     fn name(&mut self, id: u64, name: &str) {
+        // Some texts have the id of a member or a cluster filled up with blanks.
+        for before in ["Member", "cluster"] {
+            self.names.push((format!("{before} {id:16x}"), format!("{before} <{name}>")));
+        }
         self.names.push((format!("{id:016x}"), format!("<{name}>")));
         self.names.push((format!("{id:x}"), format!("<{name}>")));
         self.names.push((id.to_string(), format!("<{name} in decimal>")));
@@ -93,6 +98,9 @@ impl Run {
                 self.name(id, &format!("lease {}", self.leases));
             }
         }
+        if command.starts_with("member add") {
+            self.name_added_members();
+        }
         let mut answer = out;
         if let Some(line) = err.lines().rfind(|line| !line.is_empty()) {
             answer += &format!("! {line}\n");
@@ -104,6 +112,19 @@ impl Run {
         }
         let named = self.names.iter().fold(mask(&answer), |answer, (text, name)| answer.replace(text, name));
         named.split_inclusive('\n').map(escape).collect()
+    }
+
+    /// Names the members that have no name yet: what `member add` prints does not show the id in each format.
+    fn name_added_members(&mut self) {
+        let (list, ..) = self.execute("member list -w json", "", None);
+        for member in list.split("{\"ID\":").skip(1) {
+            let id = number_after(member, "").expect("an id is a number");
+            let hex = format!("{id:x}");
+            if !self.names.iter().any(|(text, _)| *text == hex) {
+                self.added_members += 1;
+                self.name(id, &format!("member {}", self.added_members));
+            }
+        }
     }
 
     /// Runs `etcdctl` with `line`, or until it has written so many lines.
