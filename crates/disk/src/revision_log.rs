@@ -69,6 +69,9 @@ const UNSYNCED_SEGMENTS_MAX: usize = 4;
 /// directory.
 pub(crate) const OPEN_FILES_MAX: usize = CACHED_FILES_MAX + UNSYNCED_SEGMENTS_MAX + 7;
 
+/// Ids that a log opened beside another may use: enough for terabytes.
+const IDS_RESERVED: u32 = 1 << 16;
+
 /// How a log is laid out.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -126,12 +129,39 @@ impl RevisionLog {
         options: Options,
         listed: &[checkpointpb::Segment],
     ) -> Result<RevisionLog, Error> {
-        assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
         directory::create(&*disk, dir)?;
         let files = Arc::new(OpenFiles::new(disk.clone()));
-        let mut sealed = open_listed(&files, dir, listed)?;
+        let sealed = open_listed(&files, dir, listed)?;
         // Last, so that a list that turns out wrong costs no file.
         let next_id = remove_unlisted(&*disk, dir, listed)?;
+        RevisionLog::of_segments(disk, dir, options, files, sealed, listed, next_id)
+    }
+
+    /// Opens another log in the directory of one that is in use: its segments are `listed`, and new ones have ids from
+    /// `first_id` on, which [`RevisionLog::reserve_ids`] of that log has given. No file is removed.
+    pub fn open_beside(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        listed: &[checkpointpb::Segment],
+        first_id: u32,
+    ) -> Result<RevisionLog, Error> {
+        let files = Arc::new(OpenFiles::new(disk.clone()));
+        let sealed = open_listed(&files, dir, listed)?;
+        let newest = sealed.iter().map(|segment| segment.id() + 1).max().unwrap_or(0);
+        RevisionLog::of_segments(disk, dir, options, files, sealed, listed, newest.max(first_id))
+    }
+
+    fn of_segments(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        files: Arc<OpenFiles>,
+        mut sealed: Vec<Arc<Segment>>,
+        listed: &[checkpointpb::Segment],
+        next_id: u32,
+    ) -> Result<RevisionLog, Error> {
+        assert!(options.segment_bytes <= u32::MAX.into(), "locations hold offsets of 32 bits");
         let active = match listed.last() {
             Some(last) if !last.sealed => sealed
                 .pop()
@@ -161,6 +191,26 @@ impl RevisionLog {
         };
         log.publish();
         Ok(log)
+    }
+
+    /// Gives ids to a log that is opened beside this one.
+    pub fn reserve_ids(&mut self) -> u32 {
+        let first = self.next_id;
+        self.next_id =
+            first.checked_add(IDS_RESERVED).expect("fewer than 2^32 segments are made before a restart");
+        first
+    }
+
+    /// Takes the place of `before`, whose directory this log shares: its readers read this log from now on, its segments
+    /// are retired, and its spare files are kept. Snapshots taken of it before can still be read.
+    pub fn succeed(&mut self, before: RevisionLog) {
+        let RevisionLog { sealed, active, prepared, replaced, retired, next_id, reader, .. } = before;
+        let active = active.map(|active| Arc::clone(active.segment()));
+        self.retired.extend(sealed.into_iter().chain(active).chain(replaced).chain(retired));
+        self.prepared.extend(prepared);
+        self.next_id = self.next_id.max(next_id);
+        self.reader = reader;
+        self.publish();
     }
 
     /// Visits every record (key, header, location) in the order of keys, those of one key in revision order: from

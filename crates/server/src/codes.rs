@@ -46,6 +46,7 @@ fn refusal_code(refusal: Refusal) -> Code {
         | Refusal::InvalidSortOption => Code::InvalidArgument,
         Refusal::Compacted | Refusal::FutureRevision | Refusal::LeaseTtlTooLarge => Code::OutOfRange,
         Refusal::NoSpace => Code::ResourceExhausted,
+        Refusal::Replaced => Code::Unavailable,
         Refusal::Corrupt => Code::DataLoss,
         Refusal::LeaseNotFound | Refusal::MemberNotFound => Code::NotFound,
         Refusal::LeaseExists

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use disk::Disk;
+use disk::{Disk, RevisionLog};
 use proto::checkpointpb::Checkpoint;
 
 use crate::command::Request;
@@ -73,6 +73,37 @@ impl Store {
         let mvcc = Mvcc::open(disk, dir, options, checkpoint, leases)?;
         let watch = Arc::new(WatchHub::new(mvcc.view().revision()));
         Ok(Store { mvcc, watch, control: checkpoint.map(Control::restore).unwrap_or_default() })
+    }
+
+    /// Opens the state that `checkpoint` describes beside that of a store in the same directory, which is in use until
+    /// [`Store::replace`]. See [`disk::RevisionLog::open_beside`].
+    pub fn open_beside(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: disk::revision_log::Options,
+        checkpoint: &Checkpoint,
+        lease_ttl_min_s: i64,
+    ) -> Result<Store, disk::Error> {
+        let log = RevisionLog::open_beside(disk, dir, options, &checkpoint.segments, 0)?;
+        let leases = LeaseTable::restore(Some(checkpoint), lease_ttl_min_s);
+        let mvcc = Mvcc::of_log(log, Some(checkpoint), leases)?;
+        let watch = Arc::new(WatchHub::new(mvcc.view().revision()));
+        Ok(Store { mvcc, watch, control: Control::restore(checkpoint) })
+    }
+
+    /// Replaces everything by the state of a snapshot that the leader has sent. Readers and watchers of this store go on
+    /// with the new state, or are told that it lacks what they need. Returns the signals of watch streams that have
+    /// something to read.
+    pub fn replace(&mut self, next: Store) -> Vec<Arc<dyn Signal>> {
+        let Store { mvcc, control, .. } = next;
+        self.mvcc.replace(mvcc);
+        self.control = control;
+        let revision = self.mvcc.view().revision();
+        if revision > self.watch.revision() {
+            self.watch.publish(revision, Vec::new(), false, &mut || {})
+        } else {
+            Vec::new()
+        }
     }
 
     /// Applies commands in order. A disk error means that this member must stop.

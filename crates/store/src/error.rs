@@ -28,6 +28,8 @@ pub enum Refusal {
     NoSpace,
     /// An alarm says that the data of a member is corrupt.
     Corrupt,
+    /// The whole store was replaced by a snapshot of the leader meanwhile.
+    Replaced,
     /// The lease named does not exist.
     LeaseNotFound,
     /// A lease of that id exists.
@@ -63,6 +65,7 @@ impl Refusal {
             Refusal::FutureRevision => "etcdserver: mvcc: required revision is a future revision",
             Refusal::NoSpace => "etcdserver: mvcc: database space exceeded",
             Refusal::Corrupt => "etcdserver: corrupt cluster",
+            Refusal::Replaced => "etcdserver: the data was replaced by a snapshot of the leader",
             Refusal::LeaseNotFound => "etcdserver: requested lease not found",
             Refusal::LeaseExists => "etcdserver: lease already exists",
             Refusal::LeaseTtlTooLarge => "etcdserver: too large lease TTL",

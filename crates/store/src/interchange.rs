@@ -10,4 +10,4 @@ mod meta;
 mod tables;
 
 pub use self::export::Export;
-pub use self::import::{ImportError, Imported, import};
+pub use self::import::{ImportError, Imported, import, import_beside};

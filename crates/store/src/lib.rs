@@ -32,7 +32,7 @@ pub use apply::{Applied, Snapshot, Store};
 pub use command::{Command, CommandError, Request};
 pub use control::Control;
 pub use error::{Error, Refusal};
-pub use interchange::{Export, ImportError, Imported, import};
+pub use interchange::{Export, ImportError, Imported, import, import_beside};
 pub use key_range::{End, KeyRange};
 pub use kind::Kind;
 pub use lease::{LeaseTable, LeaseTerm};

@@ -91,6 +91,8 @@ struct State {
     revision: i64,
     /// The last compaction asked for; reads below it are refused. -1: never.
     compact_revision: i64,
+    /// How often the whole state was replaced.
+    generation: u64,
     /// What the writer has done.
     operations: Operations,
     /// Records that exports need though the index has dropped them.
@@ -119,17 +121,28 @@ impl Shared {
 
 /// A promise that no compaction above this revision trims the index, for as long as it lives: a read of
 /// several chunks holds one.
+///
+/// It does not keep the state from being replaced by that of a snapshot, which may lack what it pins.
 #[derive(Debug)]
 struct Pin {
     shared: Arc<Shared>,
     revision: i64,
+    generation: u64,
 }
 
 impl Pin {
-    /// Must be taken while the state is locked by the caller, so that `revision` cannot be trimmed before.
-    fn new(shared: &Arc<Shared>, revision: i64) -> Pin {
+    /// Must be taken while `state` is locked by the caller, so that `revision` cannot be trimmed before.
+    fn new(shared: &Arc<Shared>, state: &State, revision: i64) -> Pin {
         *shared.pins().entry(revision).or_insert(0) += 1;
-        Pin { shared: Arc::clone(shared), revision }
+        Pin { shared: Arc::clone(shared), revision, generation: state.generation }
+    }
+
+    /// Fails if the state was replaced by one that may lack what is pinned. To be called after each look at the
+    /// state: what was seen counts only if this succeeds.
+    fn check(&self) -> Result<(), Refusal> {
+        let state = self.shared.read();
+        let is_there = state.generation == self.generation || self.revision >= state.compact_revision;
+        if is_there { Ok(()) } else { Err(Refusal::Compacted) }
     }
 }
 
@@ -168,10 +181,19 @@ impl Mvcc {
         dir: &Path,
         options: disk::revision_log::Options,
         checkpoint: Option<&checkpointpb::Checkpoint>,
-        mut leases: LeaseTable,
+        leases: LeaseTable,
     ) -> Result<Mvcc, disk::Error> {
         let segments = checkpoint.map_or(&[][..], |c| &c.segments);
-        let mut log = RevisionLog::open(disk, dir, options, segments)?;
+        let log = RevisionLog::open(disk, dir, options, segments)?;
+        Mvcc::of_log(log, checkpoint, leases)
+    }
+
+    /// The store of `log` at `checkpoint`.
+    pub(crate) fn of_log(
+        mut log: RevisionLog,
+        checkpoint: Option<&checkpointpb::Checkpoint>,
+        mut leases: LeaseTable,
+    ) -> Result<Mvcc, disk::Error> {
         let (revision, compact_revision) = checkpoint.map_or((1, -1), |c| (c.revision, c.compact_revision));
         let index = load_index(&mut log, &mut leases, revision, compact_revision)?;
         let shared = Arc::new(Shared {
@@ -179,6 +201,7 @@ impl Mvcc {
                 index,
                 revision,
                 compact_revision,
+                generation: 0,
                 operations: Operations::default(),
                 holds: Holds::default(),
             }),
@@ -196,6 +219,28 @@ impl Mvcc {
             has_holds: false,
             scratch: Vec::new(),
         })
+    }
+
+    /// Replaces everything by what `next` holds, which shares the directory of this store. Readers of this store see
+    /// the new state from now on. Reads under way go on if that has all that they need, and end with
+    /// [`Refusal::Compacted`] if not; exports end.
+    pub(crate) fn replace(&mut self, next: Mvcc) {
+        let Mvcc { shared, log, leases, .. } = next;
+        let shared = Arc::into_inner(shared).expect("nobody reads a store before it is in use");
+        let mut state = shared.state.into_inner();
+        let before = std::mem::replace(&mut self.log, log);
+        let mut current = self.shared.write();
+        state.generation = current.generation + 1;
+        state.operations = current.operations;
+        let old = std::mem::replace(&mut *current, state);
+        self.log.succeed(before);
+        self.shared.hashes().clear();
+        drop(current);
+        // To free the old index takes long; the state is unlocked by now.
+        drop(old);
+        self.leases = leases;
+        self.compactor = Compactor::default();
+        self.relocation = None;
     }
 
     /// A reader of this store.
@@ -240,11 +285,12 @@ impl Mvcc {
     /// Begins to read all records as they are now; `None` if as many such reads as there may be are open.
     pub(crate) fn hold(&mut self) -> Option<HeldRecords> {
         let mut state = self.shared.write();
-        let (revision, compact_revision) = (state.revision, state.compact_revision);
+        let (revision, compact_revision, generation) =
+            (state.revision, state.compact_revision, state.generation);
         let hold = state.holds.open(revision, compact_revision)?;
         drop(state);
         self.has_holds = true;
-        Some(HeldRecords::new(Arc::clone(&self.shared), hold))
+        Some(HeldRecords::new(Arc::clone(&self.shared), generation, hold))
     }
 
     /// The leases.

@@ -121,6 +121,10 @@ impl<T> SteppedLock<T> {
         SteppedLock { value: RwLock::new(value), queue: Mutex::default(), longest: Longest::default() }
     }
 
+    pub(crate) fn into_inner(self) -> T {
+        self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for the lock, to read.
     pub(crate) fn read(&self) -> ReadHold<'_, T> {
         let guard = match self.value.try_read() {

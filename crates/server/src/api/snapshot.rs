@@ -68,7 +68,7 @@ impl Snapshot<'_> {
         let written = spawn_blocking(move || file.write().map(|messages| (messages, file)));
         // The step did not run to its end, because the server is stopping.
         let Ok(written) = written.await else { return Err(Error::Stopped) };
-        let (messages, file) = written.map_err(|e| self.api.store_error(e.into()))?;
+        let (messages, file) = written.map_err(|e| self.api.store_error(e))?;
         if !was_measured && let Some(len) = file.len {
             info!(
                 "total-bytes" = len,
@@ -109,7 +109,7 @@ impl SnapshotFile {
     }
 
     /// Does a bounded piece of work; the messages that came of it.
-    fn write(&mut self) -> Result<Vec<Encoded>, disk::Error> {
+    fn write(&mut self) -> Result<Vec<Encoded>, store::Error> {
         let Some(len) = self.len else {
             self.len = (0..MEASURE_STEPS).find_map(|_| self.export.measure_step());
             return Ok(Vec::new());

@@ -10,10 +10,10 @@ use prost::Message;
 use proto::checkpointpb::Checkpoint;
 
 use super::meta::Meta;
-use crate::Control;
 use crate::buckets::{self, Row};
 use crate::lease::LeaseSnapshot;
 use crate::mvcc::HeldRecords;
+use crate::{Control, Error};
 
 /// etcd's on most machines.
 const PAGE_SIZE: u64 = 4096;
@@ -95,7 +95,9 @@ impl Export {
 
     /// Writes about another megabyte; the file must be measured. True once it is complete. What was written is taken
     /// with [`Export::output`].
-    pub fn write_step(&mut self) -> Result<bool, disk::Error> {
+    ///
+    /// Refused with [`crate::Refusal::Replaced`] once the store was replaced by a snapshot.
+    pub fn write_step(&mut self) -> Result<bool, Error> {
         let writer = self.writer.as_mut().expect(MEASURED);
         match self.stage {
             Stage::Records => {

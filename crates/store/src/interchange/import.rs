@@ -95,15 +95,39 @@ pub fn import(
     disk: Arc<dyn Disk>,
     dir: &Path,
     options: Options,
+    database: Reader,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Imported, ImportError> {
+    if checkpoint::load(&*disk, dir)?.is_some() {
+        return Err(ImportError::Occupied { checkpoint: checkpoint::path(dir) });
+    }
+    let log = RevisionLog::open(Arc::clone(&disk), dir, options, &[])?;
+    import_into(log, disk, dir, database, progress)
+}
+
+/// Reads a database into segments beside those of a store that is in use, with ids from `first_id` on: see
+/// [`RevisionLog::open_beside`]. Once the result is committed its checkpoint counts instead of that store's.
+pub fn import_beside(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    options: Options,
+    database: Reader,
+    first_id: u32,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Imported, ImportError> {
+    let log = RevisionLog::open_beside(Arc::clone(&disk), dir, options, &[], first_id)?;
+    import_into(log, disk, dir, database, progress)
+}
+
+fn import_into(
+    mut log: RevisionLog,
+    disk: Arc<dyn Disk>,
+    dir: &Path,
     mut database: Reader,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Imported, ImportError> {
     let buckets = database.buckets()?;
     let mut checkpoint = tables::read(&mut database, &buckets)?;
-    if checkpoint::load(&*disk, dir)?.is_some() {
-        return Err(ImportError::Occupied { checkpoint: checkpoint::path(dir) });
-    }
-    let mut log = RevisionLog::open(Arc::clone(&disk), dir, options, &[])?;
     let keys = find(&database, &buckets, "key")?;
     let last_main = read_records(&mut database, keys, &mut log, progress)?;
     log.flush()?;

@@ -66,7 +66,7 @@ impl Mvcc {
         let front = self.compactor.queue.front_mut().filter(|c| matches!(c.stage, Stage::Marked))?;
         front.stage = Stage::Hashing;
         let state = self.shared.read();
-        let read = HashRead::of_compaction(&self.shared, front.at, front.previous, state.revision);
+        let read = HashRead::of_compaction(&self.shared, &state, front.at, front.previous);
         Some(CompactionHashJob { read })
     }
 

@@ -27,7 +27,7 @@ use disk::revision_log::{Record, Scan};
 use disk::{RecordMeta, Revision};
 
 use super::index::ChangeOf;
-use super::{Pin, Shared};
+use super::{Pin, Shared, State};
 use crate::Error;
 
 /// Keys and changes looked at under one hold of the index lock.
@@ -64,6 +64,12 @@ impl HashCache {
             self.newest_last.pop_front();
         }
         self.newest_last.push_back(hash);
+    }
+
+    /// Forgets all: the store is another one.
+    pub(super) fn clear(&mut self) {
+        self.newest_last.clear();
+        self.under_way.clear();
     }
 
     pub(super) fn at(&self, revision: i64) -> Option<KeyValueHash> {
@@ -147,7 +153,7 @@ struct Computation {
     /// All that is to be hashed is in it.
     scan: Scan,
     stage: Stage,
-    _pin: Pin,
+    pin: Pin,
 }
 
 #[derive(Debug)]
@@ -168,30 +174,31 @@ impl HashRead {
     ///
     /// Must be called with the state locked by the caller, so that nothing it needs is trimmed before it
     /// holds its pin.
-    pub(super) fn new(shared: &Arc<Shared>, at: i64, compacted: i64, current: i64) -> HashRead {
-        HashRead::of(shared, Subject { at, compacted, scope: Scope::Revision }, current)
+    pub(super) fn new(shared: &Arc<Shared>, state: &State, at: i64) -> HashRead {
+        let compacted = state.compact_revision;
+        HashRead::of(shared, state, Subject { at, compacted, scope: Scope::Revision })
     }
 
     /// The hash of the compaction at `at`, after the one at `previous`; otherwise as [`HashRead::new`].
-    pub(super) fn of_compaction(shared: &Arc<Shared>, at: i64, previous: i64, current: i64) -> HashRead {
-        HashRead::of(shared, Subject { at, compacted: previous, scope: Scope::Compaction }, current)
+    pub(super) fn of_compaction(shared: &Arc<Shared>, state: &State, at: i64, previous: i64) -> HashRead {
+        HashRead::of(shared, state, Subject { at, compacted: previous, scope: Scope::Compaction })
     }
 
     /// The hash of every record that is kept, between bytes to be hashed before and after them; otherwise as
     /// [`HashRead::new`].
     pub(super) fn of_everything(
         shared: &Arc<Shared>,
+        state: &State,
         (before, after): (Vec<u8>, Vec<u8>),
-        compacted: i64,
-        current: i64,
     ) -> HashRead {
         let scope = Scope::Everything { before, after };
-        HashRead::of(shared, Subject { at: current, compacted, scope }, current)
+        HashRead::of(shared, state, Subject { at: state.revision, compacted: state.compact_revision, scope })
     }
 
-    fn of(shared: &Arc<Shared>, subject: Subject, current: i64) -> HashRead {
-        let computation = shared.hashes().share(subject, |subject| Computation::begin(shared, subject));
-        HashRead { source: Source::Computation(computation), current }
+    fn of(shared: &Arc<Shared>, state: &State, subject: Subject) -> HashRead {
+        let begin = |subject| Computation::begin(shared, state, subject);
+        let computation = shared.hashes().share(subject, begin);
+        HashRead { source: Source::Computation(computation), current: state.revision }
     }
 
     /// A hash computed before.
@@ -228,19 +235,20 @@ fn lock(computation: &Mutex<Computation>) -> MutexGuard<'_, Computation> {
 
 impl Computation {
     /// The state is locked by the caller, see [`HashRead::new`].
-    fn begin(shared: &Arc<Shared>, subject: Subject) -> Computation {
-        let pin = Pin::new(shared, subject.compacted);
+    fn begin(shared: &Arc<Shared>, state: &State, subject: Subject) -> Computation {
+        let pin = Pin::new(shared, state, subject.compacted);
         let scan = shared.log.scan(Revision::default());
         let stage = Stage::Deciding { from: None };
-        Computation { shared: Arc::clone(shared), subject, scan, stage, _pin: pin }
+        Computation { shared: Arc::clone(shared), subject, scan, stage, pin }
     }
 
     fn step(&mut self) -> Result<bool, Error> {
         match &self.stage {
             Stage::Deciding { .. } => self.find_keep_set(),
             Stage::Hashing { .. } => self.hash()?,
-            Stage::Done(_) => {}
+            Stage::Done(_) => return Ok(true),
         }
+        self.pin.check()?;
         Ok(matches!(self.stage, Stage::Done(_)))
     }
 

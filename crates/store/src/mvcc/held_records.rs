@@ -14,6 +14,7 @@ use disk::revision_log::Record;
 use super::Shared;
 use super::hold::Hold;
 use super::index::ChangeOf;
+use crate::{Error, Refusal};
 
 /// Changes counted, or records looked up, under one hold of the index lock.
 const STEPS_PER_HOLD: usize = 500;
@@ -26,6 +27,8 @@ const STEP_BYTES: usize = 1 << 20;
 pub(crate) struct HeldRecords {
     shared: Arc<Shared>,
     hold: Hold,
+    /// Of the state that is held.
+    generation: u64,
     counting: Counting,
     /// The next record is at this revision or later.
     from: Revision,
@@ -45,8 +48,14 @@ enum Counting {
 }
 
 impl HeldRecords {
-    pub(super) fn new(shared: Arc<Shared>, hold: Hold) -> HeldRecords {
-        HeldRecords { shared, hold, counting: Counting::Index { from: None }, from: Revision::default() }
+    pub(super) fn new(shared: Arc<Shared>, generation: u64, hold: Hold) -> HeldRecords {
+        HeldRecords {
+            shared,
+            hold,
+            generation,
+            counting: Counting::Index { from: None },
+            from: Revision::default(),
+        }
     }
 
     /// The revision that is held.
@@ -99,7 +108,9 @@ impl HeldRecords {
     }
 
     /// Reads some records and shows them to `visit`. True once there are no more.
-    pub(crate) fn read_step(&mut self, visit: &mut dyn FnMut(&Record)) -> Result<bool, disk::Error> {
+    ///
+    /// Refused with [`Refusal::Replaced`] once the store was replaced.
+    pub(crate) fn read_step(&mut self, visit: &mut dyn FnMut(&Record)) -> Result<bool, Error> {
         let mut scan = self.shared.log.scan(self.from);
         let mut bytes = 0;
         while bytes < STEP_BYTES {
@@ -115,7 +126,7 @@ impl HeldRecords {
                 }
             }
             let last = records.last().map(|record| record.meta.revision);
-            self.retain_held(&mut records);
+            self.retain_held(&mut records)?;
             records.iter().for_each(&mut *visit);
             if let Some(last) = last {
                 self.pass(last);
@@ -129,14 +140,18 @@ impl HeldRecords {
     }
 
     /// Leaves out the records that were dropped.
-    fn retain_held(&self, records: &mut Vec<Record>) {
+    fn retain_held(&self, records: &mut Vec<Record>) -> Result<(), Refusal> {
         let (compacted, at) = (self.hold.compacted, self.hold.revision);
         let state = self.shared.read();
+        if state.generation != self.generation {
+            return Err(Refusal::Replaced);
+        }
         records.retain(|record| {
             let revision = record.meta.revision;
             state.index.place_in_hash(record.key(), revision, compacted, at).is_some()
                 || state.holds.has_for(&self.hold, revision)
         });
+        Ok(())
     }
 
     fn pass(&mut self, read: Revision) {

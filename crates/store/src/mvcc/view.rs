@@ -75,7 +75,7 @@ impl ReadView {
         }
         // Taken under the lock: every location found lies in these segments.
         let segments = self.shared.log.snapshot();
-        let pin = if read.is_collected() { None } else { Some(Pin::new(&self.shared, at)) };
+        let pin = if read.is_collected() { None } else { Some(Pin::new(&self.shared, &state, at)) };
         drop(state);
         read.fetch(segments)?;
         Ok(RangeReading { view: self.clone(), read, pin })
@@ -86,10 +86,10 @@ impl ReadView {
         let state = self.shared.read();
         // Its ranges may name any revision from the compacted one on.
         let (at, compacted) = (state.revision, state.compact_revision);
-        let pin = Pin::new(&self.shared, compacted);
+        let pin = Pin::new(&self.shared, &state, compacted);
         drop(state);
         let stage = TxnStage::Comparing(Comparison::new(&request.compare, at));
-        TxnReading { view: self.clone(), request, at, compacted, stage, _pin: pin }
+        TxnReading { view: self.clone(), request, at, compacted, stage, pin }
     }
 
     /// Runs a transaction of ranges only in one go.
@@ -118,6 +118,11 @@ impl ReadView {
         state.index.has(key, revision) || state.holds.has(revision)
     }
 
+    /// How often the whole state was replaced.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.read().generation
+    }
+
     /// The records of the log from `from` on, in revision order, as far as they are committed.
     pub(crate) fn scan(&self, from: disk::Revision) -> Scan {
         work::count_log_scan();
@@ -141,15 +146,14 @@ impl ReadView {
             return Err(Refusal::FutureRevision.into());
         }
         let at = if revision == 0 { current } else { revision };
-        Ok(HashRead::new(&self.shared, at, compacted, current))
+        Ok(HashRead::new(&self.shared, &state, at))
     }
 
     /// Begins to hash all there is, the control tables too, as etcd's `Hash` does.
     pub fn hash_everything(&self, control: &Control) -> HashRead {
         let state = self.shared.read();
-        let (current, compacted) = (state.revision, state.compact_revision);
-        let around = buckets::around_keys(control, compacted);
-        HashRead::of_everything(&self.shared, around, compacted, current)
+        let around = buckets::around_keys(control, state.compact_revision);
+        HashRead::of_everything(&self.shared, &state, around)
     }
 
     /// Hashes the store as of `revision` in one go.
@@ -178,6 +182,7 @@ impl RangeReading {
     pub fn step(&mut self) -> Result<bool, Error> {
         if !self.read.is_complete() {
             self.read.step(&mut SharedSource::new(&self.view.shared))?;
+            self.pin.as_ref().map_or(Ok(()), Pin::check)?;
         }
         if self.read.is_collected() {
             self.pin = None;
@@ -223,7 +228,7 @@ pub struct TxnReading<'r> {
     at: i64,
     compacted: i64,
     stage: TxnStage<'r>,
-    _pin: Pin,
+    pin: Pin,
 }
 
 #[derive(Debug)]
@@ -246,6 +251,12 @@ impl TxnReading<'_> {
     /// Does a bounded piece of work; true once the outcome is known. Between calls the caller may let others
     /// run.
     pub fn step(&mut self) -> Result<bool, Error> {
+        let is_known = self.step_unchecked()?;
+        self.pin.check()?;
+        Ok(is_known)
+    }
+
+    fn step_unchecked(&mut self) -> Result<bool, Error> {
         let mut source = SharedSource::new(&self.view.shared);
         match &mut self.stage {
             TxnStage::Comparing(comparison) => {

@@ -293,7 +293,7 @@ impl WatchStream {
                 let found = watcher.follow(&marks, &self.recent, &mut self.collected, &self.view)?;
                 look = found.map(|(revision, events)| Look::Found { watch_id, revision, events });
             } else {
-                let compact_revision = self.view.compact_revision();
+                let (compact_revision, generation) = (self.view.compact_revision(), self.view.generation());
                 if next < compact_revision {
                     return Ok(Some(self.cut_off(watch_id, compact_revision)));
                 }
@@ -309,6 +309,11 @@ impl WatchStream {
                 } else {
                     watcher.catch_up(marks.last(), &mut self.collected, &self.view)?
                 };
+                // A snapshot may have replaced the store meanwhile, by one that lacks what was looked for.
+                let compact_revision = self.view.compact_revision();
+                if self.view.generation() != generation && next < compact_revision {
+                    return Ok(Some(self.cut_off(watch_id, compact_revision)));
+                }
                 let revision = self.seen.max(marks.last());
                 let found = Look::Found { watch_id, revision, events: Found::Collected };
                 look = Some(if has_found { found } else { Look::Other(Progress::Working) });

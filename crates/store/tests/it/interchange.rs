@@ -14,7 +14,7 @@ use proto::etcdserverpb::{
 };
 use proto::mvccpb::KeyValue;
 use proto::raftpb::ConfState;
-use store::{Export, ImportError, Imported, Request, Store};
+use store::{Export, ImportError, Imported, MemberChange, Request, Store};
 
 use crate::rig::{LEASE_TTL_MIN_S, Rig, SEGMENT_BYTES};
 
@@ -103,7 +103,8 @@ fn hashes(store: &Store) -> BTreeMap<i64, u32> {
 /// A store with deleted keys, leases, an alarm, and a compaction behind it.
 fn furnished() -> Rig {
     let mut rig = Rig::new(1);
-    rig.store.put_member(Member { id: 7, peer_ur_ls: vec!["http://a:2380".into()], ..Member::default() });
+    let member = Member { id: 7, peer_ur_ls: vec!["http://a:2380".into()], ..Member::default() };
+    rig.store.change_member(&MemberChange::Add(member), 1).unwrap();
     for id in [5, 70, -3] {
         rig.apply(Request::LeaseGrant(LeaseGrantRequest { id, ttl: 100 })).unwrap();
     }

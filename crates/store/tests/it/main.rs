@@ -9,5 +9,6 @@ mod long_range;
 mod model;
 mod printing;
 mod property;
+mod replacement;
 mod rig;
 mod script;
