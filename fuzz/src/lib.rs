@@ -11,12 +11,14 @@ mod files;
 mod http2;
 mod messages;
 pub mod mutate;
+mod peer;
 mod raft;
 mod wal;
 
 pub use files::{checkpoint, segment, sidecar};
 pub use http2::{connection, hpack};
 pub use messages::{message, request};
+pub use peer::{append_stream, message_stream, snapshot_head};
 pub use raft::raft;
 pub use wal::wal;
 
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
     Target { name: "raft", run: raft, seeds: raft::seeds },
@@ -41,6 +43,9 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "sidecar", run: sidecar, seeds: files::sidecar_seeds },
     Target { name: "hpack", run: hpack, seeds: http2::hpack_seeds },
     Target { name: "connection", run: connection, seeds: http2::connection_seeds },
+    Target { name: "append_stream", run: append_stream, seeds: peer::append_stream_seeds },
+    Target { name: "message_stream", run: message_stream, seeds: peer::message_stream_seeds },
+    Target { name: "snapshot_head", run: snapshot_head, seeds: peer::snapshot_head_seeds },
     Target { name: "wal", run: wal, seeds: wal::seeds },
 ];
 

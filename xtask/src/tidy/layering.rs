@@ -6,9 +6,9 @@ use super::{Finding, Source};
 use crate::metadata::{Metadata, Package};
 
 /// The crates in the order the data flows: each may depend only on those before it.
-const ORDER: [&str; 15] = [
-    "proto", "raft", "disk", "store", "node", "http2", "server", "client", "etcd", "etcdctl", "etcdutl",
-    "sim", "bench", "fuzz", "xtask",
+const ORDER: [&str; 16] = [
+    "proto", "raft", "disk", "store", "node", "peer", "http2", "server", "client", "etcd", "etcdctl",
+    "etcdutl", "sim", "bench", "fuzz", "xtask",
 ];
 
 /// The deterministic core: no runtime, no sockets, few crates from outside.
