@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   workers ──▶ inbox ──▶ node ──▶ tasks ──▶ WAL           writes, syncs
-//!      ▲                   ▲ │  └▶ jobs ──▶ spare files, checkpoint, maintenance
-//!      └──── mailboxes ◀───┼─┘               │
+//!   peers ────────┘        ▲ │├──▶ outbox ─▶ peers         messages to other members
+//!                          │ │└──▶ jobs ──▶ spare files, checkpoint, maintenance
+//!   workers ◀── mailboxes ◀┼─┘               │
 //!                          └──── reports ────┘
 //! ```
 //!
@@ -17,6 +18,7 @@
 
 mod batch_queue;
 mod jobs;
+mod local;
 mod mailbox;
 mod member;
 mod node_client;
@@ -36,9 +38,10 @@ pub(crate) use self::node_client::{NodeClient, Slot, is_brief};
 
 use self::batch_queue::BatchQueue;
 use self::jobs::JobThreads;
-use self::member::{Member, NodeRunner};
+use self::member::{Effects, Member, NodeRunner};
 use self::wal::SharedWal;
 use crate::metrics::Metrics;
+use crate::peers::{Backlog, Outbox};
 use crate::time_slice;
 
 /// What the node is told.
@@ -46,6 +49,8 @@ use crate::time_slice;
 enum Message {
     Input(Input<Ticket>),
     Fail(Fatal),
+    /// A peer says that this member was removed from the cluster.
+    Removed,
     Stop,
 }
 
@@ -54,6 +59,8 @@ enum Message {
 pub(crate) struct NodeHandle {
     member: Arc<Member>,
     published: Arc<Published>,
+    /// Messages of peers that the node has not taken.
+    backlog: Arc<Backlog>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
     lease_renewer: LeaseRenewer,
@@ -120,11 +127,13 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Starts the threads. `mailboxes` are those of the workers, by their number.
+    /// Starts the threads. `mailboxes` are those of the workers, by their number. What the node has for other
+    /// members goes to `outbox`.
     pub(crate) fn start(
         node: Node<Ticket>,
         wal_writer: WalWriter,
         mailboxes: Vec<Arc<Mailbox>>,
+        outbox: Arc<Outbox>,
         tick: Duration,
         metrics: Arc<Metrics>,
         observer: impl Observer,
@@ -136,9 +145,10 @@ impl Driver {
         let jobs = JobThreads::start(&inbox, &metrics)?;
         let wal = Arc::new(SharedWal::new(wal_writer, metrics));
         let (leader_known, has_leader) = watch::channel(false);
-        let runner =
-            NodeRunner::new(node, Arc::clone(&wal), jobs.queues(), mailboxes, leader_known, epoch, observer);
-        let member = Arc::new(Member::new(inbox, wal, runner));
+        let effects = Effects { wal: Arc::clone(&wal), outbox, jobs: jobs.queues(), mailboxes };
+        let runner = NodeRunner::new(node, effects, leader_known, epoch, observer);
+        let backlog = Arc::<Backlog>::default();
+        let member = Arc::new(Member::new(inbox, wal, Arc::clone(&backlog), runner));
         let wal_thread = thread::Builder::new().name("wal".into()).spawn({
             let member = Arc::clone(&member);
             move || member.write_wal()
@@ -154,7 +164,8 @@ impl Driver {
                 result
             }
         })?;
-        let handle = NodeHandle { member, published, view, watch_hub, lease_renewer, has_leader, epoch };
+        let handle =
+            NodeHandle { member, published, backlog, view, watch_hub, lease_renewer, has_leader, epoch };
         Ok(Driver { handle, node })
     }
 

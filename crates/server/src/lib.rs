@@ -16,6 +16,7 @@ mod logging;
 mod metered_call;
 mod metrics;
 mod pages;
+mod peers;
 mod read_budget;
 mod route;
 mod run;

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 pub use self::socket::{BindError, Reuse};
-use self::socket::{Incoming, Listener, Stream};
+pub(crate) use self::socket::{Incoming, Listener, Stream, prepare};
 use crate::config::Url;
 use crate::grpc;
 use crate::http::{self, Port, Routes};

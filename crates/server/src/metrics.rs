@@ -2,13 +2,14 @@
 //!
 //! Counters on the path of a request are atomics that are looked up once. Observing a time costs two
 //! additions. Numbers that other parts count anyway are read at each scrape. A metric of etcd exists here if
-//! the thing that it counts exists. Those of bbolt, Go's runtime and the network between members do not.
+//! the thing that it counts exists. Those of bbolt and of Go's runtime do not.
 //! `docs/http.md` has the list.
 
 mod disk;
 mod grpc;
 mod leases;
 mod maintenance;
+mod network;
 mod process;
 mod requests;
 mod scrape;
@@ -27,6 +28,7 @@ use self::grpc::GrpcMetrics;
 pub(crate) use self::grpc::MethodMetrics;
 use self::leases::LeaseMetrics;
 use self::maintenance::MaintenanceMetrics;
+pub(crate) use self::network::{NetworkMetrics, PeerMetrics};
 use self::process::Process;
 pub(crate) use self::requests::{ClientVersions, RequestMetrics};
 pub(crate) use self::scrape::ScrapeMetrics;
@@ -48,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) maintenance: MaintenanceMetrics,
     /// Metrics of writes to the disk.
     pub(crate) disk: DiskMetrics,
+    /// Metrics of what members send each other.
+    pub(crate) network: NetworkMetrics,
     /// Events sent to watchers.
     pub(crate) events: IntCounter,
     /// Changes of leader seen.
@@ -79,6 +83,7 @@ impl Metrics {
             leases: LeaseMetrics::new(&registry),
             maintenance: MaintenanceMetrics::new(&registry),
             disk: DiskMetrics::new(&registry),
+            network: NetworkMetrics::new(&registry),
             events: counter(
                 "etcd_debugging_mvcc_events_total",
                 "Total number of events sent by this member.",

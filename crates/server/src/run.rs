@@ -35,6 +35,7 @@ use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
 use crate::logging::{self, FATAL};
 use crate::metrics::Metrics;
 use crate::pages::{Access, DebugPages, Pages};
+use crate::peers::{Outbox, Peers, PeersHandle};
 use crate::service::Calls;
 use crate::worker::Workers;
 
@@ -212,6 +213,7 @@ fn serve(config: &Config) -> Result<End, Error> {
     log_start(config);
     let reuse = Reuse { port: config.socket_reuse_port, address: config.socket_reuse_address };
     let listeners = Listeners::bind(&ports(config), reuse)?;
+    let peer_listeners = member::bind_peer_urls(config, reuse)?;
     let (data_dir, settings, started) = member::start(config)?;
     let metrics = Arc::new(Metrics::new(config.has_extensive_metrics));
     metrics.introduce(settings.member_id, &config.feature_gates);
@@ -220,19 +222,33 @@ fn serve(config: &Config) -> Result<End, Error> {
     let mailboxes: Vec<_> = (0..=worker_count).map(|_| Arc::new(Mailbox::default())).collect();
     let own_client = NodeClient::new(worker_count, Arc::clone(&mailboxes[worker_count]));
     let (life, lives) = watch::channel(Life::Starting);
+    let (peers_handle, outbox) = (PeersHandle::default(), Arc::<Outbox>::default());
+    let published = started.node.published();
+    peers_handle.set_members(published.control().members());
     let driver = Driver::start(
         started.node,
         started.wal_writer,
         mailboxes.clone(),
+        Arc::clone(&outbox),
         config.heartbeat_interval,
         Arc::clone(&metrics),
         Reporter {
             life,
             metrics: Arc::clone(&metrics),
             member_id: settings.member_id,
+            published,
+            peers: peers_handle.clone(),
             slow_apply: config.warning_apply_duration,
             compacting_since: None,
         },
+    )?;
+    let peers = Peers::start(
+        member::peer_settings(config, &settings),
+        &peers_handle,
+        peer_listeners,
+        outbox,
+        Arc::new(driver.handle()),
+        Arc::clone(&metrics),
     )?;
     log_serving(config, settings.member_id);
     let (stop, stopping) = watch::channel(false);
@@ -255,7 +271,9 @@ fn serve(config: &Config) -> Result<End, Error> {
         // A member that has failed answers nothing more: there is nothing to wait for.
         End::Failure => Duration::ZERO,
     });
-    driver.stop()?;
+    let stopped = driver.stop();
+    peers.stop();
+    stopped?;
     drop(data_dir);
     info!(name = config.name, "data-dir" = %config.data_dir.display(), "closed etcd server");
     Ok(end)

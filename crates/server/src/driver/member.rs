@@ -20,6 +20,7 @@ use super::jobs::JobQueues;
 use super::mailbox::{Mail, Mailbox, Ticket};
 use super::wal::SharedWal;
 use super::{Message, Observer};
+use crate::peers::{Backlog, Outbox, backlog_bytes};
 
 /// Inputs of a brief batch, at most: more are worth a thread of their own, which takes what has collected meanwhile too.
 const BRIEF_INPUTS_MAX: usize = 4;
@@ -29,13 +30,19 @@ const BRIEF_INPUTS_MAX: usize = 4;
 pub(super) struct Member {
     pub(super) inbox: Arc<BatchQueue<Message>>,
     pub(super) wal: Arc<SharedWal>,
+    backlog: Arc<Backlog>,
     /// Locked by the thread that has the turn of `inbox`, so never waited for.
     runner: Mutex<NodeRunner>,
 }
 
 impl Member {
-    pub(super) fn new(inbox: Arc<BatchQueue<Message>>, wal: Arc<SharedWal>, runner: NodeRunner) -> Member {
-        Member { inbox, wal, runner: Mutex::new(runner) }
+    pub(super) fn new(
+        inbox: Arc<BatchQueue<Message>>,
+        wal: Arc<SharedWal>,
+        backlog: Arc<Backlog>,
+        runner: NodeRunner,
+    ) -> Member {
+        Member { inbox, wal, backlog, runner: Mutex::new(runner) }
     }
 
     /// The body of the node's thread.
@@ -45,10 +52,12 @@ impl Member {
         loop {
             self.inbox.take(&mut messages, Some(next_tick));
             let mut runner = self.lock();
+            self.backlog.shrink(peer_bytes(&messages));
             for message in messages.drain(..) {
                 match message {
                     Message::Input(input) => inputs.push(input),
                     Message::Fail(error) => return Err(error),
+                    Message::Removed => runner.observer.note(&Note::Removed),
                     Message::Stop => {
                         runner.stop();
                         return Ok(());
@@ -124,13 +133,30 @@ impl Member {
     }
 }
 
+/// Where the effects of the node go.
+#[derive(Debug)]
+pub(super) struct Effects {
+    pub(super) wal: Arc<SharedWal>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) jobs: JobQueues,
+    pub(super) mailboxes: Vec<Arc<Mailbox>>,
+}
+
+impl Effects {
+    /// Hands on what must not wait for anything to be applied: what is to be written and what is to be sent.
+    fn urge(&self, output: &mut Output<Ticket>) {
+        if !output.wal.is_empty() {
+            self.wal.tasks.extend(output.wal.drain(..));
+        }
+        self.outbox.send(&mut output.messages);
+    }
+}
+
 /// The node, and where its effects go.
 pub(super) struct NodeRunner {
     node: Node<Ticket>,
     output: Output<Ticket>,
-    wal: Arc<SharedWal>,
-    jobs: JobQueues,
-    mailboxes: Vec<Arc<Mailbox>>,
+    effects: Effects,
     /// Scratch: answers by worker.
     mail: Vec<Vec<(Ticket, Mail)>>,
     has_leader: watch::Sender<bool>,
@@ -141,16 +167,14 @@ pub(super) struct NodeRunner {
 impl NodeRunner {
     pub(super) fn new(
         node: Node<Ticket>,
-        wal: Arc<SharedWal>,
-        jobs: JobQueues,
-        mailboxes: Vec<Arc<Mailbox>>,
+        effects: Effects,
         has_leader: watch::Sender<bool>,
         epoch: Instant,
         observer: impl Observer,
     ) -> NodeRunner {
-        let mail = mailboxes.iter().map(|_| Vec::new()).collect();
+        let mail = effects.mailboxes.iter().map(|_| Vec::new()).collect();
         let (output, observer) = (Output::default(), Box::new(observer));
-        NodeRunner { node, output, wal, jobs, mailboxes, mail, has_leader, epoch, observer }
+        NodeRunner { node, output, effects, mail, has_leader, epoch, observer }
     }
 
     /// Has the node take `inputs`, and does all that comes of them. An error is final.
@@ -158,8 +182,8 @@ impl NodeRunner {
         let is_upkeep = self.output.is_busy && inputs.len() == 0;
         let now = Instant::now();
         self.node.decide(now - self.epoch, inputs, &mut self.output)?;
-        // The WAL is written while the node applies.
-        self.queue_wal_tasks();
+        // The WAL is written, and peers are told, while the node applies.
+        self.effects.urge(&mut self.output);
         self.node.apply(&mut self.output, &mut |_| {})?;
         self.observe(now, is_upkeep);
         self.deliver(None);
@@ -173,7 +197,7 @@ impl NodeRunner {
         self.handle(inputs.drain(..))?;
         // What the node proposes on its own account may take long to apply: that is for its own thread.
         if is_append_of(&self.output.wal, n_inputs) {
-            let report = self.wal.write(self.output.wal.drain(..))?;
+            let report = self.effects.wal.write(self.output.wal.drain(..))?;
             self.handle([Input::WalWritten(report)])?;
         }
         self.deliver(Some(worker));
@@ -196,12 +220,6 @@ impl NodeRunner {
         }
     }
 
-    fn queue_wal_tasks(&mut self) {
-        if !self.output.wal.is_empty() {
-            self.wal.tasks.extend(self.output.wal.drain(..));
-        }
-    }
-
     /// Answers everyone who still waits.
     fn stop(&mut self) {
         self.node.stop(&mut self.output);
@@ -210,12 +228,12 @@ impl NodeRunner {
 
     /// Hands out all that is to be done. The answers to `worker`, whose thread this is, do not wake it.
     fn deliver(&mut self, worker: Option<usize>) {
-        self.queue_wal_tasks();
+        self.effects.urge(&mut self.output);
         let Output { answers, signals, jobs, notes, .. } = &mut self.output;
         for (ticket, answer) in answers.drain(..) {
             self.mail[ticket.worker].push((ticket, Mail::Answer(answer)));
         }
-        for (mailbox, mail) in self.mailboxes.iter().zip(&mut self.mail) {
+        for (mailbox, mail) in self.effects.mailboxes.iter().zip(&mut self.mail) {
             if !mail.is_empty() {
                 mailbox.post(mail.drain(..));
             }
@@ -224,13 +242,13 @@ impl NodeRunner {
             signal.signal();
         }
         // Answers and signals of a batch together wake a worker once.
-        for (index, mailbox) in self.mailboxes.iter().enumerate() {
+        for (index, mailbox) in self.effects.mailboxes.iter().enumerate() {
             if Some(index) != worker {
                 mailbox.notify();
             }
         }
         for job in jobs.drain(..) {
-            self.jobs.push(job);
+            self.effects.jobs.push(job);
         }
         for note in notes.drain(..) {
             if let Note::Leader { id, .. } = note {
@@ -245,6 +263,15 @@ impl std::fmt::Debug for NodeRunner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NodeRunner").field("node", &self.node).finish_non_exhaustive()
     }
+}
+
+/// What the backlog counts of `messages`.
+fn peer_bytes(messages: &[Message]) -> usize {
+    let bytes = messages.iter().map(|message| match message {
+        Message::Input(Input::Message(message)) => backlog_bytes(message),
+        _ => 0,
+    });
+    bytes.sum()
 }
 
 /// Whether `tasks` do nothing but append, no more than `n` entries.

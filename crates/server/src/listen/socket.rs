@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,14 +60,14 @@ pub struct Reuse {
 
 /// A bound socket.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
 /// The file of a Unix socket; removed when dropped.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -77,20 +78,20 @@ impl Drop for SocketFile {
 
 /// A socket that accepts connections, in the runtime it was made in.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener, #[expect(dead_code, reason = "dropped with the listener")] SocketFile),
 }
 
 /// A connection that belongs to no runtime yet.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream, SocketAddr),
     Unix(UnixStream),
 }
 
 impl Listener {
-    pub(super) fn bind(url: &Url, reuse: Reuse) -> Result<Listener, BindError> {
+    pub(crate) fn bind(url: &Url, reuse: Reuse) -> Result<Listener, BindError> {
         let refused = |error| BindError::Refused(url.clone(), error);
         match url.scheme {
             Scheme::Https | Scheme::Unixs => Err(BindError::NoCertificate(url.clone())),
@@ -103,14 +104,14 @@ impl Listener {
     }
 
     /// Address and port, or the path of the file.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         match self {
             Listener::Tcp(socket) => socket.local_addr().expect("a bound socket has an address").to_string(),
             Listener::Unix(_, file) => file.0.display().to_string(),
         }
     }
 
-    pub(super) fn into_incoming(self) -> io::Result<Incoming> {
+    pub(crate) fn into_incoming(self) -> io::Result<Incoming> {
         Ok(match self {
             Listener::Tcp(socket) => Incoming::Tcp(tokio::net::TcpListener::from_std(socket)?),
             Listener::Unix(socket, file) => Incoming::Unix(tokio::net::UnixListener::from_std(socket)?, file),
@@ -120,7 +121,7 @@ impl Listener {
 
 impl Incoming {
     /// Waits for the next connection and takes it off the accepting thread.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(crate) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Incoming::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
@@ -180,8 +181,9 @@ fn bind_unix(path: PathBuf) -> io::Result<Listener> {
     Ok(Listener::Unix(socket, SocketFile(path)))
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+/// Sets what every connection between members, and with clients, has in common.
+pub(crate) fn prepare(stream: &impl AsFd) -> io::Result<()> {
+    sockopt::set_tcp_nodelay(stream, true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
     Ok(sockopt::set_tcp_keepintvl(stream, KEEPALIVE)?)

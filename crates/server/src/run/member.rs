@@ -13,6 +13,8 @@ use crate::api::Settings;
 use crate::config::{Config, ETCD_VERSION};
 use crate::driver::Ticket;
 use crate::identity::{Identity, first_request_id, new_member, restarted_member};
+use crate::listen::{BindError, Listener, Reuse};
+use crate::peers::PeerSettings;
 
 /// etcd's allowance for a request beside its election timeouts.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
@@ -23,6 +25,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between attempts at what failed for want of space.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes of a message that a peer may send. A leader sends a mebibyte of entries in one, or a single entry.
+const PEER_MESSAGE_LEN_MAX: u64 = 64 << 20;
 
 /// Takes the data directory and brings the member up from what is in it.
 pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticket>), Error> {
@@ -56,6 +60,27 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
         warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
     }
     Ok((data_dir, settings, started))
+}
+
+/// Binds the URLs at which peers reach this member.
+pub(super) fn bind_peer_urls(config: &Config, reuse: Reuse) -> Result<Vec<Listener>, BindError> {
+    config.listen_peer_urls.iter().map(|url| Listener::bind(url, reuse)).collect()
+}
+
+/// What the peers' thread needs to know.
+pub(super) fn peer_settings(config: &Config, settings: &Settings) -> PeerSettings {
+    let peer_urls: Vec<String> = config.initial_advertise_peer_urls.iter().map(ToString::to_string).collect();
+    PeerSettings {
+        identity: peer::Identity {
+            id: settings.member_id,
+            cluster_id: settings.cluster_id,
+            version: ETCD_VERSION,
+            peer_urls: peer_urls.join(","),
+        },
+        dial_limit: Duration::from_secs(1) + config.election_timeout,
+        // The members of a cluster need not have the same limit.
+        message_len_max: PEER_MESSAGE_LEN_MAX.max(4 * config.max_request_bytes as u64),
+    }
 }
 
 /// Says that nothing is defragmented at start: space is given back while the server runs.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Note};
+use node::{Fatal, Note, Published};
 use store::Kind;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::driver::Observer;
 use crate::metrics::Metrics;
+use crate::peers::PeersHandle;
 
 /// Where the member stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) struct Reporter {
     pub(super) life: watch::Sender<Life>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) member_id: u64,
+    pub(super) published: Arc<Published>,
+    pub(super) peers: PeersHandle,
     /// Batches of commands that take longer to apply are logged.
     pub(super) slow_apply: Duration,
     pub(super) compacting_since: Option<Instant>,
@@ -41,7 +44,7 @@ impl Observer for Reporter {
                 let is_self = *id == self.member_id;
                 info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
             }
-            Note::Members => info!("the members of the cluster have changed"),
+            Note::Members => self.peers.set_members(self.published.control().members()),
             Note::Removed => {
                 error!("the member has been permanently removed from the cluster");
                 self.life.send_replace(Life::Removed);

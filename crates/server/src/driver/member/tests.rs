@@ -100,17 +100,11 @@ impl Still {
         let (jobs, mailbox) = (JobQueues::default(), Arc::<Mailbox>::default());
         let mailboxes = vec![Arc::clone(&mailbox)];
         let observer = Told(mpsc::channel().0);
-        let runner = NodeRunner::new(
-            node,
-            Arc::clone(&wal),
-            jobs.clone(),
-            mailboxes,
-            watch::channel(false).0,
-            Instant::now(),
-            observer,
-        );
-        let still =
-            Still { disk: sim, member: Member::new(Arc::default(), wal, runner), jobs, mailbox, published };
+        let effects =
+            Effects { wal: Arc::clone(&wal), outbox: Arc::default(), jobs: jobs.clone(), mailboxes };
+        let runner = NodeRunner::new(node, effects, watch::channel(false).0, Instant::now(), observer);
+        let member = Member::new(Arc::default(), wal, Arc::default(), runner);
+        let still = Still { disk: sim, member, jobs, mailbox, published };
         while !still.published.reads_at_once() {
             still.handle(vec![Input::Tick]);
         }
@@ -278,7 +272,9 @@ impl Running {
         let node::Started { node, wal_writer, .. } = started(&disk, config());
         let (tell, told) = mpsc::channel();
         let tick = Duration::from_millis(1);
-        let driver = Driver::start(node, wal_writer, mailboxes.clone(), tick, metrics(), Told(tell)).unwrap();
+        let (outbox, observer) = (Arc::default(), Told(tell));
+        let started = Driver::start(node, wal_writer, mailboxes.clone(), outbox, tick, metrics(), observer);
+        let driver = started.unwrap();
         while told.recv().unwrap() != Event::Published {}
         Running { disk: sim, driver, mailboxes, told }
     }
