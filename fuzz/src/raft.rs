@@ -1,8 +1,9 @@
-//! A raft member among faulty peers: any messages, in any order, must neither cause a panic nor undo what the
-//! member has promised.
+//! A raft member among faulty peers: any messages, in any order, must neither cause a panic nor undo what
+//! the member has promised.
 //!
-//! An input is one byte that chooses the member's state, and then events: a byte that chooses the kind, which
-//! is followed by a message with its length if the kind is a message, or by a change of members if it is that.
+//! An input is one byte that chooses the member's state, and then events: a byte that chooses the kind,
+//! which is followed by a message with its length if the kind is a message, or by a change of members if it
+//! is that.
 
 use ::raft::{Config, Raft, Restored, Status};
 use bytes::{Buf, Bytes};

@@ -10,8 +10,8 @@ pub struct Config {
     /// This member; not 0.
     pub id: u64,
     /// Ticks without contact after which a follower may campaign. The timeout in force is drawn from
-    /// `election_ticks..2 * election_ticks` at each change of role or term. More than `heartbeat_ticks`, less
-    /// than 2^31.
+    /// `election_ticks..2 * election_ticks` at each change of role or term. More than `heartbeat_ticks`,
+    /// less than 2^31.
     pub election_ticks: u32,
     /// Ticks between heartbeats of a leader; at least 1.
     pub heartbeat_ticks: u32,
@@ -19,14 +19,14 @@ pub struct Config {
     pub max_message_bytes: u64,
     /// MsgApp with entries that may be unacknowledged per follower; at least 1.
     pub max_inflight: usize,
-    /// Bytes of entries that may be unacknowledged per follower; at least 1. The message that reaches the limit is
-    /// sent whole. `u64::MAX` for no limit.
+    /// Bytes of entries that may be unacknowledged per follower; at least 1. The message that reaches the
+    /// limit is sent whole. `u64::MAX` for no limit.
     pub max_inflight_bytes: u64,
-    /// Bytes of committed entries in one [`Ready`](crate::Ready), which has at least one entry if there is one. What
-    /// is left comes with the next. `u64::MAX` for no limit.
+    /// Bytes of committed entries in one [`Ready`](crate::Ready), which has at least one entry if there is
+    /// one. What is left comes with the next. `u64::MAX` for no limit.
     pub max_committed_bytes: u64,
-    /// Bytes of uncommitted entries above which a leader takes no proposals. They pile up while no majority answers.
-    /// A proposal of any size is taken while nothing is uncommitted. `u64::MAX` for no limit.
+    /// Bytes of uncommitted entries above which a leader takes no proposals. They pile up while no majority
+    /// answers. A proposal of any size is taken while nothing is uncommitted. `u64::MAX` for no limit.
     pub max_uncommitted_bytes: u64,
     /// Ask whether an election could be won before raising the term (Ongaro 2014, §9.6).
     pub pre_vote: bool,
@@ -58,8 +58,8 @@ impl Config {
 /// The state of a member as read back from disk; the default is a member that never ran.
 #[derive(Debug, Clone, Default)]
 pub struct Restored {
-    /// The last hard state written. Its commit may lag behind `applied`, since it is not synced alone; its term
-    /// may lag behind the last entry when the end of the log was torn.
+    /// The last hard state written. Its commit may lag behind `applied`, since it is not synced alone; its
+    /// term may lag behind the last entry when the end of the log was torn.
     pub hard_state: HardState,
     /// The configuration as of `applied`. Empty for a member that learns it from the log.
     pub conf_state: ConfState,

@@ -19,8 +19,8 @@ pub enum Error {
         /// The rule.
         expected: &'static str,
     },
-    /// No leader is known, or this leader is no longer a voter, is about to hand over, or has as many uncommitted
-    /// bytes as it may: the proposal went nowhere and may be retried.
+    /// No leader is known, or this leader is no longer a voter, is about to hand over, or has as many
+    /// uncommitted bytes as it may: the proposal went nowhere and may be retried.
     ProposalDropped,
     /// An earlier configuration change is not applied yet; retry after it is.
     ConfChangePending,

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// How much may be unacknowledged. A message is sent while both numbers are below their limits, so one message may
-/// pass the limit of bytes.
+/// How much may be unacknowledged. A message is sent while both numbers are below their limits, so one
+/// message may pass the limit of bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InflightLimit {
     pub(crate) messages: usize,

@@ -4,11 +4,11 @@
 //! Ousterhout 2014, with the extensions of Ongaro's dissertation, 2014); the messages are those of etcd
 //! (`raftpb`), so that members of both kinds understand each other.
 //!
-//! Time is cut into *terms*. In each term at most one member leads: it was voted for by a majority, each voter
-//! giving one vote a term and only to a member whose log holds at least what its own does. The leader alone adds
-//! entries and sends them to the others. An entry that is durable on a majority is *committed*: every later
-//! leader has it, since its majority and that one have a member in common. Committed entries are applied by each
-//! member in order, and so all of them go through the same states.
+//! Time is cut into *terms*. In each term at most one member leads: it was voted for by a majority, each
+//! voter giving one vote a term and only to a member whose log holds at least what its own does. The leader
+//! alone adds entries and sends them to the others. An entry that is durable on a majority is *committed*:
+//! every later leader has it, since its majority and that one have a member in common. Committed entries are
+//! applied by each member in order, and so all of them go through the same states.
 //!
 //! ```text
 //!                   timeout          majority would vote      majority votes
@@ -34,10 +34,10 @@
 //!
 //! Beside that:
 //!
-//! * A member that needs entries which the leader has compacted gets a *snapshot*: a MsgSnap names the state, which
-//!   the caller sends and installs.
-//! * The members are changed one at a time by an entry, or several at once through a *joint* configuration, in which
-//!   two majorities decide. *Learners* receive entries without a vote.
+//! * A member that needs entries which the leader has compacted gets a *snapshot*: a MsgSnap names the
+//!   state, which the caller sends and installs.
+//! * The members are changed one at a time by an entry, or several at once through a *joint* configuration,
+//!   in which two majorities decide. *Learners* receive entries without a vote.
 //! * A read is served once a majority has confirmed that the leader still leads, without an entry. The same
 //!   confirmations prove when it led, for the caller's leases.
 //! * A leader may hand over to another member at once.
@@ -48,14 +48,14 @@
 //! * Log matching: two logs with an entry of the same index and term are equal up to it.
 //! * Leader completeness: a leader's log holds every entry committed before its term.
 //! * State machine safety: no two members apply different entries at one index.
-//! * Durability: an entry is handed out to be applied once it is durable here and on a majority. A message that
-//!   promises something durable leaves when it is.
+//! * Durability: an entry is handed out to be applied once it is durable here and on a majority. A message
+//!   that promises something durable leaves when it is.
 //!
-//! Disk writes never block: batches are numbered, several may be in flight, and `persisted` reports them in order.
-//! The same inputs give the same outputs; the only randomness, election timeouts, comes from a seed.
+//! Disk writes never block: batches are numbered, several may be in flight, and `persisted` reports them in
+//! order. The same inputs give the same outputs; the only randomness, election timeouts, comes from a seed.
 //!
-//! Other members are trusted to be who they say, and not to be free of faults: a message that no correct member sends
-//! is refused and counted, and takes bounded work and memory.
+//! Other members are trusted to be who they say, and not to be free of faults: a message that no correct
+//! member sends is refused and counted, and takes bounded work and memory.
 
 mod config;
 mod error;

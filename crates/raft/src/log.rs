@@ -10,8 +10,8 @@
 //! ```
 //!
 //! * `applied <= emitted <= committed <= last`: emitted entries were given out to be applied.
-//! * `emitted <= durable <= handed <= last`: handed entries were given out to be written, durable ones are written.
-//!   Only `durable` stays behind all others while a received snapshot is being installed.
+//! * `emitted <= durable <= handed <= last`: handed entries were given out to be written, durable ones are
+//!   written. Only `durable` stays behind all others while a received snapshot is being installed.
 //! * Committed entries never change. A conflict found above `committed` removes the tail, and what was being
 //!   written of it no longer counts: a write in flight is capped at the last entry that stayed.
 
@@ -149,8 +149,8 @@ impl Log {
         self.entries.push_back(entry);
     }
 
-    /// Appends a leader's `entries` after (`prev`, `prev_term`), removing what conflicts with them. Returns the
-    /// last index now known to equal the leader's, or `None` if there is no such previous entry.
+    /// Appends a leader's `entries` after (`prev`, `prev_term`), removing what conflicts with them. Returns
+    /// the last index now known to equal the leader's, or `None` if there is no such previous entry.
     ///
     /// The entries must be a run, as [`check_run`] says.
     pub(crate) fn append_after(&mut self, prev: u64, prev_term: u64, entries: Vec<Entry>) -> Option<u64> {
@@ -228,8 +228,8 @@ impl Log {
         }
     }
 
-    /// Hands out entries that became both committed and durable, to be applied: up to `max_bytes` of them but at
-    /// least one if there is one.
+    /// Hands out entries that became both committed and durable, to be applied: up to `max_bytes` of them
+    /// but at least one if there is one.
     pub(crate) fn emit_committed(&mut self, max_bytes: u64) -> Vec<Entry> {
         let to = self.committed.min(self.durable);
         if to <= self.emitted {
@@ -240,11 +240,11 @@ impl Log {
         entries
     }
 
-    /// Replaces the whole log by a snapshot, which stands for all entries up to `index`, the last one of `term`.
-    /// `index` is above what is committed.
+    /// Replaces the whole log by a snapshot, which stands for all entries up to `index`, the last one of
+    /// `term`. `index` is above what is committed.
     ///
-    /// What is on its way to the disk holds nothing above the committed index that would still count. The log is
-    /// durable up to `index` once the batch is that is handed out next.
+    /// What is on its way to the disk holds nothing above the committed index that would still count. The
+    /// log is durable up to `index` once the batch is that is handed out next.
     pub(crate) fn restore(&mut self, index: u64, term: u64) {
         assert!(
             index > self.committed,
@@ -282,7 +282,8 @@ impl Log {
         }
     }
 
-    /// The lowest index to compact to so that what is kept has at most `bytes`; no more than what is applied.
+    /// The lowest index to compact to so that what is kept has at most `bytes`; no more than what is
+    /// applied.
     pub(crate) fn compaction_to_bytes(&self, bytes: u64) -> u64 {
         let mut kept = self.bytes;
         let too_many = self.entries.iter().take_while(|entry| {
@@ -329,8 +330,8 @@ pub(crate) fn is_known_type(entry: &Entry) -> bool {
     EntryType::try_from(entry.r#type).is_ok()
 }
 
-/// Checks that `entries` follow (`prev`, `prev_term`) without gaps, with terms that never fall, and are of types
-/// that can be applied. Otherwise returns the index that breaks the rule, and the rule.
+/// Checks that `entries` follow (`prev`, `prev_term`) without gaps, with terms that never fall, and are of
+/// types that can be applied. Otherwise returns the index that breaks the rule, and the rule.
 pub(crate) fn check_run(prev: u64, prev_term: u64, entries: &[Entry]) -> Result<(), (u64, &'static str)> {
     let (mut index, mut term) = (prev, prev_term);
     for entry in entries {

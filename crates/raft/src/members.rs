@@ -1,9 +1,9 @@
 //! The members of the cluster as of the last applied configuration change, with the leader's view of each.
 //!
-//! Owns the only membership table of this crate; the configuration state handed to the log and to snapshots is
-//! derived from it. A *joint* configuration has two sets of voters, the outgoing and the incoming one; whatever needs
-//! a majority needs one of each (Ongaro 2014, §4.3). `changes` holds the rules by which configurations follow each
-//! other.
+//! Owns the only membership table of this crate; the configuration state handed to the log and to snapshots
+//! is derived from it. A *joint* configuration has two sets of voters, the outgoing and the incoming one;
+//! whatever needs a majority needs one of each (Ongaro 2014, §4.3). `changes` holds the rules by which
+//! configurations follow each other.
 
 mod changes;
 
@@ -36,7 +36,8 @@ const OUTGOING: Half = |standing| standing.outgoing;
 impl Members {
     /// The members of `conf_state`, each to be sent to from `next` on.
     ///
-    /// Fails if the configuration contradicts itself, has a member 0, or has more than [`MEMBERS_MAX`] names.
+    /// Fails if the configuration contradicts itself, has a member 0, or has more than [`MEMBERS_MAX`]
+    /// names.
     pub(crate) fn new(conf_state: &ConfState, next: u64) -> Result<Members, Error> {
         let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave } = conf_state;
         if voters.len() + learners.len() + voters_outgoing.len() + learners_next.len() > MEMBERS_MAX {

@@ -18,9 +18,9 @@ impl Outbox {
 
     /// Keeps `message` until batch `seq` is durable; `seq` is not below that of an earlier call.
     ///
-    /// Of the messages to one member that wait for the same batch, an acknowledgement replaces an earlier one that
-    /// says no more, and a vote or a request for one replaces its repetition. So a peer that repeats itself while the
-    /// disk is slow takes no memory.
+    /// Of the messages to one member that wait for the same batch, an acknowledgement replaces an earlier
+    /// one that says no more, and a vote or a request for one replaces its repetition. So a peer that
+    /// repeats itself while the disk is slow takes no memory.
     pub(crate) fn withhold(&mut self, seq: u64, message: Message) {
         let same_batch = self.withheld.iter_mut().rev().take_while(|(needed, _)| *needed == seq);
         match same_batch.map(|(_, earlier)| earlier).find(|earlier| is_superseded(earlier, &message)) {

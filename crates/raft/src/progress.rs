@@ -1,9 +1,9 @@
 //! What a leader knows of one member's log, and how it sends to it.
 //!
-//! A member is *probed* (one message, then wait for an answer) until the point where both logs agree is found;
-//! then entries are *replicated* in a pipeline with a bounded number of unacknowledged messages. A member that
-//! refuses even the oldest point that the leader remembers needs a *snapshot*. While that is under way, it gets
-//! nothing else.
+//! A member is *probed* (one message, then wait for an answer) until the point where both logs agree is
+//! found; then entries are *replicated* in a pipeline with a bounded number of unacknowledged messages. A
+//! member that refuses even the oldest point that the leader remembers needs a *snapshot*. While that is
+//! under way, it gets nothing else.
 //!
 //! ```text
 //!            acknowledges                    refuses the oldest point
@@ -12,7 +12,8 @@
 //!     +-- refuses, unreachable -+         +- sent, failed, acknowledged ---+
 //! ```
 //!
-//! Invariants: `matched < next`; what is at or below `matched` is durable on the member in this leader's term.
+//! Invariants: `matched < next`; what is at or below `matched` is durable on the member in this leader's
+//! term.
 
 use crate::inflight::{Inflight, InflightLimit};
 
@@ -57,7 +58,8 @@ pub struct Progress {
     pub next: u64,
     /// How it is sent to.
     pub state: ProgressState,
-    /// Index of the snapshot that was sent to it and that it has neither acknowledged nor missed; 0 if there is none.
+    /// Index of the snapshot that was sent to it and that it has neither acknowledged nor missed; 0 if there
+    /// is none.
     pub pending_snapshot: u64,
     /// Whether it was heard from since the last quorum check.
     pub recent_active: bool,
@@ -112,8 +114,8 @@ impl Progress {
         self.next <= last && self.state != ProgressState::Snapshot && !self.inflight.is_full(limit)
     }
 
-    /// Whether a snapshot should be sent now. One that is sent to a member that does not answer would only keep the
-    /// sender busy.
+    /// Whether a snapshot should be sent now. One that is sent to a member that does not answer would only
+    /// keep the sender busy.
     pub(crate) fn wants_snapshot(&self) -> bool {
         self.state == ProgressState::Snapshot && self.pending_snapshot == 0 && self.recent_active
     }
@@ -142,8 +144,8 @@ impl Progress {
         self.pending_snapshot = index;
     }
 
-    /// Notes how the sending of the snapshot ended. The member is probed after its next answer: from behind the
-    /// snapshot if it has it, and otherwise from what it has acknowledged.
+    /// Notes how the sending of the snapshot ended. The member is probed after its next answer: from behind
+    /// the snapshot if it has it, and otherwise from what it has acknowledged.
     pub(crate) fn snapshot_reported(&mut self, is_ok: bool) {
         if self.state != ProgressState::Snapshot || self.pending_snapshot == 0 {
             return;
@@ -155,7 +157,8 @@ impl Progress {
         self.probe_sent = true;
     }
 
-    /// Notes that `index` is durable on the member; `first` is the leader's first entry. False if that was known.
+    /// Notes that `index` is durable on the member; `first` is the leader's first entry. False if that was
+    /// known.
     pub(crate) fn acknowledged(&mut self, index: u64, first: u64) -> bool {
         self.probe_sent = false;
         let news = index > self.matched;
@@ -172,8 +175,8 @@ impl Progress {
         news
     }
 
-    /// Notes that the member has no entry at `refused` equal to ours, and that logs may agree at `hint`; `first` is
-    /// the leader's first entry.
+    /// Notes that the member has no entry at `refused` equal to ours, and that logs may agree at `hint`;
+    /// `first` is the leader's first entry.
     pub(crate) fn refused(&mut self, refused: u64, hint: u64, first: u64) {
         if refused <= self.matched {
             // An old answer: the index was acknowledged since.

@@ -1,8 +1,8 @@
 //! One member's part in the agreement.
 //!
-//! [`Raft`] is a value: calls change it, [`Raft::ready`] says what to do about it. The files beside this one hold
-//! its rules by topic: `election`, `transfer`, `proposal`, `conf_change`, `replication` (the leader's side), `follower`
-//! (the other side), `snapshot`, `read_index`, `ready`.
+//! [`Raft`] is a value: calls change it, [`Raft::ready`] says what to do about it. The files beside this one
+//! hold its rules by topic: `election`, `transfer`, `proposal`, `conf_change`, `replication` (the leader's
+//! side), `follower` (the other side), `snapshot`, `read_index`, `ready`.
 //!
 //! Does not encode, send, write or apply anything.
 
@@ -32,8 +32,9 @@ use crate::{Config, Error, Restored};
 /// "No member", where a member id is expected.
 const NONE: u64 = 0;
 
-/// How far ahead of this member's term the term of a message may be. Each election raises the term by one, so a
-/// correct member is never so far ahead. Without this bound, one message could use up all terms there are.
+/// How far ahead of this member's term the term of a message may be. Each election raises the term by one,
+/// so a correct member is never so far ahead. Without this bound, one message could use up all terms there
+/// are.
 const TERMS_MISSED_MAX: u64 = 1 << 32;
 
 /// What a member does at the moment.
@@ -65,7 +66,8 @@ pub struct Status {
     pub role: Role,
     /// Last index known to be committed.
     pub commit: u64,
-    /// Last index reported as applied, or that of a snapshot received since, which need not be installed yet.
+    /// Last index reported as applied, or that of a snapshot received since, which need not be installed
+    /// yet.
     pub applied: u64,
     /// Last index known to be durable on this member.
     pub durable: u64,
@@ -75,8 +77,8 @@ pub struct Status {
     pub last_index: u64,
     /// On a leader, the member to which leadership is being handed over; 0 for none.
     pub transferee: u64,
-    /// How many messages [`Raft::step`] has refused as such that no correct member sends; those that it refused
-    /// only as [`Error::ProposalDropped`] do not count.
+    /// How many messages [`Raft::step`] has refused as such that no correct member sends; those that it
+    /// refused only as [`Error::ProposalDropped`] do not count.
     pub faulty_messages: u64,
 }
 
@@ -114,7 +116,8 @@ pub struct Raft {
     /// What the last [`Ready`] that mentioned them said.
     handed_hard_state: HardState,
     handed_soft_state: SoftState,
-    /// Number of the last batch handed out, of the last such batch that needs a sync, and of the last durable one.
+    /// Number of the last batch handed out, of the last such batch that needs a sync, and of the last
+    /// durable one.
     handed_seq: u64,
     handed_sync_seq: u64,
     persisted_seq: u64,
@@ -128,8 +131,8 @@ impl Raft {
         config.check()?;
         let log = Log::new(&mut restored)?;
         let HardState { mut term, mut vote, .. } = restored.hard_state;
-        // A batch writes entries before the hard state; if its end was torn, the term is that of the entries, and
-        // no vote in it can have left this member.
+        // A batch writes entries before the hard state; if its end was torn, the term is that of the
+        // entries, and no vote in it can have left this member.
         if log.last_term() > term {
             (term, vote) = (log.last_term(), NONE);
         }
@@ -176,9 +179,9 @@ impl Raft {
 
     /// Takes a message that came from another member.
     ///
-    /// Messages may be lost, repeated, delayed and reordered, and a faulty member may send anything: no message
-    /// panics. An error concerns this message alone and leaves the state as it was, except that a higher term may
-    /// have been adopted.
+    /// Messages may be lost, repeated, delayed and reordered, and a faulty member may send anything: no
+    /// message panics. An error concerns this message alone and leaves the state as it was, except that a
+    /// higher term may have been adopted.
     pub fn step(&mut self, message: Message) -> Result<(), Error> {
         let result = self.take_message(message);
         if result.as_ref().is_err_and(|error| *error != Error::ProposalDropped) {
@@ -240,11 +243,11 @@ impl Raft {
         self.log.applied_to(index);
     }
 
-    /// Forgets the entries up to `index`, keeping the term of the last, and as many after it as are over `bytes`, of
-    /// those that are applied. Panics if `index` is not applied.
+    /// Forgets the entries up to `index`, keeping the term of the last, and as many after it as are over
+    /// `bytes`, of those that are applied. Panics if `index` is not applied.
     ///
-    /// Within `bytes`, a leader keeps also those behind a snapshot that a member is being sent: without them the member
-    /// would need another when it has this one.
+    /// Within `bytes`, a leader keeps also those behind a snapshot that a member is being sent: without them
+    /// the member would need another when it has this one.
     pub fn compact(&mut self, index: u64, bytes: u64) {
         assert!(
             index <= self.log.applied(),
@@ -293,8 +296,8 @@ impl Raft {
         self.members.conf_state()
     }
 
-    /// Compares the term of `message` with our own and adopts a higher one. False if there is nothing left to do
-    /// with the message.
+    /// Compares the term of `message` with our own and adopts a higher one. False if there is nothing left
+    /// to do with the message.
     fn settle_term(&mut self, message: &Message) -> bool {
         let r#type = message.r#type();
         if message.term > self.term {

@@ -181,7 +181,8 @@ proptest! {
         prop_assert_eq!(terms(&log), expected);
     }
 
-    /// Whatever is handed out and confirmed, durable covers exactly the prefix on a disk that writes in order.
+    /// Whatever is handed out and confirmed, durable covers exactly the prefix on a disk that writes in
+    /// order.
     #[test]
     fn durable_prefix_is_what_a_disk_holds(steps in prop::collection::vec((0u64..8, 0usize..4, 0u64..3), 1..60)) {
         let mut log = log_of(&[]);

@@ -1,14 +1,14 @@
 //! Which configuration follows from a change of it (Ongaro 2014, chapter 4, in etcd's form).
 //!
-//! A *simple* change adds or removes one voter, or changes learners. All others go through a *joint* configuration:
-//! one entry enters it and another leaves it.
+//! A *simple* change adds or removes one voter, or changes learners. All others go through a *joint*
+//! configuration: one entry enters it and another leaves it.
 //!
 //! ```text
 //!   voters 1 2 3 ---- enter ----> incoming 3 4 5, outgoing 1 2 3 ---- leave ----> voters 3 4 5
 //! ```
 //!
-//! A change takes effect whole or not at all. All members see the same configuration before it, so they ignore the
-//! same changes.
+//! A change takes effect whole or not at all. All members see the same configuration before it, so they
+//! ignore the same changes.
 
 use proto::raftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 
@@ -45,9 +45,9 @@ pub(crate) fn kind(change: &ConfChangeV2) -> Option<ChangeKind> {
 impl Members {
     /// Applies one change. A new member is sent to from `next` on.
     ///
-    /// A node id of 0 stands for a part that the state machine refused. Without effect are: a change of unknown
-    /// type; one that would leave no voter or too many members; any during a joint configuration but that which
-    /// leaves it; and that one outside a joint configuration.
+    /// A node id of 0 stands for a part that the state machine refused. Without effect are: a change of
+    /// unknown type; one that would leave no voter or too many members; any during a joint configuration but
+    /// that which leaves it; and that one outside a joint configuration.
     pub(crate) fn apply(&mut self, change: &ConfChangeV2, next: u64) {
         let Some(kind) = kind(change) else { return };
         let is_in_order = match kind {

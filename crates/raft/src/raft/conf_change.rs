@@ -1,10 +1,11 @@
 //! Changes of the configuration: which may be proposed, and what applying one does.
 //!
-//! One change at a time: two could have majorities that do not meet (Ongaro 2014, §4.1). So a leader proposes none
-//! while an earlier one is not applied, nor before it has committed an entry of its own term: majorities of changes
-//! begun under two leaders need not meet either.
+//! One change at a time: two could have majorities that do not meet (Ongaro 2014, §4.1). So a leader
+//! proposes none while an earlier one is not applied, nor before it has committed an entry of its own term:
+//! majorities of changes begun under two leaders need not meet either.
 //!
-//! A joint configuration can be left only, and the leader leaves it by itself if the change that entered it says so.
+//! A joint configuration can be left only, and the leader leaves it by itself if the change that entered it
+//! says so.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -34,14 +35,14 @@ impl Raft {
     /// Proposes the change of one member: `change` is an encoded `raftpb.ConfChange`.
     ///
     /// [`Error::ConfChangePending`] on a leader while an earlier one is not applied, and
-    /// [`Error::InvalidConfChange`] if this one may not follow from the present configuration. A follower passes the
-    /// change on, and a leader that cannot take it then puts an empty entry in its place.
+    /// [`Error::InvalidConfChange`] if this one may not follow from the present configuration. A follower
+    /// passes the change on, and a leader that cannot take it then puts an empty entry in its place.
     pub fn propose_conf_change(&mut self, change: Bytes) -> Result<Proposed, Error> {
         self.propose_change_entry(EntryType::EntryConfChange, change)
     }
 
-    /// Proposes a change of any number of members: `change` is an encoded `raftpb.ConfChangeV2`. Otherwise like
-    /// [`Raft::propose_conf_change`].
+    /// Proposes a change of any number of members: `change` is an encoded `raftpb.ConfChangeV2`. Otherwise
+    /// like [`Raft::propose_conf_change`].
     ///
     /// Published versions of etcd neither propose nor apply such a change.
     pub fn propose_conf_change_v2(&mut self, change: Bytes) -> Result<Proposed, Error> {
@@ -51,10 +52,10 @@ impl Raft {
     /// Applies a committed configuration change and returns the configuration after it.
     ///
     /// Call it while applying the entry, before [`Raft::applied_to`] its index; for an entry of type
-    /// `EntryConfChange` with its [`single_change`], and with node id 0 for what the state machine refused. A change
-    /// that would leave no voter, that is of an unknown type, or that may not follow from the present configuration
-    /// changes nothing. A leader that is no voter afterwards takes no more proposals, and steps down after
-    /// `election_ticks`: until then it tells the others that the change is committed.
+    /// `EntryConfChange` with its [`single_change`], and with node id 0 for what the state machine refused.
+    /// A change that would leave no voter, that is of an unknown type, or that may not follow from the
+    /// present configuration changes nothing. A leader that is no voter afterwards takes no more proposals,
+    /// and steps down after `election_ticks`: until then it tells the others that the change is committed.
     pub fn apply_conf_change(&mut self, change: &ConfChangeV2) -> ConfState {
         self.members.apply(change, self.log.last() + 1);
         if self.role == Role::Leader {

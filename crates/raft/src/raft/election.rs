@@ -1,8 +1,8 @@
-//! Elections: when to stand, whom to vote for, and the changes of role that follow (Ongaro & Ousterhout 2014,
-//! §5.2 and §5.4.1; Ongaro 2014, §9.6 for the pre-vote and §6.2 for the quorum check).
+//! Elections: when to stand, whom to vote for, and the changes of role that follow (Ongaro & Ousterhout
+//! 2014, §5.2 and §5.4.1; Ongaro 2014, §9.6 for the pre-vote and §6.2 for the quorum check).
 //!
-//! A candidate's requests and its vote for itself wait until its term, vote and log are durable. If it crashed
-//! before, a stale grant could otherwise elect a shorter log than the one that was voted for.
+//! A candidate's requests and its vote for itself wait until its term, vote and log are durable. If it
+//! crashed before, a stale grant could otherwise elect a shorter log than the one that was voted for.
 
 use bytes::Bytes;
 use proto::raftpb::{EntryType, Message, MessageType};
@@ -16,8 +16,8 @@ pub(super) const TRANSFER: &[u8] = b"CampaignTransfer";
 impl Raft {
     /// Stands for election now instead of at the timeout.
     ///
-    /// Does nothing on a leader, on a member without a vote, and while a committed configuration change waits to
-    /// be applied: the majority to ask is not known before.
+    /// Does nothing on a leader, on a member without a vote, and while a committed configuration change
+    /// waits to be applied: the majority to ask is not known before.
     pub fn campaign(&mut self) {
         if !self.may_stand() {
             return;
@@ -84,8 +84,8 @@ impl Raft {
         self.record_vote(message.from, !message.reject);
     }
 
-    /// Counts this candidate's vote for itself, which is durable now. An election that is over or lost needs it no
-    /// more.
+    /// Counts this candidate's vote for itself, which is durable now. An election that is over or lost needs
+    /// it no more.
     pub(super) fn take_own_vote(&mut self, vote: &Message) {
         if self.role == Role::Candidate && vote.term == self.term {
             self.record_vote(self.config.id, true);
@@ -146,8 +146,9 @@ impl Raft {
         self.members.reset(self.log.last() + 1);
         // An entry of its own term is what lets a leader commit those before it (§5.4.2).
         self.log.push(self.term, EntryType::EntryNormal, Bytes::new());
-        // Any inherited entry may be a configuration change, and even without one the next has to wait until this
-        // term has committed: majorities of changes begun under two leaders need not meet (Ongaro 2014, §4.1).
+        // Any inherited entry may be a configuration change, and even without one the next has to wait until
+        // this term has committed: majorities of changes begun under two leaders need not meet (Ongaro 2014,
+        // §4.1).
         self.pending_conf_index = self.log.last();
         self.note_own_durability();
     }

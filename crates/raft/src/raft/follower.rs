@@ -6,8 +6,8 @@ use super::Raft;
 use crate::Error;
 
 impl Raft {
-    /// Appends the leader's entries if they follow what is here, and acknowledges them once they are durable;
-    /// otherwise refuses with a hint at where both logs may agree.
+    /// Appends the leader's entries if they follow what is here, and acknowledges them once they are
+    /// durable; otherwise refuses with a hint at where both logs may agree.
     pub(super) fn handle_append(&mut self, message: Message) {
         self.follow(message.from);
         let mut answer = self.message(MessageType::MsgAppResp, message.from);
@@ -28,8 +28,8 @@ impl Raft {
 
     /// Notes that the leader lives and what it has committed, and echoes its context to the byte.
     ///
-    /// A leader tells no higher commit than what this member has acknowledged. So a higher one comes from a faulty
-    /// leader, or this member's disk has lost entries; in both cases the member must not answer.
+    /// A leader tells no higher commit than what this member has acknowledged. So a higher one comes from a
+    /// faulty leader, or this member's disk has lost entries; in both cases the member must not answer.
     pub(super) fn handle_heartbeat(&mut self, message: Message) -> Result<(), Error> {
         if message.commit > self.log.last() {
             return Err(Error::MalformedMessage(

@@ -28,8 +28,8 @@ pub enum Proposed {
 impl Raft {
     /// Proposes one entry for each item, in order and without others between them.
     ///
-    /// [`Error::ProposalDropped`] if no leader is known, if this leader is about to hand over, or if its log would
-    /// hold more than `max_uncommitted_bytes`: nothing was proposed, and a retry is safe.
+    /// [`Error::ProposalDropped`] if no leader is known, if this leader is about to hand over, or if its log
+    /// would hold more than `max_uncommitted_bytes`: nothing was proposed, and a retry is safe.
     pub fn propose(&mut self, data: impl IntoIterator<Item = Bytes>) -> Result<Proposed, Error> {
         let entries: Vec<Entry> = data.into_iter().map(|data| Entry { data, ..Entry::default() }).collect();
         if self.role != Role::Leader {
@@ -77,9 +77,9 @@ impl Raft {
 
     /// Whether this leader may append entries of so many bytes.
     ///
-    /// A leader that was removed could not count its own copy of them, and one that hands over would keep its
-    /// successor from catching up. While nothing is uncommitted, a proposal of any size is taken: otherwise it never
-    /// would be.
+    /// A leader that was removed could not count its own copy of them, and one that hands over would keep
+    /// its successor from catching up. While nothing is uncommitted, a proposal of any size is taken:
+    /// otherwise it never would be.
     pub(super) fn check_may_append(&self, bytes: u64) -> Result<(), Error> {
         let uncommitted = self.log.uncommitted_bytes();
         let has_room =

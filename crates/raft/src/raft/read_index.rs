@@ -1,20 +1,22 @@
 //! Linearizable reads without a log entry: ReadIndex (Ongaro 2014, §6.4).
 //!
-//! A read may be served from any state that includes what was committed when it was asked for. A leader notes
-//! its commit index and has a majority confirm that it still leads; what it noted is then a safe index.
+//! A read may be served from any state that includes what was committed when it was asked for. A leader
+//! notes its commit index and has a majority confirm that it still leads; what it noted is then a safe
+//! index.
 //!
 //! ```text
 //!   asked --> queue --> round n (index, requests) --heartbeat(n)--> majority confirms n --> answered
 //! ```
 //!
-//! All requests that wait share the next round; a confirmed round confirms those before it. A round number travels
-//! as the heartbeat's context, 8 bytes little-endian, and periodic heartbeats repeat the last one, so that a lost
-//! message costs a heartbeat interval and no answer. While no round waits, a periodic heartbeat starts one without
-//! requests: it proves that this leader led when the heartbeat was made ([`Raft::led_at`]). Requests wait while nothing of the leader's own term is
-//! committed: it may not know yet what its predecessors committed. A leader that steps down forgets all requests.
+//! All requests that wait share the next round; a confirmed round confirms those before it. A round number
+//! travels as the heartbeat's context, 8 bytes little-endian, and periodic heartbeats repeat the last one,
+//! so that a lost message costs a heartbeat interval and no answer. While no round waits, a periodic
+//! heartbeat starts one without requests: it proves that this leader led when the heartbeat was made
+//! ([`Raft::led_at`]). Requests wait while nothing of the leader's own term is committed: it may not know
+//! yet what its predecessors committed. A leader that steps down forgets all requests.
 //!
-//! A follower passes its requests on and remembers their contexts. It takes an answer only from its leader, only to
-//! such a request, and once.
+//! A follower passes its requests on and remembers their contexts. It takes an answer only from its leader,
+//! only to such a request, and once.
 
 use std::collections::VecDeque;
 
@@ -24,8 +26,8 @@ use proto::raftpb::{Entry, Message, MessageType};
 use super::ready::ReadState;
 use super::{NONE, Raft, Role};
 
-/// Requests that may wait for a round; more are dropped, as if the network had lost them. As many contexts does a
-/// follower remember.
+/// Requests that may wait for a round; more are dropped, as if the network had lost them. As many contexts
+/// does a follower remember.
 const REQUESTS_MAX: usize = 4096;
 /// Bytes of a request's context. etcd's have 8.
 pub(super) const CONTEXT_LEN_MAX: usize = 64;
@@ -35,14 +37,16 @@ const ROUNDS_MAX: usize = 64;
 /// Reads that wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct ReadQueue {
-    /// On a follower: contexts of the requests that it passed on and that are not answered yet, oldest first.
+    /// On a follower: contexts of the requests that it passed on and that are not answered yet, oldest
+    /// first.
     forwarded: VecDeque<Bytes>,
     /// On a leader, like all that follows.
     waiting: Vec<Request>,
     rounds: VecDeque<Round>,
     /// Number of the last round started; never reused, so that no late confirmation fits a later round.
     last_round: u64,
-    /// The round that is to prove that this member leads. One at a time: a leader that nobody answers collects none.
+    /// The round that is to prove that this member leads. One at a time: a leader that nobody answers
+    /// collects none.
     proof: Option<Proof>,
     /// When the last proven round was started.
     led_at: Option<u64>,
@@ -77,7 +81,8 @@ impl ReadQueue {
         self.led_at = None;
     }
 
-    /// Remembers a request that is passed on. The oldest of too many is forgotten: its answer is likely lost.
+    /// Remembers a request that is passed on. The oldest of too many is forgotten: its answer is likely
+    /// lost.
     fn note_forwarded(&mut self, context: Bytes) {
         if self.forwarded.len() == REQUESTS_MAX {
             self.forwarded.pop_front();
@@ -96,7 +101,8 @@ impl ReadQueue {
         Bytes::copy_from_slice(&self.last_round.to_le_bytes())
     }
 
-    /// Starts a round, which also proves that this member leads now, unless an earlier one is still to prove that.
+    /// Starts a round, which also proves that this member leads now, unless an earlier one is still to prove
+    /// that.
     fn start_round(&mut self, now: u64) {
         self.last_round += 1;
         let round = self.last_round;
@@ -129,9 +135,9 @@ impl Raft {
     /// Asks for an index from which a linearizable read may be served. The answer comes as a
     /// [`ReadState`] with the same `context`.
     ///
-    /// There may be no answer: the request is dropped if no leader is known or the queue is full, and lost with a
-    /// message or a leader. Ask again after a while, with a new context, which must be unique among all members.
-    /// Panics if `context` has more than 64 bytes.
+    /// There may be no answer: the request is dropped if no leader is known or the queue is full, and lost
+    /// with a message or a leader. Ask again after a while, with a new context, which must be unique among
+    /// all members. Panics if `context` has more than 64 bytes.
     pub fn read_index(&mut self, context: Bytes) {
         assert!(context.len() <= CONTEXT_LEN_MAX, "a read's context has {} bytes", context.len());
         if self.role == Role::Leader {
@@ -147,11 +153,11 @@ impl Raft {
         self.now = now;
     }
 
-    /// The latest time of which is proven that this member led: no member had been elected in a later term before.
-    /// `None` on other members, and on a leader that has proven nothing yet.
+    /// The latest time of which is proven that this member led: no member had been elected in a later term
+    /// before. `None` on other members, and on a leader that has proven nothing yet.
     ///
-    /// A majority has answered a heartbeat that was made at this time. Unlike the leader's own ticks, it does not
-    /// grow while the leader's thread stands still, and late answers do not move it.
+    /// A majority has answered a heartbeat that was made at this time. Unlike the leader's own ticks, it
+    /// does not grow while the leader's thread stands still, and late answers do not move it.
     pub fn led_at(&self) -> Option<u64> {
         let decides_alone = self.role == Role::Leader && self.members.is_only_voter(self.config.id);
         if decides_alone { Some(self.now) } else { self.reads.led_at }

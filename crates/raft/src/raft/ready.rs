@@ -6,17 +6,17 @@
 //!           \-> messages, committed entries, read states: at once
 //! ```
 //!
-//! A message that promises durability (a vote, a request for votes, an acknowledgement) is kept here until the
-//! batch it depends on is confirmed: the one that holds the newest term, vote and entries at the time the message
-//! was made. Everything else leaves at once, a leader's MsgApp in parallel with its own write.
+//! A message that promises durability (a vote, a request for votes, an acknowledgement) is kept here until
+//! the batch it depends on is confirmed: the one that holds the newest term, vote and entries at the time
+//! the message was made. Everything else leaves at once, a leader's MsgApp in parallel with its own write.
 
 use bytes::Bytes;
 use proto::raftpb::{Entry, HardState, Message, MessageType, SnapshotMetadata};
 
 use super::{Raft, Role};
 
-/// What to do now. The parts may be done in any order and in parallel, except that batches are written in the
-/// order of their numbers.
+/// What to do now. The parts may be done in any order and in parallel, except that batches are written in
+/// the order of their numbers.
 #[derive(Debug, Default)]
 pub struct Ready {
     /// The term, the leader and the role, if any of them changed.
@@ -25,8 +25,8 @@ pub struct Ready {
     pub persist: Option<Persist>,
     /// What to send; none of it waits for `persist`.
     pub messages: Vec<Message>,
-    /// Entries to apply, in order. They are durable on this member and on a quorum. There may be more of them: call
-    /// [`Raft::ready`] again.
+    /// Entries to apply, in order. They are durable on this member and on a quorum. There may be more of
+    /// them: call [`Raft::ready`] again.
     pub committed: Vec<Entry>,
     /// Reads that may be served once the state has reached their index.
     pub read_states: Vec<ReadState>,
@@ -47,13 +47,14 @@ impl Ready {
 pub struct Persist {
     /// Number to report to [`Raft::persisted`]; counts up by one from 1.
     pub seq: u64,
-    /// Where the snapshot ends whose state is to be installed before anything else of the batch; its MsgSnap was given
-    /// to [`Raft::step`]. The batch is durable once the state is.
+    /// Where the snapshot ends whose state is to be installed before anything else of the batch; its MsgSnap
+    /// was given to [`Raft::step`]. The batch is durable once the state is.
     ///
-    /// It replaces the whole log: no entry of an earlier batch counts any more, not even one above its index, and no
-    /// such entry may come back after a restart. The snapshot contains what was handed out to be applied before, so none
-    /// of that may be applied any more, changes of members least of all. The states of other snapshots that were given
-    /// to raft before this batch are not needed. Report [`Raft::applied_to`] its index once the state is in use.
+    /// It replaces the whole log: no entry of an earlier batch counts any more, not even one above its
+    /// index, and no such entry may come back after a restart. The snapshot contains what was handed out to
+    /// be applied before, so none of that may be applied any more, changes of members least of all. The
+    /// states of other snapshots that were given to raft before this batch are not needed. Report
+    /// [`Raft::applied_to`] its index once the state is in use.
     pub snapshot: Option<SnapshotMetadata>,
     /// The hard state to write, if it changed.
     pub hard_state: Option<HardState>,
@@ -65,8 +66,8 @@ pub struct Persist {
 
 /// Who leads, for those who wait for a leader or depend on one. Nothing of it has to be written down.
 ///
-/// A leader that was re-elected is another leader: it may have forgotten requests that were passed on to it. So the
-/// term belongs to it.
+/// A leader that was re-elected is another leader: it may have forgotten requests that were passed on to it.
+/// So the term belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SoftState {
     /// The term of this member.

@@ -1,8 +1,9 @@
 //! The leader's side of replication: sending the log, counting what is durable where, committing (Ongaro &
 //! Ousterhout 2014, §5.3 and §5.4.2).
 //!
-//! Calls only change what is known of a member. Messages are made in one place, [`Raft::send_appends`], when the
-//! caller asks for them: however many proposals and answers came before, a member gets one MsgApp for all.
+//! Calls only change what is known of a member. Messages are made in one place, [`Raft::send_appends`], when
+//! the caller asks for them: however many proposals and answers came before, a member gets one MsgApp for
+//! all.
 
 use proto::raftpb::{Message, MessageType};
 

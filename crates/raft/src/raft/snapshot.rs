@@ -1,13 +1,14 @@
-//! Snapshots: how a member that needs compacted entries gets the state instead (Ongaro & Ousterhout 2014, §7).
+//! Snapshots: how a member that needs compacted entries gets the state instead (Ongaro & Ousterhout 2014,
+//! §7).
 //!
 //! ```text
 //!   leader: MsgSnap (index, term, members) --> transport: adds the state, sends it whole --> report_snapshot
 //!   member: transport: has received all --> step(MsgSnap) --> Persist.snapshot --> persisted --> MsgAppResp
 //! ```
 //!
-//! Raft knows nothing of the state. It names the applied entry that the state must contain at least, and the transport
-//! may send a newer state with its own index, term and members. The receiver replaces its whole log by what the message
-//! names, and acknowledges once the state is installed.
+//! Raft knows nothing of the state. It names the applied entry that the state must contain at least, and the
+//! transport may send a newer state with its own index, term and members. The receiver replaces its whole
+//! log by what the message names, and acknowledges once the state is installed.
 
 use proto::raftpb::{ConfState, Message, MessageType, Snapshot, SnapshotMetadata};
 
@@ -18,11 +19,12 @@ use crate::members::Members;
 use crate::progress::Progress;
 
 impl Raft {
-    /// Notes how the sending of the last MsgSnap to member `id` ended: whether the member has received all of it.
+    /// Notes how the sending of the last MsgSnap to member `id` ended: whether the member has received all
+    /// of it.
     ///
-    /// Each MsgSnap that was handed out needs such a report, unless this member stops to lead before: until then, or
-    /// until the member acknowledges that it has caught up, the leader sends it nothing but heartbeats. After a failure
-    /// it is sent another one once it answers.
+    /// Each MsgSnap that was handed out needs such a report, unless this member stops to lead before: until
+    /// then, or until the member acknowledges that it has caught up, the leader sends it nothing but
+    /// heartbeats. After a failure it is sent another one once it answers.
     pub fn report_snapshot(&mut self, id: u64, is_ok: bool) {
         if let Some(member) = self.members.get_mut(id) {
             member.snapshot_reported(is_ok);
@@ -45,10 +47,11 @@ impl Raft {
         }
     }
 
-    /// Takes the leader's snapshot, whose state the caller has received. The log and the members are replaced,
-    /// whether or not this member is among them.
+    /// Takes the leader's snapshot, whose state the caller has received. The log and the members are
+    /// replaced, whether or not this member is among them.
     ///
-    /// One that is behind the commit index, or that ends in an entry that is here, only tells what is committed.
+    /// One that is behind the commit index, or that ends in an entry that is here, only tells what is
+    /// committed.
     pub(super) fn handle_snapshot(&mut self, message: &Message) -> Result<(), Error> {
         let (metadata, conf_state) = metadata(message)?;
         let (index, term) = (metadata.index, metadata.term);

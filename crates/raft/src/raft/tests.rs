@@ -412,7 +412,8 @@ fn a_member_whose_terms_are_used_up_does_not_campaign() {
     assert_eq!((raft.status().term, raft.status().role), (u64::MAX, Role::Follower));
 }
 
-/// Ongaro 2014, §6.4: without a majority's word the leader may have been replaced, and writes may have happened.
+/// Ongaro 2014, §6.4: without a majority's word the leader may have been replaced, and writes may have
+/// happened.
 #[test]
 fn one_confirmation_of_four_does_not_answer_a_read() {
     let mut raft = member(&[1, 2, 3, 4, 5], 0, &[]);

@@ -1,13 +1,13 @@
 //! Leader transfer: a leader lets another member take over at once (Ongaro 2014, §3.10).
 //!
 //! ```text
-//!   asked --> proposals are refused --> the other has the whole log --> MsgTimeoutNow --> it wins an election
+//!   asked --> proposals are refused --> the other has the whole log --> MsgTimeoutNow --> it is elected
 //!                     |
 //!                     +--> not within `election_ticks`: given up, proposals are taken again
 //! ```
 //!
-//! The other stands for election without asking before, and its requests tell the voters not to spare the leader that
-//! they still hear.
+//! The other stands for election without asking before, and its requests tell the voters not to spare the
+//! leader that they still hear.
 
 use proto::raftpb::{Message, MessageType};
 
@@ -17,10 +17,10 @@ use crate::Error;
 impl Raft {
     /// Hands leadership over to member `to`. A follower asks the leader to do so.
     ///
-    /// [`Error::InvalidTransferee`] if `to` has no vote, [`Error::NoLeader`] if nobody leads. Success means only that
-    /// the attempt has begun: [`SoftState`](super::SoftState) tells when another leads, and
-    /// [`Status::transferee`](super::Status::transferee) becomes 0 when the leader gives up. Another attempt ends an
-    /// earlier one.
+    /// [`Error::InvalidTransferee`] if `to` has no vote, [`Error::NoLeader`] if nobody leads. Success means
+    /// only that the attempt has begun: [`SoftState`](super::SoftState) tells when another leads, and
+    /// [`Status::transferee`](super::Status::transferee) becomes 0 when the leader gives up. Another attempt
+    /// ends an earlier one.
     pub fn transfer_leader(&mut self, to: u64) -> Result<(), Error> {
         if self.role == Role::Leader {
             return self.begin_transfer(to);

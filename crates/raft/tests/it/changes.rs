@@ -24,7 +24,8 @@ pub(crate) fn encode(verb: &str, node_id: u64) -> Bytes {
     ConfChange { r#type, node_id, ..ConfChange::default() }.encode_to_vec().into()
 }
 
-/// A change in V2 form, encoded: a transition, and pairs of verb and id. `leave` stands for `auto` without pairs.
+/// A change in V2 form, encoded: a transition, and pairs of verb and id. `leave` stands for `auto` without
+/// pairs.
 pub(crate) fn encode_v2(words: &[&str]) -> Bytes {
     let name = if words[0] == "leave" { "auto" } else { words[0] };
     let (_, transition) = TRANSITIONS.into_iter().find(|(known, _)| *known == name).unwrap();

@@ -16,8 +16,8 @@ pub(crate) struct Checker {
     elected_at: BTreeMap<u64, u64>,
     /// How often a leader has proven another time at which it led.
     proofs: BTreeSet<(u64, u64)>,
-    /// Each entry ever appended, by index and term: its data, and the term of the entry before it. If all members
-    /// agree on these, logs match by induction.
+    /// Each entry ever appended, by index and term: its data, and the term of the entry before it. If all
+    /// members agree on these, logs match by induction.
     appended: BTreeMap<(u64, u64), (Bytes, u64)>,
     /// Each entry ever applied, from index 1 on.
     applied: Vec<Applied>,
@@ -47,8 +47,8 @@ impl Checker {
         assert_eq!(seen, &(entry.data.clone(), prev_term), "logs do not match at {}", entry.index);
     }
 
-    /// State machine safety: the same entry is applied at an index by all, and indexes come in order. `term` is that
-    /// of the member that applies it.
+    /// State machine safety: the same entry is applied at an index by all, and indexes come in order. `term`
+    /// is that of the member that applies it.
     pub(crate) fn applied(&mut self, entry: &Entry, applied_before: u64, term: u64) {
         assert_eq!(entry.index, applied_before + 1, "entries are applied in order and once");
         let at = usize::try_from(applied_before).unwrap();
@@ -60,8 +60,8 @@ impl Checker {
         assert_eq!((entry.term, &entry.data), (seen.term, &seen.data), "members apply different entries");
     }
 
-    /// Election safety, leader completeness and a commit index that never falls, given what a member said before
-    /// and its log.
+    /// Election safety, leader completeness and a commit index that never falls, given what a member said
+    /// before and its log.
     pub(crate) fn status(&mut self, before: &Status, now: &Status, log: &[Entry]) {
         assert!(now.term >= before.term, "terms never fall");
         assert!(now.commit >= before.commit, "the commit index never falls");
@@ -96,7 +96,8 @@ impl Checker {
         match message.r#type() {
             MessageType::MsgVote => {
                 assert_eq!(state.vote, message.from, "a candidate's own vote is not durable");
-                // A candidate that lost the election since may have replaced its log; votes no longer help it.
+                // A candidate that lost the election since may have replaced its log; votes no longer help
+                // it.
                 let has_log = disk.term(message.index) == Some(message.log_term);
                 assert!(has_log || sender.role != Role::Candidate, "a candidate's log is not durable");
             }

@@ -57,14 +57,14 @@ pub(crate) struct Cluster {
     /// Links that lose everything, as (from, to).
     pub(crate) cut: BTreeSet<(u64, u64)>,
     pub(crate) checker: Checker,
-    /// How many configuration changes members have applied. While there is none, a majority of the disks can be
-    /// counted.
+    /// How many configuration changes members have applied. While there is none, a majority of the disks can
+    /// be counted.
     conf_changes: usize,
     pub(crate) counts: Counts,
     /// What happened since the last look, if anyone looks.
     trace: Option<Vec<String>>,
-    /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it, and how many of the
-    /// committed entries are applied at once. `None`: no delays.
+    /// Decides after which inputs a member takes no `Ready`, so that the next one comes before it, and how
+    /// many of the committed entries are applied at once. `None`: no delays.
     delays: Option<Rng>,
     /// Counts inputs, if members are told the time.
     clock: Option<u64>,
@@ -194,8 +194,8 @@ impl Cluster {
         node.disk.crash();
     }
 
-    /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member, unless that
-    /// is delayed until a later input.
+    /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member,
+    /// unless that is delayed until a later input.
     pub(crate) fn input<T>(&mut self, id: u64, input: impl FnOnce(&mut Raft) -> T) -> Option<T> {
         let now = self.clock.as_mut().map(|clock| {
             *clock += 1;
@@ -234,7 +234,8 @@ impl Cluster {
         self.report_snapshot(from, to, r#type, result.is_some());
     }
 
-    /// Puts the present state of the sender into a snapshot, as a transport may that has none of the asked index.
+    /// Puts the present state of the sender into a snapshot, as a transport may that has none of the asked
+    /// index.
     fn send_newer_state(&mut self, message: &mut Message) {
         let node = self.node(message.from);
         let (index, conf_state) = (node.applied, Some(node.conf_state.clone()));

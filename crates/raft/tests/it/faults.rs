@@ -1,6 +1,6 @@
-//! Random faults under a seed: lost, repeated, late and reordered messages, links cut one way, slow disks, crashes
-//! that lose unconfirmed writes, changes of members. The checker looks at each step, and progress must resume after
-//! the faults.
+//! Random faults under a seed: lost, repeated, late and reordered messages, links cut one way, slow disks,
+//! crashes that lose unconfirmed writes, changes of members. The checker looks at each step, and progress
+//! must resume after the faults.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -53,13 +53,13 @@ fn invariants_hold_while_members_come_and_go() {
     assert!(joint > 200, "only {joint} joint configurations were entered");
     assert!(snapshots > 200, "only {snapshots} snapshots were received");
     assert!(changes > 1_000, "only {changes} changes were applied");
-    // A leader that removes itself and crashes before the others learn that can leave them stuck: they ask it for
-    // a vote that its longer log refuses. Rare, and no danger to what is committed.
+    // A leader that removes itself and crashes before the others learn that can leave them stuck: they ask
+    // it for a vote that its longer log refuses. Rare, and no danger to what is committed.
     assert!(progressed >= 290, "only {progressed} of 300 clusters made progress");
 }
 
-/// A leader that was replaced without noticing, and that one follower still answers: its state may be old, so it must
-/// not answer reads.
+/// A leader that was replaced without noticing, and that one follower still answers: its state may be old,
+/// so it must not answer reads.
 #[test]
 fn a_replaced_leader_with_one_follower_answers_no_reads() {
     let config = Config { check_quorum: true, pre_vote: false, ..config(1, &mut Rng::with_seed(1)) };
@@ -84,8 +84,9 @@ fn a_replaced_leader_with_one_follower_answers_no_reads() {
     assert_eq!(cluster.checker.reads_answered(), 0);
 }
 
-/// Runs members under faults until they have come to rest. If `with_changes`, some begin as learners, and any may
-/// be added, demoted and removed; removed ones keep running. Also says whether progress resumed after the faults.
+/// Runs members under faults until they have come to rest. If `with_changes`, some begin as learners, and
+/// any may be added, demoted and removed; removed ones keep running. Also says whether progress resumed
+/// after the faults.
 fn run(seed: u64, with_changes: bool) -> (Cluster, bool) {
     let mut random = Rng::with_seed(seed);
     let config = config(seed, &mut random);

@@ -149,7 +149,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Member 1: alone, of three voters, a learner, not yet a member, or in any other configuration; with some entries, applied up to one of them.
+/// Member 1: alone, of three voters, a learner, not yet a member, or in any other configuration; with some
+/// entries, applied up to one of them.
 fn member() -> impl Strategy<Value = Raft> {
     let members = [(vec![1], vec![]), (vec![1, 2, 3], vec![]), (vec![2, 3], vec![1]), (vec![], vec![])];
     let usual = prop::sample::select(members.to_vec()).prop_map(|(voters, learners)| ConfState {

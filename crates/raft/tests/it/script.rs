@@ -5,8 +5,8 @@
 //! `UPDATE=1 cargo test` writes what they do print. Lines that begin with `#` are for the reader.
 //!
 //! ```text
-//! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n] [inflight_bytes=n] [committed_bytes=n]
-//!         [uncommitted_bytes=n]
+//! nodes 3 [learners=n] [pre_vote] [check_quorum] [inflight=n] [bytes=n] [inflight_bytes=n]
+//!         [committed_bytes=n] [uncommitted_bytes=n]
 //! logs 1,1,2 1            members with these terms on their disks
 //! disk 2                  what member 2 has on disk
 //! join 4 1 2 3            a new member, told only who the first voters were
