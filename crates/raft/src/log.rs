@@ -70,7 +70,7 @@ impl Log {
                 expected: "entries above the applied one are kept",
             });
         }
-        let committed = restored.hard_state.commit.max(applied);
+        let committed = restored.hard_state.commit.max(applied).max(committed_by_conf_changes(&entries));
         if committed > last {
             return Err(Error::InvalidLog { index: last, expected: "the log reaches the committed index" });
         }
@@ -318,6 +318,17 @@ impl Log {
     fn position(&self, index: u64) -> usize {
         usize::try_from(index - self.first()).expect("entries in memory are counted by usize")
     }
+}
+
+/// Up to which index `entries` prove by themselves that they are committed; 0 if they prove nothing.
+///
+/// A leader proposes a configuration change only once it has applied the one before. So if there are two,
+/// the first is committed. A torn batch may hold the second without the hard state that says so. A member
+/// that did not know it would still count majorities of the configuration before both; such a majority and
+/// one of the configuration after both may have no member in common, and each could elect a leader.
+fn committed_by_conf_changes(entries: &[Entry]) -> u64 {
+    let mut changes = entries.iter().rev().filter(|entry| entry.r#type != EntryType::EntryNormal as i32);
+    changes.nth(1).map_or(0, |entry| entry.index)
 }
 
 /// Bytes of an entry as it is sent or kept.

@@ -36,6 +36,21 @@ fn restored_commit_must_be_within_the_log() {
 }
 
 #[test]
+fn a_configuration_change_is_committed_if_another_follows_it() {
+    let committed = |changes: &[u64]| {
+        let mut entries = run(0, &[1, 1, 1, 1, 1]);
+        for entry in entries.iter_mut().filter(|entry| changes.contains(&entry.index)) {
+            entry.r#type = EntryType::EntryConfChangeV2 as i32;
+        }
+        let hard_state = HardState { term: 1, vote: 0, commit: 1 };
+        Log::new(&mut Restored { hard_state, entries, ..Restored::default() }).unwrap().committed()
+    };
+    assert_eq!(committed(&[]), 1);
+    assert_eq!(committed(&[4]), 1);
+    assert_eq!(committed(&[2, 3, 5]), 3);
+}
+
+#[test]
 fn applied_index_raises_a_commit_that_was_not_synced() {
     let log =
         Log::new(&mut Restored { entries: run(0, &[1, 1]), applied: 2, ..Restored::default() }).unwrap();

@@ -183,15 +183,16 @@ impl Cluster {
         self.settle_node(id);
     }
 
-    /// Stops `id`; of its queued writes the first `written` reach the disk all the same.
-    pub(crate) fn crash(&mut self, id: u64, written: usize) {
+    /// Stops `id`; of its queued writes the first `written` reach the disk all the same, and of the next one
+    /// the first `torn` entries.
+    pub(crate) fn crash(&mut self, id: u64, written: usize, torn: usize) {
         let node = self.node(id);
         node.raft = None;
         node.to_apply.clear();
         for _ in 0..written {
             node.disk.write_one();
         }
-        node.disk.crash();
+        node.disk.crash(torn);
     }
 
     /// Runs `input` on member `id` if it is up, and then everything that follows from it on this member,

@@ -63,8 +63,15 @@ impl Disk {
         self.writes.len()
     }
 
-    /// Loses what is not durable.
-    pub(crate) fn crash(&mut self) {
+    /// Loses what is not durable, except `torn` entries of the oldest queued batch: the hard state that
+    /// would follow them is lost.
+    pub(crate) fn crash(&mut self, torn: usize) {
+        let write = self.writes.pop_front().filter(|(write, _)| torn > 0 && write.snapshot.is_none());
+        if let Some((write, _)) = write.filter(|(write, _)| !write.entries.is_empty()) {
+            self.hard_state = self.unsynced_hard_state.take().unwrap_or(self.hard_state);
+            self.entries.truncate(position(write.entries[0].index));
+            self.entries.extend(write.entries.into_iter().take(torn));
+        }
         self.writes.clear();
         self.unsynced_hard_state = None;
     }

@@ -1,6 +1,6 @@
 //! Random faults under a seed: lost, repeated, late and reordered messages, links cut one way, slow disks,
-//! crashes that lose unconfirmed writes, changes of members. The checker looks at each step, and progress
-//! must resume after the faults.
+//! crashes that lose unconfirmed writes or tear them, changes of members. The checker looks at each step,
+//! and progress must resume after the faults.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -152,7 +152,8 @@ fn act(cluster: &mut Cluster, random: &mut Rng, step: u32) {
         920..960 => cluster.read(id, Bytes::from(format!("read {step}"))),
         960..968 => {
             let written = random.u32(..3) as usize;
-            cluster.crash(id, written);
+            let torn = random.usize(..3);
+            cluster.crash(id, written, torn);
         }
         968..980 if !cluster.is_up(id) => cluster.start(id),
         980..986 => {

@@ -167,7 +167,7 @@ fn execute_on(cluster: &mut Cluster, verb: &str, words: &[&str], output: &mut Ve
             cluster.cut.insert(link(words[0]));
         }
         "heal" => cluster.cut.clear(),
-        "crash" => cluster.crash(id, 0),
+        "crash" => cluster.crash(id, 0, 0),
         "start" => cluster.start(id),
         "compact" => cluster.compact(id, second()),
         "unreachable" => {
