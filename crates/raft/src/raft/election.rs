@@ -76,11 +76,23 @@ impl Raft {
         if granted {
             // A pre-vote is granted for the term asked about, which is not ours.
             answer.term = message.term;
+        } else {
+            answer.commit = self.log.committed();
+            answer.log_term = self.log.term(answer.commit).expect("the term of the committed entry is kept");
         }
         self.send(answer);
     }
 
+    /// Counts an answer, and takes over what a refusal says is committed.
+    ///
+    /// The candidate may not know that a change of members is committed, and still ask a member that lost
+    /// its vote by it. If that one led before, its log may be longer than all others: then nobody could ever
+    /// win.
     pub(super) fn handle_vote_response(&mut self, message: &Message) {
+        let is_known = self.log.term(message.commit) == Some(message.log_term);
+        if message.reject && is_known && self.members.is_voter(message.from) {
+            self.log.commit_to(message.commit);
+        }
         self.record_vote(message.from, !message.reject);
     }
 

@@ -406,6 +406,21 @@ fn a_voter_counts_once_in_an_election_however_often_it_answers() {
 }
 
 #[test]
+fn a_candidate_commits_only_what_a_voter_refuses_with_and_it_has_itself() {
+    let mut raft = member(&[1, 2, 3], 1, &[1, 1]);
+    raft.campaign();
+    settle(&mut raft);
+    let mut commit_after = |from, commit, log_term, reject| {
+        raft.step(Message { from, commit, log_term, reject, ..from_2(MessageType::MsgVoteResp, 2) }).unwrap();
+        raft.status().commit
+    };
+    assert_eq!(commit_after(4, 2, 1, true), 0, "4 has no vote");
+    assert_eq!(commit_after(2, 2, 2, true), 0, "its entry is another");
+    assert_eq!(commit_after(2, 9, 1, true), 0, "it is not here");
+    assert_eq!(commit_after(2, 1, 1, true), 1);
+}
+
+#[test]
 fn a_member_whose_terms_are_used_up_does_not_campaign() {
     let mut raft = member(&[1], u64::MAX, &[]);
     raft.campaign();

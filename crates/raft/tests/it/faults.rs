@@ -53,9 +53,7 @@ fn invariants_hold_while_members_come_and_go() {
     assert!(joint > 200, "only {joint} joint configurations were entered");
     assert!(snapshots > 200, "only {snapshots} snapshots were received");
     assert!(changes > 1_000, "only {changes} changes were applied");
-    // A leader that removes itself and crashes before the others learn that can leave them stuck: they ask
-    // it for a vote that its longer log refuses. Rare, and no danger to what is committed.
-    assert!(progressed >= 290, "only {progressed} of 300 clusters made progress");
+    assert_eq!(progressed, 300, "some clusters made no progress although all members run and all links work");
 }
 
 /// A leader that was replaced without noticing, and that one follower still answers: its state may be old,
