@@ -1,6 +1,7 @@
 //! The table of commands. Each command has a file with its name, its flags and its function.
 
 mod alarm;
+mod check;
 mod compaction;
 mod compare;
 mod defrag;
@@ -49,7 +50,7 @@ pub(crate) const ROOT: Command = Command::new(
         &not_yet::AUTH,
         &not_yet::USER,
         &not_yet::ROLE,
-        &not_yet::CHECK,
+        &check::COMMAND,
         &not_yet::COMPLETION,
         &downgrade::COMMAND,
         &options::COMMAND,

@@ -28,9 +28,4 @@ pub(super) const ROLE: Command = not_yet(
     "Role related commands. Use `etcdctl role --help` to see subcommands",
     Group::Authentication,
 );
-pub(super) const CHECK: Command = not_yet(
-    "check",
-    "commands for checking properties of the etcd cluster. Use `etcdctl check --help` to see subcommands",
-    Group::Utility,
-);
 pub(super) const COMPLETION: Command = not_yet("completion", "Generate completion script", Group::Utility);

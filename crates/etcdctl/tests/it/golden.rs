@@ -1,12 +1,12 @@
 //! One test for each script.
 
-use crate::script::check;
+use crate::script;
 
 macro_rules! scripts {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            check(stringify!($name));
+            script::run(stringify!($name));
         }
     )*};
 }
@@ -14,6 +14,7 @@ macro_rules! scripts {
 scripts! {
     alarm
     arguments
+    check_refused
     downgrade
     endpoint
     help

@@ -19,7 +19,7 @@ pub(crate) fn etcdctl() -> String {
 }
 
 /// Runs the script of that name and compares; with `UPDATE=1` writes down what was answered.
-pub(crate) fn check(name: &str) {
+pub(crate) fn run(name: &str) {
     let path = format!("{}/tests/scripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     let script = fs::read_to_string(&path).unwrap();
     let mut run = Run::start();
