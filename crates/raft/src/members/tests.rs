@@ -1,5 +1,6 @@
 //! Configurations, the changes between them, and who decides in each.
 
+use proptest::prelude::*;
 use proto::raftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 
 use super::*;
@@ -209,4 +210,53 @@ fn a_change_to_more_members_than_allowed_has_no_effect() {
     let mut members = members(&(1..=MEMBERS_MAX as u64).collect::<Vec<_>>(), &[]);
     members.apply(&change(&[(LEARNER, 5000)]), 1);
     assert!(members.get(5000).is_none());
+}
+
+/// All sets of the members 1 to 5 that can decide, as bits.
+fn quorums(members: &mut Members) -> Vec<u32> {
+    let decides = |set: &u32| members.reached_by_majority(|member| u64::from(set >> member.id & 1)) == 1;
+    (0..64).step_by(2).filter(decides).collect()
+}
+
+fn any_change() -> impl Strategy<Value = ConfChangeV2> {
+    let types = [ADD, LEARNER, REMOVE, ConfChangeType::ConfChangeUpdateNode].map(|r#type| r#type as i32);
+    let single = (prop::sample::select(types.to_vec()), 0..6_u64)
+        .prop_map(|(r#type, node_id)| ConfChangeSingle { r#type, node_id });
+    (0..3_i32, prop::collection::vec(single, 0..5)).prop_map(|(transition, changes)| ConfChangeV2 {
+        transition,
+        changes,
+        ..ConfChangeV2::default()
+    })
+}
+
+proptest! {
+    /// Whatever is changed: the configuration stays possible, and no two majorities, one from before the
+    /// change and one from after it, are without a common member. Otherwise two leaders could be elected in
+    /// one term.
+    #[test]
+    fn majorities_before_and_after_any_change_have_a_member_in_common(
+        changes in prop::collection::vec(any_change(), 1..12),
+    ) {
+        let mut members = members(&[1, 2, 3], &[4]);
+        for change in changes {
+            let before = quorums(&mut members);
+            members.apply(&change, 1);
+            let after = quorums(&mut members);
+            prop_assert!(!after.is_empty());
+            prop_assert!(before.iter().all(|set| after.iter().all(|other| set & other != 0)), "{change:?}");
+            let conf_state = members.conf_state();
+            prop_assert_eq!(Members::new(&conf_state, 1).unwrap().conf_state(), conf_state);
+        }
+    }
+    /// An election is won by exactly the sets that can commit, and lost once no such set is left.
+    #[test]
+    fn elections_and_commits_need_the_same_majorities(change in any_change(), set in 0..32_u32) {
+        let mut members = members(&[1, 2, 3], &[4]);
+        members.apply(&change, 1);
+        let is_quorum = quorums(&mut members).contains(&(set << 1));
+        let granted: Vec<(u64, bool)> = (1..6).map(|id| (id, set << 1 >> id & 1 == 1)).collect();
+        let only_granted: Vec<(u64, bool)> = granted.iter().copied().filter(|(_, vote)| *vote).collect();
+        prop_assert_eq!(members.tally(&only_granted) == Tally::Won, is_quorum);
+        prop_assert_eq!(members.tally(&granted), if is_quorum { Tally::Won } else { Tally::Lost });
+    }
 }
