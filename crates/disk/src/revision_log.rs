@@ -213,6 +213,14 @@ impl RevisionLog {
         self.publish();
     }
 
+    /// Gives the log up: a job that removes its files.
+    pub fn discard(self) -> Removal {
+        let RevisionLog { sealed, active, replaced, retired, disk, .. } = self;
+        let active = active.map(|active| Arc::clone(active.segment()));
+        let segments = sealed.into_iter().chain(active).chain(replaced).chain(retired).collect();
+        Removal { disk, segments }
+    }
+
     /// Visits every record (key, header, location) in the order of keys, those of one key in revision order: from
     /// sidecars where they are valid, which leaves values unread, else from the segments, checksums verified. Meant
     /// for once after [`RevisionLog::open`], to build an index.

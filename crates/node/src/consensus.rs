@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use proto::raftpb::{ConfChange, ConfState, Entry, Message, MessageType};
-use raft::{Raft, Ready, Role, Status};
+use raft::{Persist, Raft, Ready, Role, Status};
 use store::MemberChange;
 
 use self::admission::{Admission, ENTRY_BYTES, entry_bytes};
@@ -96,6 +96,8 @@ pub(crate) struct Consensus<W> {
     held: VecDeque<Message>,
     /// Bytes of their entries.
     held_bytes: usize,
+    /// Batches that must not be written before the state of a snapshot is installed, which the first of them is about.
+    behind_snapshot: VecDeque<Persist>,
     /// Leases that proposals admitted since the last look revoke.
     revokes: Vec<i64>,
     /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
@@ -121,6 +123,7 @@ impl<W> Consensus<W> {
             member_changes: VecDeque::new(),
             held: VecDeque::new(),
             held_bytes: 0,
+            behind_snapshot: VecDeque::new(),
             revokes: Vec::new(),
             deferred: Vec::new(),
             leader: (0, 0),
@@ -165,9 +168,14 @@ impl<W> Consensus<W> {
     /// Entries need room in the WAL. While a file for them is being made they wait. If the disk is full they are
     /// dropped, as if the network had lost them: the leader sends them again.
     pub(crate) fn step(&mut self, message: Message) {
-        if message.r#type() != MessageType::MsgApp || message.entries.is_empty() {
-            let _ = self.raft.step(message);
-            return;
+        match message.r#type() {
+            // It is of no use without the state that it announces: [`Consensus::step_snapshot`].
+            MessageType::MsgSnap => return,
+            MessageType::MsgApp if !message.entries.is_empty() => {}
+            _ => {
+                let _ = self.raft.step(message);
+                return;
+            }
         }
         let waiting = if self.held.is_empty() { self.step_append(message) } else { Some(message) };
         let Some(message) = waiting else { return };
@@ -196,6 +204,11 @@ impl<W> Consensus<W> {
         self.admission.append(bytes);
         let _ = self.raft.step(message);
         None
+    }
+
+    /// Takes a message that announces a state which this member has received.
+    pub(crate) fn step_snapshot(&mut self, message: Message) {
+        let _ = self.raft.step(message);
     }
 
     /// Takes a proposal that another member forwards to this leader, if there is room for it. It takes `weight`
@@ -427,11 +440,10 @@ impl<W> Consensus<W> {
         };
         let Ready { persist, messages, committed, read_states, .. } = ready;
         if let Some(batch) = persist {
-            self.admission.handed_to_wal(&batch);
-            let must_sync = batch.must_sync;
-            self.deferred.push(WalTask::Append(batch));
-            if must_sync {
-                output.wal.append(&mut self.deferred);
+            if batch.snapshot.is_some() || !self.behind_snapshot.is_empty() {
+                self.behind_snapshot.push_back(batch);
+            } else {
+                self.hand_to_wal(batch, output);
             }
         }
         output.messages.extend(messages);
@@ -442,6 +454,37 @@ impl<W> Consensus<W> {
             }
         }
         Some(committed)
+    }
+
+    fn hand_to_wal(&mut self, batch: Persist, output: &mut Output<W>) {
+        self.admission.handed_to_wal(&batch);
+        let must_sync = batch.must_sync;
+        self.deferred.push(WalTask::Append(batch));
+        if must_sync {
+            output.wal.append(&mut self.deferred);
+        }
+    }
+
+    /// The snapshot that raft waits for, if it does: its state is to be installed.
+    pub(crate) fn awaited_snapshot(&self) -> Option<u64> {
+        Some(self.behind_snapshot.front()?.snapshot.as_ref()?.index)
+    }
+
+    /// The state of the snapshot that raft waits for is in use, and the WAL has noted it.
+    pub(crate) fn installed(&mut self, applied: EntryId, conf_state: &ConfState, output: &mut Output<W>) {
+        let mut is_first = true;
+        while let Some(batch) = self.behind_snapshot.pop_front_if(|b| is_first || b.snapshot.is_none()) {
+            is_first = false;
+            self.hand_to_wal(Persist { snapshot: None, ..batch }, output);
+        }
+        self.is_only_voter = is_only_voter(conf_state, self.raft.status().id);
+        self.applied = applied;
+        self.raft.applied_to(applied.index);
+    }
+
+    /// Sending a state to a member has ended.
+    pub(crate) fn report_snapshot(&mut self, to: u64, is_ok: bool) {
+        self.raft.report_snapshot(to, is_ok);
     }
 
     /// A lone voter need not wait for an election, once it has applied everything. True if it stands for one.

@@ -32,6 +32,8 @@ pub enum Fatal {
     Disk(disk::Error),
     /// The content of the raft log contradicts itself.
     Raft(raft::Error),
+    /// A state that the leader has sent cannot be taken over.
+    Snapshot(store::ImportError),
     /// A committed entry cannot be applied.
     Entry {
         /// Its index.
@@ -118,6 +120,7 @@ impl fmt::Display for Fatal {
                 checkpoint.display()
             ),
             Fatal::Raft(error) => error.fmt(f),
+            Fatal::Snapshot(error) => error.fmt(f),
             Fatal::Entry { index, error } => write!(f, "log entry {index} cannot be applied: {error}"),
             Fatal::ConfChange { index } => write!(f, "log entry {index} is no readable configuration change"),
             Fatal::Foreign { found, expected } => write!(

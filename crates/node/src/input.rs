@@ -1,5 +1,7 @@
 //! What goes into a node, and the answers to it.
 
+use std::path::PathBuf;
+
 use bytes::{Bytes, BytesMut};
 use proto::raftpb::Message;
 use store::{Command, Export, MemberChange, Outcome, Refusal, Request};
@@ -101,6 +103,21 @@ pub enum Input<W> {
     },
     /// Another member has sent this.
     Message(Box<Message>),
+    /// The leader has sent this message, of type MsgSnap, and the whole state that it announces, which lies in a file.
+    /// [`crate::Note::Snapshot`] tells when it has ended. The file is removed.
+    Snapshot {
+        /// The message.
+        message: Box<Message>,
+        /// The state, as etcd's database.
+        file: PathBuf,
+    },
+    /// A state was sent to this member, or could not be.
+    SnapshotSent {
+        /// The member.
+        to: u64,
+        /// Whether it has got the whole state.
+        is_ok: bool,
+    },
     /// A message to this member was lost.
     Unreachable(u64),
     /// The WAL's writer has carried out its tasks.

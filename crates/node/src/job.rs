@@ -8,7 +8,10 @@ use disk::revision_log::{PrepareSegment, Removal, Rewritten, SpareSegment, SyncJ
 use disk::wal::{PrepareFile, SpareFile};
 use disk::{Disk, checkpoint};
 use proto::checkpointpb::Checkpoint;
-use store::{CompactionHashJob, KeyValueHash, ReclaimJob, Snapshot};
+use store::{CompactionHashJob, ImportError, Imported, KeyValueHash, ReclaimJob, Snapshot};
+
+use crate::error::Fatal;
+use crate::machine::installation::{ImportJob, InstallJob, Installed};
 
 /// A piece of work.
 #[derive(Debug)]
@@ -27,6 +30,10 @@ pub enum Job {
     Reclaim(ReclaimJob),
     /// Remove files that nothing refers to.
     Remove(Removal),
+    /// Read a state that the leader has sent.
+    ImportSnapshot(Box<ImportJob>),
+    /// Make such a state count.
+    InstallSnapshot(Box<InstallJob>),
 }
 
 /// The result of a job.
@@ -46,6 +53,10 @@ pub enum Finished {
     Reclaim(Result<Rewritten, disk::Error>),
     /// Of [`Job::Remove`].
     Remove(Result<(), disk::Error>),
+    /// Of [`Job::ImportSnapshot`].
+    ImportSnapshot(Result<Box<Imported>, ImportError>),
+    /// Of [`Job::InstallSnapshot`].
+    InstallSnapshot(Result<Box<Installed>, Fatal>),
 }
 
 /// A checkpoint that is durable.
@@ -88,6 +99,8 @@ impl Job {
             Job::HashCompaction(job) => Finished::HashCompaction(job.run()),
             Job::Reclaim(job) => Finished::Reclaim(job.run()),
             Job::Remove(job) => Finished::Remove(job.run()),
+            Job::ImportSnapshot(job) => Finished::ImportSnapshot(job.run()),
+            Job::InstallSnapshot(job) => Finished::InstallSnapshot(job.run()),
         }
     }
 

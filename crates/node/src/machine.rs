@@ -9,24 +9,27 @@
 //! Does not know raft, messages or the WAL's files. It applies a bounded number of entries at a time, so that
 //! consensus has its turn in between. Commands of the member itself go into a list of proposals.
 
+pub(crate) mod installation;
 pub(crate) mod lease_clock;
 pub(crate) mod lease_renewer;
 pub(crate) mod lessor;
 pub(crate) mod maintenance;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prost::Message;
+use prost::Message as _;
 use proto::checkpointpb::Checkpoint;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
-use proto::raftpb::{ConfChange, ConfState, Entry, EntryType};
-use store::{Applied, Command, Footprint, Kind, MemberChange, Outcome, Refusal, Request, Store};
+use proto::raftpb::{ConfChange, ConfState, Entry, EntryType, Message};
+use store::{Applied, Command, Footprint, Imported, Kind, MemberChange, Outcome, Refusal, Request, Store};
 
+use self::installation::{Installation, Installed};
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
 use self::maintenance::{Maintenance, Pressure};
 use crate::config::Config;
@@ -99,6 +102,7 @@ pub(crate) struct Machine {
     store: Store,
     lessor: Lessor,
     maintenance: Maintenance,
+    installation: Installation,
     published: Arc<Published>,
     applied: AppliedState,
     /// Committed entries that are not applied yet.
@@ -127,6 +131,7 @@ impl Machine {
         config: &Config,
         store: Store,
         maintenance: Maintenance,
+        installation: Installation,
         applied: AppliedState,
         published: Arc<Published>,
     ) -> Machine {
@@ -137,6 +142,7 @@ impl Machine {
             store,
             lessor: Lessor::new(config.election_timeout()),
             maintenance,
+            installation,
             published,
             applied,
             committed: VecDeque::new(),
@@ -172,7 +178,7 @@ impl Machine {
 
     /// Whether [`Machine::apply`] has something to do.
     pub(crate) fn can_apply(&mut self) -> bool {
-        !self.committed.is_empty() && self.has_awaited_room()
+        !self.committed.is_empty() && !self.installation.is_replacing() && self.has_awaited_room()
     }
 
     /// Bytes that a proposal takes of the room for commands: those of its entry, or more if what it writes
@@ -355,7 +361,7 @@ impl Machine {
     /// Carries out some of the committed entries: commands together, and at most one configuration change, as
     /// the last. Calls `pause` again and again if it takes long. What comes of it is told by [`Machine::tell`].
     pub(crate) fn apply(&mut self, pause: &mut dyn FnMut()) -> Result<Option<AppliedBatch>, Fatal> {
-        if !self.has_awaited_room() {
+        if !self.can_apply() {
             return Ok(None);
         }
         let batch = self.next_batch(pause)?;
@@ -434,6 +440,50 @@ impl Machine {
         self.applied.conf_state = conf_state;
     }
 
+    /// Begins to take over a state that the leader has sent.
+    pub(crate) fn receive_snapshot<W>(&mut self, message: Message, file: PathBuf, output: &mut Output<W>) {
+        let index = snapshot_index(&message);
+        match self.installation.begin(&mut self.store, message, file) {
+            Some(job) => output.jobs.push(job),
+            None => {
+                let refusal = Some("another snapshot is on its way".to_owned());
+                output.notes.push(Note::Snapshot { index, refusal });
+            }
+        }
+    }
+
+    /// Removes a state that is not needed.
+    pub(crate) fn discard<W>(&mut self, imported: Imported, output: &mut Output<W>) {
+        self.maintenance.remove(imported.discard(), output);
+    }
+
+    pub(crate) fn installation(&mut self) -> &mut Installation {
+        &mut self.installation
+    }
+
+    /// Uses the state of a snapshot from now on.
+    pub(crate) fn install<W>(&mut self, installed: Installed, output: &mut Output<W>) -> EntryId {
+        let Installed { store, index, term, conf_state } = installed;
+        output.signals.append(&mut self.store.replace(store));
+        self.applied = AppliedState { entry: EntryId { index, term }, conf_state };
+        self.committed.retain(|entry| entry.index > index);
+        self.awaited_room = None;
+        self.maintenance.replaced(index);
+        self.installation.finished();
+        self.published.set_control(self.store.control());
+        output.notes.push(Note::Snapshot { index, refusal: None });
+        output.notes.push(Note::Members);
+        if self.store.control().is_removed(self.member.id) {
+            output.notes.push(Note::Removed);
+        }
+        self.applied.entry
+    }
+
+    /// The configuration after the last applied entry.
+    pub(crate) fn conf_state(&self) -> &ConfState {
+        &self.applied.conf_state
+    }
+
     /// Does what is due of maintenance.
     pub(crate) fn maintain<W>(
         &mut self,
@@ -442,6 +492,12 @@ impl Machine {
         waiters: &mut Waiters<W>,
         output: &mut Output<W>,
     ) {
+        if self.installation.is_replacing() {
+            if self.maintenance.is_quiet() {
+                output.wal.extend(self.installation.quiet());
+            }
+            return;
+        }
         let pressure =
             Pressure { awaited: self.awaited_room, has_queue, has_refusals: !admission.has_space() };
         let done = self.maintenance.work(&mut self.store, &self.applied, pressure, output);
@@ -618,6 +674,12 @@ fn version_number(version: &str) -> Option<(u32, u32)> {
     let (major, rest) = version.split_once('.')?;
     let minor = rest.split('.').next()?;
     Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The last entry that a snapshot contains.
+pub(crate) fn snapshot_index(message: &Message) -> u64 {
+    let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
+    metadata.map_or(0, |metadata| metadata.index)
 }
 
 /// Reads a configuration change of the raft log.

@@ -19,19 +19,20 @@ use std::time::Duration;
 
 use proto::raftpb::{Message, MessageType};
 use raft::{Raft, Role, Status};
-use store::{LeaseTable, MemberChange, ReadView, Refusal, Store, WatchHub};
+use store::{ImportError, Imported, LeaseTable, MemberChange, ReadView, Refusal, Store, WatchHub};
 
 use crate::config::Config;
 use crate::consensus::Consensus;
 use crate::error::{Fatal, Unserved};
 use crate::input::{Answer, Input};
 use crate::job::Finished;
+use crate::machine::installation::{Installation, Installed};
 use crate::machine::lease_renewer::LeaseRenewer;
 use crate::machine::lessor::LeaseQuery;
 use crate::machine::maintenance::{Maintenance, unless_full};
-use crate::machine::{AppliedState, Machine, Moment};
+use crate::machine::{AppliedState, Machine, Moment, snapshot_index};
 use crate::meanwhile::Meanwhile;
-use crate::output::Output;
+use crate::output::{Note, Output};
 use crate::published::Published;
 use crate::waiters::Waiters;
 
@@ -62,13 +63,14 @@ impl<W> Node<W> {
         wal_room: u64,
         store: Store,
         maintenance: Maintenance,
+        installation: Installation,
         applied: AppliedState,
     ) -> Node<W> {
         let published = Arc::new(Published::new(&config));
         let consensus = Consensus::new(&config, raft, wal_room, applied.entry);
         Node {
             consensus,
-            machine: Machine::new(&config, store, maintenance, applied, Arc::clone(&published)),
+            machine: Machine::new(&config, store, maintenance, installation, applied, Arc::clone(&published)),
             config,
             waiters: Waiters::default(),
             published,
@@ -220,14 +222,21 @@ impl<W> Node<W> {
             Input::TransferLeader { to, waiter } => self.transfer_leader(to, waiter, output),
             Input::MemberVersions { lowest } => self.machine.set_lowest_version(lowest, self.moment()),
             Input::Message(message) => self.receive(*message, output),
+            Input::Snapshot { message, file } => self.machine.receive_snapshot(*message, file, output),
+            Input::SnapshotSent { to, is_ok } => self.consensus.report_snapshot(to, is_ok),
             Input::Unreachable(member) => self.consensus.report_unreachable(member),
             Input::WalWritten(report) => {
+                if let Some(index) = report.marked {
+                    output.jobs.extend(self.machine.installation().marked(index));
+                }
                 self.consensus.wal_written(report, output);
                 self.look_for_leader(output);
             }
             Input::Finished(Finished::PrepareWalFile(result)) => {
                 self.consensus.wal_file_made(unless_full(result)?, self.config.retry_ticks, output);
             }
+            Input::Finished(Finished::ImportSnapshot(result)) => self.imported(result, output),
+            Input::Finished(Finished::InstallSnapshot(result)) => self.install(*result?, output),
             Input::Finished(finished) => self.machine.finished(finished, output)?,
             Input::Defragment(waiter) => {
                 if self.consensus.may_wait(&self.waiters) {
@@ -286,6 +295,36 @@ impl<W> Node<W> {
         }
         let deadline = self.now + self.config.request_timeout();
         self.consensus.change_members(id, change, deadline, waiter);
+    }
+
+    /// A state of the leader's was read. Raft says whether it is news.
+    fn imported(&mut self, result: Result<Box<Imported>, ImportError>, output: &mut Output<W>) {
+        let refusal = result.as_ref().err().map(ToString::to_string);
+        let index = self.machine.installation().importing().map_or(0, snapshot_index);
+        let Some((message, imported)) = self.machine.installation().imported(result) else {
+            output.notes.push(Note::Snapshot { index, refusal });
+            return;
+        };
+        let awaited = self.consensus.awaited_snapshot();
+        self.consensus.step_snapshot(message);
+        self.look_for_leader(output);
+        self.agree(output);
+        if awaited.is_none() && self.consensus.awaited_snapshot() == Some(index) {
+            self.machine.installation().accepted(imported);
+        } else {
+            let refusal = Some("the snapshot holds nothing new".to_owned());
+            output.notes.push(Note::Snapshot { index, refusal });
+            self.machine.discard(*imported, output);
+        }
+    }
+
+    /// The state of a snapshot is in use from now on. Whoever waits for something that the old state was about is
+    /// answered, as it is not known whether the snapshot contains it.
+    fn install(&mut self, installed: Installed, output: &mut Output<W>) {
+        let applied = self.machine.install(installed, output);
+        self.consensus.installed(applied, self.machine.conf_state(), output);
+        let ended = self.waiters.take_of_store();
+        ended.for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
     }
 
     fn query(&mut self, query: LeaseQuery, waiter: W, output: &mut Output<W>) {

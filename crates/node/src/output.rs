@@ -77,6 +77,13 @@ pub enum Note {
     },
     /// This member's name and URLs are known to the cluster: it can serve clients.
     Published,
+    /// A state that the leader has sent is in use, or was not taken.
+    Snapshot {
+        /// The last entry it contains.
+        index: u64,
+        /// Why it was not taken; `None` if it is in use.
+        refusal: Option<String>,
+    },
     /// The members have changed.
     Members,
     /// This member was removed from the cluster: it should stop.

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::error::Fatal;
 use crate::handover::EntryId;
 use crate::machine::AppliedState;
+use crate::machine::installation::Installation;
 use crate::machine::maintenance::Maintenance;
 use crate::node::Node;
 use crate::replay::{Replay, Replayed};
@@ -99,7 +100,9 @@ pub fn start<W>(
     maintenance.applied(replayed.bytes);
     let is_repaired = recovered.repaired.is_some();
     let raft = Raft::new(raft_config, restored(recovered, replayed))?;
-    let node = Node::new(config, raft, wal.room(), store, maintenance, applied);
+    let installation =
+        Installation::new(Arc::clone(disk), data_dir, config.segment_bytes, config.lease_ttl_min_s());
+    let node = Node::new(config, raft, wal.room(), store, maintenance, installation, applied);
     Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
 }
 

@@ -210,6 +210,14 @@ impl<W> Waiters<W> {
         self.reads.take_all().chain(self.renewals.take_all()).chain(queries)
     }
 
+    /// Takes those that wait for something of the store that is being replaced.
+    pub(crate) fn take_of_store(&mut self) -> impl Iterator<Item = W> + use<W> {
+        let proposals = std::mem::take(&mut self.proposals).into_iter().map(|proposed| proposed.waiter);
+        (self.proposals_bytes, self.long_bytes) = (0, 0);
+        let lists = self.compactions.take_all().chain(self.alarmed.take_all());
+        proposals.chain(lists).chain(self.defragmentations.take_all())
+    }
+
     /// Takes those whose deadline has passed, with the deadline.
     pub(crate) fn take_expired(&mut self, now: Duration, mut expired: impl FnMut(Duration, W)) {
         while let Some(proposed) = self.proposals.pop_front_if(|proposed| proposed.deadline <= now) {

@@ -33,6 +33,8 @@ pub struct WalReport {
     pub room: u64,
     /// A file to be prepared.
     pub next: Option<PrepareFile>,
+    /// The last checkpoint that was noted, if there was one.
+    pub marked: Option<u64>,
 }
 
 /// The writer of the WAL.
@@ -45,11 +47,12 @@ pub struct WalWriter {
     /// The last batch, not yet written: written together with the sync it takes one system call.
     last: Option<Persist>,
     appended: Option<u64>,
+    marked: Option<u64>,
 }
 
 impl WalWriter {
     pub(crate) fn new(wal: Wal) -> WalWriter {
-        WalWriter { wal, is_next_offered: false, must_sync: false, last: None, appended: None }
+        WalWriter { wal, is_next_offered: false, must_sync: false, last: None, appended: None, marked: None }
     }
 
     /// Carries out a task; what it writes is durable after the next [`WalWriter::sync`]. An error is final.
@@ -59,7 +62,10 @@ impl WalWriter {
         }
         match task {
             WalTask::Append(batch) => self.hold(batch),
-            WalTask::MarkCheckpoint(snapshot) => self.wal.record_snapshot(&snapshot)?,
+            WalTask::MarkCheckpoint(snapshot) => {
+                self.wal.record_snapshot(&snapshot)?;
+                self.marked = Some(snapshot.index);
+            }
             WalTask::Release(index) => {
                 self.wal.release(index)?;
             }
@@ -108,7 +114,8 @@ impl WalWriter {
         let is_under_way = self.is_next_offered && !disk::seeded_bug!("wal-file-asked-twice");
         let next = (self.wal.needs_next() && !is_under_way).then(|| self.wal.next_file());
         self.is_next_offered |= next.is_some();
-        Ok(WalReport { persisted: self.appended.take(), room: self.wal.room(), next })
+        let (persisted, marked) = (self.appended.take(), self.marked.take());
+        Ok(WalReport { persisted, room: self.wal.room(), next, marked })
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use disk::Disk;
+use disk::revision_log::Removal;
 use store::{Footprint, Store};
 
 use self::checkpoint::{Checkpointer, Urgency};
@@ -91,6 +92,29 @@ impl Maintenance {
         }
     }
 
+    /// Whether no job of the store runs.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.spare_segment != Spare::Making
+            && !self.segment_sync.is_syncing()
+            && !self.checkpointer.is_saving()
+            && self.hash != CompactionHash::Hashing
+            && self.reclaim != Reclaim::Rewriting
+            && self.n_removals == 0
+    }
+
+    /// Removes segments that were never in use.
+    pub(crate) fn remove<W>(&mut self, segments: Removal, output: &mut Output<W>) {
+        self.n_removals += 1;
+        output.jobs.push(Job::Remove(segments));
+    }
+
+    /// The store was replaced, by one whose checkpoint at index `checkpointed` is durable. No job of the old one runs.
+    pub(crate) fn replaced(&mut self, checkpointed: u64) {
+        self.checkpointer.replaced(checkpointed);
+        self.reclaim = Reclaim::Due;
+        self.compacted = i64::MIN;
+    }
+
     /// Entries of so many bytes were applied.
     pub(crate) fn applied(&mut self, bytes: u64) {
         self.checkpointer.applied(bytes);
@@ -167,7 +191,9 @@ impl Maintenance {
     ) -> Result<(), Fatal> {
         let mut is_short = false;
         match finished {
-            Finished::PrepareWalFile(_) => unreachable!("spare files of the WAL are the affair of consensus"),
+            Finished::PrepareWalFile(_) | Finished::ImportSnapshot(_) | Finished::InstallSnapshot(_) => {
+                unreachable!("others take the results of these jobs")
+            }
             Finished::PrepareSegment(result) => {
                 let segment = unless_full(result)?;
                 is_short = segment.is_none();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use disk::bolt::{Bucket, Entry, Reader};
-use disk::revision_log::Options;
+use disk::revision_log::{Options, Removal};
 use disk::{Disk, RecordMeta, Revision, RevisionLog, checkpoint};
 use prost::Message;
 use proto::checkpointpb::Checkpoint;
@@ -74,6 +74,7 @@ impl From<disk::Error> for ImportError {
 /// A database whose records are in a revision log, durably, and whose checkpoint is to be saved.
 #[derive(Debug)]
 pub struct Imported {
+    log: RevisionLog,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     /// The checkpoint. Before it is saved the caller may replace what belongs to a member rather than to the data:
@@ -82,6 +83,11 @@ pub struct Imported {
 }
 
 impl Imported {
+    /// Gives up the segments: what was imported is not needed.
+    pub fn discard(self) -> Removal {
+        self.log.discard()
+    }
+
     /// Makes it count.
     pub fn commit(self) -> Result<Checkpoint, ImportError> {
         checkpoint::save(&*self.disk, &self.dir, &self.checkpoint)?;
@@ -126,15 +132,31 @@ fn import_into(
     mut database: Reader,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Imported, ImportError> {
+    match fill(&mut log, &mut database, progress) {
+        Ok(checkpoint) => Ok(Imported { log, disk, dir: dir.to_path_buf(), checkpoint }),
+        Err(error) => {
+            // The first error says more. What stays goes when the directory is opened next.
+            let _ = log.discard().run();
+            Err(error)
+        }
+    }
+}
+
+/// Appends all records to `log`, durably. Returns the checkpoint.
+fn fill(
+    log: &mut RevisionLog,
+    database: &mut Reader,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Checkpoint, ImportError> {
     let buckets = database.buckets()?;
-    let mut checkpoint = tables::read(&mut database, &buckets)?;
-    let keys = find(&database, &buckets, "key")?;
-    let last_main = read_records(&mut database, keys, &mut log, progress)?;
+    let mut checkpoint = tables::read(database, &buckets)?;
+    let keys = find(database, &buckets, "key")?;
+    let last_main = read_records(database, keys, log, progress)?;
     log.flush()?;
     log.sync_job().run()?;
     checkpoint.segments = log.segments();
     checkpoint.revision = last_main.max(checkpoint.compact_revision).max(1);
-    Ok(Imported { disk, dir: dir.to_path_buf(), checkpoint })
+    Ok(checkpoint)
 }
 
 /// The bucket of this name, which every database has.

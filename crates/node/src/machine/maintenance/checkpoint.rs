@@ -93,6 +93,14 @@ impl Checkpointer {
         self.has_retired = true;
     }
 
+    /// The checkpoint at `index` came with another state: what was written before it can be removed soon.
+    pub(super) fn replaced(&mut self, index: u64) {
+        self.last_index = index;
+        self.ticks_since = 0;
+        self.bytes_since = 0;
+        self.has_retired = true;
+    }
+
     /// Whether a checkpoint is being made.
     pub(super) fn is_saving(&self) -> bool {
         self.state == State::Saving

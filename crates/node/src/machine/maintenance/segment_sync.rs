@@ -45,6 +45,10 @@ impl SegmentSync {
         Some(Job::SyncSegments(log.sync_job()))
     }
 
+    pub(super) fn is_syncing(&self) -> bool {
+        self.state == State::Syncing
+    }
+
     pub(super) fn finished(&mut self) {
         self.state = State::Idle;
     }
