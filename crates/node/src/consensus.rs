@@ -244,6 +244,11 @@ impl<W> Consensus<W> {
         self.raft.report_unreachable(member);
     }
 
+    /// Sending a state to a member has ended.
+    pub(crate) fn report_snapshot(&mut self, member: u64, is_ok: bool) {
+        self.raft.report_snapshot(member, is_ok);
+    }
+
     /// Proposes a change of the members, now or when a leader is known and no other change is under way.
     pub(crate) fn change_members(&mut self, id: u64, change: &MemberChange, deadline: Duration, waiter: W) {
         let data = change.encode(id).encode_to_vec().into();

@@ -120,6 +120,13 @@ pub enum Input<W> {
     },
     /// A message to this member was lost.
     Unreachable(u64),
+    /// Sending a state to a member, which a message of type MsgSnap has asked for, has ended.
+    SnapshotReported {
+        /// The member.
+        id: u64,
+        /// Whether it has all of it.
+        is_ok: bool,
+    },
     /// The WAL's writer has carried out its tasks.
     WalWritten(WalReport),
     /// A job has ended.

@@ -46,6 +46,7 @@ impl<'a, W> Meanwhile<'a, W> {
             Input::Tick => self.consensus.tick(output),
             Input::WalWritten(report) => self.consensus.wal_written(report, output),
             Input::Unreachable(member) => self.consensus.report_unreachable(member),
+            Input::SnapshotReported { id, is_ok } => self.consensus.report_snapshot(id, is_ok),
             // What another member proposes is weighed by the machine.
             Input::Message(message)
                 if message.r#type() != MessageType::MsgProp

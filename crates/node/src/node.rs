@@ -225,6 +225,7 @@ impl<W> Node<W> {
             Input::Snapshot { message, file } => self.machine.receive_snapshot(*message, file, output),
             Input::SnapshotSent { to, is_ok } => self.consensus.report_snapshot(to, is_ok),
             Input::Unreachable(member) => self.consensus.report_unreachable(member),
+            Input::SnapshotReported { id, is_ok } => self.consensus.report_snapshot(id, is_ok),
             Input::WalWritten(report) => {
                 if let Some(index) = report.marked {
                     output.jobs.extend(self.machine.installation().marked(index));

@@ -22,6 +22,7 @@ mod local;
 mod mailbox;
 mod member;
 mod node_client;
+mod pause;
 mod wal;
 
 use std::io;

@@ -103,6 +103,11 @@ impl<T> BatchQueue<T> {
         self.changed.notify_one();
     }
 
+    /// Moves what has collected since the turn was taken into `items`, which must be empty. Only for who has the turn.
+    pub(super) fn take_more(&self, items: &mut Vec<T>) {
+        std::mem::swap(&mut self.lock().items, items);
+    }
+
     /// Gives the owner the turn, until [`BatchQueue::end_turn`], and moves everything into `items`, which must be
     /// empty. Waits for something until `deadline` (for ever without one), and then for whoever has the turn. False,
     /// and no turn, once the queue is closed and empty.
@@ -232,6 +237,18 @@ mod tests {
         queue.extend([1, 2]);
         queue.end_turn_with(0);
         assert_eq!(owner.join().unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_collects_in_a_turn_can_be_taken_in_it() {
+        let queue = BatchQueue::default();
+        assert!(queue.try_take_turn());
+        queue.extend([1, 2]);
+        let mut items = Vec::new();
+        queue.take_more(&mut items);
+        assert_eq!(items, [1, 2]);
+        queue.end_turn(false);
+        assert!(queue.try_take_turn(), "nothing is left for the owner");
     }
 
     #[test]

@@ -26,9 +26,7 @@ impl Local for NodeHandle {
     }
 
     fn report_snapshot(&self, id: u64, is_ok: bool) {
-        if !is_ok {
-            self.report_unreachable(id);
-        }
+        self.member.inbox.push(Message::Input(Input::SnapshotReported { id, is_ok }));
     }
 
     fn is_removed(&self, id: u64) -> bool {

@@ -12,12 +12,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Node, Note, Output, WalTask};
+use node::{Fatal, Input, Meanwhile, Node, Note, Output, WalTask};
 use tokio::sync::watch;
 
 use super::batch_queue::BatchQueue;
 use super::jobs::JobQueues;
 use super::mailbox::{Mail, Mailbox, Ticket};
+use super::pause::{Pause, Ticks};
 use super::wal::SharedWal;
 use super::{Message, Observer};
 use crate::peers::{Backlog, Outbox, backlog_bytes};
@@ -47,13 +48,15 @@ impl Member {
 
     /// The body of the node's thread.
     pub(super) fn run_node(&self, tick: Duration) -> Result<(), Fatal> {
-        let (mut messages, mut inputs) = (Vec::new(), Vec::new());
-        let mut next_tick = self.lock().epoch + tick;
+        let (mut arrived, mut inputs) = (Vec::new(), Vec::new());
+        let mut ticks = Ticks::new(tick, self.lock().epoch);
+        // What came in the pauses of a long command, and is not for consensus alone.
+        let mut postponed = Vec::new();
         loop {
-            self.inbox.take(&mut messages, Some(next_tick));
+            self.inbox.take(&mut arrived, Some(ticks.next));
             let mut runner = self.lock();
-            self.backlog.shrink(peer_bytes(&messages));
-            for message in messages.drain(..) {
+            self.backlog.shrink(peer_bytes(&postponed) + peer_bytes(&arrived));
+            for message in postponed.drain(..).chain(arrived.drain(..)) {
                 match message {
                     Message::Input(input) => inputs.push(input),
                     Message::Fail(error) => return Err(error),
@@ -64,14 +67,20 @@ impl Member {
                     }
                 }
             }
-            let now = Instant::now();
-            if now >= next_tick {
+            if ticks.is_due() {
                 inputs.push(Input::Tick);
-                // After a long pause the ticks missed are not made up for: nobody counted on them.
-                next_tick = (next_tick + tick).max(now);
             }
-            runner.run(inputs.drain(..))?;
-            let is_busy = runner.output.is_busy;
+            let mut pause = Pause {
+                inbox: &self.inbox,
+                backlog: &self.backlog,
+                ticks: &mut ticks,
+                postponed: &mut postponed,
+                arrived: std::mem::take(&mut arrived),
+                output: Output::default(),
+            };
+            runner.run(inputs.drain(..), &mut |effects, meanwhile| pause.handle(effects, meanwhile))?;
+            arrived = pause.arrived;
+            let is_busy = runner.output.is_busy || !postponed.is_empty();
             drop(runner);
             self.inbox.end_own_turn(is_busy);
         }
@@ -144,11 +153,21 @@ pub(super) struct Effects {
 
 impl Effects {
     /// Hands on what must not wait for anything to be applied: what is to be written and what is to be sent.
-    fn urge(&self, output: &mut Output<Ticket>) {
+    pub(super) fn urge(&self, output: &mut Output<Ticket>) {
         if !output.wal.is_empty() {
             self.wal.tasks.extend(output.wal.drain(..));
         }
         self.outbox.send(&mut output.messages);
+    }
+
+    /// Hands on answers and jobs while the node is still at work.
+    pub(super) fn answer(&self, output: &mut Output<Ticket>) {
+        for (ticket, answer) in output.answers.drain(..) {
+            let mailbox = &self.mailboxes[ticket.worker];
+            mailbox.post([(ticket, Mail::Answer(answer))]);
+            mailbox.notify();
+        }
+        output.jobs.drain(..).for_each(|job| self.jobs.push(job));
     }
 }
 
@@ -177,14 +196,20 @@ impl NodeRunner {
         NodeRunner { node, output, effects, mail, has_leader, epoch, observer }
     }
 
-    /// Has the node take `inputs`, and does all that comes of them. An error is final.
-    fn run(&mut self, inputs: impl ExactSizeIterator<Item = Input<Ticket>>) -> Result<(), Fatal> {
+    /// Has the node take `inputs`, and does all that comes of them. Calls `pause` now and then while a long command is
+    /// applied. An error is final.
+    fn run(
+        &mut self,
+        inputs: impl ExactSizeIterator<Item = Input<Ticket>>,
+        pause: &mut dyn FnMut(&Effects, &mut Meanwhile<'_, Ticket>),
+    ) -> Result<(), Fatal> {
         let is_upkeep = self.output.is_busy && inputs.len() == 0;
         let now = Instant::now();
         self.node.decide(now - self.epoch, inputs, &mut self.output)?;
         // The WAL is written, and peers are told, while the node applies.
         self.effects.urge(&mut self.output);
-        self.node.apply(&mut self.output, &mut |_| {})?;
+        let effects = &self.effects;
+        self.node.apply(&mut self.output, &mut |meanwhile| pause(effects, meanwhile))?;
         self.observe(now, is_upkeep);
         self.deliver(None);
         Ok(())
@@ -266,7 +291,7 @@ impl std::fmt::Debug for NodeRunner {
 }
 
 /// What the backlog counts of `messages`.
-fn peer_bytes(messages: &[Message]) -> usize {
+pub(super) fn peer_bytes(messages: &[Message]) -> usize {
     let bytes = messages.iter().map(|message| match message {
         Message::Input(Input::Message(message)) => backlog_bytes(message),
         _ => 0,

@@ -117,7 +117,7 @@ impl Still {
         let mut runner = self.member.lock();
         let mut has_more = true;
         while has_more {
-            runner.run(inputs.drain(..)).unwrap();
+            runner.run(inputs.drain(..), &mut |_, _| {}).unwrap();
             let is_busy = runner.output.is_busy;
             let tasks = taken(&self.member.wal.tasks);
             if !tasks.is_empty() {
