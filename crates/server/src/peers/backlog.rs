@@ -45,6 +45,12 @@ impl Backlog {
         }
     }
 
+    /// Whether the node has taken everything.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.load(Ordering::SeqCst) == 0
+    }
+
     /// Waits until there is room for messages of such a stream.
     pub(super) async fn room(&self, kind: StreamKind) {
         let limit = match kind {

@@ -6,12 +6,14 @@ use std::sync::mpsc;
 use disk::{Disk, SimDisk};
 use node::{Answer, Finished, Job, Proposal, Published};
 use proto::etcdserverpb::{CompactionRequest, DeleteRangeRequest, Member as EtcdMember, PutRequest};
+use proto::raftpb::{Message as RaftMessage, MessageType};
 use store::{Kind, Request};
 
 use super::*;
 use crate::driver::Driver;
 use crate::driver::jobs::JobThreads;
 use crate::metrics::Metrics;
+use crate::peers::{Backlog, backlog_bytes};
 
 const WAL_FILE: &str = "/wal/0000000000000000-0000000000000000.wal";
 
@@ -181,6 +183,37 @@ fn a_brief_batch_is_carried_out_from_end_to_end_by_one_thread() {
     assert_eq!((still.answered(), inputs.len()), (vec![3, 5], 0));
     assert_eq!(still.disk.ops().syncs - before.syncs, 1, "both share a sync");
     assert!(taken(&still.member.inbox).is_empty() && taken(&still.member.wal.tasks).is_empty());
+}
+
+#[test]
+fn peers_are_heard_while_a_long_command_is_applied() {
+    let still = Still::new(config());
+    let n_keys = 5_000;
+    still.handle((0..n_keys).map(|n| still.propose(n, put(&format!("k{n:04}"), 8))).collect());
+    let all = DeleteRangeRequest { key: "k".into(), range_end: "l".into(), ..DeleteRangeRequest::default() };
+    let mut runner = still.member.lock();
+    runner.run([still.propose(0, Request::DeleteRange(all))].into_iter(), &mut |_, _| {}).unwrap();
+    let report = still.member.wal.write(taken(&still.member.wal.tasks)).unwrap();
+    // While the delete is applied, a peer sends a message and a client wants to put something.
+    let stale =
+        RaftMessage { r#type: MessageType::MsgHeartbeat as i32, from: 9, to: 1, ..RaftMessage::default() };
+    let backlog = Backlog::default();
+    backlog.grow(backlog_bytes(&stale));
+    still.member.inbox.push(Message::Input(Input::Message(Box::new(stale))));
+    still.member.inbox.push(Message::Input(still.put(1)));
+    let (mut ticks, mut postponed) = (Ticks::new(Duration::from_secs(60), Instant::now()), Vec::new());
+    let (arrived, output) = (Vec::new(), Output::default());
+    let inbox = &still.member.inbox;
+    let mut pause =
+        Pause { inbox, backlog: &backlog, ticks: &mut ticks, postponed: &mut postponed, arrived, output };
+    runner
+        .run([Input::WalWritten(report)].into_iter(), &mut |effects, meanwhile| {
+            pause.handle(effects, meanwhile)
+        })
+        .unwrap();
+    assert!(backlog.is_empty(), "the node has taken the message");
+    assert!(matches!(postponed[..], [Message::Input(Input::Propose(..))]), "the put waits: {postponed:?}");
+    assert!(taken(inbox).is_empty());
 }
 
 #[test]
