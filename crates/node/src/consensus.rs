@@ -487,11 +487,6 @@ impl<W> Consensus<W> {
         self.raft.applied_to(applied.index);
     }
 
-    /// Sending a state to a member has ended.
-    pub(crate) fn report_snapshot(&mut self, to: u64, is_ok: bool) {
-        self.raft.report_snapshot(to, is_ok);
-    }
-
     /// A lone voter need not wait for an election, once it has applied everything. True if it stands for one.
     pub(crate) fn campaign_if_alone(&mut self) -> bool {
         let status = self.raft.status();

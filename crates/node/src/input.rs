@@ -111,13 +111,6 @@ pub enum Input<W> {
         /// The state, as etcd's database.
         file: PathBuf,
     },
-    /// A state was sent to this member, or could not be.
-    SnapshotSent {
-        /// The member.
-        to: u64,
-        /// Whether it has got the whole state.
-        is_ok: bool,
-    },
     /// A message to this member was lost.
     Unreachable(u64),
     /// Sending a state to a member, which a message of type MsgSnap has asked for, has ended.

@@ -42,6 +42,7 @@ pub use input::{Answer, Input, Proposal};
 pub use job::{Finished, Job, SavedCheckpoint};
 pub use machine::lease_renewer::LeaseRenewer;
 pub use machine::lessor::{LeaseAnswer, LeasePlace, LeaseQuery, LeaseState};
+pub use machine::snapshot_index;
 pub use meanwhile::Meanwhile;
 pub use node::Node;
 pub use output::{Note, Output};

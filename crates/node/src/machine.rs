@@ -27,7 +27,9 @@ use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
 use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
 use proto::raftpb::{ConfChange, ConfState, Entry, EntryType, Message};
-use store::{Applied, Command, Footprint, Imported, Kind, MemberChange, Outcome, Refusal, Request, Store};
+use store::{
+    Applied, Command, Export, Footprint, Imported, Kind, MemberChange, Outcome, Refusal, Request, Store,
+};
 
 use self::installation::{Installation, Installed};
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
@@ -224,17 +226,22 @@ impl Machine {
     }
 
     /// Answers with the state as of the last entry applied.
-    pub(crate) fn export<W>(&mut self, waiter: W, output: &mut Output<W>) {
+    pub(crate) fn answer_export<W>(&mut self, waiter: W, output: &mut Output<W>) {
+        match self.export() {
+            Some(export) => output.answers.push((waiter, Answer::Export(Box::new(export)))),
+            None => output.refuse(waiter, Unserved::TooManyRequests),
+        }
+    }
+
+    /// The state as of the last entry applied; `None` if too many are being written.
+    pub(crate) fn export(&mut self) -> Option<Export> {
         let log = Checkpoint {
             applied_index: self.applied.entry.index,
             applied_term: self.applied.entry.term,
             conf_state: Some(self.applied.conf_state.clone()),
             ..Checkpoint::default()
         };
-        match self.store.export(log) {
-            Some(export) => output.answers.push((waiter, Answer::Export(Box::new(export)))),
-            None => output.refuse(waiter, Unserved::TooManyRequests),
-        }
+        self.store.export(log)
     }
 
     /// Answers a query about leases, now or later.
@@ -677,7 +684,7 @@ fn version_number(version: &str) -> Option<(u32, u32)> {
 }
 
 /// The last entry that a snapshot contains.
-pub(crate) fn snapshot_index(message: &Message) -> u64 {
+pub fn snapshot_index(message: &Message) -> u64 {
     let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
     metadata.map_or(0, |metadata| metadata.index)
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use proto::raftpb::{Message, MessageType};
 use raft::{Raft, Role, Status};
-use store::{ImportError, Imported, LeaseTable, MemberChange, ReadView, Refusal, Store, WatchHub};
+use store::{Export, ImportError, Imported, LeaseTable, MemberChange, ReadView, Refusal, Store, WatchHub};
 
 use crate::config::Config;
 use crate::consensus::Consensus;
@@ -101,6 +101,11 @@ impl<W> Node<W> {
     /// Renews leases without asking the node.
     pub fn lease_renewer(&self) -> LeaseRenewer {
         self.machine.lessor().renewer()
+    }
+
+    /// The state as of the last entry applied, to be written by the caller; `None` if too many are being written.
+    pub fn export(&mut self) -> Option<Export> {
+        self.machine.export()
     }
 
     /// The hub that watches are opened on.
@@ -223,7 +228,6 @@ impl<W> Node<W> {
             Input::MemberVersions { lowest } => self.machine.set_lowest_version(lowest, self.moment()),
             Input::Message(message) => self.receive(*message, output),
             Input::Snapshot { message, file } => self.machine.receive_snapshot(*message, file, output),
-            Input::SnapshotSent { to, is_ok } => self.consensus.report_snapshot(to, is_ok),
             Input::Unreachable(member) => self.consensus.report_unreachable(member),
             Input::SnapshotReported { id, is_ok } => self.consensus.report_snapshot(id, is_ok),
             Input::WalWritten(report) => {
@@ -246,7 +250,7 @@ impl<W> Node<W> {
                     output.refuse(waiter, Unserved::TooManyRequests);
                 }
             }
-            Input::Export(waiter) => self.machine.export(waiter, output),
+            Input::Export(waiter) => self.machine.answer_export(waiter, output),
             Input::Tick => self.tick(output),
         }
         Ok(())

@@ -7,6 +7,7 @@
 
 pub mod database_json;
 pub mod member_json;
+pub mod v2_store_json;
 pub mod wire;
 
 /// One remote procedure.

@@ -26,14 +26,16 @@ mod pause;
 mod wal;
 
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use node::{Fatal, Input, LeaseRenewer, Node, Note, Published, WalWriter};
-use store::{Kind, ReadView, WatchHub};
-use tokio::sync::watch;
+use store::{Export, Kind, ReadView, WatchHub};
+use tokio::sync::{oneshot, watch};
 
+pub(crate) use self::local::LocalMember;
 pub(crate) use self::mailbox::{Mail, Mailbox, Ticket};
 pub(crate) use self::node_client::{NodeClient, Slot, is_brief};
 
@@ -42,7 +44,7 @@ use self::jobs::JobThreads;
 use self::member::{Effects, Member, NodeRunner};
 use self::wal::SharedWal;
 use crate::metrics::Metrics;
-use crate::peers::{Backlog, Outbox};
+use crate::peers::{Backlog, Installed, Outbox};
 use crate::time_slice;
 
 /// What the node is told.
@@ -50,6 +52,15 @@ use crate::time_slice;
 enum Message {
     Input(Input<Ticket>),
     Fail(Fatal),
+    /// A peer has sent a state, which lies in a file.
+    Snapshot {
+        message: Box<proto::raftpb::Message>,
+        file: PathBuf,
+        /// Told when it is in use, or will not be.
+        done: oneshot::Sender<Installed>,
+    },
+    /// A state is to be sent to a peer; `None` if too many are being written.
+    Export(mpsc::SyncSender<Option<Box<Export>>>),
     /// A peer says that this member was removed from the cluster.
     Removed,
     Stop,

@@ -43,7 +43,7 @@ use ::peer::Identity;
 use proto::etcdserverpb::Member;
 use proto::raftpb::Message;
 use tokio::runtime::Builder;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 pub(crate) use self::backlog::{Backlog, backlog_bytes};
@@ -63,6 +63,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) trait Local: Debug + Send + Sync {
     /// Gives messages to the node, and counts them in the backlog; leaves `messages` empty.
     fn step(&self, messages: &mut Vec<Message>);
+
+    /// Has the state in `file` installed, which `message`, of type MsgSnap, announces. The file is removed in any case.
+    fn install(&self, message: Message, file: PathBuf) -> oneshot::Receiver<Installed>;
 
     /// What the node has been given and has not taken.
     fn backlog(&self) -> &Backlog;
@@ -91,6 +94,9 @@ pub(crate) trait Local: Debug + Send + Sync {
     /// Where a state that a peer sends is put, as `<index>.snap.db`. May block.
     fn snapshot_dir(&self) -> io::Result<PathBuf>;
 }
+
+/// Whether a state is in use, or why not.
+pub(crate) type Installed = Result<(), String>;
 
 /// A state on its way to a peer.
 pub(crate) struct OutgoingSnapshot {

@@ -29,7 +29,7 @@ use self::reporter::{Life, Reporter};
 use crate::api::{Api, Settings};
 use crate::compactor;
 use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, StartupMessage, Url};
-use crate::driver::{Driver, Mailbox, NodeClient};
+use crate::driver::{Driver, LocalMember, Mailbox, NodeClient};
 use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
 use crate::logging::{self, FATAL};
@@ -247,7 +247,7 @@ fn serve(config: &Config) -> Result<End, Error> {
         &peers_handle,
         peer_listeners,
         outbox,
-        Arc::new(driver.handle()),
+        Arc::new(LocalMember::new(driver.handle(), data_dir.snap())),
         Arc::clone(&metrics),
     )?;
     log_serving(config, settings.member_id);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use disk::SimDisk;
+use disk::{Disk, SimDisk};
 use node::{Answer, Config, Input, LeaseAnswer, LeaseQuery, Unserved};
 use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest};
-use proto::raftpb::MessageType;
+use proto::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
 use store::Request;
 
 use crate::member::{Member, TICK, config, info, put, revision};
@@ -17,23 +17,61 @@ const WHO: u32 = u32::MAX;
 /// Members 1 to n, and the links between them.
 struct Cluster {
     members: Vec<Member>,
+    disks: Vec<SimDisk>,
     /// Members whose messages are lost, and who get none.
     isolated: BTreeSet<u64>,
 }
 
 impl Cluster {
     fn new(n: u64) -> Cluster {
-        let start = |id| {
-            let config = Config {
-                member: info(id),
-                initial_members: (1..=n).map(info).collect(),
-                first_request_id: id << 48,
-                seed: id,
-                ..config()
-            };
-            Member::start(&SimDisk::new(id), config).unwrap()
+        let disks: Vec<SimDisk> = (1..=n).map(SimDisk::new).collect();
+        let start = |(id, disk)| Member::start(disk, Cluster::config(n, id)).unwrap();
+        Cluster { members: (1..).zip(&disks).map(start).collect(), disks, isolated: BTreeSet::new() }
+    }
+
+    fn config(n: u64, id: u64) -> Config {
+        Config {
+            member: info(id),
+            initial_members: (1..=n).map(info).collect(),
+            first_request_id: id << 48,
+            seed: id,
+            ..config()
+        }
+    }
+
+    /// Kills a member, and starts it again with what is on its disk.
+    fn restart(&mut self, id: u64) {
+        let at = id as usize - 1;
+        let now = self.members[at].now;
+        self.disks[at].crash();
+        let config =
+            Config { first_request_id: id << 48 | 1 << 40, ..Cluster::config(self.disks.len() as u64, id) };
+        self.members[at] = Member::start(&self.disks[at], config).unwrap();
+        self.members[at].now = now;
+    }
+
+    /// Sends the state that `message` announces, and then the message.
+    fn send_snapshot(&mut self, message: Message) {
+        let mut export = self.member(message.from).node.export().unwrap();
+        while export.measure_step().is_none() {}
+        let mut state = Vec::new();
+        while !export.write_step().unwrap() {
+            state.append(export.output());
+        }
+        state.append(export.output());
+        let metadata = SnapshotMetadata {
+            conf_state: Some(export.conf_state().clone()),
+            index: export.applied_index(),
+            term: export.applied_term(),
         };
-        Cluster { members: (1..=n).map(start).collect(), isolated: BTreeSet::new() }
+        let snapshot = Some(Snapshot { metadata: Some(metadata), ..Snapshot::default() });
+        let (from, to) = (message.from, message.to);
+        let file = std::path::PathBuf::from("/received.snap.db");
+        self.disks[to as usize - 1].create(&file).unwrap().write_at(0, &state).unwrap();
+        let message = Box::new(Message { snapshot, ..message });
+        self.member(to).handle(vec![Input::Snapshot { message, file }]).unwrap();
+        self.member(to).settle().unwrap();
+        self.member(from).handle(vec![Input::SnapshotReported { id: to, is_ok: true }]).unwrap();
     }
 
     /// With a leader that can serve reads; returns its id.
@@ -91,6 +129,10 @@ impl Cluster {
         let has_sent = !sent.is_empty();
         for message in sent {
             if !self.isolated.contains(&message.from) && !self.isolated.contains(&message.to) {
+                if message.r#type() == MessageType::MsgSnap {
+                    self.send_snapshot(message);
+                    continue;
+                }
                 let to = message.to;
                 self.member(to).handle(vec![Input::Message(Box::new(message))]).unwrap();
             }
@@ -260,6 +302,86 @@ fn leadership_is_handed_over_and_proposals_meanwhile_are_not_lost() {
     assert_eq!(cluster.member(to).node.published().leader(), to);
     cluster.tick();
     assert!(revision(cluster.member(leader).answer(proposal)).is_some(), "the new leader was told");
+}
+
+#[test]
+fn a_member_that_has_fallen_far_behind_takes_over_the_state_of_the_leader() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let behind = leader % 3 + 1;
+    cluster.isolated.insert(behind);
+    let grant = Request::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 60 });
+    cluster.member(leader).propose(grant);
+    for n in 0..50 {
+        cluster.member(leader).propose(put(&format!("k{n}"), "v"));
+        cluster.settle();
+    }
+    cluster.isolated.clear();
+    // The one that was cut off may have a later term; then a leader is elected anew.
+    (0..ELECTION_TICKS_MAX).for_each(|_| cluster.tick());
+    let taken = |note: &node::Note| matches!(note, node::Note::Snapshot { refusal: None, .. });
+    assert!(cluster.member(behind).notes.iter().any(taken), "{:?}", cluster.member(behind).notes);
+    let hash = |cluster: &mut Cluster, id| cluster.member(id).node.view().hash_now(0).unwrap();
+    assert_eq!(hash(&mut cluster, behind), hash(&mut cluster, leader));
+    assert!(cluster.member(behind).node.leases().term(5).is_some());
+
+    let new_leader = cluster.member(1).node.published().leader();
+    let waiter = cluster.member(new_leader).propose(put("k", "w"));
+    cluster.settle();
+    assert!(revision(cluster.member(new_leader).answer(waiter)).is_some());
+    cluster.tick();
+    assert_eq!(hash(&mut cluster, behind), hash(&mut cluster, new_leader));
+
+    cluster.restart(behind);
+    (0..ELECTION_TICKS_MAX).for_each(|_| cluster.tick());
+    assert_eq!(hash(&mut cluster, behind), hash(&mut cluster, new_leader), "after a crash");
+    assert!(cluster.member(behind).node.leases().term(5).is_some());
+}
+
+#[test]
+fn a_state_that_is_damaged_or_old_changes_nothing() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let follower = leader % 3 + 1;
+    let waiter = cluster.member(leader).propose(put("k", "v"));
+    cluster.settle();
+    assert!(cluster.member(leader).answer(waiter).is_some());
+    cluster.tick();
+    let before = cluster.member(follower).node.view().hash_now(0).unwrap();
+    let term = cluster.member(leader).node.published().term();
+    let metadata = SnapshotMetadata { index: 900, term, ..SnapshotMetadata::default() };
+    let file = std::path::PathBuf::from("/received.snap.db");
+    cluster.disks[follower as usize - 1].create(&file).unwrap().write_at(0, b"no database").unwrap();
+    let message = Message {
+        r#type: MessageType::MsgSnap as i32,
+        from: leader,
+        to: follower,
+        term,
+        snapshot: Some(Snapshot { metadata: Some(metadata), ..Snapshot::default() }),
+        ..Message::default()
+    };
+    let input = Input::Snapshot { message: Box::new(message.clone()), file: file.clone() };
+    cluster.member(follower).handle(vec![input]).unwrap();
+    cluster.settle();
+    let refused = |note: &node::Note| matches!(note, node::Note::Snapshot { index: 900, refusal: Some(_) });
+    assert!(cluster.member(follower).notes.iter().any(refused));
+    // Without its state the message is worth nothing.
+    cluster.member(follower).handle(vec![Input::Message(Box::new(message.clone()))]).unwrap();
+    // A state that this member has already.
+    cluster.send_snapshot(message);
+    cluster.settle();
+    assert!(
+        cluster
+            .member(follower)
+            .notes
+            .iter()
+            .filter(|note| matches!(note, node::Note::Snapshot { .. }))
+            .count()
+            == 2
+    );
+    assert_eq!(cluster.member(follower).node.view().hash_now(0).unwrap(), before);
+    assert!(cluster.disks[follower as usize - 1].open(&file).is_err(), "files are removed");
+    let waiter = cluster.member(follower).propose(put("k", "w"));
+    cluster.settle();
+    assert!(revision(cluster.member(follower).answer(waiter)).is_some());
 }
 
 #[test]

@@ -31,7 +31,11 @@ impl JobQueues {
             Job::PrepareWalFile(_) | Job::PrepareSegment(_) => &self.spare_files,
             // A checkpoint makes the same files durable; one thread does not do that twice at a time.
             Job::SyncSegments(_) | Job::Checkpoint(_) => &self.checkpoint,
-            Job::HashCompaction(_) | Job::Reclaim(_) | Job::Remove(_) => &self.maintenance,
+            Job::HashCompaction(_)
+            | Job::Reclaim(_)
+            | Job::Remove(_)
+            | Job::ImportSnapshot(_)
+            | Job::InstallSnapshot(_) => &self.maintenance,
         };
         queue.push(job);
     }

@@ -9,11 +9,13 @@
 //! Both ways keep the same order: the node decides, the WAL is written and synced, and only the report of that lets the
 //! node apply and answer.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use node::{Fatal, Input, Meanwhile, Node, Note, Output, WalTask};
-use tokio::sync::watch;
+use node::{Fatal, Input, Meanwhile, Node, Note, Output, WalTask, snapshot_index};
+use proto::raftpb::Message as RaftMessage;
+use tokio::sync::{oneshot, watch};
 
 use super::batch_queue::BatchQueue;
 use super::jobs::JobQueues;
@@ -21,7 +23,7 @@ use super::mailbox::{Mail, Mailbox, Ticket};
 use super::pause::{Pause, Ticks};
 use super::wal::SharedWal;
 use super::{Message, Observer};
-use crate::peers::{Backlog, Outbox, backlog_bytes};
+use crate::peers::{Backlog, Installed, Outbox, backlog_bytes};
 
 /// Inputs of a brief batch, at most: more are worth a thread of their own, which takes what has collected meanwhile too.
 const BRIEF_INPUTS_MAX: usize = 4;
@@ -60,6 +62,13 @@ impl Member {
                 match message {
                     Message::Input(input) => inputs.push(input),
                     Message::Fail(error) => return Err(error),
+                    Message::Snapshot { message, file, done } => {
+                        inputs.push(runner.begin_snapshot(message, file, done));
+                    }
+                    Message::Export(answer) => {
+                        // Nobody waits any more if the peers' thread has ended.
+                        let _ = answer.send(runner.node.export().map(Box::new));
+                    }
                     Message::Removed => runner.observer.note(&Note::Removed),
                     Message::Stop => {
                         runner.stop();
@@ -179,6 +188,8 @@ pub(super) struct NodeRunner {
     /// Scratch: answers by worker.
     mail: Vec<Vec<(Ticket, Mail)>>,
     has_leader: watch::Sender<bool>,
+    /// Whom to tell what becomes of a state that a peer has sent, by its index.
+    snapshots: Vec<(u64, oneshot::Sender<Installed>)>,
     epoch: Instant,
     observer: Box<dyn Observer>,
 }
@@ -193,7 +204,8 @@ impl NodeRunner {
     ) -> NodeRunner {
         let mail = effects.mailboxes.iter().map(|_| Vec::new()).collect();
         let (output, observer) = (Output::default(), Box::new(observer));
-        NodeRunner { node, output, effects, mail, has_leader, epoch, observer }
+        let snapshots = Vec::new();
+        NodeRunner { node, output, effects, mail, has_leader, snapshots, epoch, observer }
     }
 
     /// Has the node take `inputs`, and does all that comes of them. Calls `pause` now and then while a long command is
@@ -236,6 +248,17 @@ impl NodeRunner {
         Ok(())
     }
 
+    /// Remembers whom to tell what becomes of a state that a peer has sent.
+    fn begin_snapshot(
+        &mut self,
+        message: Box<RaftMessage>,
+        file: PathBuf,
+        done: oneshot::Sender<Installed>,
+    ) -> Input<Ticket> {
+        self.snapshots.push((snapshot_index(&message), done));
+        Input::Snapshot { message, file }
+    }
+
     /// Tells what the node has done since `start`.
     fn observe(&mut self, start: Instant, is_upkeep: bool) {
         if !self.output.applied.is_empty() {
@@ -276,8 +299,17 @@ impl NodeRunner {
             self.effects.jobs.push(job);
         }
         for note in notes.drain(..) {
-            if let Note::Leader { id, .. } = note {
-                self.has_leader.send_replace(id != 0);
+            match &note {
+                Note::Leader { id, .. } => {
+                    self.has_leader.send_replace(*id != 0);
+                }
+                Note::Snapshot { index, refusal } => {
+                    let result = refusal.clone().map_or(Ok(()), Err);
+                    for (_, done) in self.snapshots.extract_if(.., |(of, _)| of == index) {
+                        let _ = done.send(result.clone());
+                    }
+                }
+                _ => {}
             }
             self.observer.note(&note);
         }

@@ -1,6 +1,7 @@
 //! Receives the state of a peer: into a file, and then to the node.
 
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use ::peer::{DecodeError, Refusal, SnapshotHead};
@@ -73,8 +74,8 @@ async fn save_and_step(
         "incoming-snapshot-index" = index,
         "receiving database snapshot"
     );
-    match save(context, index, first, body).await {
-        Ok(len) => {
+    let file = match save(context, index, first, body).await {
+        Ok((len, file)) => {
             metrics.received_bytes.inc_by(len);
             info!(
                 "local-member-id" = own,
@@ -83,6 +84,7 @@ async fn save_and_step(
                 "incoming-snapshot-size-bytes" = len,
                 "received and saved database snapshot"
             );
+            file
         }
         Err(error) => {
             warn!(
@@ -95,9 +97,23 @@ async fn save_and_step(
             let text = format!("failed to save KV snapshot ({error})");
             return Err(Failure::Status(StatusCode::INTERNAL_SERVER_ERROR, text));
         }
-    }
-    context.local.step(&mut vec![message]);
-    Ok(())
+    };
+    // Without an answer the member is stopping.
+    let installed =
+        context.local.install(message, file).await.unwrap_or_else(|_| Err("raft: stopped".into()));
+    installed.map_err(|error| {
+        warn!(
+            "local-member-id" = own,
+            "remote-snapshot-sender-id" = from,
+            "incoming-snapshot-index" = index,
+            error,
+            "failed to process incoming database snapshot"
+        );
+        Failure::Status(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("failed to process raft message ({error})"),
+        )
+    })
 }
 
 /// Reads the message before the state, and the first bytes behind it.
@@ -117,16 +133,16 @@ async fn read_head(body: &mut Incoming) -> Result<(Message, Bytes), String> {
     Err(failed(&"unexpected EOF"))
 }
 
-/// Writes the state to its file, whose length is the result. A body that breaks off leaves no file.
-async fn save(context: &Context, index: u64, first: Bytes, mut body: Incoming) -> io::Result<u64> {
+/// Writes the state to its file; its length and path are the result. A body that breaks off leaves no file.
+async fn save(context: &Context, index: u64, first: Bytes, mut body: Incoming) -> io::Result<(u64, PathBuf)> {
     let dir = context.local.snapshot_dir();
     let (pieces, mut arriving) = mpsc::channel::<Option<Bytes>>(PIECES_MAX);
-    let writing = spawn_blocking(move || -> io::Result<()> {
+    let writing = spawn_blocking(move || -> io::Result<PathBuf> {
         let mut file = SnapshotFile::create(&dir?, index)?;
         while let Some(piece) = arriving.blocking_recv() {
             match piece {
                 Some(piece) => file.write(&piece)?,
-                None => return file.finish().map(drop),
+                None => return file.finish(),
             }
         }
         Err(io::ErrorKind::UnexpectedEof.into())
@@ -140,6 +156,6 @@ async fn save(context: &Context, index: u64, first: Bytes, mut body: Incoming) -
         is_taken = pieces.send(Some(data)).await.is_ok();
     }
     let _ = pieces.send(None).await;
-    writing.await.map_err(io::Error::other)??;
-    Ok(len)
+    let file = writing.await.map_err(io::Error::other)??;
+    Ok((len, file))
 }

@@ -26,8 +26,8 @@ use super::pipeline::note_failure;
 const PIECE_BYTES: usize = 256 << 10;
 const PIECES_MAX: usize = 4;
 
-/// How long a peer may take to store a state after its last byte.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a peer may take to install a state after its last byte.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// Sends the state that `message` announces, and tells raft how that has ended.
 pub(super) async fn run(peer: Rc<Peer>, message: Message) {

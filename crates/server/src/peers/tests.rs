@@ -63,6 +63,13 @@ impl Local for Recorder {
         self.tell(|told| told.messages.append(messages));
     }
 
+    fn install(&self, message: Message, _: PathBuf) -> oneshot::Receiver<Installed> {
+        let (done, installed) = oneshot::channel();
+        self.tell(|told| told.messages.push(message));
+        done.send(Ok(())).unwrap();
+        installed
+    }
+
     fn backlog(&self) -> &Backlog {
         &self.backlog
     }

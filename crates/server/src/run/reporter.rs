@@ -44,6 +44,12 @@ impl Observer for Reporter {
                 let is_self = *id == self.member_id;
                 info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
             }
+            Note::Snapshot { index, refusal: None } => {
+                info!("incoming-leader-snapshot-index" = index, "applied snapshot");
+            }
+            Note::Snapshot { index, refusal: Some(error) } => {
+                warn!("incoming-leader-snapshot-index" = index, error, "ignored a snapshot");
+            }
             Note::Members => self.peers.set_members(self.published.control().members()),
             Note::Removed => {
                 error!("the member has been permanently removed from the cluster");

@@ -8,6 +8,7 @@ use disk::Revision;
 use disk::bolt::{BucketBound, Layout, Writer};
 use prost::Message;
 use proto::checkpointpb::Checkpoint;
+use proto::raftpb::ConfState;
 
 use super::meta::Meta;
 use crate::buckets::{self, Row};
@@ -72,6 +73,21 @@ impl Export {
     /// The last raft entry whose effect is part of it.
     pub fn applied_index(&self) -> u64 {
         self.meta.applied_index
+    }
+
+    /// The term of that entry.
+    pub fn applied_term(&self) -> u64 {
+        self.meta.applied_term
+    }
+
+    /// The raft configuration after that entry.
+    pub fn conf_state(&self) -> &ConfState {
+        &self.meta.conf_state
+    }
+
+    /// The members, the cluster version and whatever else the cluster knows of itself.
+    pub fn control(&self) -> &Control {
+        &self.control
     }
 
     /// The version of the database, such as `3.7.0`; empty if it has none.
