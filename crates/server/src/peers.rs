@@ -12,6 +12,7 @@
 //! and writes it. What the messages mean is raft's affair, and the member is reached through [`Local`].
 
 mod activity;
+mod ask_cluster;
 mod backlog;
 mod body;
 mod client;
@@ -46,6 +47,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
+pub(crate) use self::ask_cluster::ask_cluster;
 pub(crate) use self::backlog::{Backlog, backlog_bytes};
 pub(crate) use self::outbox::Outbox;
 

@@ -6,6 +6,7 @@
 //! member fails, the process ends with the reason as its last line and exit code 1, and answers nothing more.
 
 mod directories;
+mod join;
 mod member;
 mod reporter;
 mod signals;

@@ -59,6 +59,12 @@ impl Connection {
         !self.sender.is_closed()
     }
 
+    /// Asks for a page, without saying who asks.
+    pub(super) async fn get(&mut self, path: &str) -> io::Result<Response<Incoming>> {
+        let request = Request::get(path).header(header::HOST, &self.host).body(PeerBody::Whole(None));
+        self.send(request.map_err(io::Error::other)?).await
+    }
+
     /// Sends a request, and waits for the head of its answer.
     pub(super) async fn request(
         &mut self,
@@ -66,6 +72,10 @@ impl Connection {
         request: PeerRequest,
     ) -> io::Result<Response<Incoming>> {
         let request = request.with_heads(context, &self.host)?;
+        self.send(request).await
+    }
+
+    async fn send(&mut self, request: Request<PeerBody>) -> io::Result<Response<Incoming>> {
         self.sender.ready().await.map_err(io_error)?;
         self.sender.send_request(request).await.map_err(io_error)
     }

@@ -387,6 +387,18 @@ fn pages_of_the_peer_port() {
 }
 
 #[test]
+fn a_cluster_is_described_by_the_first_member_that_answers() {
+    let a = Node::start(1);
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead_url = Url::parse(&format!("http://{}", dead.local_addr().unwrap())).unwrap();
+    drop(dead);
+    let urls = [dead_url.clone(), Url::parse(&a.url).unwrap()];
+    let cluster = ask_cluster(&urls, Duration::from_secs(60)).unwrap();
+    assert_eq!((cluster.id, cluster.members), (CLUSTER, a.local.members()));
+    assert!(ask_cluster(&[dead_url], Duration::from_secs(60)).is_err());
+}
+
+#[test]
 fn a_new_stream_takes_the_place_of_the_old_one() {
     let a = Node::start(1);
     a.know(&[(2, "http://127.0.0.1:1")]);

@@ -8,11 +8,11 @@ use disk::{DataDir, Disk, RealDisk, UnsyncedDisk, wal};
 use node::{Published, Started};
 use tracing::{info, warn};
 
-use super::{Error, directories};
+use super::{Error, directories, join};
 use crate::api::Settings;
 use crate::config::{Config, ETCD_VERSION};
 use crate::driver::Ticket;
-use crate::identity::{Identity, first_request_id, new_member, restarted_member};
+use crate::identity::{Identity, first_request_id, restarted_member};
 use crate::listen::{BindError, Listener, Reuse};
 use crate::peers::PeerSettings;
 
@@ -96,7 +96,7 @@ fn log_defragmentation(threshold_bytes: u64, published: &Published) {
 /// Who this member is and whose cluster it belongs to: what its data says or, without data, its settings.
 fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<Identity, Error> {
     let Some(metadata) = wal::read_metadata(disk, wal_dir)? else {
-        return new_member(config).map_err(Error::Cluster);
+        return join::identity(config).map_err(Error::Cluster);
     };
     if config.unsupported_bootstrap.as_ref().is_some_and(|setting| setting.starts_with("--discovery")) {
         warn!(

@@ -208,7 +208,7 @@ fn peers_are_heard_while_a_long_command_is_applied() {
         Pause { inbox, backlog: &backlog, ticks: &mut ticks, postponed: &mut postponed, arrived, output };
     runner
         .run([Input::WalWritten(report)].into_iter(), &mut |effects, meanwhile| {
-            pause.handle(effects, meanwhile)
+            pause.handle(effects, meanwhile);
         })
         .unwrap();
     assert!(backlog.is_empty(), "the node has taken the message");
