@@ -196,9 +196,15 @@ impl Raft {
             return Err(Error::Misaddressed { to: message.to });
         }
         message_check::check(&message)?;
-        // A request to hand over names the future leader as its sender.
-        if message.from == self.config.id && message.r#type() != MessageType::MsgTransferLeader {
-            return Err(Error::MalformedMessage("a member sends no messages to itself"));
+        if message.from == self.config.id {
+            match message.r#type() {
+                // etcd passes on what another member has passed on, and leaves its first sender in it. A
+                // request to hand over names the future leader as its sender.
+                MessageType::MsgProp | MessageType::MsgTransferLeader => {}
+                // The answer would come too late for whoever asked when this member did not lead.
+                MessageType::MsgReadIndex => return Ok(()),
+                _ => return Err(Error::MalformedMessage("a member sends no messages to itself")),
+            }
         }
         if message.term > self.term.saturating_add(TERMS_MISSED_MAX) {
             return Err(Error::MalformedMessage("terms rise by one with each election"));

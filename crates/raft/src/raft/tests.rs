@@ -211,6 +211,20 @@ fn proposal_is_not_sent_back_to_where_it_came_from() {
     assert_eq!(settle(&mut raft).last().unwrap().to, 2);
 }
 
+/// etcd's members pass on once more what was passed on to them, and leave the sender as it is.
+#[test]
+fn own_proposals_may_come_back_from_a_member_that_passes_them_on() {
+    let mut raft = leader();
+    let proposal = Message { from: 1, entries: entries(0, &[0]), ..from_2(MessageType::MsgProp, 0) };
+    raft.step(proposal.clone()).unwrap();
+    assert_eq!(raft.status().last_index, 2);
+    raft.step(Message { r#type: MessageType::MsgReadIndex as i32, ..proposal.clone() }).unwrap();
+    assert!(settle(&mut raft).iter().all(|message| message.r#type() == MessageType::MsgApp));
+    let mut follower = member(&[1, 2, 3], 1, &[]);
+    assert_eq!(follower.step(proposal), Err(Error::ProposalDropped), "it knows no leader");
+    assert_eq!((raft.status().faulty_messages, follower.status().faulty_messages), (0, 0));
+}
+
 #[test]
 fn empty_proposal_sends_nothing() {
     let mut raft = member(&[1, 2, 3], 1, &[]);
