@@ -222,3 +222,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_snapshot_leaves_no_entries_and_counts_no_bytes_of_them() {
+    let mut log = log_of(&[1, 1, 2]);
+    assert!(log.uncommitted_bytes() > 0);
+    log.restore(9, 2);
+    assert_eq!((log.uncommitted_bytes(), log.first(), log.last(), log.last_term()), (0, 10, 9, 2));
+    assert_eq!((log.committed(), log.applied(), log.term(9), log.term(3)), (9, 9, Some(2), None));
+    log.append_after(9, 2, run(9, &[3, 3])).unwrap();
+    log.commit_to(11);
+    assert_eq!(log.uncommitted_bytes(), 0);
+    let both = 2 * ENTRY_OVERHEAD_BYTES;
+    assert_eq!((log.compaction_to_bytes(both), log.compaction_to_bytes(0)), (9, 9), "11 is not applied");
+}

@@ -186,3 +186,17 @@ fn learners_are_asked_for_neither_vote_nor_majority() {
     raft.step(Message { index: 1, ..from_2(MessageType::MsgAppResp, 1) }).unwrap();
     assert_eq!(raft.status().commit, 1);
 }
+
+#[test]
+fn a_removal_answers_the_reads_that_the_rest_has_confirmed() {
+    let mut raft = leader();
+    raft.apply_conf_change(&single_change(&add(4)));
+    settle(&mut raft);
+    raft.read_index(Bytes::from("read"));
+    let messages = raft.ready().unwrap().messages;
+    let context = messages.iter().find(|message| !message.context.is_empty()).unwrap().context.clone();
+    raft.step(Message { context, ..from_2(MessageType::MsgHeartbeatResp, 1) }).unwrap();
+    assert!(raft.ready().is_none_or(|ready| ready.read_states.is_empty()), "two of four");
+    raft.apply_conf_change(&change(ConfChangeTransition::Auto, &[], &[4]));
+    assert_eq!(raft.ready().unwrap().read_states.len(), 1, "two of three");
+}
