@@ -15,6 +15,7 @@ mod membership;
 mod pool;
 mod range_stream;
 mod services;
+mod snapshot;
 mod watch;
 
 pub use client::Client;
@@ -22,4 +23,5 @@ pub use config::Config;
 pub use error::{Code, Error};
 pub use keep_alive::KeepAlive;
 pub use range_stream::RangeStream;
+pub use snapshot::SnapshotStream;
 pub use watch::{Watch, Watcher, cancellation};

@@ -16,6 +16,7 @@ mod move_leader;
 mod not_yet;
 mod options;
 mod put;
+mod snapshot;
 mod txn;
 mod version;
 mod watch;
@@ -43,7 +44,7 @@ pub(crate) const ROOT: Command = Command::new(
         &version::COMMAND,
         &lease::COMMAND,
         &member::COMMAND,
-        &not_yet::SNAPSHOT,
+        &snapshot::COMMAND,
         &not_yet::MAKE_MIRROR,
         &not_yet::LOCK,
         &not_yet::ELECT,

@@ -17,6 +17,8 @@ pub(crate) struct Command {
     pub(crate) short: &'static str,
     /// Its long help text; empty if that is the one line.
     pub(crate) long: &'static str,
+    /// Examples, indented; empty if there are none.
+    pub(crate) examples: &'static str,
     pub(crate) group: Group,
     /// Flags of this command only.
     pub(crate) flags: &'static [Flag],
@@ -64,11 +66,25 @@ pub(crate) struct Call {
 impl Command {
     /// A command without flags or a long help text, in no group.
     pub(crate) const fn new(usage: &'static str, short: &'static str, action: Action) -> Self {
-        Command { usage, short, long: "", group: Group::None, flags: &[], shared_flags: &[], action }
+        Command {
+            usage,
+            short,
+            long: "",
+            examples: "",
+            group: Group::None,
+            flags: &[],
+            shared_flags: &[],
+            action,
+        }
     }
 
     pub(crate) const fn long(mut self, text: &'static str) -> Self {
         self.long = text;
+        self
+    }
+
+    pub(crate) const fn examples(mut self, text: &'static str) -> Self {
+        self.examples = text;
         self
     }
 

@@ -38,6 +38,9 @@ pub(crate) fn usage(path: &[&'static Command]) -> String {
     } else {
         text += &format!("  {} [flags]\n", [&names[..above.len()], &[command.usage]].concat().join(" "));
     }
+    if !command.examples.is_empty() {
+        text += &format!("\nExamples:\n{}", command.examples);
+    }
     text += &commands(command.children());
     // The flags of the root are left out everywhere: `options` lists them.
     if let Some(above) = above.split_first().map(|(_, above)| above) {

@@ -7,7 +7,6 @@ const fn not_yet(name: &'static str, short: &'static str, group: Group) -> Comma
     Command::new(name, short, Action::NotYet).group(group)
 }
 
-pub(super) const SNAPSHOT: Command = not_yet("snapshot", "Manages etcd node snapshots", Group::Maintenance);
 pub(super) const MAKE_MIRROR: Command =
     not_yet("make-mirror", "Makes a mirror at the destination etcd cluster", Group::Utility);
 pub(super) const LOCK: Command = not_yet("lock", "Acquires a named lock", Group::Concurrency);

@@ -24,6 +24,7 @@ scripts! {
     member_change
     move_leader
     range_stream
+    snapshot
     txn
     watch
 }
