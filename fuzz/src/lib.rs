@@ -7,6 +7,7 @@
 //! `libfuzzer`), and over their unchanged seeds as tests. Our own encoders make the seeds, so they
 //! always have the current formats.
 
+mod bolt;
 mod files;
 mod http2;
 mod messages;
@@ -15,6 +16,7 @@ mod peer;
 mod raft;
 mod wal;
 
+pub use bolt::bolt;
 pub use files::{checkpoint, segment, sidecar};
 pub use http2::{connection, hpack};
 pub use messages::{message, request};
@@ -35,6 +37,7 @@ pub struct Target {
 
 /// Every target.
 pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "request", run: request, seeds: messages::request_seeds },
     Target { name: "message", run: message, seeds: messages::message_seeds },
     Target { name: "raft", run: raft, seeds: raft::seeds },
@@ -46,6 +49,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "append_stream", run: append_stream, seeds: peer::append_stream_seeds },
     Target { name: "message_stream", run: message_stream, seeds: peer::message_stream_seeds },
     Target { name: "snapshot_head", run: snapshot_head, seeds: peer::snapshot_head_seeds },
+    Target { name: "bolt", run: bolt, seeds: bolt::seeds },
     Target { name: "wal", run: wal, seeds: wal::seeds },
 ];
 

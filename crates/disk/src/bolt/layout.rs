@@ -5,10 +5,10 @@
 //! Pages that turn out not to be needed stay unused: a file without a freelist may have such, and whoever opens it takes
 //! those that nothing refers to as free.
 //!
-//! Nodes are filled to [`NODE_BYTES`] before the next one begins, whatever the order of the lengths. So the number of
+//! Nodes are filled to [`node_bytes`] before the next one begins, whatever the order of the lengths. So the number of
 //! nodes follows from the sum of the lengths alone, and a node wastes less than its last page.
 
-use super::node::{NODE_BYTES, NODE_ELEMENTS_MIN};
+use super::node::{NODE_ELEMENTS_MIN, node_bytes};
 use super::page::{ELEMENT_LEN, HEADER_LEN};
 use super::{KEY_LEN_MAX, PAGE_SIZE_MAX, PAGE_SIZE_MIN};
 
@@ -103,11 +103,11 @@ impl Layout {
 
     /// Pages of a tree whose leaves have so many bytes of elements, keys and values.
     fn tree_pages(&self, leaf_bytes: u64, items: u64, key_len_max: usize) -> u64 {
-        let mut nodes = nodes_max(leaf_bytes, items, 1);
+        let mut nodes = self.nodes_max(leaf_bytes, items, 1);
         let mut pages = self.nodes_pages(leaf_bytes, nodes);
         while nodes > 1 {
             let branch_bytes = nodes * (ELEMENT_LEN + key_len_max) as u64;
-            nodes = nodes_max(branch_bytes, nodes, NODE_ELEMENTS_MIN);
+            nodes = self.nodes_max(branch_bytes, nodes, NODE_ELEMENTS_MIN);
             pages += self.nodes_pages(branch_bytes, nodes);
         }
         pages
@@ -118,12 +118,12 @@ impl Layout {
         // The last page of each node may be nearly empty.
         (bytes + nodes * HEADER_LEN as u64) / self.page_size + nodes
     }
-}
 
-/// The most nodes that so many elements with so many bytes in all are spread over. A node is followed by another only
-/// when it has [`NODE_BYTES`] and `elements_min` elements.
-fn nodes_max(bytes: u64, elements: u64, elements_min: usize) -> u64 {
-    let by_bytes = bytes.saturating_sub(1) / NODE_BYTES as u64;
-    let by_elements = elements.saturating_sub(1) / elements_min as u64;
-    1 + by_bytes.min(by_elements)
+    /// The most nodes that so many elements with so many bytes in all are spread over. A node is followed by another only
+    /// when it has [`node_bytes`] and `elements_min` elements.
+    fn nodes_max(&self, bytes: u64, elements: u64, elements_min: usize) -> u64 {
+        let by_bytes = bytes.saturating_sub(1) / node_bytes(self.page_size) as u64;
+        let by_elements = elements.saturating_sub(1) / elements_min as u64;
+        1 + by_bytes.min(by_elements)
+    }
 }

@@ -2,9 +2,15 @@
 
 use super::page::{BRANCH, Content, ELEMENT_LEN, Element, HEADER_LEN, LEAF, PageHeader};
 
-/// Bytes of elements, keys and values from which on a node takes nothing more. A node of so many bytes and one more
-/// element is what the writer holds in memory for each level of a tree.
-pub(super) const NODE_BYTES: usize = 60 << 10;
+/// Pages of a full node, and bytes that it has at most before the last element is added.
+const FULL_PAGES: usize = 15;
+const NODE_BYTES_MAX: usize = 60 << 10;
+
+/// Bytes of elements, keys and values from which on a node takes nothing more, where pages have `page_size` bytes. A node
+/// of so many bytes and one more element is what the writer holds in memory for each level of a tree.
+pub(super) fn node_bytes(page_size: u64) -> usize {
+    usize::try_from(page_size).map_or(NODE_BYTES_MAX, |size| (FULL_PAGES * size).min(NODE_BYTES_MAX))
+}
 
 /// Elements that a branch has at least, unless it is the last of its level: else a level might not have fewer nodes than
 /// the one below it.
@@ -44,9 +50,9 @@ impl Node {
         &self.data[start..start + len as usize]
     }
 
-    /// Whether the next element belongs into another node.
-    pub(super) fn is_full(&self, elements_min: usize) -> bool {
-        self.elements.len() >= elements_min && self.len() - HEADER_LEN >= NODE_BYTES
+    /// Whether the next element belongs into another node: this one has `bytes` and `elements_min` elements.
+    pub(super) fn is_full(&self, bytes: usize, elements_min: usize) -> bool {
+        self.elements.len() >= elements_min && self.len() - HEADER_LEN >= bytes
     }
 
     /// Bytes of the node, header included.
@@ -71,6 +77,6 @@ impl Node {
         self.elements.clear();
         self.data.clear();
         // One very long value must not keep its memory.
-        self.data.shrink_to(2 * NODE_BYTES);
+        self.data.shrink_to(2 * NODE_BYTES_MAX);
     }
 }

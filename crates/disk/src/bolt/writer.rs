@@ -5,7 +5,7 @@
 
 use super::layout::{Layout, META_PAGES};
 use super::meta::{Meta, NO_FREELIST};
-use super::node::{NODE_ELEMENTS_MIN, Node};
+use super::node::{NODE_ELEMENTS_MIN, Node, node_bytes};
 use super::page::{IS_BUCKET, META, PageHeader};
 use super::{KEY_LEN_MAX, VALUE_LEN_MAX};
 
@@ -76,7 +76,7 @@ impl Writer {
         assert!(*bucket.last_key < *key, "the keys of a bucket ascend");
         bucket.last_key.clear();
         bucket.last_key.extend_from_slice(key);
-        if bucket.levels[0].is_full(1) {
+        if bucket.levels[0].is_full(node_bytes(self.layout.page_size()), 1) {
             self.close_node(0);
         }
         self.levels()[0].push_value(key, value, 0);
@@ -114,7 +114,8 @@ impl Writer {
         if self.levels().len() == level + 1 {
             self.levels().push(Node::default());
         }
-        if self.levels()[level + 1].is_full(NODE_ELEMENTS_MIN) {
+        let full_bytes = node_bytes(self.layout.page_size());
+        if self.levels()[level + 1].is_full(full_bytes, NODE_ELEMENTS_MIN) {
             self.close_node(level + 1);
         }
         self.levels()[level + 1].push_child(&first_key, page);
