@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
 mod cluster;
+mod exporting;
 mod fatal;
 mod leases;
 mod maintenance;
