@@ -1,8 +1,8 @@
 //! The client: one handle on a cluster, and the rules by which calls are retried.
 //!
 //! A call that was never sent is retried on another member, whatever it asks for. A call that only reads is also
-//! retried when the server was unavailable. A write is not, because the server may have carried it out. Retries end at
-//! the call's deadline.
+//! retried when the server was unavailable. A write is not, because the server may have carried it out, unless the
+//! member says that it knows no leader. Retries end at the call's deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +64,12 @@ impl Client {
         self
     }
 
+    /// Waits until there is a connection to each endpoint.
+    #[cfg(test)]
+    pub(crate) async fn wait_for_all_endpoints(&self) {
+        self.pool.wait_for_all().await;
+    }
+
     /// Calls the method `path`, which has one request and one response.
     pub(crate) async fn unary<Q, A>(&self, path: &'static str, effect: Effect, request: Q) -> Result<A, Error>
     where
@@ -108,15 +114,23 @@ impl Client {
                 Err(status) => status,
             };
             attempt += 1;
-            let is_repeatable = effect == Effect::Reads && attempt < READ_ATTEMPTS_MAX;
             let was_sent = !is_unsent(&status);
             let error = Error::from(status);
-            if was_sent && !(is_repeatable && error.is_unavailable()) {
+            if was_sent && !self.may_repeat(effect, attempt, &error) {
                 return Err(error);
             }
             if attempt % self.pool.len() == 0 {
                 sleep(RETRY_PAUSE).await;
             }
+        }
+    }
+
+    /// Whether a call that has reached a member may be sent to another one after so many attempts.
+    fn may_repeat(&self, effect: Effect, attempts: usize, error: &Error) -> bool {
+        match effect {
+            Effect::Reads => error.is_unavailable() && attempts < READ_ATTEMPTS_MAX,
+            // A member without a leader has proposed nothing. Each member is asked once.
+            Effect::Writes => error.is_no_leader() && attempts < self.pool.len(),
         }
     }
 
@@ -186,3 +200,6 @@ pub(crate) async fn until<T>(
         Some(deadline) => timeout_at(deadline, call).await.unwrap_or(Err(Error::DeadlineExceeded)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,9 @@ pub enum Error {
 /// What etcd answers for a lease that does not exist or has expired.
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 
+/// What etcd answers while its member knows no leader.
+const NO_LEADER: &str = "etcdserver: no leader";
+
 /// Texts of etcd's server that etcd's client does not recognise: it shows them with a code, like those of other servers.
 const UNKNOWN_TO_ETCDS_CLIENT: [&str; 8] = [
     "etcdserver: request canceled",
@@ -48,6 +51,11 @@ impl Error {
     /// Whether a retry may reach a member that serves the call.
     pub(crate) fn is_unavailable(&self) -> bool {
         matches!(self, Error::Refused { code: Code::Unavailable, .. })
+    }
+
+    /// Whether the member refused the call because it knows no leader. Then nothing was proposed.
+    pub(crate) fn is_no_leader(&self) -> bool {
+        matches!(self, Error::Refused { code: Code::Unavailable, message } if message == NO_LEADER)
     }
 
     /// The error of a stream that the server ended without one.

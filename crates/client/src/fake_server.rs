@@ -3,10 +3,11 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::server::{self, SendResponse};
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::config::Config;
@@ -17,9 +18,11 @@ const WINDOW: u32 = 16 << 10;
 
 type Incoming = (Request<RecvStream>, SendResponse<Bytes>);
 
-/// A server on a free port of the loopback interface.
+/// A server on a free port of the loopback interface. Dropping it closes the port and all connections.
 pub(crate) struct FakeServer {
     incoming: Receiver<Incoming>,
+    address: String,
+    _task: JoinSet<()>,
 }
 
 /// A call, as the server sees it.
@@ -34,21 +37,36 @@ pub(crate) struct Call {
 
 /// Runs `test` with a server and a client of it, in one thread.
 pub(crate) fn with_server(test: impl AsyncFnOnce(FakeServer, Client)) {
+    with_servers(async |[server], client| test(server, client).await);
+}
+
+/// Runs `test` with several servers and a client of all, in one thread, once the client has connected to each.
+pub(crate) fn with_servers<const N: usize>(test: impl AsyncFnOnce([FakeServer; N], Client)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoints = vec![listener.local_addr().unwrap().to_string()];
-        let (sender, incoming) = channel(16);
-        tokio::spawn(serve(listener, sender));
+        let mut servers = Vec::new();
+        for _ in 0..N {
+            servers.push(FakeServer::start().await);
+        }
+        let endpoints = servers.iter().map(|server| server.address.clone()).collect();
         let client = Client::new(&Config { endpoints, ..Config::default() }).unwrap();
-        test(FakeServer { incoming }, client).await;
+        client.wait_for_all_endpoints().await;
+        test(servers.try_into().unwrap_or_else(|_| panic!("there are {N}")), client).await;
     });
 }
 
+/// Lets all tasks go on until no input is left that could wake one of them. All of them run in one thread.
+pub(crate) async fn settle() {
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn serve(listener: TcpListener, calls: Sender<Incoming>) {
+    let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
         let calls = calls.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let mut connection =
                 server::Builder::new().initial_window_size(WINDOW).handshake(socket).await.unwrap();
             while let Some(Ok(call)) = connection.accept().await {
@@ -59,6 +77,33 @@ async fn serve(listener: TcpListener, calls: Sender<Incoming>) {
 }
 
 impl FakeServer {
+    async fn start() -> FakeServer {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (sender, incoming) = channel(16);
+        let mut task = JoinSet::new();
+        task.spawn(serve(listener, sender));
+        FakeServer { incoming, address, _task: task }
+    }
+
+    /// Takes a call and refuses it with etcd's text for a member that knows no leader.
+    pub(crate) async fn refuse_without_leader(&mut self) {
+        self.accept().await.refuse_with(Code::Unavailable, "etcdserver: no leader");
+    }
+
+    /// Takes a call of one request and answers it.
+    pub(crate) async fn answer(&mut self, response: &impl Message) {
+        let mut call = self.accept().await;
+        call.send(response);
+        call.end(Code::Ok, "");
+    }
+
+    /// Whether no call is waiting, once the client has done what it can do.
+    pub(crate) async fn is_idle(&mut self) -> bool {
+        settle().await;
+        self.incoming.is_empty()
+    }
+
     /// The next call of the client, with the head of its answer sent.
     pub(crate) async fn accept(&mut self) -> Call {
         let (request, mut response) = self.incoming.recv().await.unwrap();
@@ -90,10 +135,7 @@ impl Call {
         while self.unreleased < WINDOW as usize {
             self.take_data().await.unwrap();
         }
-        // All tasks run in this thread, and no input is left that could wake one of them.
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
     }
 
     pub(crate) fn send(&mut self, response: &impl Message) {
@@ -105,9 +147,20 @@ impl Call {
     }
 
     /// Ends the call with an error.
-    pub(crate) fn refuse(mut self, code: Code) {
-        let status = HeaderValue::from(code as i32);
-        let trailers = HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), status)]);
+    pub(crate) fn refuse(self, code: Code) {
+        self.end(code, "");
+    }
+
+    /// Ends the call with an error and its text.
+    pub(crate) fn refuse_with(self, code: Code, text: &'static str) {
+        self.end(code, text);
+    }
+
+    fn end(mut self, code: Code, text: &'static str) {
+        let trailers = HeaderMap::from_iter([
+            (HeaderName::from_static("grpc-status"), HeaderValue::from(code as i32)),
+            (HeaderName::from_static("grpc-message"), HeaderValue::from_static(text)),
+        ]);
         self.responses.send_trailers(trailers).unwrap();
     }
 

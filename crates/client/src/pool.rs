@@ -59,6 +59,14 @@ impl Pool {
         self.established.borrow().len()
     }
 
+    /// Waits until there is a connection to each endpoint.
+    #[cfg(test)]
+    pub(crate) async fn wait_for_all(&self) {
+        let mut established = self.established.clone();
+        let all = |all: &Vec<Option<Connection>>| all.iter().all(Option::is_some);
+        established.wait_for(all).await.expect("the sending tasks live as long as the pool");
+    }
+
     /// The next connection in turn; waits while there is none.
     pub(crate) async fn connection(&self) -> Connection {
         let mut established = self.established.clone();
