@@ -64,6 +64,11 @@ impl Client {
         self
     }
 
+    /// The number of endpoints; at least one.
+    pub(crate) fn endpoints(&self) -> usize {
+        self.pool.len()
+    }
+
     /// Waits until there is a connection to each endpoint.
     #[cfg(test)]
     pub(crate) async fn wait_for_all_endpoints(&self) {

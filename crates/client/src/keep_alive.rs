@@ -1,4 +1,7 @@
 //! Keeps a lease alive, for as long as [`KeepAlive::next`] is called.
+//!
+//! A member that refuses, breaks the stream or is silent for a third of the lease's life is passed over: the next
+//! endpoint in turn is asked. So one member that hangs does not cost the lease.
 
 use std::time::Duration;
 
@@ -11,8 +14,10 @@ use tonic::{Code, Streaming};
 use crate::client::Client;
 use crate::error::{Error, LEASE_NOT_FOUND};
 
-/// Pause before a broken stream is opened again.
+/// Pause before a stream is opened again, once it has failed at each endpoint.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
+/// The longest time to live that etcd grants.
+const TTL_MAX: Duration = Duration::from_secs(9_000_000_000);
 /// The assumed time to live of a lease until the server has sent it.
 const FIRST_TTL: Duration = Duration::from_secs(5);
 
@@ -22,6 +27,10 @@ pub struct KeepAlive {
     client: Client,
     id: i64,
     stream: Option<(Sender<LeaseKeepAliveRequest>, Streaming<LeaseKeepAliveResponse>)>,
+    /// Attempts that have failed since the last renewal.
+    failures: usize,
+    /// The time that a member has for its answer.
+    patience: Duration,
     /// When to renew next.
     due: Instant,
     /// When the lease has expired if it is not renewed.
@@ -32,7 +41,15 @@ impl Client {
     /// Keeps lease `id` alive while [`KeepAlive::next`] is called.
     pub fn keep_alive(&self, id: i64) -> KeepAlive {
         let now = Instant::now();
-        KeepAlive { client: self.clone(), id, stream: None, due: now, expires: now + FIRST_TTL }
+        KeepAlive {
+            client: self.clone(),
+            id,
+            stream: None,
+            failures: 0,
+            patience: FIRST_TTL / 3,
+            due: now,
+            expires: now + FIRST_TTL,
+        }
     }
 
     /// Renews lease `id` once.
@@ -45,7 +62,7 @@ impl Client {
                     let message = LEASE_NOT_FOUND.to_owned();
                     return Err(Error::Refused { code: Code::NotFound, message });
                 }
-                Err(error) if error.is_resumable() => sleep(RESUME_PAUSE).await,
+                Err(error) if error.is_resumable() => keep_alive.note_failure().await,
                 Err(error) => return Err(error),
             }
         }
@@ -58,16 +75,32 @@ impl KeepAlive {
     pub async fn next(&mut self) -> Option<LeaseKeepAliveResponse> {
         sleep_until(self.due).await;
         loop {
-            match timeout_at(self.expires, self.renew()).await {
+            let until = self.expires.min(Instant::now() + self.patience);
+            match timeout_at(until, self.renew()).await {
                 Ok(Ok(response)) => {
-                    let ttl = Duration::from_secs(u64::try_from(response.ttl).ok().filter(|ttl| *ttl > 0)?);
-                    self.due = Instant::now() + ttl / 3;
-                    self.expires = Instant::now() + ttl;
+                    let ttl_s = u64::try_from(response.ttl).ok().filter(|ttl_s| *ttl_s > 0)?;
+                    let ttl = Duration::from_secs(ttl_s).min(TTL_MAX);
+                    let now = Instant::now();
+                    self.failures = 0;
+                    self.patience = ttl / 3;
+                    self.due = now + self.patience;
+                    self.expires = now + ttl;
                     return Some(response);
                 }
-                Ok(Err(error)) if error.is_resumable() => sleep(RESUME_PAUSE).await,
-                Ok(Err(_)) | Err(_) => return None,
+                Ok(Err(error)) if !error.is_resumable() => return None,
+                Ok(Err(_)) | Err(_) if Instant::now() >= self.expires => return None,
+                Ok(Err(_)) => self.note_failure().await,
+                // The silent member had its time, so the next one is asked at once.
+                Err(_) => {}
             }
+        }
+    }
+
+    /// Pauses once each endpoint has failed.
+    async fn note_failure(&mut self) {
+        self.failures += 1;
+        if self.failures.is_multiple_of(self.client.endpoints()) {
+            sleep(RESUME_PAUSE).await;
         }
     }
 
@@ -91,3 +124,6 @@ impl KeepAlive {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+mod tests;

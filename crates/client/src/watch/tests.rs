@@ -9,7 +9,7 @@ use proto::mvccpb::{Event, KeyValue};
 
 use super::*;
 use crate::config::Config;
-use crate::fake_server::with_server;
+use crate::fake_server::{Call, with_server, with_servers};
 
 fn response(revision: i64) -> WatchResponse {
     let header = ResponseHeader { revision, ..ResponseHeader::default() };
@@ -299,4 +299,41 @@ fn a_watch_that_waits_for_its_reader_goes_on_after_the_stream_has_broken() {
         let again = WatchCreateRequest { watch_id: 2, start_revision: last, ..WatchCreateRequest::default() };
         assert_eq!(call.receive::<WatchRequest>().await, Some(create(&again)));
     });
+}
+
+#[test]
+fn a_watch_goes_on_at_another_endpoint_when_its_member_loses_the_leader_or_ends() {
+    with_servers(async |[mut a, mut b, mut c], client| {
+        let watcher = client.watcher();
+        let mut watch = watcher.watch(WatchCreateRequest::default()).await;
+        let mut call = a.accept().await;
+        assert_eq!(next_request(&mut call).await, 0);
+        call.send(&WatchResponse { watch_id: 1, created: true, ..response(7) });
+        call.send(&event(1, 8));
+        assert_eq!(next_revisions(&mut watch).await, [8]);
+        call.refuse_with(Code::Unavailable, "etcdserver: no leader");
+
+        b.refuse_without_leader().await;
+
+        let mut call = c.accept().await;
+        assert_eq!(next_request(&mut call).await, 9);
+        call.send(&WatchResponse { watch_id: 1, created: true, ..response(9) });
+        call.send(&event(1, 9));
+        assert_eq!(next_revisions(&mut watch).await, [9]);
+        drop((a, c));
+
+        let mut call = b.accept().await;
+        assert_eq!(next_request(&mut call).await, 10);
+        call.send(&WatchResponse { watch_id: 1, created: true, ..response(9) });
+        call.send(&event(1, 10));
+        assert_eq!(next_revisions(&mut watch).await, [10]);
+    });
+}
+
+/// The revision from which the next request asks for a watch.
+async fn next_request(call: &mut Call) -> i64 {
+    match call.receive::<WatchRequest>().await.unwrap().request_union {
+        Some(RequestUnion::CreateRequest(request)) => request.start_revision,
+        other => panic!("{other:?}"),
+    }
 }
