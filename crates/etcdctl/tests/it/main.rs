@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod check;
+mod cluster;
 mod connection;
+mod fake_member;
 mod golden;
 mod member;
 mod script;
