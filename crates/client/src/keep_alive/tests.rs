@@ -64,14 +64,17 @@ fn a_member_that_never_answers_does_not_cost_the_lease() {
         let mut keep_alive = client.keep_alive(ID);
         let members = async {
             let mut silent = a.accept().await;
-            renew(&mut silent, 1).await;
+            renew(&mut silent, 60).await;
             assert_eq!(silent.receive().await, Some(LeaseKeepAliveRequest { id: ID }));
             let mut call = b.accept().await;
             renew(&mut call, 60).await;
             (silent, call)
         };
         let owner = async {
-            assert_eq!(keep_alive.next().await, Some(renewed(1)));
+            assert_eq!(keep_alive.next().await, Some(renewed(60)));
+            assert_eq!(keep_alive.patience, Duration::from_secs(20));
+            keep_alive.patience = Duration::from_millis(500);
+            keep_alive.due = Instant::now();
             assert_eq!(keep_alive.next().await, Some(renewed(60)));
         };
         tokio::join!(members, owner);

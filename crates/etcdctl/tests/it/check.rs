@@ -30,9 +30,9 @@ fn an_interrupted_check_judges_what_it_has_and_deletes_its_keys() {
     let server = Server::start();
     let mut check = command(&server, "check perf --auto-compact");
     let mut check = check.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut first = [0; 7];
+    let mut first = [0; 1];
     check.stderr.as_mut().unwrap().read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"0 / 60 ", "the bar is drawn, so the load has begun");
+    assert!(first[0].is_ascii_digit(), "the bar is drawn, so the load has begun");
     let pid = check.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = check.wait_with_output().unwrap();
