@@ -1,7 +1,8 @@
 //! Persist: files, the write-ahead log, the revision log, checkpoints. The only crate that opens files.
 
+pub use bugs::seeded_bug;
+
 pub mod bolt;
-pub mod bugs;
 pub mod checkpoint;
 mod data_dir;
 mod directory;

@@ -137,6 +137,9 @@ impl Log {
     /// Whether a log that ends in (`index`, `term`) holds at least what this one does (Ongaro & Ousterhout
     /// 2014, §5.4.1).
     pub(crate) fn is_up_to_date(&self, index: u64, term: u64) -> bool {
+        if bugs::seeded_bug!("vote-for-shorter-log") {
+            return term >= self.last_term();
+        }
         (term, index) >= (self.last_term(), self.last())
     }
 
@@ -159,7 +162,7 @@ impl Log {
         }
         let last_new = prev + entries.len() as u64;
         let known = entries.iter().take_while(|entry| self.term(entry.index) == Some(entry.term)).count();
-        if known < entries.len() {
+        if known < entries.len() || bugs::seeded_bug!("old-append-truncates") {
             self.truncate(prev + known as u64);
             let added = entries[known..].iter().map(size).sum::<u64>();
             self.bytes += added;

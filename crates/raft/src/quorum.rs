@@ -13,6 +13,9 @@ pub(crate) enum Tally {
 
 /// How many of `voters` are a majority.
 pub(crate) fn majority(voters: usize) -> usize {
+    if bugs::seeded_bug!("half-is-a-majority") {
+        return voters.div_ceil(2);
+    }
     voters / 2 + 1
 }
 

@@ -137,6 +137,9 @@ impl Raft {
         if log.last_term() > term {
             (term, vote) = (log.last_term(), NONE);
         }
+        if bugs::seeded_bug!("vote-forgotten-at-restart") {
+            vote = NONE;
+        }
         let mut raft = Raft {
             rng: Rng::new(config.seed ^ config.id.rotate_left(32)),
             config,

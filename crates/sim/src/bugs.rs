@@ -50,7 +50,25 @@ pub const BUGS: [Bug; 30] = [
 ];
 
 /// Those that the simulation of clusters finds.
-pub const CLUSTER_BUGS: [Bug; 0] = [];
+pub const CLUSTER_BUGS: [Bug; 17] = [
+    bug("read-index-without-round", "answers reads without asking whether another member leads"),
+    bug("read-index-of-earlier-term", "answers reads before an entry of the leader's own term is committed"),
+    bug("read-index-for-later-reads", "answers reads by an index that was asked for before them"),
+    bug("read-before-applied", "answers reads before what they must see is applied"),
+    bug("commit-of-all-appended", "takes all that a leader sends for committed"),
+    bug("heartbeat-commits-unmatched", "tells a member to commit what it may not have"),
+    bug("half-is-a-majority", "takes half of an even number of members for a majority"),
+    bug("vote-forgotten-at-restart", "forgets at a restart for whom it voted"),
+    bug("two-votes-in-a-term", "votes for whoever asks"),
+    bug("vote-for-shorter-log", "votes for a member that lacks entries of the last term"),
+    bug("append-acknowledged-before-durable", "acknowledges entries before they are durable"),
+    bug("old-append-truncates", "removes newer entries when an old message arrives"),
+    bug("proposal-forwarded-twice", "passes a proposal on twice"),
+    bug("leases-kept-by-old-leader", "goes on to count the time of leases when another member leads"),
+    bug("lease-not-extended-by-new-leader", "gives leases no time of their own when it begins to lead"),
+    bug("watch-resumes-one-late", "leaves out the revision from which a watch resumes"),
+    bug("ack-before-sync", "takes entries for durable before they are synced"),
+];
 
 /// Switches a bug on, or all off, on this thread. Fails if there is no such bug, or if they are not part of this build.
 pub fn switch_on(name: Option<&str>) -> Result<(), String> {
@@ -70,7 +88,7 @@ pub fn switch_on(name: Option<&str>) -> Result<(), String> {
 
 #[cfg(feature = "seeded-bugs")]
 fn set(name: Option<&'static str>) {
-    disk::bugs::switch_on(name);
+    ::bugs::switch_on(name);
 }
 
 #[cfg(not(feature = "seeded-bugs"))]

@@ -59,9 +59,23 @@ use crate::trace::Trace;
 const FAULTS_SALT: u64 = 0xfa17;
 const NETWORK_SALT: u64 = 0x2e70;
 
-/// Carries out a plan. In a build that unwinds, a panic is a failure like any other.
+/// Carries out a plan, and once more with a trace if it fails. In a build that unwinds, a panic is a failure like any
+/// other.
 pub fn simulate_cluster(plan: &ClusterPlan) -> Result<ClusterReport, Failure> {
-    let mut cluster = Cluster::new(plan).map_err(|what| Failure { what, trace: Vec::new() })?;
+    simulate_with(plan, Trace::off()).map_err(|failure| match trace_cluster(plan) {
+        Err(traced) if traced.what == failure.what => traced,
+        result => Failure { what: format!("{}, and then {result:?}", failure.what), trace: Vec::new() },
+    })
+}
+
+/// Carries out a plan with a trace, which takes longer.
+pub fn trace_cluster(plan: &ClusterPlan) -> Result<ClusterReport, Failure> {
+    simulate_with(plan, Trace::new())
+}
+
+fn simulate_with(plan: &ClusterPlan, trace: Trace) -> Result<ClusterReport, Failure> {
+    let cluster = Cluster::new(plan, trace);
+    let mut cluster = cluster.map_err(|what| Failure { what, trace: Vec::new() })?;
     let result = panic::catch_unwind(AssertUnwindSafe(|| cluster.run()));
     match result.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
         Ok(()) => Ok(cluster.report()),
@@ -92,7 +106,7 @@ struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    fn new(plan: &'a ClusterPlan) -> Result<Cluster<'a>, String> {
+    fn new(plan: &'a ClusterPlan, trace: Trace) -> Result<Cluster<'a>, String> {
         let hosts: Result<Vec<Host>, String> = (0..plan.members).map(|at| Host::new(at, plan.seed)).collect();
         let network_seed = plan.seed ^ NETWORK_SALT;
         Ok(Cluster {
@@ -110,7 +124,7 @@ impl<'a> Cluster<'a> {
             next_ticket: 1,
             repairs: Vec::new(),
             are_faults_over: false,
-            trace: Trace::new(),
+            trace,
             report: ClusterReport::default(),
         })
     }
@@ -234,6 +248,7 @@ impl<'a> Cluster<'a> {
             let to = usize::try_from(message.to - ID).expect("a message is for a member");
             self.network.send(place, to, message, self.now);
         }
+        self.may_die_of_promise(place, &result.messages);
         let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);
         if has_applied {
             self.take_progress(place)?;
@@ -303,9 +318,12 @@ impl<'a> Cluster<'a> {
         let entry_term = entry_term.ok_or_else(|| format!("{place} lacks its committed entry {commit}"))?;
         let known = self.history.len();
         self.history.note_committed(commit, entry_term, term)?;
-        host.apply_to(applied, &self.history);
+        let is_first_step = host.applied.is_none();
+        let applied_before = host.apply_to(applied, &self.history);
         self.take_committed(known + 1)?;
-        if let Some((member, applied)) = self.hosts[place].known() {
+        if let Some((member, applied)) = self.hosts[place].known()
+            && (applied.index > applied_before || is_first_step)
+        {
             checks::position(member, &applied.model).map_err(|error| format!("member {place}: {error}"))?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use sim::{ClusterPlan, ClusterReport, Failure, shrink, simulate_cluster};
 use crate::args::{Args, Work};
 
 /// Seeds within which a seeded bug must be found.
-const SEEDS_A_BUG: u64 = 20_000;
+const SEEDS_A_BUG: u64 = 3000;
 
 /// Tells how much time has passed since the start.
 type Elapsed<'a> = &'a (dyn Fn() -> Duration + Sync);

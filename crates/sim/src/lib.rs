@@ -31,7 +31,9 @@ mod trace;
 mod watchers;
 mod workload;
 
-pub use cluster::{ClusterFault, ClusterPlan, ClusterReport, FaultSet, shrink, simulate_cluster};
+pub use cluster::{
+    ClusterFault, ClusterPlan, ClusterReport, FaultSet, shrink, simulate_cluster, trace_cluster,
+};
 pub use plan::{Fault, Kill, Plan};
 pub use report::{Failure, Report, panic_text};
 pub use run::simulate;

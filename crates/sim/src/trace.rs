@@ -14,6 +14,8 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 /// The trace of one run.
 #[derive(Debug)]
 pub(crate) struct Trace {
+    /// Whether anything is written at all: text takes most of the time of a run.
+    is_on: bool,
     hash: u64,
     lines: VecDeque<String>,
     written: u64,
@@ -21,11 +23,19 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new() -> Trace {
-        Trace { hash: FNV_OFFSET, lines: VecDeque::new(), written: 0 }
+        Trace { is_on: true, hash: FNV_OFFSET, lines: VecDeque::new(), written: 0 }
+    }
+
+    /// A trace that stays empty.
+    pub(crate) fn off() -> Trace {
+        Trace { is_on: false, ..Trace::new() }
     }
 
     /// Adds a line.
     pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
+        if !self.is_on {
+            return;
+        }
         // Reuse the memory of the oldest line.
         let full = self.lines.len() == LINES_KEPT;
         let mut line = if full { self.lines.pop_front().unwrap_or_default() } else { String::new() };

@@ -6,8 +6,8 @@ use super::{Finding, Source};
 use crate::metadata::{Metadata, Package};
 
 /// The crates in the order the data flows: each may depend only on those before it.
-const ORDER: [&str; 16] = [
-    "proto", "raft", "disk", "store", "node", "peer", "http2", "server", "client", "etcd", "etcdctl",
+const ORDER: [&str; 17] = [
+    "bugs", "proto", "raft", "disk", "store", "node", "peer", "http2", "server", "client", "etcd", "etcdctl",
     "etcdutl", "sim", "bench", "fuzz", "xtask",
 ];
 

@@ -137,6 +137,9 @@ impl Lessor {
 
     /// Another member may lead from now on.
     pub(crate) fn step_down(&mut self) {
+        if disk::seeded_bug!("leases-kept-by-old-leader") {
+            return;
+        }
         *self.renewer.leading() = None;
         self.revokes.clear();
     }
@@ -241,6 +244,7 @@ fn state(clock: &LeaseClock, table: &LeaseTable, id: i64, now: Duration) -> Opti
 /// A lease whose time begins at `start`.
 fn timed(term: LeaseTerm, start: Duration) -> Timed {
     let ttl_s = if term.remaining_ttl_s == 0 { term.granted_ttl_s } else { term.remaining_ttl_s };
+    let ttl_s = if disk::seeded_bug!("lease-not-extended-by-new-leader") { 0 } else { ttl_s };
     Timed { deadline: start + seconds(ttl_s), renewable_s: renewable_s(term) }
 }
 

@@ -81,13 +81,16 @@ impl<W> Reads<W> {
     /// context that no round has is ignored.
     pub(super) fn set_index(&mut self, context: u64, index: u64) {
         let at = self.rounds.iter().position(|round| round.contexts.contains(&context));
-        for round in self.rounds.iter_mut().take(at.map_or(0, |at| at + 1)) {
+        let is_for_all = disk::seeded_bug!("read-index-for-later-reads");
+        let end = if is_for_all { self.rounds.len() } else { at.map_or(0, |at| at + 1) };
+        for round in self.rounds.iter_mut().take(end) {
             round.index.get_or_insert(index);
         }
     }
 
     /// Takes the reads that may be served now that `applied` is applied.
     pub(super) fn take_readable(&mut self, applied: u64, mut readable: impl FnMut(W)) {
+        let applied = if disk::seeded_bug!("read-before-applied") { u64::MAX } else { applied };
         while let Some(round) = self.rounds.pop_front_if(|r| r.index.is_some_and(|index| index <= applied)) {
             self.len -= round.waiters.len();
             round.waiters.into_iter().for_each(|(_, waiter)| readable(waiter));

@@ -62,7 +62,8 @@ impl Raft {
     /// Votes for the sender if its log holds all that ours does and our vote is free.
     pub(super) fn handle_vote_request(&mut self, message: &Message) {
         let is_real = message.r#type() == MessageType::MsgVote;
-        let is_free = self.vote == message.from
+        let is_free = bugs::seeded_bug!("two-votes-in-a-term")
+            || self.vote == message.from
             || (self.vote == NONE && self.leader == NONE)
             || (!is_real && message.term > self.term);
         let granted = is_free && self.log.is_up_to_date(message.index, message.log_term);

@@ -70,7 +70,11 @@ impl Raft {
         if !entries.is_empty() {
             let message = self.message(MessageType::MsgProp, leader);
             // Without a term, as it is a request of a client: it holds in whatever term it arrives.
-            self.send(Message { term: 0, entries, ..message });
+            let message = Message { term: 0, entries, ..message };
+            if bugs::seeded_bug!("proposal-forwarded-twice") {
+                self.send(message.clone());
+            }
+            self.send(message);
         }
         Ok(Proposed::Forwarded { leader })
     }

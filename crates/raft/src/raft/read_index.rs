@@ -187,7 +187,8 @@ impl Raft {
 
     /// Starts a round for the requests that wait, if one may start.
     pub(super) fn start_read_round(&mut self) {
-        if !self.reads.is_open() || !self.has_committed_in_term() {
+        let may_know_all = self.has_committed_in_term() || bugs::seeded_bug!("read-index-of-earlier-term");
+        if !self.reads.is_open() || !may_know_all {
             return;
         }
         self.reads.start_round(self.now);
@@ -200,9 +201,13 @@ impl Raft {
     /// Answers the rounds that a majority has confirmed.
     pub(super) fn confirm_reads(&mut self) {
         let (own, last) = (self.config.id, self.reads.last_round);
-        let confirmed = self
+        let mut confirmed = self
             .members
             .reached_by_majority(|member| if member.id == own { last } else { member.read_round });
+        if bugs::seeded_bug!("read-index-by-one-confirmation") {
+            let others = self.members.iter().filter(|member| member.id != own);
+            confirmed = others.map(|member| member.read_round).max().unwrap_or(last);
+        }
         if let Some(proof) = self.reads.proof.take_if(|proof| proof.round <= confirmed) {
             self.reads.led_at = Some(proof.started_at);
         }
@@ -224,7 +229,7 @@ impl Raft {
     }
 
     fn ask_read(&mut self, request: Request) {
-        if self.needs_no_read_round() {
+        if self.needs_no_read_round() || bugs::seeded_bug!("read-index-without-round") {
             self.answer_read(request, self.log.committed());
         } else if self.reads.waiting.len() < REQUESTS_MAX {
             self.reads.waiting.push(request);

@@ -38,7 +38,8 @@ impl Raft {
         let template = self.message(MessageType::MsgHeartbeat, NONE);
         for member in self.members.iter().filter(|member| member.id != self.config.id) {
             // A member may hold entries above `matched` that are not ours, so it must not commit those.
-            let commit = member.matched.min(committed);
+            let is_unbounded = bugs::seeded_bug!("heartbeat-commits-unmatched");
+            let commit = if is_unbounded { committed } else { member.matched.min(committed) };
             self.outbox.push(Message { to: member.id, commit, context: context.clone(), ..template.clone() });
         }
     }
@@ -115,7 +116,9 @@ impl Raft {
     /// majority holds could still be replaced (§5.4.2, figure 8).
     pub(super) fn advance_commit(&mut self) {
         let reached = self.members.reached_by_majority(|member| member.matched);
-        if reached > self.log.committed() && self.log.term(reached) == Some(self.term) {
+        let is_of_this_term =
+            self.log.term(reached) == Some(self.term) || bugs::seeded_bug!("commit-of-earlier-term");
+        if reached > self.log.committed() && is_of_this_term {
             self.log.commit_to(reached);
             self.release_reads();
         }

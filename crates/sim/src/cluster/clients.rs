@@ -14,6 +14,7 @@ use store::{Outcome, Refusal, Request};
 
 use super::Cluster;
 use super::history::Executed;
+use super::host::Host;
 use super::leases::Asked;
 use super::workload;
 use crate::checks;
@@ -48,7 +49,7 @@ enum What {
 impl Cluster<'_> {
     /// A client asks some member for something; false if that member does not run or is asked too much.
     pub(super) fn act(&mut self) -> Result<bool, String> {
-        let place = self.random.index(self.hosts.len());
+        let place = self.asked_member();
         let waiting = self.operations.values().filter(|operation| operation.place == place).count();
         let host = &self.hosts[place];
         if host.member.is_none() || host.disk.has_crashed() || waiting >= WAITING_MAX {
@@ -63,11 +64,30 @@ impl Cluster<'_> {
         Ok(true)
     }
 
+    /// Any member, or often one that believes that it leads. After a partition there may be several.
+    fn asked_member(&mut self) -> usize {
+        if self.random.percent(60) {
+            return self.random.index(self.hosts.len());
+        }
+        let believes = |host: &&Host| {
+            let leader = host.member.as_ref().map(|member| member.published().leader());
+            leader == Some(member::ID + host.place as u64)
+        };
+        let leaders: Vec<usize> = self.hosts.iter().filter(believes).map(|host| host.place).collect();
+        match leaders.len() {
+            0 => self.random.index(self.hosts.len()),
+            n => leaders[self.random.index(n)],
+        }
+    }
+
     /// Takes the entries that are committed since index `from`.
     pub(super) fn take_committed(&mut self, from: u64) -> Result<(), String> {
         for index in from..=self.history.len() {
             let Some(executed) = self.history.command(index) else { continue };
             let sent_at = self.sent_at.get(&executed.id).copied();
+            if sent_at.is_none() {
+                self.trace.note(format_args!("entry {index}, of a member: {:?}", executed.request));
+            }
             self.leases.committed(index, executed, sent_at, self.now)?;
             if sent_at.is_none() && !is_own(&executed.request) {
                 return Err(format!("a member proposes {:?}", executed.request));

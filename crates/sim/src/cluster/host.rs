@@ -133,13 +133,13 @@ impl Host {
         self.known().filter(|_| now >= self.paused_until && !self.disk.has_crashed())
     }
 
-    /// Notes that the member has applied the entries up to `index`.
-    pub(super) fn apply_to(&mut self, index: u64, history: &History) {
+    /// Notes that the member has applied the entries up to `index`; returns up to which it had before.
+    pub(super) fn apply_to(&mut self, index: u64, history: &History) -> u64 {
         let applied = self.applied.get_or_insert_with(|| Applied { index: 0, model: Model::new() });
         for request in history.requests(applied.index + 1..=index) {
             // The result was compared when the command was committed.
             let _ = applied.model.apply(request);
         }
-        applied.index = index;
+        std::mem::replace(&mut applied.index, index)
     }
 }

@@ -20,7 +20,7 @@ const REST_STEPS_MAX: u32 = 200_000;
 impl Cluster<'_> {
     /// Mends everything, lets the cluster come to rest, and compares what each member holds.
     pub(super) fn end(&mut self) -> Result<(), String> {
-        self.heal();
+        self.heal()?;
         if let Err(error) = self.come_to_rest() {
             if !self.lacks_snapshot() {
                 return Err(error);

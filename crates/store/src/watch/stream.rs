@@ -205,7 +205,8 @@ impl WatchStream {
             return Err(WatchRefusal::DuplicateId);
         }
         let Joined { key, range, revision } = self.hub.add_watcher(self.key, id, range);
-        let next = if start_revision == 0 { revision + 1 } else { start_revision };
+        let is_late = start_revision != 0 && disk::seeded_bug!("watch-resumes-one-late");
+        let next = if start_revision == 0 { revision + 1 } else { start_revision + i64::from(is_late) };
         let has_history = next <= revision;
         if has_history {
             self.queue.push_back(Ready { key, watch_id: id, marks: Marks::all(next, revision) });
