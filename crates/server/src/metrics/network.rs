@@ -105,6 +105,11 @@ impl NetworkMetrics {
         }
     }
 
+    /// Bytes received from nobody: link heartbeats, and what senders that are no peers post.
+    pub(crate) fn received_from_nobody(&self) -> IntCounter {
+        self.received_bytes.with_label_values(&["0"])
+    }
+
     /// The numbers of member `id`, as member `own_id` counts them.
     pub(crate) fn peer(&self, own_id: u64, id: u64) -> PeerMetrics {
         let (own, id) = (format!("{own_id:x}"), format!("{id:x}"));

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use ::peer::Identity;
 use proto::raftpb::{Message, MessageType};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::activity::Activity;
 use super::{Local, PeerSettings};
 use crate::metrics::{Metrics, PeerMetrics};
+use prometheus::IntCounter;
+
+/// States that are received at a time. Only one leader sends any; another may just have begun to lead.
+const SNAPSHOTS_MAX: usize = 2;
 
 /// Who this member is, and where what peers say goes.
 #[derive(Debug)]
@@ -18,12 +23,13 @@ pub(super) struct Context {
     pub(super) local: Arc<dyn Local>,
     pub(super) activity: Arc<Activity>,
     pub(super) metrics: Arc<Metrics>,
-    /// What comes from no peer: link heartbeats.
-    pub(super) links: PeerMetrics,
+    /// Bytes of what comes from no peer: link heartbeats.
+    pub(super) link_bytes: IntCounter,
     /// Time to connect to a peer.
     pub(super) dial_limit: Duration,
     /// Bytes that a message of a peer may have.
     pub(super) message_len_max: u64,
+    snapshot_places: Arc<Semaphore>,
 }
 
 impl Context {
@@ -34,12 +40,27 @@ impl Context {
         metrics: Arc<Metrics>,
     ) -> Context {
         let PeerSettings { identity, dial_limit, message_len_max } = settings;
-        let links = metrics.network.peer(identity.id, 0);
-        Context { identity, local, activity, metrics, links, dial_limit, message_len_max }
+        let snapshot_places = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
+        let link_bytes = metrics.network.received_from_nobody();
+        Context {
+            identity,
+            local,
+            activity,
+            metrics,
+            link_bytes,
+            dial_limit,
+            message_len_max,
+            snapshot_places,
+        }
     }
 
     pub(super) fn own_id_text(&self) -> String {
         format!("{:x}", self.identity.id)
+    }
+
+    /// A place for a state that is to be received, until it is dropped; `None` if all are taken.
+    pub(super) fn snapshot_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.snapshot_places).try_acquire_owned().ok()
     }
 
     /// A peer says that this member was removed from the cluster.
@@ -47,22 +68,27 @@ impl Context {
         self.local.removed_by_peer();
     }
 
-    /// Gives messages from a stream of a peer to the node, but for those that are not for this member or must not
-    /// come on a stream. Leaves `messages` empty.
-    pub(super) fn receive(&self, messages: &mut Vec<Message>, metrics: &PeerMetrics) {
-        messages.retain(|message| self.is_acceptable(message, metrics));
+    /// Counts bytes that were received from a peer, or from a sender that is none.
+    pub(super) fn count_received(&self, sender: Option<&PeerMetrics>, bytes: u64) {
+        sender.map_or(&self.link_bytes, |metrics| &metrics.received_bytes).inc_by(bytes);
+    }
+
+    /// Gives messages of a peer to the node, but for those that are not for this member or must not come without a
+    /// state. Leaves `messages` empty. `sender` has the numbers of the peer, if it is one.
+    pub(super) fn receive(&self, messages: &mut Vec<Message>, sender: Option<&PeerMetrics>) {
+        messages.retain(|message| self.is_acceptable(message, sender));
         if !messages.is_empty() {
             self.local.step(messages);
         }
     }
 
-    fn is_acceptable(&self, message: &Message, metrics: &PeerMetrics) -> bool {
+    fn is_acceptable(&self, message: &Message, sender: Option<&PeerMetrics>) -> bool {
         let len = prost::Message::encoded_len(message) as u64;
         if ::peer::is_link_heartbeat(message) {
-            self.links.received_bytes.inc_by(len);
+            self.count_received(None, len);
             return false;
         }
-        metrics.received_bytes.inc_by(len);
+        self.count_received(sender, len);
         let is_removed = self.local.is_removed(message.from);
         if let Err(refusal) = self.identity.check_message(message, is_removed) {
             let (own, from) = (self.own_id_text(), format!("{:x}", message.from));

@@ -196,9 +196,11 @@ async fn take_message(transport: &Transport, head: &Parts, mut body: Incoming) -
         }
     }
     let peer = sender.id.and_then(|id| transport.peer(id));
-    let metrics = peer.as_ref().map_or(&context.links, |peer| &peer.metrics);
+    let metrics = peer.as_ref().map(|peer| &peer.metrics);
     let message = decode_message(bytes.freeze()).map_err(|_| {
-        metrics.received_failures.inc();
+        if let Some(metrics) = metrics {
+            metrics.received_failures.inc();
+        }
         Refusal::MalformedMessage
     })?;
     context.identity.check_message(&message, context.local.is_removed(message.from))?;

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::client::io_error;
 use super::context::Context;
+use super::peer::Peer;
 use super::snapshot_file::SnapshotFile;
 use super::snapshot_sender::index_of;
 use crate::metrics::PeerMetrics;
@@ -31,29 +32,36 @@ pub(super) enum Failure {
     Status(StatusCode, String),
 }
 
-/// Takes the body of a POST. `metrics_of` finds the numbers of its sender.
+/// Takes the body of a POST. `peer_of` finds its sender.
 pub(super) async fn receive(
     context: &Context,
     mut body: Incoming,
-    metrics_of: impl Fn(u64) -> Option<Rc<super::peer::Peer>>,
+    peer_of: impl Fn(u64) -> Option<Rc<Peer>>,
 ) -> Result<(), Failure> {
+    let Some(_place) = context.snapshot_place() else {
+        let text = "too many snapshots are being received".to_owned();
+        return Err(Failure::Status(StatusCode::SERVICE_UNAVAILABLE, text));
+    };
     let start = Instant::now();
     let (message, first) = read_head(&mut body).await.map_err(|error| {
         warn!("local-member-id" = context.own_id_text(), error, "failed to decode Raft message");
         Failure::Status(StatusCode::BAD_REQUEST, error)
     })?;
-    let sender = metrics_of(message.from);
-    let metrics = sender.as_ref().map_or(&context.links, |peer| &peer.metrics);
-    metrics.received_bytes.inc_by(message.encoded_len() as u64);
-    metrics.snapshots_received.in_flight.inc();
+    let sender = peer_of(message.from);
+    let metrics = sender.as_ref().map(|peer| &peer.metrics);
+    context.count_received(metrics, message.encoded_len() as u64);
+    let Some(snapshots) = metrics.map(|metrics| &metrics.snapshots_received) else {
+        return save_and_step(context, message, first, body, None).await;
+    };
+    snapshots.in_flight.inc();
     let result = save_and_step(context, message, first, body, metrics).await;
-    metrics.snapshots_received.in_flight.dec();
+    snapshots.in_flight.dec();
     match &result {
         Ok(()) => {
-            metrics.snapshots_received.successes.inc();
-            metrics.snapshots_received.times.observe(start.elapsed().as_secs_f64());
+            snapshots.successes.inc();
+            snapshots.times.observe(start.elapsed().as_secs_f64());
         }
-        Err(_) => metrics.snapshots_received.failures.inc(),
+        Err(_) => snapshots.failures.inc(),
     }
     result
 }
@@ -63,7 +71,7 @@ async fn save_and_step(
     message: Message,
     first: Bytes,
     body: Incoming,
-    metrics: &PeerMetrics,
+    sender: Option<&PeerMetrics>,
 ) -> Result<(), Failure> {
     let is_removed = context.local.is_removed(message.from);
     context.identity.check_message(&message, is_removed).map_err(Failure::Refused)?;
@@ -76,7 +84,7 @@ async fn save_and_step(
     );
     let file = match save(context, index, first, body).await {
         Ok((len, file)) => {
-            metrics.received_bytes.inc_by(len);
+            context.count_received(sender, len);
             info!(
                 "local-member-id" = own,
                 "remote-snapshot-sender-id" = from,

@@ -166,7 +166,7 @@ async fn read(context: &Context, peer: &Peer, kind: StreamKind, mut stream: Stre
                 Err(error) => break Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
         };
-        context.receive(&mut messages, &peer.metrics);
+        context.receive(&mut messages, Some(&peer.metrics));
         decoded.inspect_err(|_| peer.metrics.received_failures.inc())?;
         context.local.backlog().room(kind).await;
     }

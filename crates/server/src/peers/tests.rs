@@ -509,6 +509,24 @@ fn a_state_that_breaks_off_leaves_nothing() {
 }
 
 #[test]
+fn states_that_arrive_at_a_time_are_bounded() {
+    let a = Node::start(1);
+    a.know(&[(2, "http://127.0.0.1:1")]);
+    let dir = tempfile::tempdir().unwrap();
+    *a.local.snapshot_dir.lock().unwrap() = Some(dir.path().to_owned());
+    let begin = |index| {
+        let mut stream = TcpStream::connect(a.address()).unwrap();
+        stream.write_all(post("/raft/snapshot", 1 << 20, &[]).as_bytes()).unwrap();
+        stream.write_all(&SnapshotHead::encode(&snapshot(2, 1, index))).unwrap();
+        stream
+    };
+    let open: Vec<_> = (1..3).map(begin).collect();
+    wait_until(|| std::fs::read_dir(dir.path()).unwrap().count() == open.len());
+    let (_, head, _) = ask(a.address(), &post("/raft/snapshot", 0, &[]), b"");
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+}
+
+#[test]
 fn members_that_leave_are_disconnected() {
     let (a, b) = two();
     a.send_until_received(&message(MessageType::MsgHeartbeat, 1, 2), &b);
