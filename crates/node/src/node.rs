@@ -50,6 +50,8 @@ pub struct Node<W> {
     has_postponed_revocations: bool,
     /// The last term in which this member began to lead with everything applied that was committed before.
     led_term: u64,
+    /// The term of the last entry applied.
+    applied_term: u64,
     /// The latest time of which the machine knows that this member led.
     led_at: Option<Duration>,
     /// When a majority was last asked whether this member leads, because of a query about leases.
@@ -77,6 +79,7 @@ impl<W> Node<W> {
             now: Duration::ZERO,
             has_postponed_revocations: false,
             led_term: 0,
+            applied_term: 0,
             led_at: None,
             leadership_asked_at: None,
         }
@@ -146,6 +149,7 @@ impl<W> Node<W> {
         self.now = now;
         self.consensus.set_time(now);
         self.waiters.set_deadline(now + self.config.request_timeout());
+        self.waiters.set_term(self.consensus.status().term);
         for input in inputs {
             if self.has_postponed_revocations
                 && matches!(input, Input::Tick | Input::WalWritten(_) | Input::Finished(_))
@@ -178,6 +182,7 @@ impl<W> Node<W> {
                 self.machine.configured(self.consensus.configure(change));
             }
             self.consensus.applied(progress.applied);
+            self.end_lost_proposals(progress.applied.term, output);
             self.look_for_leader(output);
         }
         self.machine.commit(committed);
@@ -192,6 +197,16 @@ impl<W> Node<W> {
         output.is_busy |= self.machine.can_apply() || self.consensus.can_admit_queued();
         self.publish_numbers();
         Ok(())
+    }
+
+    /// An entry of `term` is applied. Proposals of earlier terms that have no result by now were lost with the leader of
+    /// then. It is not certain that none of them is still on its way to the new leader.
+    fn end_lost_proposals(&mut self, term: u64, output: &mut Output<W>) {
+        if term > self.applied_term {
+            self.applied_term = term;
+            let lost = self.waiters.take_proposals_before(term);
+            lost.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOutInElection));
+        }
     }
 
     /// Answers all waiting requests: the member is stopping.
@@ -367,6 +382,7 @@ impl<W> Node<W> {
 
     /// Hands proposals and read requests to raft, and takes what raft decides.
     fn agree(&mut self, output: &mut Output<W>) {
+        self.waiters.set_term(self.consensus.status().term);
         self.consensus.admit_queued(&mut self.waiters, output);
         self.revoke_expired();
         self.propose_batch(output);

@@ -21,6 +21,8 @@ pub struct Published {
     pub(crate) size_bytes: AtomicU64,
     pub(crate) size_in_use_bytes: AtomicU64,
     pub(crate) has_space: AtomicBool,
+    member_id: u64,
+    is_learner: AtomicBool,
     quota_bytes: Option<u64>,
     segment_bytes: u64,
     /// Bytes of the data that count for the quota.
@@ -33,6 +35,7 @@ impl Published {
         Published {
             next_request_id: AtomicU64::new(config.first_request_id),
             has_space: AtomicBool::new(true),
+            member_id: config.member.id,
             quota_bytes: config.quota_bytes,
             segment_bytes: config.segment_bytes,
             ..Published::default()
@@ -105,7 +108,14 @@ impl Published {
         Arc::clone(&self.control.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether this member is a learner.
+    pub fn is_learner(&self) -> bool {
+        self.is_learner.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_control(&self, control: &Control) {
+        let is_learner = control.member(self.member_id).is_some_and(|member| member.is_learner);
+        self.is_learner.store(is_learner, Ordering::Relaxed);
         *self.control.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(control.clone());
     }
 }

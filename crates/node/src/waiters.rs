@@ -24,6 +24,8 @@ struct Proposed<W> {
     /// Bytes of the entry.
     bytes: usize,
     deadline: Duration,
+    /// The term in which it was proposed.
+    term: u64,
     waiter: W,
 }
 
@@ -32,6 +34,8 @@ struct Proposed<W> {
 pub(crate) struct Waiters<W> {
     /// The deadline of requests that begin to wait now.
     deadline: Duration,
+    /// The term in which proposals are made from now on.
+    term: u64,
     /// By request id, ascending. Most are proposed and applied in that order, so it grows and shrinks at its
     /// ends.
     proposals: VecDeque<Proposed<W>>,
@@ -58,6 +62,7 @@ impl<W> Default for Waiters<W> {
     fn default() -> Self {
         Waiters {
             deadline: Duration::ZERO,
+            term: 0,
             proposals: VecDeque::new(),
             proposals_bytes: 0,
             long_bytes: 0,
@@ -76,6 +81,20 @@ impl<W> Waiters<W> {
     /// Sets the deadline of requests that begin to wait from now on. It never decreases.
     pub(crate) fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
+    }
+
+    /// Sets the term in which proposals are made from now on.
+    pub(crate) fn set_term(&mut self, term: u64) {
+        self.term = term;
+    }
+
+    /// Takes proposals that were made in terms before `term`.
+    pub(crate) fn take_proposals_before(&mut self, term: u64) -> Vec<W> {
+        let all = std::mem::take(&mut self.proposals);
+        let (old, kept): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|p| p.term < term);
+        self.proposals = kept;
+        old.iter().for_each(|proposed| self.uncount(proposed.bytes));
+        old.into_iter().map(|proposed| proposed.waiter).collect()
     }
 
     /// How many wait.
@@ -100,7 +119,8 @@ impl<W> Waiters<W> {
             Some(last) if last.id > id => self.proposals.partition_point(|proposed| proposed.id < id),
             _ => self.proposals.len(),
         };
-        self.proposals.insert(at, Proposed { id, bytes, deadline, waiter });
+        let term = self.term;
+        self.proposals.insert(at, Proposed { id, bytes, deadline, term, waiter });
     }
 
     pub(crate) fn take_proposal(&mut self, id: u64) -> Option<W> {

@@ -126,6 +126,9 @@ impl Api {
         if self.published.reads_at_once() {
             return Ok(());
         }
+        if self.published.is_learner() {
+            return Err(Error::NotForLearner);
+        }
         match self.ask(Input::ReadIndex).await {
             Ok(Answer::Readable) => Ok(()),
             Ok(Answer::Unserved(unserved)) => {

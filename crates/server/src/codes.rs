@@ -15,9 +15,11 @@ pub(crate) fn status(error: &Error) -> Status {
         | Error::DowngradeFormat
         | Error::DowngradeTarget
         | Error::MemberUrls => Code::InvalidArgument,
-        Error::BadTransferee | Error::NotLeader | Error::DowngradeUnderWay | Error::ClusterVersionUnknown => {
-            Code::FailedPrecondition
-        }
+        Error::NotForLearner
+        | Error::BadTransferee
+        | Error::NotLeader
+        | Error::DowngradeUnderWay
+        | Error::ClusterVersionUnknown => Code::FailedPrecondition,
         Error::TooManyRequests | Error::TransferTimedOut | Error::UnknownMethod | Error::TooFewMembers => {
             Code::Unknown
         }

@@ -184,7 +184,6 @@ impl PeersHandle {
     }
 
     /// Since when a peer is connected; `None` if it is not.
-    #[cfg_attr(not(test), expect(dead_code, reason = "changes of the members do not look at it yet"))]
     pub(crate) fn active_since(&self, id: u64) -> Option<Instant> {
         self.activity.since(id)
     }

@@ -6,6 +6,7 @@
 //! member fails, the process ends with the reason as its last line and exit code 1, and answers nothing more.
 
 mod directories;
+mod handover;
 mod join;
 mod member;
 mod reporter;
@@ -24,6 +25,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use self::reporter::{Life, Reporter};
@@ -39,6 +41,9 @@ use crate::pages::{Access, DebugPages, Pages};
 use crate::peers::{Outbox, Peers, PeersHandle};
 use crate::service::Calls;
 use crate::worker::Workers;
+
+/// How long a member goes on after it was removed from the cluster, as in etcd.
+const REMOVAL_DELAY: Duration = Duration::from_secs(1);
 
 /// Time that calls under way have to finish when the server stops.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -197,6 +202,7 @@ fn serve_process(mut config: Config) -> ExitCode {
     drop(log);
     match outcome {
         Ok(End::Signal(signal)) => end_by(signal),
+        Ok(End::Removal) => ExitCode::SUCCESS,
         Ok(End::Failure) | Err(_) => ExitCode::FAILURE,
     }
 }
@@ -254,21 +260,25 @@ fn serve(config: &Config) -> Result<End, Error> {
     log_serving(config, settings.member_id);
     let (stop, stopping) = watch::channel(false);
     let context = Context { config: config.clone(), settings, metrics, stopping };
-    let own_api = context.api(&driver, own_client.clone());
+    let own_api = Rc::new(context.api(&driver, own_client.clone()));
     let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
         let node = driver.handle();
         spawn_local(own_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         if let Some(mode) = config.auto_compaction {
-            spawn_local(compactor::run(mode, Rc::new(own_api)));
+            spawn_local(compactor::run(mode, Rc::clone(&own_api)));
         }
-        accept_until_stopped(listeners, &workers, lives).await
+        let end = accept_until_stopped(listeners, &workers, lives).await;
+        if matches!(end, Ok(End::Signal(_))) {
+            handover::hand_over(&own_api, &peers_handle).await;
+        }
+        end
     })?;
     info!(name = config.name, "data-dir" = %config.data_dir.display(), "closing etcd server");
     stop.send_replace(true);
     workers.stop(match end {
-        End::Signal(_) => STOP_LIMIT,
+        End::Signal(_) | End::Removal => STOP_LIMIT,
         // A member that has failed answers nothing more: there is nothing to wait for.
         End::Failure => Duration::ZERO,
     });
@@ -404,6 +414,8 @@ fn start_workers(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Signal(SignalKind),
+    /// The member was removed from the cluster.
+    Removal,
     Failure,
 }
 
@@ -415,7 +427,7 @@ async fn accept_until_stopped(
 ) -> Result<End, Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut failed = lives.clone();
+    let (mut failed, mut removed) = (lives.clone(), lives.clone());
     let (open, opened) = watch::channel(false);
     let addresses: Vec<_> = listeners.addresses().collect();
     log_metrics_addresses(&addresses);
@@ -434,6 +446,13 @@ async fn accept_until_stopped(
         result = listeners.run(workers, opened) => return result.map(|()| End::Failure).map_err(Error::from),
         () = becoming_ready => unreachable!("it waits for ever"),
         _ = failed.wait_for(|life| *life == Life::Failed) => return Ok(End::Failure),
+        // Those that wait for the removal are answered first.
+        _ = removed.wait_for(|life| *life == Life::Removed) => {
+            sleep(REMOVAL_DELAY).await;
+            error!("the member has been permanently removed from the cluster");
+            warn!("data-dir used by this member must be removed");
+            return Ok(End::Removal);
+        }
         signal = received(&mut terminate, SignalKind::terminate(), "terminated") => signal,
         signal = received(&mut interrupt, SignalKind::interrupt(), "interrupt") => signal,
     };

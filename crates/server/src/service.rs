@@ -318,6 +318,9 @@ impl Service for Calls {
         }
         let mut call = MeteredCall { call, metrics };
         let code = match &route.method {
+            Ok(method) if self.api.is_learner() && !is_for_learners(*method) => {
+                refuse(&mut call, status(&Error::NotForLearner))
+            }
             _ if route.needs_leader && !self.api.has_leader() => refuse(&mut call, status(&Error::NoLeader)),
             Ok(method) => self.dispatch(*method, route.needs_leader, &mut call).await,
             Err(status) => refuse(&mut call, status.clone()),
@@ -331,6 +334,11 @@ impl Service for Calls {
             }
         }
     }
+}
+
+/// Whether a learner serves a method. A range is looked at again: it must be serializable.
+fn is_for_learners(method: Method) -> bool {
+    matches!(method, Method::Range | Method::Status | Method::Snapshot)
 }
 
 fn refuse(call: &mut MeteredCall<'_>, status: Status) -> Code {

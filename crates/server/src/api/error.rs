@@ -41,6 +41,8 @@ pub(crate) enum Error {
     UnknownService,
     /// Leadership cannot go to who is no voter.
     BadTransferee,
+    /// A learner does not serve it.
+    NotForLearner,
     /// Leadership was not handed over in time.
     TransferTimedOut,
     /// Only the leader can hand leadership on.
@@ -86,6 +88,7 @@ impl Error {
             Error::FilteredStream => "RangeStream does not support revision filters",
             Error::UnknownService => "unknown service",
             Error::BadTransferee => "etcdserver: bad leader transferee",
+            Error::NotForLearner => "etcdserver: rpc not supported for learner",
             Error::TransferTimedOut => "etcdserver: request timed out, leader transfer took too long",
             Error::NotLeader => "etcdserver: not leader",
             Error::DowngradeFormat => "etcdserver: wrong downgrade target version format",

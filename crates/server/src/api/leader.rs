@@ -11,6 +11,11 @@ use crate::local_event::LocalEvent;
 const TIMEOUTS_WITHOUT: u32 = 3;
 
 impl Api {
+    /// Whether this member is a learner.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.published.is_learner()
+    }
+
     /// Whether a leader is known.
     pub(crate) fn has_leader(&self) -> bool {
         self.published.leader() != 0

@@ -30,14 +30,15 @@ impl Api {
         let response = StatusResponse {
             header: Some(self.response_header_now()),
             version: ETCD_VERSION.to_owned(),
-            db_size: published.size_bytes().cast_signed(),
+            // Never 0: clients divide by it.
+            db_size: published.size_bytes().max(1).cast_signed(),
             leader: published.leader(),
             raft_index: published.committed(),
             raft_term: published.term(),
             raft_applied_index: published.applied(),
             errors: self.complaints(),
             db_size_in_use: published.size_in_use_bytes().cast_signed(),
-            is_learner: control.member(self.settings.member_id).is_some_and(|member| member.is_learner),
+            is_learner: published.is_learner(),
             storage_version: control.cluster_version().to_owned(),
             db_size_quota: published.quota_bytes().map_or(UNLIMITED, u64::cast_signed),
             downgrade_info: Some(DowngradeInfo {

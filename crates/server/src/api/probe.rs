@@ -41,6 +41,18 @@ impl Api {
         self.published.leader() == self.settings.member_id
     }
 
+    /// This member.
+    pub(crate) fn member_id(&self) -> u64 {
+        self.settings.member_id
+    }
+
+    /// The voters of the cluster but this member.
+    pub(crate) fn other_voters(&self) -> Vec<u64> {
+        let control = self.published.control();
+        let voters = control.members().filter(|member| !member.is_learner).map(|member| member.id);
+        voters.filter(|id| *id != self.settings.member_id).collect()
+    }
+
     /// Server and cluster version, as `/version` tells them.
     pub(crate) fn versions(&self) -> (&'static str, String) {
         (ETCD_VERSION, self.published.control().cluster_version().to_owned())

@@ -84,6 +84,9 @@ impl Local for LocalMember {
             .flatten()
             .ok_or_else(|| io::Error::other("the member has no state to send now"))?;
         let (index, term) = (export.applied_index(), export.applied_term());
+        if term > message.term {
+            return Err(io::Error::other("this member does not lead any more"));
+        }
         let metadata = SnapshotMetadata { conf_state: Some(export.conf_state().clone()), index, term };
         // Members of etcd 3.6 and before read the members from here.
         let control = export.control();

@@ -52,7 +52,6 @@ impl Observer for Reporter {
             }
             Note::Members => self.peers.set_members(self.published.control().members()),
             Note::Removed => {
-                error!("the member has been permanently removed from the cluster");
                 self.life.send_replace(Life::Removed);
             }
             Note::Published => {
