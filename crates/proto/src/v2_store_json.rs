@@ -43,14 +43,14 @@ pub fn encode<'a>(
 }
 
 fn directory(path: &str, children: Map<String, Value>) -> Value {
-    node(path, "", Value::Object(children))
+    node(path, "", &Value::Object(children))
 }
 
 fn leaf(path: &str, value: &str) -> Value {
-    node(path, value, Value::Null)
+    node(path, value, &Value::Null)
 }
 
-fn node(path: &str, value: &str, children: Value) -> Value {
+fn node(path: &str, value: &str, children: &Value) -> Value {
     json!({
         "Path": path,
         "CreatedIndex": 0,
