@@ -112,7 +112,7 @@ fn a_file_stands_for_all_settings() {
     let log = dir.path().join("log");
     let settings = format!(
         "name: filed\ndata-dir: {data}\nwal-dir: {data}/elsewhere\nlisten-client-urls: {url}\n\
-         advertise-client-urls: {url}\nlog-outputs: [stderr, {log}]\nlog-format: json\n",
+         listen-peer-urls: http://127.0.0.1:0\nadvertise-client-urls: {url}\nlog-outputs: [stderr, {log}]\nlog-format: json\n",
         data = dir.path().display(),
         log = log.display(),
     );

@@ -159,7 +159,14 @@ fn limited(data_dir: &Path, files: u32) -> Process {
 pub(crate) fn own_flags(data_dir: &Path, address: &str, more: &[&str]) -> Vec<String> {
     let data_dir = data_dir.to_str().unwrap();
     let url = format!("http://{address}");
-    let own = ["--data-dir", data_dir, "--listen-client-urls", &url, "--advertise-client-urls", &url];
+    let own = [
+        ["--data-dir", data_dir],
+        ["--listen-client-urls", &url],
+        ["--advertise-client-urls", &url],
+        // Whoever wants another one says so later.
+        ["--listen-peer-urls", "http://127.0.0.1:0"],
+    ];
+    let own = own.concat();
     own.iter().chain(more).map(|&flag| flag.to_owned()).collect()
 }
 

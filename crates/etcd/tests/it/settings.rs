@@ -114,6 +114,7 @@ fn sample_file_of_etcd_is_served_by() {
     // A test has no port and no directory of its own choice.
     let own = sample
         .replace("listen-client-urls: http://localhost:2379", "listen-client-urls: http://127.0.0.1:0")
+        .replace("listen-peer-urls: http://localhost:2380", "listen-peer-urls: http://127.0.0.1:0")
         .replace("data-dir:\n", &format!("data-dir: {}\n", dir.path().join("data").display()));
     assert_ne!(own, sample);
     fs::write(&file, own).unwrap();
@@ -137,7 +138,7 @@ fn flags_of_kubeadm_are_served_by() {
         "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
         "--listen-client-urls=http://127.0.0.1:0",
         "--listen-metrics-urls=http://127.0.0.1:0",
-        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--listen-peer-urls=http://127.0.0.1:0",
         "--name=node",
         "--peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt",
         "--peer-client-cert-auth=true",
