@@ -34,6 +34,9 @@ use crate::wal_writer::WalWriter;
 /// Bytes of entries in one message to a follower, and messages in flight to it: etcd's.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const INFLIGHT_MAX: usize = 512;
+/// Bytes of entries in flight to a follower: fewer than the peers' queue takes, so that a follower that catches up loses
+/// no messages.
+const INFLIGHT_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of uncommitted entries above which a leader takes no proposals.
 const UNCOMMITTED_BYTES_MAX: u64 = 512 << 20;
 
@@ -213,7 +216,7 @@ pub(crate) fn raft_config(config: &Config) -> raft::Config {
         heartbeat_ticks: 1,
         max_message_bytes: MESSAGE_BYTES_MAX,
         max_inflight: INFLIGHT_MAX,
-        max_inflight_bytes: u64::MAX,
+        max_inflight_bytes: INFLIGHT_BYTES_MAX,
         max_committed_bytes: u64::MAX,
         max_uncommitted_bytes: UNCOMMITTED_BYTES_MAX,
         pre_vote: config.pre_vote,
