@@ -438,10 +438,20 @@ impl<W> Consensus<W> {
     /// Passes on what raft has decided: WAL tasks and messages to `output`, read indexes to `waiters`, and
     /// committed entries as the result. `None` if raft has decided nothing.
     pub(crate) fn decide(&mut self, waiters: &mut Waiters<W>, output: &mut Output<W>) -> Option<Vec<Entry>> {
-        let Some(ready) = self.raft.ready() else {
-            // Whatever raft has taken of a leader's entries is handed to the WAL by now.
+        let ready = loop {
+            if let Some(ready) = self.raft.ready() {
+                break ready;
+            }
+            // Whatever raft has taken of a leader's entries is handed to the WAL by now. Entries that raft knew already
+            // take no room there, and no report of the WAL follows: there may be room for what waits behind them.
             self.admission.appended();
-            return None;
+            let waiting = self.held.len();
+            if !disk::seeded_bug!("held-appends-forgotten") {
+                self.step_held();
+            }
+            if self.held.len() == waiting {
+                return None;
+            }
         };
         let Ready { persist, messages, committed, read_states, .. } = ready;
         if let Some(batch) = persist {
