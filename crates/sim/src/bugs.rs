@@ -50,7 +50,7 @@ pub const BUGS: [Bug; 30] = [
 ];
 
 /// Those that the simulation of clusters finds.
-pub const CLUSTER_BUGS: [Bug; 17] = [
+pub const CLUSTER_BUGS: [Bug; 19] = [
     bug("read-index-without-round", "answers reads without asking whether another member leads"),
     bug("read-index-of-earlier-term", "answers reads before an entry of the leader's own term is committed"),
     bug("read-index-for-later-reads", "answers reads by an index that was asked for before them"),
@@ -67,6 +67,8 @@ pub const CLUSTER_BUGS: [Bug; 17] = [
     bug("leases-kept-by-old-leader", "goes on to count the time of leases when another member leads"),
     bug("lease-not-extended-by-new-leader", "gives leases no time of their own when it begins to lead"),
     bug("watch-resumes-one-late", "leaves out the revision from which a watch resumes"),
+    bug("renewed-without-proof", "renews leases without a proof that it still leads"),
+    bug("held-appends-forgotten", "leaves entries waiting for room behind entries that it has already"),
     bug("ack-before-sync", "takes entries for durable before they are synced"),
 ];
 

@@ -139,7 +139,7 @@ impl<'a> Cluster<'a> {
         ClusterReport {
             runs: 1,
             events: self.watches.events,
-            unproved_renewals: self.leases.unproved,
+            late_renewals: self.leases.late,
             elections: self.history.elections(),
             entries: self.history.len(),
             restarts: lives - self.plan.members as u64,

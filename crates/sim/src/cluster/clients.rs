@@ -202,8 +202,8 @@ impl Cluster<'_> {
         self.trace.note(format_args!("{place}: lease {id} is renewed for {ttl_s} s"));
         self.report.reads += 1;
         let floor = self.history.len();
-        let (applied_index, is_leader) = (applied.index, self.history.newest_leader() == Some(place));
-        let asked = Asked { at: self.now, floor, applied: (applied_index, applied_index), is_leader };
+        let (index, is_leader) = (applied.index, self.history.newest_leader() == Some(place));
+        let asked = Asked { at: self.now, floor, applied: (index, index), is_leader };
         let (query, answer) = (LeaseQuery::Renew { id }, LeaseAnswer::Renewed(ttl_s));
         self.leases.answered(&query, &answer, asked, &applied.model).map(|()| true)
     }

@@ -19,8 +19,8 @@ pub struct ClusterReport {
     pub unknown: u64,
     /// Questions about leases to a member that does not lead.
     pub not_leader: u64,
-    /// Renewals of leases by a member that may no longer lead, or that lags behind.
-    pub unproved_renewals: u64,
+    /// Renewals of leases by a leader that had not applied their end.
+    pub late_renewals: u64,
     /// Runs that ended early, because a member needed a snapshot of another one.
     pub short_runs: u64,
     /// Linearizable reads compared.
@@ -56,7 +56,7 @@ impl AddAssign for ClusterReport {
         self.answered += other.answered;
         self.unknown += other.unknown;
         self.not_leader += other.not_leader;
-        self.unproved_renewals += other.unproved_renewals;
+        self.late_renewals += other.late_renewals;
         self.short_runs += other.short_runs;
         self.linearizable_reads += other.linearizable_reads;
         self.reads += other.reads;
@@ -84,8 +84,8 @@ impl fmt::Display for ClusterReport {
         )?;
         writeln!(
             f,
-            "{} questions to a member that did not lead, {} renewals without a proof, {} runs ended early for want of a snapshot",
-            self.not_leader, self.unproved_renewals, self.short_runs
+            "{} questions to a member that did not lead, {} late renewals, {} runs ended early for want of a snapshot",
+            self.not_leader, self.late_renewals, self.short_runs
         )?;
         writeln!(
             f,
