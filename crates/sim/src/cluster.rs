@@ -25,6 +25,7 @@ mod plan;
 mod report;
 mod settle;
 mod shrink;
+mod snapshots;
 mod watches;
 mod workload;
 
@@ -47,6 +48,7 @@ use self::network::Network;
 pub use self::plan::ClusterPlan;
 pub use self::report::ClusterReport;
 pub use self::shrink::shrink;
+use self::snapshots::Transfer;
 use self::watches::WatchClients;
 use crate::checks;
 use crate::member::{ID, Step, StepResult, Ticket};
@@ -100,6 +102,7 @@ struct Cluster<'a> {
     sent_at: BTreeMap<u64, Duration>,
     next_ticket: Ticket,
     repairs: Vec<Repair>,
+    transfers: Vec<Transfer>,
     are_faults_over: bool,
     trace: Trace,
     report: ClusterReport,
@@ -123,6 +126,7 @@ impl<'a> Cluster<'a> {
             sent_at: BTreeMap::new(),
             next_ticket: 1,
             repairs: Vec::new(),
+            transfers: Vec::new(),
             are_faults_over: false,
             trace,
             report: ClusterReport::default(),
@@ -166,12 +170,15 @@ impl<'a> Cluster<'a> {
         match self.random.below(100) {
             0..4 => return self.act(),
             4..8 => self.watch()?,
-            8..18 => self.pass_some_time(),
+            8..17 => self.pass_some_time(),
+            17 => {
+                self.end_transfer();
+            }
             18..45 => {
                 self.deliver();
             }
             _ => {
-                if !self.step_any()? && !self.deliver() {
+                if !self.step_any()? && !self.deliver() && !self.end_transfer() {
                     self.pass_some_time();
                 }
             }
@@ -245,6 +252,10 @@ impl<'a> Cluster<'a> {
         self.take_entries(place, &result.logged, &result.messages)?;
         self.take_notes(place, &result.notes)?;
         for message in &result.messages {
+            if message.r#type() == MessageType::MsgSnap {
+                self.begin_transfer(place, message.clone());
+                continue;
+            }
             let to = usize::try_from(message.to - ID).expect("a message is for a member");
             self.network.send(place, to, message, self.now);
         }
@@ -291,6 +302,7 @@ impl<'a> Cluster<'a> {
             self.note(format_args!("{place}: {note:?}"));
             self.report.checkpoints += u64::from(matches!(note, Note::Checkpoint { .. }));
             self.report.compactions += u64::from(matches!(note, Note::Compacted { .. }));
+            self.note_snapshot(place, note)?;
             if let (Note::Leader { id, term }, Some(member)) = (note, &self.hosts[place].member)
                 && *id == ID + place as u64
             {
@@ -321,12 +333,13 @@ impl<'a> Cluster<'a> {
         let is_first_step = host.applied.is_none();
         let applied_before = host.apply_to(applied, &self.history);
         self.take_committed(known + 1)?;
-        if let Some((member, applied)) = self.hosts[place].known()
-            && (applied.index > applied_before || is_first_step)
-        {
-            checks::position(member, &applied.model).map_err(|error| format!("member {place}: {error}"))?;
-        }
-        Ok(())
+        if applied > applied_before || is_first_step { self.compare_position(place) } else { Ok(()) }
+    }
+
+    /// The tables of the member's store are those of its model.
+    fn compare_position(&self, place: usize) -> Result<(), String> {
+        let Some((member, applied)) = self.hosts[place].known() else { return Ok(()) };
+        checks::position(member, &applied.model).map_err(|error| format!("member {place}: {error}"))
     }
 
     /// Who leads, as most members see it.

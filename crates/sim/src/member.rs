@@ -15,7 +15,7 @@ use std::time::Duration;
 use disk::{Disk, SimDisk};
 use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Published, WalTask, WalWriter};
 use proto::etcdserverpb;
-use proto::raftpb::{Entry, EntryType, Message};
+use proto::raftpb::{Entry, EntryType, Message, SnapshotMetadata};
 use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
 
 use crate::random::Random;
@@ -175,6 +175,26 @@ impl Member {
     /// Puts something into the inbox.
     pub(crate) fn send(&mut self, input: Input<Ticket>) {
         self.inbox.push_back(input);
+    }
+
+    /// The whole state as etcd's database, with its place in the raft log; `None` if it cannot be written down now.
+    pub(crate) fn export(&mut self) -> Option<(SnapshotMetadata, Vec<u8>)> {
+        if self.decided.is_some() {
+            return None;
+        }
+        let mut export = self.node.export()?;
+        while export.measure_step().is_none() {}
+        let mut state = Vec::new();
+        loop {
+            let is_complete = export.write_step().ok()?;
+            state.append(export.output());
+            if is_complete {
+                break;
+            }
+        }
+        let conf_state = Some(export.conf_state().clone());
+        let (index, term) = (export.applied_index(), export.applied_term());
+        Some((SnapshotMetadata { conf_state, index, term }, state))
     }
 
     /// Whether it has not noticed yet that an interval has passed.

@@ -135,7 +135,9 @@ impl Cluster<'_> {
         for (ticket, operation) in self.operations.iter().filter(|(_, operation)| operation.place == place) {
             let What::Command(id) = operation.what else { continue };
             let Some((index, executed)) = self.history.executed(id) else { continue };
-            if index <= applied.index && !waits_for_the_end(executed) {
+            // What a member has not applied itself, but taken over from another, it does not answer.
+            let is_taken_over = index <= self.hosts[place].installed;
+            if index <= applied.index && !is_taken_over && !waits_for_the_end(executed) {
                 return Err(format!("{ticket} is applied and not answered: {executed:?}"));
             }
         }
@@ -282,6 +284,8 @@ impl Cluster<'_> {
     fn take_unserved(&mut self, operation: &Operation, why: Unserved) -> Result<(), String> {
         let waited = self.hosts[operation.place].clock.saturating_sub(operation.clock);
         let is_lease = matches!(operation.what, What::Lease(_));
+        let is_command = matches!(operation.what, What::Command(_));
+        let may_be_lost = self.history.elections() > 1 || self.hosts[operation.place].installed > 0;
         match why {
             Unserved::NotLeader if is_lease => {
                 self.report.not_leader += 1;
@@ -292,6 +296,8 @@ impl Cluster<'_> {
         match why {
             Unserved::LeaderChanged => Ok(()),
             Unserved::TimedOut | Unserved::TimedOutInElection if waited >= REQUEST_TIMEOUT => Ok(()),
+            // What was lost with a leader, or is part of a state taken over, need not wait for its deadline.
+            Unserved::TimedOut | Unserved::TimedOutInElection if is_command && may_be_lost => Ok(()),
             why => Err(format!("it is not served after {waited:?}: {why:?}")),
         }
     }

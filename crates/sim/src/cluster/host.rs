@@ -36,6 +36,8 @@ pub(super) struct Host {
     pub(super) wal_stalls_until: Duration,
     /// What the member has applied; `None` before its first step.
     pub(super) applied: Option<Applied>,
+    /// The last entry of the state that it took over from another member; 0 if it took over none.
+    pub(super) installed: u64,
     /// The highest term and commit index seen in this life.
     pub(super) term: u64,
     pub(super) commit: u64,
@@ -67,6 +69,7 @@ impl Host {
             node_stalls_until: Duration::ZERO,
             wal_stalls_until: Duration::ZERO,
             applied: None,
+            installed: 0,
             term: 0,
             commit: 0,
             is_sync_failing: false,
@@ -82,6 +85,7 @@ impl Host {
         self.lives += 1;
         (self.is_sync_failing, self.applied) = (false, None);
         self.term = 0;
+        self.installed = 0;
         self.commit = 0;
         let birth = Birth {
             place: self.place,

@@ -112,6 +112,11 @@ impl Network {
         self.links[at].messages.clear();
     }
 
+    /// Whether nothing passes from one member to another.
+    pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.links[self.place(from, to)].is_cut
+    }
+
     pub(super) fn mend(&mut self, from: usize, to: usize) {
         let at = self.place(from, to);
         self.links[at].is_cut = false;

@@ -57,10 +57,9 @@ impl ClusterPlan {
             value_len_max: segment_bytes / random.weighted(&[(2, 128), (2, 64), (1, 32)]),
             segment_bytes,
             wal_file_bytes: segment_bytes << random.below(2),
-            // Members do not send each other snapshots yet. So most keep all entries that another may lack.
-            checkpoint_entries: random.weighted(&[(3, u64::MAX), (1, 20)]),
-            checkpoint_bytes: u64::MAX,
-            catchup_entries: u64::MAX,
+            checkpoint_entries: 5 << random.below(6),
+            checkpoint_bytes: 512 << random.below(8),
+            catchup_entries: random.weighted(&[(1, 0), (2, 5), (2, 40), (2, u64::MAX)]),
         }
     }
 

@@ -21,8 +21,12 @@ pub struct ClusterReport {
     pub not_leader: u64,
     /// Renewals of leases by a leader that had not applied their end.
     pub late_renewals: u64,
-    /// Runs that ended early, because a member needed a snapshot of another one.
-    pub short_runs: u64,
+    /// States that members have sent each other, failed to send, and taken over.
+    pub snapshots_sent: u64,
+    /// Those that did not arrive.
+    pub snapshots_failed: u64,
+    /// Those that a member has taken over.
+    pub snapshots_installed: u64,
     /// Linearizable reads compared.
     pub linearizable_reads: u64,
     /// Other reads and hashes compared, and answers about leases.
@@ -57,7 +61,9 @@ impl AddAssign for ClusterReport {
         self.unknown += other.unknown;
         self.not_leader += other.not_leader;
         self.late_renewals += other.late_renewals;
-        self.short_runs += other.short_runs;
+        self.snapshots_sent += other.snapshots_sent;
+        self.snapshots_failed += other.snapshots_failed;
+        self.snapshots_installed += other.snapshots_installed;
         self.linearizable_reads += other.linearizable_reads;
         self.reads += other.reads;
         self.events += other.events;
@@ -84,8 +90,12 @@ impl fmt::Display for ClusterReport {
         )?;
         writeln!(
             f,
-            "{} questions to a member that did not lead, {} late renewals, {} runs ended early for want of a snapshot",
-            self.not_leader, self.late_renewals, self.short_runs
+            "{} questions to a member that did not lead, {} late renewals, snapshots: {} sent, {} failed, {} installed",
+            self.not_leader,
+            self.late_renewals,
+            self.snapshots_sent,
+            self.snapshots_failed,
+            self.snapshots_installed
         )?;
         writeln!(
             f,
