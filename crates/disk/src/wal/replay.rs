@@ -166,6 +166,10 @@ impl Replay {
             if !is_own {
                 self.entries.retain(|entry| entry.index <= snapshot.index);
                 self.entries_bytes = self.entries.iter().map(entry_bytes).sum();
+                if snapshot.index == self.from_index {
+                    // The log goes on from here: the member's own checkpoint at the same index replaces nothing.
+                    self.last_skipped = EntryId { index: snapshot.index, term: snapshot.term };
+                }
             }
         }
         self.snapshots.push(snapshot);
@@ -319,6 +323,16 @@ mod tests {
             replay.entry(&entry(2, 4).encode_to_vec()).unwrap();
             assert_eq!((replay.entries.as_slice(), replay.last_index()), (&[entry(2, 4)][..], 4));
         }
+    }
+
+    #[test]
+    fn a_checkpoint_at_the_index_of_a_snapshot_of_the_leader_keeps_what_follows_it() {
+        let mut replay = replay(3, &[entry(1, 1), entry(1, 2)]);
+        snapshot(&mut replay, 3, 2);
+        replay.entry(&entry(2, 4).encode_to_vec()).unwrap();
+        snapshot(&mut replay, 3, 2);
+        replay.entry(&entry(2, 5).encode_to_vec()).unwrap();
+        assert_eq!(replay.entries, [entry(2, 4), entry(2, 5)]);
     }
 
     #[test]
