@@ -276,6 +276,10 @@ impl<'a> Cluster<'a> {
 
     fn take_entries(&mut self, place: usize, logged: &[Entry], messages: &[Message]) -> Result<(), String> {
         let Some(member) = &self.hosts[place].member else { return Ok(()) };
+        if let (Some(first), Some(last)) = (logged.first(), logged.last()) {
+            let (from, to) = ((first.index, first.term), (last.index, last.term));
+            self.trace.note(format_args!("{place}: entries {from:?} to {to:?} for the WAL"));
+        }
         let mut before: Option<&Entry> = None;
         for entry in logged {
             let follows = before.filter(|before| before.index + 1 == entry.index);
