@@ -24,6 +24,14 @@ pub fn encode(member: &Member) -> String {
     json
 }
 
+/// Reads name and client URLs from the JSON object that etcd keeps of them; `None` if it is none.
+pub fn decode_attributes(json: &[u8]) -> Option<(String, Vec<String>)> {
+    let object: Value = serde_json::from_slice(json).ok()?;
+    let name = object.as_object()?.get("name").and_then(Value::as_str).unwrap_or_default();
+    let urls = object.get("clientURLs").and_then(Value::as_array).into_iter().flatten();
+    Some((name.to_owned(), urls.filter_map(Value::as_str).map(str::to_owned).collect()))
+}
+
 /// Reads a member; `None` if it is not a JSON object with a numeric `id`.
 pub fn decode(json: &[u8]) -> Option<Member> {
     let object: Value = serde_json::from_slice(json).ok()?;

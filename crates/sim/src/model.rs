@@ -106,6 +106,7 @@ impl Model {
             Request::LeaseCheckpoint(_)
             | Request::SetMemberAttributes(_)
             | Request::SetClusterVersion(_)
+            | Request::V2
             | Request::SetDowngrade(_) => Ok(Outcome::Control),
             Request::Alarm(request) => Ok(self.alarm(request)),
         };

@@ -289,6 +289,7 @@ fn execute(batch: &mut Batch<'_>, control: &mut Control, request: &Request) -> R
             control.set_cluster_version(&version.ver);
             Ok(Outcome::Control)
         }
+        Request::V2 => Ok(Outcome::Control),
         Request::SetDowngrade(downgrade) => {
             control.set_downgrade(downgrade);
             Ok(Outcome::Control)

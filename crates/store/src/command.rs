@@ -4,8 +4,11 @@
 //! which exactly one is set, next to the header; this enum reads and writes the same bytes without carrying
 //! the other thirty-nine through the hot path.
 
+mod v2;
+
 use std::fmt;
 
+use self::v2::V2Request;
 use bytes::{Buf, Bytes, BytesMut};
 use prost::encoding::{self, DecodeContext, WireType};
 use prost::{DecodeError, Message};
@@ -49,8 +52,12 @@ pub enum Request {
     SetClusterVersion(ClusterVersionSetRequest),
     /// Begin a downgrade of the cluster, or end it.
     SetDowngrade(DowngradeInfoSetRequest),
+    /// Something about etcd's v2 store, which only members of etcd 3.5 and before have: nothing is done.
+    V2,
 }
 
+/// Of a request of the v2 store.
+const V2: u32 = 2;
 const HEADER: u32 = 100;
 const PUT: u32 = 4;
 const DELETE_RANGE: u32 = 5;
@@ -123,6 +130,7 @@ impl Command {
             Request::SetMemberAttributes(r) => encoding::message::encode(tag, r, out),
             Request::SetClusterVersion(r) => encoding::message::encode(tag, r, out),
             Request::SetDowngrade(r) => encoding::message::encode(tag, r, out),
+            Request::V2 => encoding::message::encode(tag, &V2Request::default(), out),
         }
         if tag < HEADER {
             encoding::message::encode(HEADER, &header, out);
@@ -132,12 +140,16 @@ impl Command {
     /// Reads an `InternalRaftRequest`. Fails on bytes that are not one, and on a request this version does
     /// not know: applying it differently from other members would be worse than stopping.
     pub fn decode(mut data: Bytes) -> Result<Command, CommandError> {
+        if data.first() == Some(&v2::FIRST_BYTE) {
+            return Ok(V2Request::decode(data)?.into_command());
+        }
         let mut id = 0;
         let mut request = None;
         while data.has_remaining() {
             let (tag, wire_type) = encoding::decode_key(&mut data)?;
             match tag {
                 HEADER => id = field::<RequestHeader>(wire_type, &mut data)?.id,
+                V2 => request = Some(field::<V2Request>(wire_type, &mut data)?.into_command().request),
                 PUT => request = Some(Request::Put(field(wire_type, &mut data)?)),
                 DELETE_RANGE => request = Some(Request::DeleteRange(field(wire_type, &mut data)?)),
                 TXN => request = Some(Request::Txn(field(wire_type, &mut data)?)),
@@ -172,7 +184,8 @@ impl Request {
             | Request::Compact(_)
             | Request::LeaseGrant(_)
             | Request::LeaseRevoke(_)
-            | Request::LeaseCheckpoint(_) => false,
+            | Request::LeaseCheckpoint(_)
+            | Request::V2 => false,
             Request::Alarm(_)
             | Request::SetMemberAttributes(_)
             | Request::SetClusterVersion(_)
@@ -193,6 +206,7 @@ impl Request {
             Request::SetMemberAttributes(r) => (CLUSTER_MEMBER_ATTR_SET, r.encoded_len()),
             Request::SetClusterVersion(r) => (CLUSTER_VERSION_SET, r.encoded_len()),
             Request::SetDowngrade(r) => (DOWNGRADE_INFO_SET, r.encoded_len()),
+            Request::V2 => (V2, 0),
         }
     }
 }
@@ -280,6 +294,7 @@ mod tests {
             Request::SetClusterVersion(ClusterVersionSetRequest { ver: "3.7.0".into() }),
             Request::SetDowngrade(DowngradeInfoSetRequest::default()),
             Request::SetMemberAttributes(ClusterMemberAttrSetRequest::default()),
+            Request::V2,
         ] {
             let command = Command { id: 1, request };
             assert_eq!(Command::decode(command.encode()).unwrap(), command);

@@ -27,11 +27,13 @@ pub enum Kind {
     ClusterVersionSet,
     /// Of [`Request::SetDowngrade`].
     DowngradeInfoSet,
+    /// Of [`Request::V2`].
+    V2,
 }
 
 impl Kind {
     /// Each kind, at the place that its number says.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Put,
         Kind::DeleteRange,
         Kind::Txn,
@@ -43,6 +45,7 @@ impl Kind {
         Kind::ClusterMemberAttrSet,
         Kind::ClusterVersionSet,
         Kind::DowngradeInfoSet,
+        Kind::V2,
     ];
 
     /// The name of the field that such a request has in etcd's log entries.
@@ -59,6 +62,7 @@ impl Kind {
             Kind::ClusterMemberAttrSet => "ClusterMemberAttrSet",
             Kind::ClusterVersionSet => "ClusterVersionSet",
             Kind::DowngradeInfoSet => "DowngradeInfoSet",
+            Kind::V2 => "V2",
         }
     }
 }
@@ -77,6 +81,7 @@ impl From<&Request> for Kind {
             Request::SetMemberAttributes(_) => Kind::ClusterMemberAttrSet,
             Request::SetClusterVersion(_) => Kind::ClusterVersionSet,
             Request::SetDowngrade(_) => Kind::DowngradeInfoSet,
+            Request::V2 => Kind::V2,
         }
     }
 }
