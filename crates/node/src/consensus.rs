@@ -59,10 +59,12 @@ struct QueuedChange<W> {
 }
 
 /// What commands take of the room for commands.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Weight {
     pub(crate) bytes: u64,
     pub(crate) takes_space: bool,
+    /// The leases that they revoke.
+    pub(crate) revokes: Vec<i64>,
 }
 
 /// The decision about a proposal.
@@ -220,6 +222,7 @@ impl<W> Consensus<W> {
         let bytes: usize = message.entries.iter().map(entry_bytes).sum();
         if self.raft.step(message).is_ok() {
             self.admission.admit(bytes as u64, weight.bytes);
+            self.revokes.extend(weight.revokes);
         }
     }
 

@@ -326,6 +326,7 @@ impl Machine {
                 let Some(proposal) = Proposal::decode(entry.data.clone()) else { continue };
                 weight.bytes += self.weigh(&proposal, is_disk_full) + ENTRY_BYTES as u64;
                 weight.takes_space |= proposal.takes_space;
+                weight.revokes.extend(proposal.revokes);
             } else if read_conf_change(&entry).is_err() {
                 continue;
             }
