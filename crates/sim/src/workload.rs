@@ -234,6 +234,11 @@ fn delete(random: &mut Random) -> DeleteRangeRequest {
     DeleteRangeRequest { key, range_end, prev_kv: random.percent(30) }
 }
 
+/// The ids of all leases there may be.
+pub(crate) fn all_leases() -> impl Iterator<Item = i64> {
+    1..=LEASES
+}
+
 /// A lease that may or may not exist.
 pub(crate) fn lease(random: &mut Random) -> i64 {
     random.between(1, LEASES)

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use node::{Answer, Input, LeaseAnswer, LeaseQuery, Proposal, Unserved};
-use proto::etcdserverpb::CompactionRequest;
+use proto::etcdserverpb::{CompactionRequest, LeaseRevokeRequest};
 use store::{Outcome, Refusal, Request};
 
 use super::Cluster;
@@ -64,20 +64,29 @@ impl Cluster<'_> {
         Ok(true)
     }
 
-    /// Any member, or often one that believes that it leads. After a partition there may be several.
+    /// Any member, or often one that believes that it leads: above all one that has been replaced and does not know.
     fn asked_member(&mut self) -> usize {
+        if let Some(old) = self.old_leader()
+            && self.random.percent(50)
+        {
+            return old;
+        }
         if self.random.percent(60) {
             return self.random.index(self.hosts.len());
         }
-        let believes = |host: &&Host| {
-            let leader = host.member.as_ref().map(|member| member.published().leader());
-            leader == Some(member::ID + host.place as u64)
-        };
-        let leaders: Vec<usize> = self.hosts.iter().filter(believes).map(|host| host.place).collect();
+        let leaders: Vec<usize> =
+            self.hosts.iter().filter(|host| believes_to_lead(host)).map(|host| host.place).collect();
         match leaders.len() {
             0 => self.random.index(self.hosts.len()),
             n => leaders[self.random.index(n)],
         }
+    }
+
+    /// A member that believes that it leads, while another leads a later term.
+    fn old_leader(&self) -> Option<usize> {
+        let newest = self.history.newest_leader()?;
+        let old = self.hosts.iter().find(|host| host.place != newest && believes_to_lead(host));
+        old.map(|host| host.place)
     }
 
     /// Takes the entries that are committed since index `from`.
@@ -147,7 +156,11 @@ impl Cluster<'_> {
     fn send_command(&mut self, place: usize) {
         let known = self.hosts[place].known().map_or(&self.history.model, |(_, applied)| &applied.model);
         let horizon = Horizon { alarm: self.history.model.alarms().next(), ..Horizon::of(known) };
+        let has_old_leader = self.old_leader().is_some();
         let request = match self.random.percent(50) {
+            _ if has_old_leader && self.random.percent(20) => {
+                Request::LeaseRevoke(LeaseRevokeRequest { id: common::lease(&mut self.random) })
+            }
             true => workload::pattern(&mut self.random, known),
             false => common::command(&mut self.random, horizon, self.plan.value_len_max, false),
         };
@@ -180,6 +193,10 @@ impl Cluster<'_> {
 
     /// Leases are mostly asked for where the client believes the leader to be.
     fn send_lease_query(&mut self, place: usize) -> Result<(), String> {
+        if let Some(old) = self.old_leader() {
+            // Clients that know no other leader keep all their leases alive.
+            common::all_leases().try_for_each(|id| self.renew_at_once(old, id).map(|_| ()))?;
+        }
         let leader = self.leader().filter(|_| self.random.percent(70));
         let place = leader.unwrap_or(place);
         let query = common::lease_query(&mut self.random);
@@ -301,6 +318,12 @@ impl Cluster<'_> {
             why => Err(format!("it is not served after {waited:?}: {why:?}")),
         }
     }
+}
+
+/// Whether the member there takes itself for the leader.
+fn believes_to_lead(host: &Host) -> bool {
+    let leader = host.member.as_ref().map(|member| member.published().leader());
+    leader == Some(member::ID + host.place as u64)
 }
 
 /// Whether the answer to a command comes only when the compaction has ended.
