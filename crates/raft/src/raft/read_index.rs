@@ -201,13 +201,9 @@ impl Raft {
     /// Answers the rounds that a majority has confirmed.
     pub(super) fn confirm_reads(&mut self) {
         let (own, last) = (self.config.id, self.reads.last_round);
-        let mut confirmed = self
+        let confirmed = self
             .members
             .reached_by_majority(|member| if member.id == own { last } else { member.read_round });
-        if bugs::seeded_bug!("read-index-by-one-confirmation") {
-            let others = self.members.iter().filter(|member| member.id != own);
-            confirmed = others.map(|member| member.read_round).max().unwrap_or(last);
-        }
         if let Some(proof) = self.reads.proof.take_if(|proof| proof.round <= confirmed) {
             self.reads.led_at = Some(proof.started_at);
         }

@@ -181,7 +181,6 @@ impl Raft {
 fn promises_durability(message: &Message) -> bool {
     match message.r#type() {
         MessageType::MsgVote => true,
-        MessageType::MsgVoteResp if bugs::seeded_bug!("vote-before-durable") => false,
         MessageType::MsgAppResp if bugs::seeded_bug!("append-acknowledged-before-durable") => false,
         MessageType::MsgVoteResp | MessageType::MsgAppResp => !message.reject,
         _ => false,

@@ -116,9 +116,7 @@ impl Raft {
     /// majority holds could still be replaced (§5.4.2, figure 8).
     pub(super) fn advance_commit(&mut self) {
         let reached = self.members.reached_by_majority(|member| member.matched);
-        let is_of_this_term =
-            self.log.term(reached) == Some(self.term) || bugs::seeded_bug!("commit-of-earlier-term");
-        if reached > self.log.committed() && is_of_this_term {
+        if reached > self.log.committed() && self.log.term(reached) == Some(self.term) {
             self.log.commit_to(reached);
             self.release_reads();
         }
