@@ -55,13 +55,22 @@ impl Client {
     }
 
     async fn connect_with(address: SocketAddr, window: u32) -> Client {
-        let socket = TcpStream::connect(address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
+        Client::try_connect(address, window).await.unwrap()
+    }
+
+    /// Connects to a server that may be down.
+    pub(crate) async fn connect_if_up(address: SocketAddr) -> Result<Client, Failure> {
+        Client::try_connect(address, WINDOW).await
+    }
+
+    async fn try_connect(address: SocketAddr, window: u32) -> Result<Client, Failure> {
+        let socket = TcpStream::connect(address).await.map_err(|_| Failure::Lost)?;
+        socket.set_nodelay(true).map_err(|_| Failure::Lost)?;
         let mut builder = Builder::new();
         builder.initial_window_size(window).initial_connection_window_size(window);
-        let (send, connection) = builder.handshake(socket).await.unwrap();
+        let (send, connection) = builder.handshake(socket).await?;
         tokio::spawn(connection);
-        Client { send }
+        Ok(Client { send })
     }
 
     pub(crate) async fn put(&self, request: &PutRequest) -> Result<PutResponse, Failure> {

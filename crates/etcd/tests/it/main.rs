@@ -5,6 +5,7 @@
 
 mod abuse;
 mod client;
+mod cluster;
 mod crash;
 mod differential;
 mod errors;

@@ -177,13 +177,14 @@ fn free_addresses() -> [SocketAddr; 2] {
 }
 
 /// A child and its log.
-struct Process {
-    child: Child,
-    log: Log,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) log: Log,
 }
 
 impl Process {
-    fn spawn(flags: &[String], env: &[(&str, &str)]) -> Process {
+    /// Starts the built server and waits for nothing.
+    pub(crate) fn spawn(flags: &[String], env: &[(&str, &str)]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_etcd"));
         command.envs(env.iter().copied());
         Process::start(command, flags)
@@ -196,8 +197,13 @@ impl Process {
         Process { child, log }
     }
 
+    /// The number by which the system knows the process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// What the process says until it ends, which it must do by itself.
-    fn refusal(mut self) -> Refusal {
+    pub(crate) fn refusal(mut self) -> Refusal {
         let log = self.log.to_the_end();
         let code = self.child.wait().unwrap().code().expect("it was not killed");
         Refusal { code, log }
@@ -232,7 +238,7 @@ impl Log {
     }
 
     /// Waits for a line that contains `text`; returns all lines up to it.
-    fn up_to(&self, text: &str) -> String {
+    pub(crate) fn up_to(&self, text: &str) -> String {
         let mut seen = String::new();
         loop {
             let line = self.next().unwrap_or_else(|| panic!("no {text:?} in:\n{seen}"));
@@ -244,7 +250,8 @@ impl Log {
         }
     }
 
-    fn to_the_end(&self) -> String {
+    /// All lines until the process ends.
+    pub(crate) fn to_the_end(&self) -> String {
         std::iter::from_fn(|| self.next()).flat_map(|line| [line, "\n".to_owned()]).collect()
     }
 }
