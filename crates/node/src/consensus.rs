@@ -48,6 +48,9 @@ pub(crate) const CATCHUP_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of a leader's entries that may wait for a file of the WAL.
 const HELD_BYTES_MAX: usize = 8 << 20;
 
+/// Election timeouts between two times that a leader hands over because of its disk.
+const HANDOVER_REST: u32 = 10;
+
 /// A change of the members that waits to be proposed.
 #[derive(Debug)]
 struct QueuedChange<W> {
@@ -104,6 +107,10 @@ pub(crate) struct Consensus<W> {
     revokes: Vec<i64>,
     /// WAL tasks that need no sync by themselves: they go with the next that does, or with the next tick.
     deferred: Vec<WalTask>,
+    /// The time of the call under way.
+    now: Duration,
+    /// When this member last began to hand over because of its disk.
+    disk_handover_at: Option<Duration>,
     /// The leader as last told, and its term.
     leader: (u64, u64),
     /// When it became known.
@@ -128,6 +135,8 @@ impl<W> Consensus<W> {
             behind_snapshot: VecDeque::new(),
             revokes: Vec::new(),
             deferred: Vec::new(),
+            now: Duration::ZERO,
+            disk_handover_at: None,
             leader: (0, 0),
             leader_since: None,
         }
@@ -338,6 +347,26 @@ impl<W> Consensus<W> {
         status.leader != 0 && status.transferee == 0
     }
 
+    /// A leader whose disk has not finished a batch for an election timeout hands over to the voter that has most of the
+    /// raft log: the others need not wait for this disk. It does so no more than once in ten election timeouts, since the
+    /// others may have no better disk.
+    pub(crate) fn hand_over_if_stalled(&mut self, election_timeout: Duration, output: &mut Output<W>) {
+        let Some(since) = self.admission.writing_since() else { return };
+        let stalled = self.now.saturating_sub(since);
+        let rest = HANDOVER_REST * election_timeout;
+        let is_due = self.disk_handover_at.is_none_or(|at| at + rest <= self.now);
+        let status = self.raft.status();
+        if status.role != Role::Leader || status.transferee != 0 || stalled < election_timeout || !is_due {
+            return;
+        }
+        let others = self.raft.members().filter(|m| m.id != status.id && !m.is_learner() && m.recent_active);
+        let Some(to) = others.max_by_key(|member| member.matched).map(|member| member.id) else { return };
+        self.disk_handover_at = Some(self.now);
+        if self.raft.transfer_leader(to).is_ok() {
+            output.notes.push(Note::DiskStalled { stalled, to });
+        }
+    }
+
     /// Begins to hand leadership over to `to`. False if that is no voter.
     pub(crate) fn transfer_leader(&mut self, to: u64) -> bool {
         self.raft.transfer_leader(to).is_ok()
@@ -435,6 +464,7 @@ impl<W> Consensus<W> {
 
     /// Notes the time of the call under way.
     pub(crate) fn set_time(&mut self, now: Duration) {
+        self.now = now;
         self.raft.set_time(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
     }
 
@@ -475,7 +505,7 @@ impl<W> Consensus<W> {
     }
 
     fn hand_to_wal(&mut self, batch: Persist, output: &mut Output<W>) {
-        self.admission.handed_to_wal(&batch);
+        self.admission.handed_to_wal(&batch, self.now);
         let must_sync = batch.must_sync;
         self.deferred.push(WalTask::Append(batch));
         if must_sync {

@@ -363,6 +363,7 @@ impl<W> Node<W> {
             stuck.into_iter().for_each(|waiter| output.refuse(waiter, Unserved::TimedOut));
         }
         self.end_waiting(output);
+        self.consensus.hand_over_if_stalled(self.config.election_timeout(), output);
         let published = Arc::clone(&self.published);
         for context in self.waiters.retry_reads(self.now, || published.next_request_id()) {
             self.consensus.ask_read_index(context);

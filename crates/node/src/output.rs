@@ -1,6 +1,7 @@
 //! What comes out of a node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::raftpb::Message;
 use store::{Kind, Refusal, Signal};
@@ -77,6 +78,13 @@ pub enum Note {
     },
     /// This member's name and URLs are known to the cluster: it can serve clients.
     Published,
+    /// The disk has not finished a batch of the WAL for so long that this leader hands leadership over.
+    DiskStalled {
+        /// For how long.
+        stalled: Duration,
+        /// To this member.
+        to: u64,
+    },
     /// A state that the leader has sent is in use, or was not taken.
     Snapshot {
         /// The last entry it contains.

@@ -5,6 +5,7 @@
 //! account.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use proto::raftpb::Entry;
 use raft::Persist;
@@ -22,6 +23,15 @@ const SHORT_COMMAND_BYTES: u64 = 256;
 /// Bytes that a log entry, or the state written with a batch, takes beside its data, at most.
 pub(crate) const ENTRY_BYTES: usize = 64;
 
+/// A batch on its way to the disk.
+#[derive(Debug)]
+struct Unreported {
+    seq: u64,
+    bytes: u64,
+    /// When it was handed to the WAL.
+    since: Duration,
+}
+
 /// The room of a member, and how much of it is promised to commands.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -29,8 +39,8 @@ pub(crate) struct Admission {
     /// Bytes that can be appended to the WAL without allocating, as last reported.
     wal_room: u64,
     spare_file: Spare,
-    /// Batches handed to the WAL that the last report does not cover: number and bytes.
-    unreported: VecDeque<(u64, u64)>,
+    /// Batches handed to the WAL that the last report does not cover.
+    unreported: VecDeque<Unreported>,
     unreported_bytes: u64,
     revision_room: RevisionRoom,
     /// Batches whose entries are not all applied: last index and bytes.
@@ -111,10 +121,11 @@ impl Admission {
     }
 
     /// Counts a batch that is handed to the WAL.
-    pub(crate) fn handed_to_wal(&mut self, batch: &Persist) {
+    pub(crate) fn handed_to_wal(&mut self, batch: &Persist, now: Duration) {
         let bytes: usize = batch.entries.iter().map(entry_bytes).sum();
         let bytes = bytes as u64;
-        self.unreported.push_back((batch.seq, bytes + ENTRY_BYTES as u64));
+        let unreported = Unreported { seq: batch.seq, bytes: bytes + ENTRY_BYTES as u64, since: now };
+        self.unreported.push_back(unreported);
         self.unreported_bytes += bytes + ENTRY_BYTES as u64;
         if let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) {
             // The batch replaces entries from its first index on.
@@ -130,9 +141,14 @@ impl Admission {
     /// Takes the report of the WAL's writer: the room it had after batch `persisted`.
     pub(crate) fn set_wal_room(&mut self, bytes: u64, persisted: Option<u64>) {
         self.wal_room = bytes;
-        while let Some((_, bytes)) = self.unreported.pop_front_if(|(seq, _)| Some(*seq) <= persisted) {
-            self.unreported_bytes -= bytes;
+        while let Some(batch) = self.unreported.pop_front_if(|batch| Some(batch.seq) <= persisted) {
+            self.unreported_bytes -= batch.bytes;
         }
+    }
+
+    /// Since when the oldest batch is on its way to the disk.
+    pub(crate) fn writing_since(&self) -> Option<Duration> {
+        self.unreported.front().map(|batch| batch.since)
     }
 
     /// Entries up to `index` are applied, after which the revision log has this room.

@@ -385,6 +385,36 @@ fn a_state_that_is_damaged_or_old_changes_nothing() {
 }
 
 #[test]
+fn a_leader_whose_disk_stands_still_hands_over_once() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    cluster.member(leader).propose(put("k", "v"));
+    // The WAL of the leader writes nothing any more; messages go on.
+    let tick = |cluster: &mut Cluster| {
+        for id in 1..=3 {
+            cluster.member(id).now += TICK;
+            cluster.member(id).handle(vec![Input::Tick]).unwrap();
+        }
+        for _ in 0..20 {
+            (1..=3).filter(|id| *id != leader).for_each(|id| cluster.member(id).settle().unwrap());
+            if !cluster.deliver() {
+                break;
+            }
+        }
+    };
+    (0..9).for_each(|_| tick(&mut cluster));
+    let stalled = |note: &&node::Note| matches!(note, node::Note::DiskStalled { .. });
+    assert_eq!(cluster.member(leader).notes.iter().filter(stalled).count(), 0);
+    (0..3).for_each(|_| tick(&mut cluster));
+    assert_eq!(cluster.member(leader).notes.iter().filter(stalled).count(), 1);
+    let follower = leader % 3 + 1;
+    let new_leader = cluster.member(follower).node.published().leader();
+    assert!(new_leader != leader && new_leader != 0);
+    let waiter = cluster.member(new_leader).propose(put("k", "w"));
+    (0..2).for_each(|_| tick(&mut cluster));
+    assert!(revision(cluster.member(new_leader).answer(waiter)).is_some());
+}
+
+#[test]
 fn a_leader_that_is_cut_off_ends_reads_and_renewals_and_its_proposals_time_out() {
     let (mut cluster, leader) = Cluster::lead(3);
     let grant = Request::LeaseGrant(LeaseGrantRequest { id: 5, ttl: 60 });

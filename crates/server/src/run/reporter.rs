@@ -44,6 +44,11 @@ impl Observer for Reporter {
                 let is_self = *id == self.member_id;
                 info!(leader = format!("{id:x}"), term, "is-self" = is_self, "elected leader");
             }
+            Note::DiskStalled { stalled, to } => warn!(
+                stalled = ?stalled,
+                "transferee-member-id" = format!("{to:x}"),
+                "the disk has not finished a write for longer than an election timeout: leadership is handed over"
+            ),
             Note::Snapshot { index, refusal: None } => {
                 info!("incoming-leader-snapshot-index" = index, "applied snapshot");
             }
