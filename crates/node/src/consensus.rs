@@ -49,7 +49,7 @@ pub(crate) const CATCHUP_BYTES_MAX: u64 = 32 << 20;
 const HELD_BYTES_MAX: usize = 8 << 20;
 
 /// Election timeouts between two times that a leader hands over because of its disk.
-const HANDOVER_REST: u32 = 10;
+const HANDOVER_REST: u32 = 60;
 
 /// A change of the members that waits to be proposed.
 #[derive(Debug)]
@@ -347,16 +347,17 @@ impl<W> Consensus<W> {
         status.leader != 0 && status.transferee == 0
     }
 
-    /// A leader whose disk has not finished a batch for an election timeout hands over to the voter that has most of the
-    /// raft log: the others need not wait for this disk. It does so no more than once in ten election timeouts, since the
-    /// others may have no better disk.
+    /// A leader whose disk has not finished a batch for an election timeout, while a majority without it has written and
+    /// committed more, hands over to the voter that has most of the raft log. It does so no more than once in sixty
+    /// election timeouts: each new leader gives all leases their whole time again.
     pub(crate) fn hand_over_if_stalled(&mut self, election_timeout: Duration, output: &mut Output<W>) {
         let Some(since) = self.admission.writing_since() else { return };
         let stalled = self.now.saturating_sub(since);
         let rest = HANDOVER_REST * election_timeout;
         let is_due = self.disk_handover_at.is_none_or(|at| at + rest <= self.now);
         let status = self.raft.status();
-        if status.role != Role::Leader || status.transferee != 0 || stalled < election_timeout || !is_due {
+        let is_behind = status.role == Role::Leader && status.durable < status.commit;
+        if !is_behind || status.transferee != 0 || stalled < election_timeout || !is_due {
             return;
         }
         let others = self.raft.members().filter(|m| m.id != status.id && !m.is_learner() && m.recent_active);
