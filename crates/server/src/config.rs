@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod compaction;
+mod discovery;
 mod error;
 mod feature_gates;
 mod file;
@@ -22,8 +23,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::cluster::InitialMember;
-pub(crate) use self::cluster::default_host;
+pub(crate) use self::cluster::{default_host, parse_members};
 pub use self::compaction::AutoCompaction;
+pub use self::discovery::{Discovery, DiscoveryService, SrvDomain};
 pub use self::error::Error;
 pub(crate) use self::error::go_text;
 pub use self::feature_gates::FeatureGates;
@@ -104,8 +106,8 @@ pub struct Config {
     pub initial_cluster: Result<Vec<InitialMember>, String>,
     /// Whether a member without data joins a cluster that exists already.
     pub is_joining: bool,
-    /// The setting, if any, that asks a member without data to discover its cluster, which this version cannot do.
-    pub unsupported_bootstrap: Option<String>,
+    /// Where a member without data finds the first members; `None` means in `initial_cluster`.
+    pub discovery: Option<Discovery>,
     /// Part of what member and cluster identifiers are hashed from.
     pub initial_cluster_token: String,
     /// Entries applied between two checkpoints, never zero.
@@ -242,7 +244,6 @@ impl Config {
         check::check(&config, &flags).map_err(Error::Invalid)?;
         config.auto_compaction = auto_compaction(&flags)?;
         config.initial_cluster = initial_cluster(&flags, &config);
-        config.unsupported_bootstrap = unsupported_bootstrap(&flags);
         security::check(&config, &flags).map_err(Error::Start)?;
         check_supported(&flags, &config)?;
         startup_messages.append(&mut security::startup_messages(&config, &flags));
@@ -275,7 +276,7 @@ impl Config {
             initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
             initial_cluster: Ok(Vec::new()),
             is_joining: text("initial-cluster-state") == "existing",
-            unsupported_bootstrap: None,
+            discovery: Discovery::from_flags(flags),
             initial_cluster_token: text("initial-cluster-token"),
             snapshot_count: non_zero("snapshot-count", DEFAULT_SNAPSHOT_COUNT),
             snapshot_catchup_entries: non_zero("snapshot-catchup-entries", DEFAULT_CATCHUP_ENTRIES),
@@ -406,10 +407,6 @@ fn initial_cluster(flags: &Flags, config: &Config) -> Result<Vec<InitialMember>,
 fn is_cluster_of_default_url(members: &[InitialMember], name: &str) -> bool {
     let [member] = members else { return false };
     member.name == name && member.peer_urls.len() == 1 && member.peer_urls[0].to_string() == DEFAULT_PEER_URL
-}
-
-fn unsupported_bootstrap(flags: &Flags) -> Option<String> {
-    flags.first_changed(Support::NotYetForNew).map(|flag| format!("--{flag}"))
 }
 
 /// Refuses settings that etcd supports and this version does not.

@@ -1,17 +1,24 @@
 //! The numbers that members and clusters are known by, computed as etcd computes them.
 
+mod first_members;
 mod join;
+mod peer_urls;
+mod remedy;
+mod version_check;
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use disk::wal::Metadata;
 use proto::etcdserverpb::Member;
 use sha1::{Digest, Sha1};
 
-use crate::config::{Config, InitialMember, Url};
+use crate::config::{Config, Url};
 
-pub(crate) use self::join::{RunningCluster, joining_member, remote_peer_urls, resolve};
+pub(crate) use self::first_members::FirstMembers;
+pub(crate) use self::join::{RunningCluster, check_joinable, check_learners, joining_member};
+pub(crate) use self::peer_urls::{Names, SystemNames};
+pub(crate) use self::remedy::{bootstrapped_before, no_peer_answers};
+pub(crate) use self::version_check::check_versions;
 
 /// Who a member is, and with whom it begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,19 +31,23 @@ pub(crate) struct Identity {
 
 /// A member that has no data yet and begins a new cluster, from the list of the first members; or what is wrong
 /// with the list. Texts are etcd's where it has one.
-pub(crate) fn new_member(config: &Config) -> Result<Identity, String> {
-    if let Some(setting) = &config.unsupported_bootstrap {
-        return Err(format!("{setting} is not supported by this version yet"));
-    }
-    let listed = config.initial_cluster.as_ref().map_err(String::clone)?;
-    let named = local(listed, config)?;
-    check_unique(listed)?;
-    check_advertised(named, config)?;
-    let token = &config.initial_cluster_token;
-    let mut initial_members: Vec<Member> = listed.iter().map(|member| listed_member(member, token)).collect();
-    initial_members.sort_by_key(|member| member.id);
+pub(crate) fn new_member(
+    config: &Config,
+    first: &FirstMembers,
+    names: &mut impl Names,
+) -> Result<Identity, String> {
+    first.local(config)?;
+    first.check_advertised(config, names)?;
+    first.check_unique("initial cluster")?;
+    began(config, first)
+}
+
+/// A member of the cluster that begins with `first`.
+pub(crate) fn began(config: &Config, first: &FirstMembers) -> Result<Identity, String> {
+    let named = first.local(config)?;
+    let initial_members = first.with_ids();
     let ids: Vec<u8> = initial_members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
-    let member = member(config, member_id(named, token), &named.peer_urls);
+    let member = member(config, first.id(named), &named.peer_urls);
     Ok(Identity { member, cluster_id: first_eight_bytes(&ids), initial_members })
 }
 
@@ -44,43 +55,15 @@ pub(crate) fn new_member(config: &Config) -> Result<Identity, String> {
 /// goes by does not count any more, as in etcd: it may have changed since. It counts only if the first start was cut
 /// short before anything was committed.
 pub(crate) fn restarted_member(config: &Config, metadata: Metadata) -> Identity {
-    let began = new_member(config).ok().filter(|identity| {
+    let listed = FirstMembers::listed(config).ok().and_then(|first| began(config, &first).ok());
+    let listed = listed.filter(|identity| {
         (identity.member.id, identity.cluster_id) == (metadata.member_id, metadata.cluster_id)
     });
     Identity {
         member: member(config, metadata.member_id, &config.initial_advertise_peer_urls),
         cluster_id: metadata.cluster_id,
-        initial_members: began.map(|identity| identity.initial_members).unwrap_or_default(),
+        initial_members: listed.map(|identity| identity.initial_members).unwrap_or_default(),
     }
-}
-
-/// This member in the list of the first members.
-fn local<'a>(listed: &'a [InitialMember], config: &Config) -> Result<&'a InitialMember, String> {
-    let named = listed.iter().find(|member| member.name == config.name);
-    named.ok_or_else(|| {
-        format!("couldn't find local name {:?} in the initial cluster configuration", config.name)
-    })
-}
-
-/// A member as the list of the first members names it.
-fn listed_member(listed: &InitialMember, token: &str) -> Member {
-    let (name, peer_ur_ls) = (listed.name.clone(), urls(&listed.peer_urls));
-    Member { id: member_id(listed, token), name, peer_ur_ls, ..Member::default() }
-}
-
-/// No two members have a URL in common.
-fn check_unique(listed: &[InitialMember]) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    let is_unique = listed.iter().flat_map(|member| urls(&member.peer_urls)).all(|url| seen.insert(url));
-    if is_unique { Ok(()) } else { Err(format!("initial cluster {} has duplicate url", list_text(listed))) }
-}
-
-/// The list as etcd prints it: sorted pairs of name and URL.
-fn list_text(listed: &[InitialMember]) -> String {
-    let pairs = listed.iter().flat_map(|m| m.peer_urls.iter().map(move |url| format!("{}={url}", m.name)));
-    let mut pairs: Vec<String> = pairs.collect();
-    pairs.sort();
-    pairs.join(",")
 }
 
 fn member(config: &Config, id: u64, peer_urls: &[Url]) -> Member {
@@ -91,31 +74,6 @@ fn member(config: &Config, id: u64, peer_urls: &[Url]) -> Member {
         client_ur_ls: urls(&config.advertise_client_urls),
         is_learner: false,
     }
-}
-
-/// The list must say of this member what it says of itself.
-fn check_advertised(named: &InitialMember, config: &Config) -> Result<(), String> {
-    let advertised = &config.initial_advertise_peer_urls;
-    if let Some(url) = named.peer_urls.iter().find(|url| !advertised.contains(url)) {
-        let (name, advertised) = (&config.name, urls(advertised).join(","));
-        return Err(format!(
-            "--initial-cluster has {name}={url} but missing from --initial-advertise-peer-urls={advertised}"
-        ));
-    }
-    if let Some(url) = advertised.iter().find(|url| !named.peer_urls.contains(url)) {
-        let (name, listed) = (&config.name, urls(&named.peer_urls).join(","));
-        return Err(format!(
-            "--initial-advertise-peer-urls has {url} but missing from --initial-cluster={name}={listed}"
-        ));
-    }
-    Ok(())
-}
-
-/// The hash of a member's sorted peer URLs, one after the other, and the cluster's token.
-fn member_id(member: &InitialMember, token: &str) -> u64 {
-    let mut peer_urls = urls(&member.peer_urls);
-    peer_urls.sort();
-    first_eight_bytes(format!("{}{token}", peer_urls.concat()).as_bytes())
 }
 
 /// The id of a member that is added to a running cluster: the hash of its sorted peer URLs and of the time, in
@@ -144,6 +102,7 @@ pub(crate) fn first_request_id(member_id: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::peer_urls::tests::FakeNames;
     use super::*;
     use crate::config::Command;
 
@@ -154,10 +113,15 @@ mod tests {
         }
     }
 
+    fn new(args: &[&str]) -> Result<Identity, String> {
+        let config = config(args);
+        new_member(&config, &FirstMembers::listed(&config)?, &mut FakeNames::default())
+    }
+
     /// What etcd 3.5.1 reports for `--name default` with default URLs.
     #[test]
     fn ids_equal_those_of_etcd() {
-        let Identity { member, cluster_id, .. } = new_member(&config(&[])).unwrap();
+        let Identity { member, cluster_id, .. } = new(&[]).unwrap();
         assert_eq!(format!("{:x}", member.id), "8e9e05c52164694d");
         assert_eq!(format!("{cluster_id:x}"), "cdf818194e3a8c32");
         assert_eq!(member.client_ur_ls, ["http://localhost:2379"]);
@@ -173,7 +137,13 @@ mod tests {
             (
                 vec!["--initial-cluster", "default=http://localhost:1"],
                 "--initial-cluster has default=http://localhost:1 but missing from \
-                 --initial-advertise-peer-urls=http://localhost:2380",
+                 --initial-advertise-peer-urls=http://localhost:2380 (resolved urls: \
+                 \"http://localhost:2380\" != \"http://localhost:1\")",
+            ),
+            (
+                vec!["--initial-advertise-peer-urls", "http://localhost:1,http://localhost:2380"],
+                "--initial-advertise-peer-urls has http://localhost:1 but missing from \
+                 --initial-cluster=default=http://localhost:1,default=http://localhost:2380",
             ),
             (
                 vec!["--initial-cluster", "default=http://localhost:2380,b=http://localhost:2380"],
@@ -187,9 +157,8 @@ mod tests {
                 vec!["--initial-cluster", ""],
                 "couldn't find local name \"default\" in the initial cluster configuration",
             ),
-            (vec!["--discovery-srv", "x"], "--discovery-srv is not supported by this version yet"),
         ] {
-            assert_eq!(new_member(&config(&args)), Err(text.to_owned()));
+            assert_eq!(new(&args), Err(text.to_owned()));
         }
     }
 

@@ -5,6 +5,7 @@ mod background;
 mod codes;
 mod compactor;
 pub mod config;
+mod discovery;
 mod driver;
 mod flags;
 pub mod grpc;

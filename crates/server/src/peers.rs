@@ -13,6 +13,7 @@
 
 mod activity;
 mod ask_cluster;
+mod ask_version;
 mod backlog;
 mod body;
 mod client;
@@ -48,6 +49,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
 pub(crate) use self::ask_cluster::ask_cluster;
+pub(crate) use self::ask_version::ask_versions;
 pub(crate) use self::backlog::{Backlog, backlog_bytes};
 pub(crate) use self::outbox::Outbox;
 

@@ -31,7 +31,8 @@ use tracing::{error, info, warn};
 use self::reporter::{Life, Reporter};
 use crate::api::{Api, Settings};
 use crate::compactor;
-use crate::config::{self, Command, Config, ETCD_VERSION, LogConfig, StartupMessage, Url};
+use crate::config::{self, Command, Config, Discovery, ETCD_VERSION, LogConfig, StartupMessage, Url};
+use crate::discovery;
 use crate::driver::{Driver, LocalMember, Mailbox, NodeClient};
 use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
@@ -116,6 +117,8 @@ enum Error {
     Member(Fatal),
     /// A new member's list of first members does not fit it.
     Cluster(String),
+    /// A discovery service was of no help.
+    Discovery(String),
     /// A directory that cannot be used; the text names it.
     Directory(String),
     /// The limit of open files is too low.
@@ -155,7 +158,10 @@ impl fmt::Display for Error {
                 write!(f, "{error}{}", remedy(error).unwrap_or_default())
             }
             Error::Member(error) => error.fmt(f),
-            Error::Cluster(text) | Error::Directory(text) | Error::OpenFiles(text) => f.write_str(text),
+            Error::Cluster(text)
+            | Error::Discovery(text)
+            | Error::Directory(text)
+            | Error::OpenFiles(text) => f.write_str(text),
             Error::System(error) => error.fmt(f),
         }
     }
@@ -196,14 +202,22 @@ fn serve_process(mut config: Config) -> ExitCode {
         .and_then(|()| open_files::raise_limit().map_err(Error::OpenFiles))
         .and_then(|()| serve(&config));
     if let Err(error) = &outcome {
-        // etcd's word for whatever keeps a server from going on.
-        error!(target: FATAL, %error, "discovery failed");
+        log_failure(&config, error);
     }
     drop(log);
     match outcome {
         Ok(End::Signal(signal)) => end_by(signal),
         Ok(End::Removal) => ExitCode::SUCCESS,
         Ok(End::Failure) | Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Says why the server cannot go on.
+fn log_failure(config: &Config, error: &Error) {
+    match (error, &config.discovery) {
+        (Error::Discovery(text), Some(Discovery::Service(service))) => discovery::log_failure(service, text),
+        // etcd's word for whatever else keeps a server from going on.
+        _ => error!(target: FATAL, %error, "discovery failed"),
     }
 }
 

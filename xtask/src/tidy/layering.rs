@@ -7,7 +7,7 @@ use crate::metadata::{Metadata, Package};
 
 /// The crates in the order the data flows: each may depend only on those before it.
 const ORDER: [&str; 17] = [
-    "bugs", "proto", "raft", "disk", "store", "node", "peer", "http2", "server", "client", "etcd", "etcdctl",
+    "bugs", "proto", "raft", "disk", "store", "node", "peer", "http2", "client", "server", "etcd", "etcdctl",
     "etcdutl", "sim", "bench", "fuzz", "xtask",
 ];
 

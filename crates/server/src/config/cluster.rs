@@ -14,7 +14,7 @@ pub struct InitialMember {
 }
 
 /// Reads `name=URL,name=URL`; a name may come several times. The error is etcd's text.
-pub(super) fn parse_members(text: &str) -> Result<Vec<InitialMember>, String> {
+pub(crate) fn parse_members(text: &str) -> Result<Vec<InitialMember>, String> {
     let mut members: Vec<InitialMember> = Vec::new();
     for pair in text.split(',').filter(|pair| !pair.is_empty()) {
         let (name, url) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,12 +1,19 @@
 //! All flags of etcd 3.7, and how this version treats them.
 //!
 //! A flag whose feature does not exist yet is accepted with its default, so that scripts which name the
-//! default work, and refused with any other value. A flag that changes nothing on a lone member, or tunes a
+//! default work, and refused with any other value. A flag that changes nothing here, or tunes a
 //! part that does not exist here, is accepted and logged. `snapshot` and similar flags have had no meaning
 //! for years and are accepted with any value.
 
 use super::value::Kind;
 use crate::flags::{Flag, Support};
+
+/// Why flags for TLS change nothing.
+const NO_PEER_TLS: &str = "only https URLs of members would use it, which are refused: there is no TLS yet";
+const NO_DISCOVERY_TLS: &str =
+    "only https endpoints of the discovery service would use it, which are refused: there is no TLS yet";
+/// Why the time limits of sockets between members cannot be set.
+const FIXED_PEER_TIMEOUT: &str = "sockets between members have a limit of 5 s, the least that etcd takes";
 
 /// The flags of `etcd`; those that work first, in the order of the help text.
 pub(crate) static FLAGS: &[Flag] = &[
@@ -199,12 +206,6 @@ pub(crate) static FLAGS: &[Flag] = &[
         "A YAML or JSON file with all settings; other flags and the environment are ignored then.",
     ),
     works("version", Kind::Bool, "false", "Print the version and exit."),
-    no_effect(
-        "initial-election-tick-advance",
-        Kind::Bool,
-        "true",
-        "a member alone stands for election at once",
-    ),
     no_effect("max-snapshots", Kind::Uint, "5", "one checkpoint is kept"),
     no_effect("max-wals", Kind::Uint, "5", "files of the log go when no checkpoint needs them"),
     no_effect("memory-mlock", Kind::Bool, "false", "there is no mapped database to lock"),
@@ -231,8 +232,8 @@ pub(crate) static FLAGS: &[Flag] = &[
     ),
     no_effect("enable-grpc-gateway", Kind::Bool, "true", "there is no JSON gateway yet"),
     no_effect("v2-deprecation", Kind::Deprecation, "", "the v2 store does not exist"),
-    no_effect("raft-read-timeout", Kind::Duration, "5s", "other members cannot connect yet"),
-    no_effect("raft-write-timeout", Kind::Duration, "5s", "other members cannot connect yet"),
+    no_effect("raft-read-timeout", Kind::Duration, "5s", FIXED_PEER_TIMEOUT),
+    no_effect("raft-write-timeout", Kind::Duration, "5s", FIXED_PEER_TIMEOUT),
     works(
         "strict-reconfig-check",
         Kind::Bool,
@@ -245,26 +246,47 @@ pub(crate) static FLAGS: &[Flag] = &[
         "true",
         "Ask the others for their votes before an election begins a new term.",
     ),
-    not_yet_for_new("discovery-srv", Kind::Text, ""),
-    no_effect("discovery-srv-name", Kind::Text, "", "only --discovery-srv would use it"),
-    not_yet_for_new("discovery-token", Kind::Text, ""),
-    not_yet_for_new("discovery-endpoints", Kind::Words, ""),
-    no_effect("discovery-dial-timeout", Kind::Duration, "2s", "only --discovery-endpoints would use it"),
-    no_effect("discovery-request-timeout", Kind::Duration, "5s", "only --discovery-endpoints would use it"),
-    no_effect("discovery-keepalive-time", Kind::Duration, "2s", "only --discovery-endpoints would use it"),
-    no_effect("discovery-keepalive-timeout", Kind::Duration, "6s", "only --discovery-endpoints would use it"),
-    no_effect("discovery-insecure-transport", Kind::Bool, "true", "only --discovery-endpoints would use it"),
     no_effect(
-        "discovery-insecure-skip-tls-verify",
+        "initial-election-tick-advance",
         Kind::Bool,
-        "false",
-        "only --discovery-endpoints would use it",
+        "true",
+        "a member with peers waits a whole election timeout",
     ),
-    no_effect("discovery-cert", Kind::Text, "", "only --discovery-endpoints would use it"),
-    no_effect("discovery-key", Kind::Text, "", "only --discovery-endpoints would use it"),
-    no_effect("discovery-cacert", Kind::Text, "", "only --discovery-endpoints would use it"),
-    no_effect("discovery-user", Kind::Text, "", "only --discovery-endpoints would use it"),
-    no_effect("discovery-password", Kind::Text, "", "only --discovery-endpoints would use it"),
+    works("discovery-srv", Kind::Text, "", "Domain whose SRV records name the first members."),
+    works("discovery-srv-name", Kind::Text, "", "Suffix of the service whose SRV records are asked for."),
+    works("discovery-token", Kind::Text, "", "Names the list of first members at the discovery service."),
+    works(
+        "discovery-endpoints",
+        Kind::Words,
+        "",
+        "Members of the etcd cluster that is the discovery service.",
+    ),
+    works(
+        "discovery-dial-timeout",
+        Kind::Duration,
+        "2s",
+        "Time of an attempt to connect to the discovery service.",
+    ),
+    works("discovery-request-timeout", Kind::Duration, "5s", "Time of a call to the discovery service."),
+    works(
+        "discovery-keepalive-time",
+        Kind::Duration,
+        "2s",
+        "Silence after which the discovery service is pinged, 10 s at least.",
+    ),
+    works(
+        "discovery-keepalive-timeout",
+        Kind::Duration,
+        "6s",
+        "Time that the discovery service has to answer a ping.",
+    ),
+    not_yet_for_new("discovery-insecure-transport", Kind::Bool, "true"),
+    not_yet_for_new("discovery-user", Kind::Text, ""),
+    not_yet_for_new("discovery-password", Kind::Text, ""),
+    no_effect("discovery-insecure-skip-tls-verify", Kind::Bool, "false", NO_DISCOVERY_TLS),
+    no_effect("discovery-cert", Kind::Text, "", NO_DISCOVERY_TLS),
+    no_effect("discovery-key", Kind::Text, "", NO_DISCOVERY_TLS),
+    no_effect("discovery-cacert", Kind::Text, "", NO_DISCOVERY_TLS),
     no_effect(
         "discovery-fallback",
         Kind::OneOf(&["exit", "proxy"]),
@@ -315,17 +337,17 @@ pub(crate) static FLAGS: &[Flag] = &[
         "false",
         "only https URLs would use it, which are refused: there is no TLS yet",
     ),
-    no_effect("peer-cert-file", Kind::Text, "", "other members cannot connect yet"),
-    no_effect("peer-key-file", Kind::Text, "", "other members cannot connect yet"),
-    no_effect("peer-client-cert-file", Kind::Text, "", "other members cannot connect yet"),
-    no_effect("peer-client-key-file", Kind::Text, "", "other members cannot connect yet"),
-    no_effect("peer-client-cert-auth", Kind::Bool, "false", "other members cannot connect yet"),
-    no_effect("peer-trusted-ca-file", Kind::Text, "", "other members cannot connect yet"),
-    no_effect("peer-cert-allowed-cn", Kind::Words, "", "other members cannot connect yet"),
-    no_effect("peer-cert-allowed-hostname", Kind::Words, "", "other members cannot connect yet"),
-    no_effect("peer-skip-client-san-verification", Kind::Bool, "false", "other members cannot connect yet"),
-    no_effect("peer-auto-tls", Kind::Bool, "false", "other members cannot connect yet"),
-    no_effect("peer-crl-file", Kind::Text, "", "other members cannot connect yet"),
+    no_effect("peer-cert-file", Kind::Text, "", NO_PEER_TLS),
+    no_effect("peer-key-file", Kind::Text, "", NO_PEER_TLS),
+    no_effect("peer-client-cert-file", Kind::Text, "", NO_PEER_TLS),
+    no_effect("peer-client-key-file", Kind::Text, "", NO_PEER_TLS),
+    no_effect("peer-client-cert-auth", Kind::Bool, "false", NO_PEER_TLS),
+    no_effect("peer-trusted-ca-file", Kind::Text, "", NO_PEER_TLS),
+    no_effect("peer-cert-allowed-cn", Kind::Words, "", NO_PEER_TLS),
+    no_effect("peer-cert-allowed-hostname", Kind::Words, "", NO_PEER_TLS),
+    no_effect("peer-skip-client-san-verification", Kind::Bool, "false", NO_PEER_TLS),
+    no_effect("peer-auto-tls", Kind::Bool, "false", NO_PEER_TLS),
+    no_effect("peer-crl-file", Kind::Text, "", NO_PEER_TLS),
     no_effect("self-signed-cert-validity", Kind::Uint, "1", "no certificates are made: there is no TLS yet"),
     no_effect("cipher-suites", Kind::Words, "", "there is no TLS yet"),
     no_effect("tls-min-version", Kind::Text, "TLS1.2", "there is no TLS yet"),
@@ -358,21 +380,16 @@ pub(crate) static FLAGS: &[Flag] = &[
         "0",
         "only --enable-distributed-tracing would use it",
     ),
-    no_effect("corrupt-check-time", Kind::Duration, "0", "a member alone has no others to compare data with"),
-    no_effect(
-        "compact-hash-check-time",
-        Kind::Duration,
-        "1m",
-        "a member alone has no others to compare data with",
-    ),
+    no_effect("corrupt-check-time", Kind::Duration, "0", "members do not compare their data yet"),
+    no_effect("compact-hash-check-time", Kind::Duration, "1m", "members do not compare their data yet"),
     no_effect(
         "downgrade-check-time",
         Kind::Duration,
         "5s",
-        "a member alone never has the version that a downgrade is for",
+        "a downgrade ends when it is cancelled, not by a check",
     ),
     works("max-learners", Kind::Int, "1", "Learners that the cluster may have."),
-    no_effect("force-new-cluster", Kind::Bool, "false", "a member alone is its whole cluster already"),
+    not_yet("force-new-cluster", Kind::Bool, "false"),
     ignored("cluster-active-size"),
     ignored("cluster-remove-delay"),
     ignored("cluster-sync-interval"),

@@ -16,16 +16,21 @@ use crate::config::Url;
 use crate::identity::RunningCluster;
 
 /// Asks the members at `urls` one after the other, each for up to `limit`, and returns the first good answer. Blocks.
-/// The error is that of the last one.
-pub(crate) fn ask_cluster(urls: &[Url], limit: Duration) -> io::Result<RunningCluster> {
+/// The error is that of the last one; `failed` is told of each.
+pub(crate) fn ask_cluster(
+    urls: &[Url],
+    limit: Duration,
+    mut failed: impl FnMut(&Url, &io::Error),
+) -> io::Result<RunningCluster> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let asked = LocalSet::new().block_on(&runtime, async {
         let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "there is no URL to ask"));
         for url in urls {
             result =
                 timeout(limit, ask(url, limit)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            if result.is_ok() {
-                break;
+            match &result {
+                Ok(_) => break,
+                Err(error) => failed(url, error),
             }
         }
         result

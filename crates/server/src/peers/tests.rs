@@ -393,9 +393,22 @@ fn a_cluster_is_described_by_the_first_member_that_answers() {
     let dead_url = Url::parse(&format!("http://{}", dead.local_addr().unwrap())).unwrap();
     drop(dead);
     let urls = [dead_url.clone(), Url::parse(&a.url).unwrap()];
-    let cluster = ask_cluster(&urls, Duration::from_secs(60)).unwrap();
+    let mut failed = Vec::new();
+    let cluster = ask_cluster(&urls, Duration::from_secs(60), |url, _| failed.push(url.clone())).unwrap();
     assert_eq!((cluster.id, cluster.members), (CLUSTER, a.local.members()));
-    assert!(ask_cluster(&[dead_url], Duration::from_secs(60)).is_err());
+    assert_eq!(failed, urls[..1]);
+    assert!(ask_cluster(&[dead_url], Duration::from_secs(60), |_, _| {}).is_err());
+}
+
+#[test]
+fn the_version_of_a_cluster_is_told_by_those_that_answer() {
+    let a = Node::start(1);
+    let urls = |urls: &[&str]| urls.iter().map(|&url| url.to_owned()).collect::<Vec<_>>();
+    let member = |id, peer_ur_ls| Member { id, peer_ur_ls, ..Member::default() };
+    let members = [member(1, urls(&["nonsense", &a.url])), member(2, urls(&["http://127.0.0.1:1"]))];
+    let versions = ask_versions(&members, Duration::from_secs(60)).unwrap();
+    assert_eq!(versions.told, [(1, "3.7.0".to_owned())]);
+    assert!(!versions.is_downgrading);
 }
 
 #[test]

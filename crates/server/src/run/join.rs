@@ -1,10 +1,18 @@
-//! What a member without data asks of those that its list names: their cluster, or whether it had data before.
+//! How a member without data finds out who it is: from its settings, a discovery service, and the other members.
 
+use std::io;
 use std::time::Duration;
 
-use crate::config::{Config, Url};
-use crate::identity::{Identity, joining_member, new_member, remote_peer_urls, resolve};
-use crate::peers::ask_cluster;
+use tracing::{info, warn};
+
+use super::Error;
+use crate::config::{Config, Discovery, Url};
+use crate::discovery::{first_members, join_service};
+use crate::identity::{
+    FirstMembers, Identity, SystemNames, began, bootstrapped_before, check_joinable, check_learners,
+    check_versions, joining_member, new_member, no_peer_answers,
+};
+use crate::peers::{ask_cluster, ask_versions};
 
 /// How long each member of a cluster may take to describe it to one that joins.
 const JOIN_LIMIT: Duration = Duration::from_secs(10);
@@ -12,39 +20,52 @@ const JOIN_LIMIT: Duration = Duration::from_secs(10);
 /// How long all members together may take to say whether they know one that is new.
 const KNOWN_LIMIT: Duration = Duration::from_secs(1);
 
-/// Who a member without data is, by its settings and by what the others say.
-pub(super) fn identity(config: &Config) -> Result<Identity, String> {
-    if config.is_joining { joining(config) } else { new(config) }
-}
+/// How long each may take to say of which version the cluster is, beside two election timeouts.
+const VERSION_LIMIT: Duration = Duration::from_secs(5);
 
-fn joining(config: &Config) -> Result<Identity, String> {
-    let urls = remote_peer_urls(config)?;
-    let failed = |reason: &str| format!("cannot fetch cluster info from peer urls: {reason}");
-    if urls.is_empty() {
-        return Err(failed("failed to get raft cluster member(s) from the given URLs"));
+/// Who a member without data is, by its settings and by what the others say. Blocks; with a discovery service until all
+/// members are there.
+pub(super) fn identity(config: &Config) -> Result<Identity, Error> {
+    let first = first_members(config).map_err(Error::Cluster)?;
+    if config.is_joining {
+        return joining(config, &first).map_err(Error::Cluster);
     }
-    let cluster = ask_cluster(&urls, JOIN_LIMIT)
-        .map_err(|_| failed("could not retrieve cluster information from the given URLs"))?;
-    joining_member(config, &cluster, resolve)
+    let identity = new(config, &first).map_err(Error::Cluster)?;
+    let Some(Discovery::Service(service)) = &config.discovery else { return Ok(identity) };
+    info!("Bootstrapping cluster using v3 discovery.");
+    let discovered = join_service(service, identity.member.id, &first).map_err(Error::Discovery)?;
+    began(config, &discovered).map_err(Error::Cluster)
 }
 
-fn new(config: &Config) -> Result<Identity, String> {
-    let identity = new_member(config)?;
-    let urls = other_urls(config);
+fn joining(config: &Config, first: &FirstMembers) -> Result<Identity, String> {
+    check_joinable(config, first)?;
+    let urls = first.other_urls(config);
+    let failed = |url: &Url, error: &io::Error| {
+        let address = format!("{url}/members");
+        warn!(address, %error, "failed to get cluster response");
+    };
+    let cluster = ask_cluster(&urls, JOIN_LIMIT, failed).map_err(|_| no_peer_answers(&urls))?;
+    let identity = joining_member(config, first, &cluster, &mut SystemNames::new())?;
+    let others = cluster.members.iter().filter(|member| member.id != identity.member.id);
+    let others: Vec<_> = others.cloned().collect();
+    let versions = ask_versions(&others, VERSION_LIMIT + 2 * config.election_timeout);
+    let versions = versions.map_err(|error| error.to_string())?;
+    check_versions(&versions.told, versions.is_downgrading)?;
+    check_learners(config, &cluster)?;
+    Ok(identity)
+}
+
+fn new(config: &Config, first: &FirstMembers) -> Result<Identity, String> {
+    let identity = new_member(config, first, &mut SystemNames::new())?;
+    let urls = first.other_urls(config);
     if let Ok(limit) = u32::try_from(urls.len()).map(|n| KNOWN_LIMIT / n.max(1))
-        && let Ok(cluster) = ask_cluster(&urls, limit)
+        && let Ok(cluster) = ask_cluster(&urls, limit, |_, _| {})
     {
         let is_self = |id: u64| id == identity.member.id;
         // A member has client URLs once it was started.
         if cluster.members.iter().any(|member| is_self(member.id) && !member.client_ur_ls.is_empty()) {
-            return Err(format!("member {:x} has already been bootstrapped", identity.member.id));
+            return Err(bootstrapped_before(config, identity.member.id));
         }
     }
     Ok(identity)
-}
-
-/// The peer URLs of the others in the list.
-fn other_urls(config: &Config) -> Vec<Url> {
-    let listed = config.initial_cluster.iter().flatten();
-    listed.filter(|member| member.name != config.name).flat_map(|member| member.peer_urls.clone()).collect()
 }

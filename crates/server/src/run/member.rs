@@ -96,9 +96,9 @@ fn log_defragmentation(threshold_bytes: u64, published: &Published) {
 /// Who this member is and whose cluster it belongs to: what its data says or, without data, its settings.
 fn identity(config: &Config, disk: &dyn Disk, wal_dir: &Path) -> Result<Identity, Error> {
     let Some(metadata) = wal::read_metadata(disk, wal_dir)? else {
-        return join::identity(config).map_err(Error::Cluster);
+        return join::identity(config);
     };
-    if config.unsupported_bootstrap.as_ref().is_some_and(|setting| setting.starts_with("--discovery")) {
+    if config.discovery.is_some() {
         warn!(
             "wal-dir" = %wal_dir.display(),
             "discovery token is ignored since cluster already initialized; valid logs are found"

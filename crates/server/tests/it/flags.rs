@@ -101,7 +101,7 @@ fn describe(config: &Config) -> Vec<String> {
         format!("listen-peer-urls {}", urls(&config.listen_peer_urls)),
         format!("initial-advertise-peer-urls {}", urls(&config.initial_advertise_peer_urls)),
         format!("initial-cluster {cluster}"),
-        format!("cannot bootstrap by {:?}", config.unsupported_bootstrap),
+        format!("discovery {:?}", config.discovery),
         format!("initial-cluster-token {}", config.initial_cluster_token),
         format!("snapshot-count {}", config.snapshot_count),
         format!("snapshot-catchup-entries {}", config.snapshot_catchup_entries),
