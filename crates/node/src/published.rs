@@ -73,6 +73,11 @@ impl Published {
         self.reads_at_once.load(Ordering::Acquire)
     }
 
+    /// Whether this member leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        self.leader() == self.member_id
+    }
+
     /// Bytes of the store on disk.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Ordering::Relaxed)

@@ -86,7 +86,7 @@ impl NodeHandle {
     /// is going on, this thread, which is worker `worker`, carries them out itself: their answers are in its mailbox
     /// when this returns.
     pub(crate) fn send(&self, worker: usize, inputs: &mut Vec<Input<Ticket>>, are_brief: bool) {
-        if !(are_brief && self.published.reads_at_once() && self.member.run_brief(worker, inputs)) {
+        if !(are_brief && self.published.leads() && self.member.run_brief(worker, inputs)) {
             self.member.inbox.extend(inputs.drain(..).map(Message::Input));
         }
     }

@@ -35,6 +35,9 @@ impl LocalMember {
 
 impl Local for LocalMember {
     fn step(&self, messages: &mut Vec<RaftMessage>) {
+        if self.handle.member.run_brief_appends(messages) {
+            return;
+        }
         self.handle.backlog.grow(messages.iter().map(backlog_bytes).sum());
         let inputs = messages.drain(..).map(|message| Message::Input(Input::Message(Box::new(message))));
         self.handle.member.inbox.extend(inputs);

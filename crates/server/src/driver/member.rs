@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use node::{Fatal, Input, Meanwhile, Node, Note, Output, WalTask, snapshot_index};
-use proto::raftpb::Message as RaftMessage;
+use proto::raftpb::{Message as RaftMessage, MessageType};
 use tokio::sync::{oneshot, watch};
 
 use super::batch_queue::BatchQueue;
@@ -27,6 +27,9 @@ use crate::peers::{Backlog, Installed, Outbox, backlog_bytes};
 
 /// Inputs of a brief batch, at most: more are worth a thread of their own, which takes what has collected meanwhile too.
 const BRIEF_INPUTS_MAX: usize = 4;
+
+/// Bytes of brief messages, at most.
+const BRIEF_BYTES_MAX: usize = 32 << 10;
 
 /// What the threads of a member share.
 #[derive(Debug)]
@@ -116,8 +119,29 @@ impl Member {
     /// Carries out the commands in `inputs`, each of which is brief, on the thread of worker `worker`, if there are few
     /// and nothing else is going on. False, and nothing has happened, if not.
     pub(super) fn run_brief(&self, worker: usize, inputs: &mut Vec<Input<Ticket>>) -> bool {
+        inputs.len() <= BRIEF_INPUTS_MAX
+            && self.take_turns(|runner| {
+                runner.run_brief(worker, inputs)?;
+                Ok(runner.output.is_busy)
+            })
+    }
+
+    /// Takes a leader's appends and heartbeats on the peers' thread, if they are brief and nothing else is going on:
+    /// entries are written and acknowledged at once, and the node's thread applies later what is committed. False, and
+    /// `messages` is as it was, if not.
+    pub(super) fn run_brief_appends(&self, messages: &mut Vec<RaftMessage>) -> bool {
+        are_brief_appends(messages)
+            && self.take_turns(|runner| {
+                runner.run_brief_appends(messages)?;
+                Ok(true)
+            })
+    }
+
+    /// Has `run` work with the node and the WAL on this thread. It says whether the node's thread is to go on at once.
+    /// False, and nothing has happened, if a thread has one of them or if something waits for it.
+    fn take_turns(&self, run: impl FnOnce(&mut NodeRunner) -> Result<bool, Fatal>) -> bool {
         // The WAL first: that its turn is free means that all its reports are in the inbox, or handled.
-        if inputs.len() > BRIEF_INPUTS_MAX || !self.wal.try_take_quick_turn() {
+        if !self.wal.try_take_quick_turn() {
             return false;
         }
         if !self.inbox.try_take_turn() {
@@ -125,15 +149,14 @@ impl Member {
             return false;
         }
         let mut runner = self.lock();
-        match runner.run_brief(worker, inputs) {
-            Ok(()) => {
-                let is_busy = runner.output.is_busy;
-                drop(runner);
+        let result = run(&mut runner);
+        drop(runner);
+        match result {
+            Ok(is_busy) => {
                 self.wal.tasks.end_turn(false);
                 self.inbox.end_turn(is_busy);
             }
             Err(error) => {
-                drop(runner);
                 self.wal.tasks.abandon();
                 self.inbox.end_turn_with(Message::Fail(error));
             }
@@ -232,12 +255,29 @@ impl NodeRunner {
     fn run_brief(&mut self, worker: usize, inputs: &mut Vec<Input<Ticket>>) -> Result<(), Fatal> {
         let n_inputs = inputs.len();
         self.handle(inputs.drain(..))?;
+        // Peers write while this thread does.
+        self.effects.outbox.send(&mut self.output.messages);
         // What the node proposes on its own account may take long to apply: that is for its own thread.
         if is_append_of(&self.output.wal, n_inputs) {
             let report = self.effects.wal.write(self.output.wal.drain(..))?;
             self.handle([Input::WalWritten(report)])?;
         }
         self.deliver(Some(worker));
+        Ok(())
+    }
+
+    /// Takes brief appends on the peers' thread, which has the turn of the WAL. What is committed by them is left to the
+    /// node's thread: it may take long to apply.
+    fn run_brief_appends(&mut self, messages: &mut Vec<RaftMessage>) -> Result<(), Fatal> {
+        let n_entries = messages.iter().map(|message| message.entries.len()).sum();
+        let inputs = messages.drain(..).map(|message| Input::Message(Box::new(message)));
+        self.node.decide(self.epoch.elapsed(), inputs, &mut self.output)?;
+        if is_append_of(&self.output.wal, n_entries) {
+            self.effects.outbox.send(&mut self.output.messages);
+            let report = self.effects.wal.write(self.output.wal.drain(..))?;
+            self.node.decide(self.epoch.elapsed(), [Input::WalWritten(report)], &mut self.output)?;
+        }
+        self.effects.urge(&mut self.output);
         Ok(())
     }
 
@@ -320,6 +360,18 @@ impl std::fmt::Debug for NodeRunner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NodeRunner").field("node", &self.node).finish_non_exhaustive()
     }
+}
+
+/// Whether these are few messages of a leader with little in them, which a thread carries out in no time.
+fn are_brief_appends(messages: &[RaftMessage]) -> bool {
+    let is_of_leader =
+        |message: &RaftMessage| matches!(message.r#type(), MessageType::MsgApp | MessageType::MsgHeartbeat);
+    let n_entries: usize = messages.iter().map(|message| message.entries.len()).sum();
+    let n_bytes: usize = messages.iter().map(backlog_bytes).sum();
+    messages.len() <= BRIEF_INPUTS_MAX
+        && messages.iter().all(is_of_leader)
+        && (1..=BRIEF_INPUTS_MAX).contains(&n_entries)
+        && n_bytes <= BRIEF_BYTES_MAX
 }
 
 /// What the backlog counts of `messages`.

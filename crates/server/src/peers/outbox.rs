@@ -47,6 +47,12 @@ impl Outbox {
         }
     }
 
+    /// Takes what is there.
+    #[cfg(test)]
+    pub(crate) fn taken(&self) -> Vec<Message> {
+        std::mem::take(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner).messages)
+    }
+
     /// Waits for messages, and moves all of them into `messages`, which must be empty.
     pub(super) async fn take(&self, messages: &mut Vec<Message>) {
         loop {

@@ -81,6 +81,62 @@ impl Observer for Told {
     }
 }
 
+/// A follower of three, whose leader is member 2.
+fn follower() -> node::Config {
+    let member = |id| EtcdMember { id, name: "m".into(), ..EtcdMember::default() };
+    node::Config { initial_members: vec![member(1), member(2), member(3)], ..config() }
+}
+
+fn append(index: u64, n_entries: u64) -> RaftMessage {
+    let entry = |i| proto::raftpb::Entry { term: 2, index: index + 1 + i, ..Default::default() };
+    RaftMessage {
+        r#type: MessageType::MsgApp as i32,
+        from: 2,
+        to: 1,
+        term: 2,
+        log_term: if index == 3 { 1 } else { 2 },
+        index,
+        entries: (0..n_entries).map(entry).collect(),
+        ..RaftMessage::default()
+    }
+}
+
+#[test]
+fn a_brief_append_is_written_and_acknowledged_on_the_peers_thread() {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let node::Started { node, wal_writer, .. } = started(&disk, follower());
+    let (published, wal) = (node.published(), Arc::new(SharedWal::new(wal_writer, metrics())));
+    let outbox = Arc::<Outbox>::default();
+    let effects = Effects {
+        wal: Arc::clone(&wal),
+        outbox: Arc::clone(&outbox),
+        jobs: JobQueues::default(),
+        mailboxes: Vec::new(),
+    };
+    let observer = Told(mpsc::channel().0);
+    let runner = NodeRunner::new(node, effects, watch::channel(false).0, Instant::now(), observer);
+    let member = Member::new(Arc::default(), wal, Arc::default(), runner);
+    assert!(!member.run_brief_appends(&mut vec![append(3, 1)]), "nothing is known of the disk yet");
+    member.wal.assume_sync_time(Duration::ZERO);
+    // The node learns how much room the WAL has.
+    let report = member.wal.write([]).unwrap();
+    member.lock().run([Input::WalWritten(report)].into_iter(), &mut |_, _| {}).unwrap();
+    let mut messages = vec![append(3, 2)];
+    let applied = published.applied();
+    assert!(member.run_brief_appends(&mut messages));
+    let sent = outbox.taken();
+    assert!(
+        matches!(&sent[..], [.., last] if last.r#type() == MessageType::MsgAppResp && last.index == 5),
+        "{sent:?}"
+    );
+    assert_eq!(published.applied(), applied, "that is for the node's thread, which has the next turn");
+    assert!(!member.run_brief_appends(&mut vec![append(5, 1)]));
+
+    for long in [vec![append(5, 5)], vec![], vec![RaftMessage::default()], vec![append(5, 0)]] {
+        assert!(!are_brief_appends(&long), "{long:?}");
+    }
+}
+
 /// A leader on a simulated disk, without threads: nothing happens but what a test does.
 struct Still {
     disk: Arc<SimDisk>,
