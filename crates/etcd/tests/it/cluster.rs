@@ -11,13 +11,22 @@
 //! `CLUSTER_SECONDS=3600 cargo test --release -p etcd --test it cluster -- --nocapture --test-threads=1`.
 
 mod catching_up;
+mod checks;
 mod dialer;
+mod faults;
 mod followers;
+mod history;
 mod leadership;
+mod lease_owner;
+mod load;
 mod member;
 mod membership;
 mod proxy;
 mod requests;
+mod session;
+mod storm;
+mod timeline;
+mod watcher;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,7 +41,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, Failure};
 use member::{Member, Origin};
-use proxy::{Network, Rule};
+use proxy::{Link, Network, Rule};
 
 /// How long a condition may take before the test fails. Far more than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -187,6 +196,18 @@ impl Cluster {
             .iter()
             .filter(|(_, status)| (status.leader, status.raft_term) == (own.leader, own.raft_term));
         (agreeing.count() > n_members / 2).then_some(*leader)
+    }
+
+    /// The members whose processes run.
+    fn running(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|&place| self.members[place].is_running()).collect()
+    }
+
+    /// Every directed link between two members.
+    fn links(&self) -> impl Iterator<Item = Link> {
+        let n_members = self.members.len();
+        let links = (0..n_members).flat_map(move |from| (0..n_members).map(move |to| (from, to)));
+        links.filter(|(from, to)| from != to)
     }
 
     /// A member other than the leader.

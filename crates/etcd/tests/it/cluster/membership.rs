@@ -21,7 +21,7 @@ async fn a_learner_joins_is_promoted_and_counts() {
     let at_learner = cluster.client(learner).await;
     eventually("the learner catches up", async || value(&at_learner, "before", true).await.ok()?).await;
     let refusal = put(&at_learner, "k", "v").await.unwrap_err();
-    assert_eq!(refusal, Failure::Refused(14, "etcdserver: rpc not supported for learner".to_owned()));
+    assert_eq!(refusal, Failure::Refused(9, "etcdserver: rpc not supported for learner".to_owned()));
 
     cluster.promote(learner).await;
     put_until_acknowledged(&at_learner, "after").await;
