@@ -21,6 +21,7 @@ mod lease_owner;
 mod load;
 mod member;
 mod membership;
+mod outage;
 mod proxy;
 mod requests;
 mod session;
