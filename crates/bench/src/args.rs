@@ -70,8 +70,9 @@ pub(crate) fn help() -> String {
     text += "\nFlags of compare alone:\n";
     describe(&mut text, TABLE_FLAGS);
     writeln!(text, "\nCases of compare: {}", cases::names()).expect("a string takes any text");
-    text += "\nPEER-COMMAND may hold {data}, {client} and {peer}: a fresh directory, the URL for clients, the\n\
-             URL for members. Without them, etcd's own flags are appended.\n";
+    text += "\nPEER-COMMAND may hold {name}, {data}, {client}, {peer} and {cluster}: the name of a member, a fresh\n\
+             directory, its URL for clients, its URL for members, and NAME=URL of all members. Without them, etcd's\n\
+             own flags are appended.\n";
     text
 }
 
@@ -137,8 +138,9 @@ const LOAD_FLAGS: &[Flag<Settings>] = &[
     }),
     flag("--warmup", "SECONDS", "load before the measured time (2)", |s, v| store(&mut s.warmup, seconds(v))),
     flag("--seconds", "SECONDS", "the measured time (10)", |s, v| store(&mut s.duration, some_seconds(v))),
-    flag("--server-pid", "PID", "the process whose CPU and memory are read", |s, v| {
-        store(&mut s.server_pid, number(v).map(Some))
+    flag("--server-pid", "PID", "the process whose CPU and memory are read; several are added up", |s, v| {
+        s.server_pids.push(number(v)?);
+        Some(())
     }),
     flag("--json", "", "report as JSON", |s, _| store(&mut s.json, Some(true))),
 ];
@@ -169,6 +171,12 @@ const TABLE_FLAGS: &[Flag<Comparison>] = &[
         "N",
         "where the case `keys` ends (a million; ten million takes a peer minutes)",
         |c, v| store(&mut c.keys_max, positive(v).map(|keys: usize| keys as u64)),
+    ),
+    flag(
+        "--kills",
+        "N",
+        "how often `cluster-failover` kills a leader, and how often it stops one (10)",
+        |c, v| store(&mut c.kills, positive(v)),
     ),
     flag("--quick", "", "a second each, once, experiments of a tenth of the size", |c, _| {
         c.hurry();

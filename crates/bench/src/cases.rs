@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::compare::Comparison;
 use crate::error::Error;
-use crate::settings::{KeyOrder, Settings, Workload};
+use crate::settings::{KeyOrder, Role, Settings, Workload};
 use crate::table::Row;
 
 /// One row: its name, and what it changes in the defaults of its workload.
@@ -108,6 +108,19 @@ const CASES: &[Case] = &[
     case("overwrite", "a third overwritten and compacted, five times", Workload::Overwrite, |_| {}),
     case("idle-connections", "idle connections", Workload::IdleConnections, |_| {}),
     case("idle-watchers", "idle watchers", Workload::IdleWatchers, |_| {}),
+    case("cluster-put", "three members: put, 256 B, saturated", Workload::Put, |s| s.members = 3),
+    case("cluster-put-one-client", "three members: put, one client", Workload::Put, |s| {
+        s.members = 3;
+        one_client(s);
+    }),
+    case("cluster-get", "three members: get, linearizable, at the leader", Workload::Get, |s| s.members = 3),
+    case("cluster-get-follower", "three members: get, linearizable, at a follower", Workload::Get, |s| {
+        s.members = 3;
+        s.called = Role::Follower;
+    }),
+    case("cluster-put-five", "five members: put, 256 B, saturated", Workload::Put, |s| s.members = 5),
+    case("cluster-idle", "three members that nobody calls", Workload::IdleServer, idle_cluster),
+    case("cluster-failover", "three members: the leader goes", Workload::ClusterFailover, |_| {}),
     case("restart", "a million keys of 1 KiB, kill -9", Workload::Restart, |_| {}),
 ];
 
@@ -148,6 +161,13 @@ fn five_seconds(settings: &mut Settings) {
     settings.duration = settings.duration.max(Duration::from_secs(5));
 }
 
+/// The members of a new cluster agree on its version a few seconds after their start.
+fn idle_cluster(settings: &mut Settings) {
+    settings.members = 3;
+    settings.warmup = settings.warmup.max(Duration::from_secs(8));
+    five_seconds(settings);
+}
+
 impl Case {
     /// The settings of a run; those of an experiment have the sizes that `comparison` wants.
     pub(crate) fn settings(&self, comparison: &Comparison) -> Settings {
@@ -162,10 +182,12 @@ impl Case {
         if self.workload == Workload::Keys {
             settings.keys = keys_max;
         }
+        settings.kills = comparison.kills;
         if !self.is_steady() && !self.is_bare() {
             settings.revisions /= shrink;
             settings.leases /= shrink;
             settings.keys /= shrink;
+            settings.kills = settings.kills.div_ceil(usize::try_from(shrink).unwrap_or(usize::MAX));
         }
         settings
     }

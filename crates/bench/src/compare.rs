@@ -1,8 +1,9 @@
 //! Our server and a peer under the same workloads, in turn, on the same machine, within minutes.
 //!
 //! Each run gets a fresh process and data directory. The sides alternate, and the side that goes first
-//! changes with each repeat, so that a machine that slows down meanwhile charges both. Only one server runs at
-//! a time; where there is more than one processor, it keeps to one half of them and the generator to the other.
+//! changes with each repeat, so that a machine that slows down meanwhile charges both. Only one server, or one
+//! cluster, runs at a time; where there is more than one processor, all its members keep to one half of them and
+//! the generator to the other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,16 @@ use serde_json::{Value, json};
 
 use crate::cases::{self, Case};
 use crate::chart;
+use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::load::Coordinator;
 use crate::markdown;
 use crate::process;
-use crate::report::Report;
-use crate::server::Server;
+use crate::report::{Measure, Report};
 use crate::table::{self, Row, SIDES};
+
+/// Terms that began while a cluster was under load. More than none means that the leader did not stay the same.
+static ELECTIONS: Measure = Measure::cost("elections").detail();
 
 /// What is to be compared, and how thoroughly.
 #[derive(Debug, PartialEq)]
@@ -39,6 +43,8 @@ pub(crate) struct Comparison {
     pub(crate) shrink: u64,
     /// The most keys of the case that measures what they cost.
     pub(crate) keys_max: u64,
+    /// How often the case that measures time without service kills a leader, and how often it stops one.
+    pub(crate) kills: usize,
     /// Where data directories are made; the system's directory for temporary files if not given.
     pub(crate) dir: Option<PathBuf>,
     /// Whether server and generator get processors of their own.
@@ -62,6 +68,7 @@ impl Default for Comparison {
             duration: Duration::from_secs(3),
             shrink: 1,
             keys_max: 1_000_000,
+            kills: 10,
             dir: None,
             pinned: true,
             json: None,
@@ -182,10 +189,16 @@ fn measure_once(
     let ours = [comparison.ours.clone()];
     let command = [&ours[..], &comparison.peer[..]][side];
     let dir = comparison.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let mut server = coordinator.block_on(Server::start(command, Path::new(&dir), &cores.server))?;
-    settings.endpoint = server.endpoint().to_owned();
-    settings.server_pid = Some(server.pid());
-    let report = coordinator.run(&settings, Some(&mut server))?;
+    let start = Cluster::start(command, Path::new(&dir), &cores.server, settings.members);
+    let mut cluster = coordinator.block_on(start)?;
+    let before = coordinator.block_on(cluster.leadership())?;
+    settings.endpoint = cluster.endpoint(settings.called, before).to_owned();
+    settings.server_pids = cluster.pids();
+    let mut report = coordinator.run(&settings, Some(&mut cluster))?;
+    if settings.members > 1 && case.is_steady() && !report.interrupted {
+        let after = coordinator.block_on(cluster.leadership())?;
+        report.add(&ELECTIONS, after.term.saturating_sub(before.term) as f64);
+    }
     eprintln!("{}", report.text(&settings.describe()));
     Ok(report)
 }

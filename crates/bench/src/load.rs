@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::experiment;
 use crate::interrupt::Interrupt;
@@ -23,7 +24,6 @@ use crate::pace::Pace;
 use crate::process::{self, Reading, Switches};
 use crate::progress;
 use crate::report::{Measure, P50, P99, RSS, Report, SERVER_CPU, SWITCHES, WAKE_UPS, mib};
-use crate::server::Server;
 use crate::settings::Settings;
 use crate::stats::Tally;
 use crate::workload::{self, Shared};
@@ -64,17 +64,21 @@ impl Coordinator {
         self.runtime.block_on(or_interrupt(&mut self.interrupt, work))
     }
 
-    /// Carries out one run; `server` is the process itself, for workloads that stop and start it.
+    /// Carries out one run; `cluster` has the processes, for workloads that stop and start them.
     ///
     /// # Errors
     /// If the server cannot be reached, keys cannot be written, the server's process is gone, or an
     /// interrupt came before there was anything to tell. Operations that fail are no error here: the report
     /// counts them.
-    pub(crate) fn run(&mut self, settings: &Settings, server: Option<&mut Server>) -> Result<Report, Error> {
+    pub(crate) fn run(
+        &mut self,
+        settings: &Settings,
+        cluster: Option<&mut Cluster>,
+    ) -> Result<Report, Error> {
         if settings.workload.is_steady() {
             self.run_steady(settings)
         } else {
-            self.block_on(experiment::run(settings, server))
+            self.block_on(experiment::run(settings, cluster))
         }
     }
 
@@ -217,7 +221,7 @@ struct Sample {
 
 impl Sample {
     fn take(settings: &Settings) -> Result<Self, Error> {
-        let server = settings.server_pid.map(Reading::of).transpose()?;
+        let server = Reading::of_all(&settings.server_pids)?;
         Ok(Self { at: Instant::now(), server, generator: Reading::own()? })
     }
 }
@@ -271,7 +275,7 @@ impl Span {
     fn generator_bound(&self, settings: &Settings) -> Result<bool, Error> {
         let share =
             |cpu: Duration, cores: usize| cpu.as_secs_f64() / self.elapsed().as_secs_f64() / cores as f64;
-        let cores = settings.server_pid.map(process::core_count).transpose()?;
+        let cores = settings.server_pids.first().map(|&pid| process::core_count(pid)).transpose()?;
         let server_busy = self.server_cpu().zip(cores).is_some_and(|(cpu, cores)| share(cpu, cores) >= BUSY);
         Ok(share(self.generator_cpu(), settings.threads) >= BUSY && !server_busy)
     }

@@ -9,6 +9,7 @@ mod cases;
 mod chart;
 mod check;
 mod client;
+mod cluster;
 mod compare;
 mod error;
 mod experiment;

@@ -19,8 +19,8 @@ use crate::error::Error;
 /// The unit in which the system counts the blocks of a file and the sectors of a device.
 const BLOCK_BYTES: u64 = 512;
 
-/// One reading of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One reading of a process, or of several added up.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// Processor time since its start, user and system together.
     pub(crate) cpu: Duration,
@@ -72,6 +72,20 @@ impl Reading {
         Ok(Self { cpu: ticks.max(cpu), switches, rss_bytes })
     }
 
+    /// Reads all of `pids` and adds them up; `None` if there are none.
+    pub(crate) fn of_all(pids: &[u32]) -> Result<Option<Self>, Error> {
+        let Some((&first, others)) = pids.split_first() else { return Ok(None) };
+        let mut sum = Self::of(first)?;
+        for &pid in others {
+            let one = Self::of(pid)?;
+            sum.cpu += one.cpu;
+            sum.switches.voluntary += one.switches.voluntary;
+            sum.switches.involuntary += one.switches.involuntary;
+            sum.rss_bytes += one.rss_bytes;
+        }
+        Ok(Some(sum))
+    }
+
     /// Reads this process.
     pub(crate) fn own() -> Result<Self, Error> {
         Self::of(std::process::id())
@@ -90,6 +104,12 @@ pub(crate) fn written_bytes(dir: &Path) -> io::Result<Option<u64>> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok();
     Ok(stat.and_then(|stat| parse_device_stat(&stat)))
+}
+
+/// Bytes that all processes of this machine have sent over loopback since the system started, the headers of TCP
+/// and IP included. `None` if there is no such account.
+pub(crate) fn loopback_bytes() -> Option<u64> {
+    parse_loopback(&fs::read_to_string("/proc/self/net/dev").ok()?)
 }
 
 /// Bytes that the files under `dir` take on the disk, holes and spare blocks as they are.
@@ -202,6 +222,12 @@ fn parse_device_stat(stat: &str) -> Option<u64> {
     stat.split_ascii_whitespace().nth(6)?.parse::<u64>().ok().map(|sectors| sectors * BLOCK_BYTES)
 }
 
+/// Bytes sent are the ninth number behind the name of the interface.
+fn parse_loopback(dev: &str) -> Option<u64> {
+    let numbers = dev.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
+    numbers.split_ascii_whitespace().nth(8)?.parse().ok()
+}
+
 /// The number after `name` on a line of its own.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -263,6 +289,23 @@ mod tests {
     fn a_device_counts_what_it_wrote_in_sectors() {
         assert_eq!(parse_device_stat("  1 2 3 4 5 6 7 8 9 10 11\n"), Some(7 * 512));
         assert_eq!(parse_device_stat("1 2 3"), None);
+    }
+
+    #[test]
+    fn loopback_is_told_from_other_interfaces() {
+        let dev = "face |bytes\n  eth0: 1 2 3 4 5 6 7 8 9 10\n    lo: 11 2 3 4 5 6 7 8 19 10\n";
+        assert_eq!(parse_loopback(dev), Some(19));
+        assert_eq!(parse_loopback("  eth0: 1 2 3 4 5 6 7 8 9 10\n"), None);
+    }
+
+    #[test]
+    fn several_processes_are_added_up() {
+        let own = std::process::id();
+        assert_eq!(Reading::of_all(&[]).unwrap(), None);
+        let once = Reading::own().unwrap();
+        let twice = Reading::of_all(&[own, own]).unwrap().unwrap();
+        assert!(twice.cpu >= 2 * once.cpu && twice.switches.all() >= 2 * once.switches.all());
+        assert!(Reading::of_all(&[own, u32::MAX]).is_err());
     }
 
     #[test]

@@ -1,9 +1,8 @@
-//! A server process of a comparison: started on free loopback ports with a fresh data directory, and gone
-//! with both when dropped.
+//! A server process of a comparison: a member that is started with a fresh data directory, and gone with it when
+//! dropped.
 
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,22 +19,35 @@ use crate::workload::unary;
 
 /// How long a server may take until it answers.
 const START_MAX: Duration = Duration::from_secs(60);
-/// Time between two tries to reach a server that starts.
+/// How long a server may take until it has ended.
+const STOP_MAX: Duration = Duration::from_secs(30);
+/// Time between two looks at a server that starts or ends.
 const POLL: Duration = Duration::from_millis(5);
 /// Lines of its log that an error quotes.
 const LOG_LINES: usize = 5;
-/// What etcd needs to be told to run as the only member of a cluster, with room for what the workloads write.
+/// What etcd needs to be told to run as a member of a cluster, with room for what the workloads write.
 const ETCD_FLAGS: &[&str] = &[
-    "--name=bench",
+    "--name={name}",
     "--data-dir={data}",
     "--listen-client-urls={client}",
     "--advertise-client-urls={client}",
     "--listen-peer-urls={peer}",
     "--initial-advertise-peer-urls={peer}",
-    "--initial-cluster=bench={peer}",
+    "--initial-cluster={cluster}",
     "--quota-backend-bytes=8589934592",
     "--log-level=error",
 ];
+
+/// Who a member is, and where it is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where clients connect, as `host:port`.
+    pub(crate) client: String,
+    /// Where other members connect, as `host:port`.
+    pub(crate) peer: String,
+}
 
 /// A running server.
 pub(crate) struct Server {
@@ -47,18 +59,23 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` on processors `cores` (none: all) and waits until it answers a linearizable read.
+    /// Starts `command` as the member at `place` of the cluster with the members `all`, on processors `cores`
+    /// (none: all).
     ///
-    /// `{data}`, `{client}` and `{peer}` in its arguments stand for the data directory, made under
-    /// `parent`, and for the two URLs; a command without any of them gets etcd's flags.
-    pub(crate) async fn start(command: &[String], parent: &Path, cores: &[usize]) -> Result<Self, Error> {
+    /// `{name}`, `{data}`, `{client}`, `{peer}` and `{cluster}` in its arguments stand for what
+    /// `--initial-cluster` and the flags beside it take; the data directory is made under `parent`. A command
+    /// without any of them gets etcd's flags.
+    pub(crate) fn launch(
+        command: &[String],
+        place: &Place,
+        all: &[Place],
+        parent: &Path,
+        cores: &[usize],
+    ) -> Result<Self, Error> {
         let dir = TempDir::with_prefix_in("bench-", parent).map_err(file_error(parent))?;
-        let [client, peer] = free_endpoints()?;
-        let args = fill_in(command, &dir.path().join("data"), &client, &peer);
+        let args = fill_in(command, &dir.path().join("data"), place, all);
         let child = spawn(&args, dir.path(), cores)?;
-        let mut server = Self { child, args, cores: cores.to_vec(), endpoint: client, dir };
-        server.wait_until_ready().await?;
-        Ok(server)
+        Ok(Self { child, args, cores: cores.to_vec(), endpoint: place.client.clone(), dir })
     }
 
     /// Where clients connect, as `host:port`.
@@ -86,12 +103,37 @@ impl Server {
     pub(crate) async fn crash_and_restart(&mut self) -> Result<Duration, Error> {
         self.kill();
         let start = Instant::now();
-        self.child = spawn(&self.args, self.dir.path(), &self.cores)?;
-        self.wait_until_ready().await?;
+        self.restart().await?;
         Ok(start.elapsed())
     }
 
-    async fn wait_until_ready(&mut self) -> Result<(), Error> {
+    /// Starts the process again on its data, once it has ended, and waits until it answers a linearizable read.
+    pub(crate) async fn restart(&mut self) -> Result<(), Error> {
+        self.child = spawn(&self.args, self.dir.path(), &self.cores)?;
+        self.wait_until_ready().await
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Errors mean that it has ended by itself.
+        let _ = pid.map(|pid| kill_process_group(pid, signal));
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn ended(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + STOP_MAX;
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                return Err(self.failed(&format!("has not ended {STOP_MAX:?} after it was told to")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the server answers a linearizable read.
+    pub(crate) async fn wait_until_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + START_MAX;
         while let Err(error) = read_before(deadline, &self.endpoint).await {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -119,9 +161,7 @@ impl Server {
 
     /// Kills the process and whatever it has started, and waits until it is gone.
     fn kill(&mut self) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // Errors mean that it has ended by itself; then waiting returns at once.
-        let _ = pid.map(|pid| kill_process_group(pid, Signal::KILL));
+        self.signal(Signal::KILL);
         let _ = self.child.wait();
     }
 }
@@ -143,28 +183,20 @@ fn spawn(args: &[String], dir: &Path, cores: &[usize]) -> Result<Child, Error> {
         .map_err(|cause| Error::Server { command: args[0].clone(), detail: cause.to_string() })
 }
 
-/// Two loopback addresses that nothing listens on: held together first, so that they differ.
-fn free_endpoints() -> Result<[String; 2], Error> {
-    let held = || {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        Ok((listener.local_addr()?.to_string(), listener))
-    };
-    let no_port = |cause: io::Error| Error::System { what: "cannot find a free port", cause };
-    let (client, _client_held) = held().map_err(no_port)?;
-    let (peer, _peer_held) = held().map_err(no_port)?;
-    Ok([client, peer])
-}
-
 /// Replaces the placeholders, after appending etcd's flags to a command that has none.
-fn fill_in(command: &[String], data: &Path, client: &str, peer: &str) -> Vec<String> {
-    let names = ["{data}", "{client}", "{peer}"];
-    let complete = command.iter().any(|arg| names.iter().any(|name| arg.contains(name)));
+fn fill_in(command: &[String], data: &Path, place: &Place, all: &[Place]) -> Vec<String> {
+    let cluster: Vec<_> =
+        all.iter().map(|member| format!("{}=http://{}", member.name, member.peer)).collect();
+    let values = [
+        ("{name}", place.name.clone()),
+        ("{data}", data.to_string_lossy().into_owned()),
+        ("{client}", format!("http://{}", place.client)),
+        ("{peer}", format!("http://{}", place.peer)),
+        ("{cluster}", cluster.join(",")),
+    ];
+    let complete = command.iter().any(|arg| values.iter().any(|(name, _)| arg.contains(name)));
     let flags = if complete { &[] } else { ETCD_FLAGS };
-    let fill = |arg: &str| {
-        arg.replace("{data}", &data.to_string_lossy())
-            .replace("{client}", &format!("http://{client}"))
-            .replace("{peer}", &format!("http://{peer}"))
-    };
+    let fill = |arg: &str| values.iter().fold(arg.to_owned(), |arg, (name, value)| arg.replace(name, value));
     command.iter().map(String::as_str).chain(flags.iter().copied()).map(fill).collect()
 }
 
@@ -195,38 +227,50 @@ mod tests {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
+    fn place(name: &str) -> Place {
+        Place { name: name.to_owned(), client: format!("{name}:1"), peer: format!("{name}:2") }
+    }
+
     #[test]
     fn placeholders_are_filled_in() {
-        let args = fill_in(&words("s -d {data} -c {client},{peer}"), Path::new("/d"), "h:1", "h:2");
-        assert_eq!(args, ["s", "-d", "/d", "-c", "http://h:1,http://h:2"]);
+        let all = [place("a"), place("b")];
+        let command = words("s -d {data} -c {client},{peer} -m {name} {cluster}");
+        let args = fill_in(&command, Path::new("/d"), &all[1], &all);
+        let filled = "s -d /d -c http://b:1,http://b:2 -m b a=http://a:2,b=http://b:2";
+        assert_eq!(args, words(filled));
     }
 
     #[test]
     fn a_command_without_placeholders_gets_the_flags_of_etcd() {
-        let args = fill_in(&words("etcd --quota-backend-bytes=1"), Path::new("/d"), "h:1", "h:2");
-        assert_eq!(args[..4], ["etcd", "--quota-backend-bytes=1", "--name=bench", "--data-dir=/d"]);
-        assert!(args.contains(&"--initial-cluster=bench=http://h:2".to_owned()));
-    }
-
-    #[test]
-    fn the_two_endpoints_differ() {
-        let [client, peer] = free_endpoints().unwrap();
-        assert_ne!(client, peer);
+        let all = [place("a")];
+        let args = fill_in(&words("etcd --quota-backend-bytes=1"), Path::new("/d"), &all[0], &all);
+        assert_eq!(args[..4], ["etcd", "--quota-backend-bytes=1", "--name=a", "--data-dir=/d"]);
+        assert!(args.contains(&"--initial-cluster=a=http://a:2".to_owned()));
     }
 
     #[tokio::test]
     async fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
         let command = ["sh", "-c", "echo no such cluster {data}; exit 3"].map(str::to_owned);
-        let Err(error) = Server::start(&command, &std::env::temp_dir(), &[]).await else {
-            panic!("it has ended")
-        };
-        let text = error.to_string();
+        let member = place("a");
+        let mut server = Server::launch(&command, &member, &[], &std::env::temp_dir(), &[]).unwrap();
+        let text = server.wait_until_ready().await.unwrap_err().to_string();
         assert!(text.contains("ended with exit status: 3\n  no such cluster"), "{text}");
     }
 
     #[tokio::test]
-    async fn a_server_that_does_not_exist_is_named() {
-        let Err(error) = Server::start(&words("/no/such/etcd"), &std::env::temp_dir(), &[]).await else {
+    async fn a_server_that_was_told_to_end_is_waited_for() {
+        let command = ["sh", "-c", "exec sleep 1000 # {data}"].map(str::to_owned);
+        let mut server = Server::launch(&command, &place("a"), &[], &std::env::temp_dir(), &[]).unwrap();
+        assert!(matches!(server.child.try_wait(), Ok(None)));
+        server.signal(Signal::TERM);
+        server.ended().await.unwrap();
+        assert!(matches!(server.child.try_wait(), Ok(Some(_))));
+    }
+
+    #[test]
+    fn a_server_that_does_not_exist_is_named() {
+        let command = words("/no/such/etcd");
+        let Err(error) = Server::launch(&command, &place("a"), &[], &std::env::temp_dir(), &[]) else {
             panic!("there is no such file")
         };
         assert!(error.to_string().starts_with("server `/no/such/etcd`: No such file"), "{error}");

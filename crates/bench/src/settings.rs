@@ -51,6 +51,8 @@ pub(crate) enum Workload {
     Restart,
     /// Leave the server alone.
     IdleServer,
+    /// Kill the leader of a cluster again and again, and stop it.
+    ClusterFailover,
     /// Write and sync at a fixed rate, without a server: what each durable put costs any server.
     BareSync,
     /// Answer over loopback at a fixed rate, with the least server there can be.
@@ -59,7 +61,7 @@ pub(crate) enum Workload {
 
 impl Workload {
     /// All of them, with the name and meaning given on the command line.
-    pub(crate) const ALL: [(Self, &str, &str); 23] = [
+    pub(crate) const ALL: [(Self, &str, &str); 24] = [
         (Self::Put, "put", "write one key"),
         (Self::TxnPut, "txn-put", "write one key inside a transaction"),
         (Self::TxnUpdate, "txn-update", "create a key, or update it if its revision is the one last seen"),
@@ -85,6 +87,11 @@ impl Workload {
         (Self::IdleWatchers, "idle-watchers", "memory of each of --watchers"),
         (Self::Restart, "restart", "kill -9 over --keys, and the time until it serves (`compare` only)"),
         (Self::IdleServer, "idle-server", "processor time and wake-ups of a server that nobody calls"),
+        (
+            Self::ClusterFailover,
+            "cluster-failover",
+            "time without service after the leader is killed and after it is stopped (`compare` only)",
+        ),
         (Self::BareSync, "bare-sync", "write and sync --rate times a second, without a server"),
         (Self::BareEcho, "bare-echo", "answer over loopback --rate times a second, one thread and no more"),
     ];
@@ -116,6 +123,7 @@ impl Workload {
                 | Self::IdleWatchers
                 | Self::Restart
                 | Self::IdleServer
+                | Self::ClusterFailover
         ) && !self.is_bare()
     }
 
@@ -151,6 +159,15 @@ impl KeyOrder {
             _ => None,
         }
     }
+}
+
+/// What a member is to its cluster. The only member of a cluster leads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The member that decides the order of commands.
+    Leader,
+    /// Any other one.
+    Follower,
 }
 
 /// Everything that defines a run.
@@ -195,8 +212,14 @@ pub(crate) struct Settings {
     pub(crate) warmup: Duration,
     /// The measured time.
     pub(crate) duration: Duration,
-    /// The process whose CPU and memory are read.
-    pub(crate) server_pid: Option<u32>,
+    /// The processes whose CPU and memory are read and added up: those of all members.
+    pub(crate) server_pids: Vec<u32>,
+    /// Members of the cluster that `bench compare` starts.
+    pub(crate) members: usize,
+    /// Which of them is called.
+    pub(crate) called: Role,
+    /// How often a leader is killed, and how often one is stopped.
+    pub(crate) kills: usize,
     /// The processors for a thread that stands in for a server; none: all.
     pub(crate) server_cores: Vec<usize>,
     /// Where files are written without a server; the system's directory for temporary files if not given.
@@ -253,7 +276,10 @@ impl Settings {
             leases: 1_000_000,
             warmup: Duration::from_secs(2),
             duration: Duration::from_secs(10),
-            server_pid: None,
+            server_pids: Vec::new(),
+            members: if workload == Workload::ClusterFailover { 3 } else { 1 },
+            called: Role::Leader,
+            kills: 10,
             server_cores: Vec::new(),
             dir: None,
             json: false,
@@ -282,12 +308,13 @@ impl Settings {
         }
     }
 
-    /// The process to observe.
+    /// The process to observe, where it is one alone.
     ///
     /// # Errors
     /// If none was named: an experiment on memory has nothing to say then.
     pub(crate) fn observed_pid(&self) -> Result<u32, Error> {
-        self.server_pid.ok_or_else(|| Error::Usage(format!("{} needs --server-pid", self.workload.name())))
+        let first = self.server_pids.first().copied();
+        first.ok_or_else(|| Error::Usage(format!("{} needs --server-pid", self.workload.name())))
     }
 
     /// One line that says what was run, with the numbers that shape the result.
@@ -314,6 +341,9 @@ impl Settings {
         }
         if self.workload.reads() && self.serializable {
             line += ", serializable";
+        }
+        if self.members > 1 {
+            line += &format!(", {} members", self.members);
         }
         match self.rate {
             Some(rate) => line + &format!(", open loop {rate}/s"),

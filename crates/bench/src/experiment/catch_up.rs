@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// come to.
 pub(super) async fn run(settings: &Settings) -> Result<Report, Error> {
     preload::revisions(settings).await?;
-    let reading = || settings.server_pid.map(Reading::of).transpose();
+    let reading = || Reading::of_all(&settings.server_pids);
     let (start, before) = (Instant::now(), reading()?);
     let (seen, mut readers) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
     for _ in 0..settings.watchers {

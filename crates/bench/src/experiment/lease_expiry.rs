@@ -70,7 +70,7 @@ pub(super) async fn run(settings: &Settings) -> Result<Report, Error> {
     let puts = SideLoad::start(Workload::Put, settings).await?;
     tokio::time::sleep_until(end.into()).await;
     puts.take();
-    let reading = || settings.server_pid.map(Reading::of).transpose();
+    let reading = || Reading::of_all(&settings.server_pids);
     let held = reading()?;
     let last_due = leases.iter().map(|lease| lease.due).max().unwrap_or(end);
     let mut late = Tally::new();

@@ -3,7 +3,7 @@
 use std::env::{current_exe, temp_dir, var};
 
 use super::*;
-use crate::settings::Workload;
+use crate::settings::{Role, Workload};
 
 /// Holds the flags of the server that this test program, started again, is to be.
 const FLAGS: &str = "BENCH_TEST_SERVER";
@@ -19,27 +19,36 @@ fn serve() {
 /// A server with a coordinator for runs against it.
 struct Bench {
     coordinator: Coordinator,
-    server: Server,
+    cluster: Cluster,
+    /// Where clients of the leader connect.
+    endpoint: String,
 }
 
 impl Bench {
     fn start() -> Self {
+        Self::of(1)
+    }
+
+    /// The same with so many members.
+    fn of(members: usize) -> Self {
         let mut coordinator = Coordinator::new().unwrap();
         let script = format!(
-            "{FLAGS}='--data-dir={{data}} --listen-client-urls={{client}} --advertise-client-urls={{client}} \
-             --listen-peer-urls={{peer}} --initial-advertise-peer-urls={{peer}} --initial-cluster=default={{peer}}' \
+            "{FLAGS}='--name={{name}} --data-dir={{data}} --listen-client-urls={{client}} --advertise-client-urls={{client}} \
+             --listen-peer-urls={{peer}} --initial-advertise-peer-urls={{peer}} --initial-cluster={{cluster}}' \
              exec '{}' --ignored --exact load::tests::serve --nocapture",
             current_exe().unwrap().display()
         );
         let command = ["sh".to_owned(), "-c".to_owned(), script];
-        let server = coordinator.block_on(Server::start(&command, &temp_dir(), &[])).unwrap();
-        Self { coordinator, server }
+        let cluster = coordinator.block_on(Cluster::start(&command, &temp_dir(), &[], members)).unwrap();
+        let leadership = coordinator.block_on(cluster.leadership()).unwrap();
+        let endpoint = cluster.endpoint(Role::Leader, leadership).to_owned();
+        Self { coordinator, cluster, endpoint }
     }
 
     /// A short run of `workload`, two threads of it.
     fn settings(&self, workload: Workload) -> Settings {
         Settings {
-            endpoint: self.server.endpoint().to_owned(),
+            endpoint: self.endpoint.clone(),
             connections: 3,
             threads: 2,
             streams: 2,
@@ -49,13 +58,14 @@ impl Bench {
             leases: 100,
             warmup: Duration::ZERO,
             duration: Duration::from_millis(150),
-            server_pid: Some(self.server.pid()),
+            server_pids: self.cluster.pids(),
+            kills: 1,
             ..Settings::of(workload)
         }
     }
 
     fn run(&mut self, settings: &Settings) -> Report {
-        self.coordinator.run(settings, Some(&mut self.server)).unwrap()
+        self.coordinator.run(settings, Some(&mut self.cluster)).unwrap()
     }
 
     /// Runs a steady load until an operation ends within the time of a run, which is doubled until then: a busy machine
@@ -85,10 +95,28 @@ fn each_steady_workload_runs_without_a_failure() {
 #[test]
 fn each_experiment_runs_without_a_failure() {
     for (workload, name, _) in Workload::ALL.into_iter().filter(|(workload, ..)| !workload.is_steady()) {
-        let mut bench = Bench::start();
+        let members = Settings::of(workload).members;
+        let mut bench = Bench::of(members);
         let report = bench.run(&bench.settings(workload));
         assert_eq!((report.first_error.as_deref(), report.measures().count() > 0), (None, true), "{name}");
     }
+}
+
+#[test]
+fn a_cluster_is_read_at_each_of_its_members_and_left_alone() {
+    let mut bench = Bench::of(3);
+    let leadership = bench.coordinator.block_on(bench.cluster.leadership()).unwrap();
+    let leader = bench.settings(Workload::Get);
+    let endpoint = bench.cluster.endpoint(Role::Follower, leadership).to_owned();
+    let follower = Settings { endpoint, ..leader.clone() };
+    assert_ne!(follower.endpoint, leader.endpoint);
+    for settings in [leader, follower] {
+        assert_eq!(settings.server_pids.len(), 3);
+        let report = bench.run_until_something_ends(&settings);
+        assert_eq!(report.first_error, None, "{}", settings.endpoint);
+    }
+    let report = bench.run(&bench.settings(Workload::IdleServer));
+    assert!(report.value("bytes/s between members").unwrap() > 0.0, "a leader sends heartbeats");
 }
 
 #[test]
@@ -185,8 +213,8 @@ fn cpu_is_set_against_the_operations() {
 
 #[test]
 fn the_generator_is_the_limit_when_it_alone_is_busy() {
-    let observed = Settings { server_pid: Some(std::process::id()), ..Settings::of(Workload::Get) };
-    let alone = Settings { server_pid: None, ..observed.clone() };
+    let observed = Settings { server_pids: vec![std::process::id()], ..Settings::of(Workload::Get) };
+    let alone = Settings { server_pids: vec![], ..observed.clone() };
     let cores = process::core_count(std::process::id()).unwrap() as u64;
     assert!(span(Some(100), 950).generator_bound(&observed).unwrap());
     assert!(!span(Some(950 * cores), 950).generator_bound(&observed).unwrap());
