@@ -72,6 +72,11 @@ impl HashCache {
         self.under_way.clear();
     }
 
+    /// All of them, that of the newest compaction first.
+    pub(super) fn newest_first(&self) -> Vec<KeyValueHash> {
+        self.newest_last.iter().rev().copied().collect()
+    }
+
     pub(super) fn at(&self, revision: i64) -> Option<KeyValueHash> {
         self.newest_last.iter().find(|h| h.revision == revision).copied()
     }

@@ -149,6 +149,11 @@ impl ReadView {
         Ok(HashRead::new(&self.shared, &state, at))
     }
 
+    /// The hashes of the newest compactions since the start, the newest first.
+    pub fn compaction_hashes(&self) -> Vec<KeyValueHash> {
+        self.shared.hashes().newest_first()
+    }
+
     /// Begins to hash all there is, the control tables too, as etcd's `Hash` does.
     pub fn hash_everything(&self, control: &Control) -> HashRead {
         let state = self.shared.read();
