@@ -10,26 +10,31 @@ mod alarm;
 mod auth;
 mod check;
 mod cluster;
+mod connectivity;
+mod corruption;
 mod downgrade;
 mod encode;
 mod error;
+mod forward;
 mod hash_queue;
 mod health;
 mod kv;
 mod leader;
 mod lease;
 mod maintenance;
+mod peer_pages;
 mod probe;
 mod range_answer;
 mod range_stream;
 mod snapshot;
 mod txn_parts;
+pub(crate) mod versions;
 mod watch;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use node::{Answer, Input, Proposal, Published};
@@ -45,6 +50,8 @@ pub(crate) use self::watch::WatchSession;
 
 use crate::driver::{Mail, NodeClient, NodeHandle, Slot, Ticket, is_brief};
 use crate::metrics::Metrics;
+use crate::peers::PeersHandle;
+use crate::time_slice;
 
 /// What does not change while the server runs.
 #[derive(Debug, Clone)]
@@ -73,6 +80,7 @@ pub(crate) struct Api {
     settings: Rc<Settings>,
     node: NodeHandle,
     node_client: NodeClient,
+    peers: PeersHandle,
     published: Arc<Published>,
     view: ReadView,
     watch_hub: Arc<WatchHub>,
@@ -88,11 +96,12 @@ impl Api {
         settings: Settings,
         node: NodeHandle,
         node_client: NodeClient,
+        peers: PeersHandle,
         metrics: Arc<Metrics>,
     ) -> Api {
         let (published, view, watch_hub) = (node.published(), node.view(), node.watch_hub());
         let (settings, entries, hash_queue) = (Rc::new(settings), RefCell::default(), HashQueue::default());
-        Api { settings, node, node_client, published, view, watch_hub, metrics, entries, hash_queue }
+        Api { settings, node, node_client, peers, published, view, watch_hub, metrics, entries, hash_queue }
     }
 
     /// Puts a command into the log and waits until it is applied: it is durable then.
@@ -104,6 +113,7 @@ impl Api {
             return Err(Error::RequestTooLarge);
         }
         let pending = self.metrics.requests.propose(kind);
+        let asked_at = time_slice::now();
         let slot = self.node_client.open(self.settings.request_timeout);
         let input = Input::Propose(proposal, slot.ticket());
         if is_brief {
@@ -117,17 +127,28 @@ impl Api {
             Ok(other) => unreachable!("a proposal is not answered as {other:?}"),
             Err(error) => Err(error),
         };
+        let outcome = outcome.map_err(|error| self.blame(error, asked_at));
         pending.answered(&outcome);
         outcome
     }
 
+    /// Names the likely reason of a request that has waited since `asked_at` and was not answered in time.
+    fn blame(&self, error: Error, asked_at: Instant) -> Error {
+        if error == Error::TimedOut { self.why_late(asked_at) } else { error }
+    }
+
     /// Waits until everything acknowledged before this call can be read here.
     async fn wait_readable(&self) -> Result<(), Error> {
-        if self.published.reads_at_once() {
-            return Ok(());
-        }
         if self.published.is_learner() {
             return Err(Error::NotForLearner);
+        }
+        self.wait_read_index().await
+    }
+
+    /// The same for what is not a client's read: a learner can do it too.
+    async fn wait_read_index(&self) -> Result<(), Error> {
+        if self.published.reads_at_once() {
+            return Ok(());
         }
         match self.ask(Input::ReadIndex).await {
             Ok(Answer::Readable) => Ok(()),

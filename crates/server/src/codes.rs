@@ -26,6 +26,8 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::LeaderChanged
         | Error::TimedOut
         | Error::TimedOutInElection
+        | Error::TimedOutUnconnected
+        | Error::Unhealthy
         | Error::Stopped
         | Error::NoLeader => Code::Unavailable,
         Error::SortedStream | Error::FilteredStream | Error::Unsupported(_) => Code::Unimplemented,

@@ -150,6 +150,12 @@ pub struct Config {
     pub warning_unary_request_duration: Duration,
     /// Batches of commands that take longer to apply are logged, and so are longer reads.
     pub warning_apply_duration: Duration,
+    /// Time between two comparisons of the data of all members; zero means never.
+    pub corrupt_check_time: Duration,
+    /// Time between two comparisons of what compactions have left, if the gate for it is open.
+    pub compact_hash_check_time: Duration,
+    /// Time between two looks whether a downgrade is complete; zero means never.
+    pub downgrade_check_time: Duration,
     /// Positions of the feature gates.
     pub feature_gates: FeatureGates,
     /// Origins that browsers may call from; `*` among them means any.
@@ -305,6 +311,9 @@ impl Config {
                 duration => duration,
             },
             warning_apply_duration: flags.value("warning-apply-duration").into_duration(),
+            corrupt_check_time: flags.value("corrupt-check-time").into_duration(),
+            compact_hash_check_time: flags.value("compact-hash-check-time").into_duration(),
+            downgrade_check_time: flags.value("downgrade-check-time").into_duration(),
             feature_gates: flags.value("feature-gates").into_feature_gates(),
             cors: flags.value("cors").into_words(),
             host_whitelist: text("host-whitelist").split(',').map(str::to_owned).collect(),

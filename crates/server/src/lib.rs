@@ -5,6 +5,7 @@ mod background;
 mod codes;
 mod compactor;
 pub mod config;
+mod corruption;
 mod discovery;
 mod driver;
 mod flags;
@@ -24,6 +25,7 @@ mod run;
 mod service;
 mod sniff;
 mod time_slice;
+mod version_monitor;
 pub mod worker;
 
 pub use run::{run, run_with};

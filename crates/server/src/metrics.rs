@@ -57,6 +57,12 @@ pub(crate) struct Metrics {
     /// Changes of leader seen.
     pub(crate) leader_changes: IntCounter,
     /// Answers of `/health`.
+    /// Learners that became voters by this member.
+    pub(crate) promotions: IntCounter,
+    /// Learners that did not, by the reason.
+    pub(crate) failed_promotions: IntCounterVec,
+    /// Heartbeats that this member, as the leader, sent late.
+    pub(crate) late_heartbeats: IntCounter,
     pub(crate) health_success: IntCounter,
     pub(crate) health_failures: IntCounter,
     checks: IntGaugeVec,
@@ -91,6 +97,20 @@ impl Metrics {
             leader_changes: counter(
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
+            ),
+            promotions: counter(
+                "etcd_server_learner_promote_successes",
+                "The total number of successful learner promotions while this member is leader.",
+            ),
+            failed_promotions: counters(
+                &registry,
+                "etcd_server_learner_promote_failures",
+                "The total number of failed learner promotions (likely learner not ready) while this member is leader.",
+                &["Reason"],
+            ),
+            late_heartbeats: counter(
+                "etcd_server_heartbeat_send_failures_total",
+                "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
             ),
             health_success: counter(
                 "etcd_server_health_success",
@@ -209,18 +229,6 @@ fn scrapes(registry: &Registry) -> IntCounterVec {
 
 /// Metrics of what cannot happen here, or not to a lone member. They are zero, so that alert rules find them.
 fn register_constants(registry: &Registry) {
-    for (name, help) in [
-        (
-            "etcd_server_heartbeat_send_failures_total",
-            "The total number of leader heartbeat send failures (likely overloaded from slow disk).",
-        ),
-        (
-            "etcd_server_learner_promote_successes",
-            "The total number of successful learner promotions while this member is leader.",
-        ),
-    ] {
-        register(registry, IntCounter::new(name, help).expect("the name is valid"));
-    }
     for (name, help) in [
         // Nothing is read ahead for a watcher.
         ("etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent."),

@@ -13,15 +13,18 @@
 
 mod activity;
 mod ask_cluster;
-mod ask_version;
+mod asker;
 mod backlog;
 mod body;
 mod client;
 mod context;
+mod heartbeat_times;
 mod outbox;
+pub(crate) mod page;
 mod peer;
 mod pipeline;
 mod prober;
+mod question;
 mod send_queue;
 mod server;
 mod snapshot_file;
@@ -36,26 +39,31 @@ mod url_picker;
 use std::fmt::Debug;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ::peer::Identity;
+use ::peer::{Identity, Route};
+use bytes::Bytes;
 use proto::etcdserverpb::Member;
 use proto::raftpb::Message;
 use tokio::runtime::Builder;
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 
-pub(crate) use self::ask_cluster::ask_cluster;
-pub(crate) use self::ask_version::ask_versions;
+pub(crate) use self::ask_cluster::{MemberUrls, ask_cluster, ask_members};
 pub(crate) use self::backlog::{Backlog, backlog_bytes};
 pub(crate) use self::outbox::Outbox;
+pub(crate) use self::page::{PeerHash, Promoted, Versions};
+pub(crate) use self::question::{Question, Reply};
 
 use self::activity::Activity;
 use self::context::Context;
+use self::question::QuestionQueue;
 use self::transport::Transport;
+use crate::http::Answer;
 use crate::listen::Listener;
 use crate::metrics::Metrics;
 
@@ -99,6 +107,12 @@ pub(crate) trait Local: Debug + Send + Sync {
     fn snapshot_dir(&self) -> io::Result<PathBuf>;
 }
 
+/// Answers what peers ask beside raft. Lives on the peers' thread, which must not be kept busy for long at a time.
+pub(crate) trait Pages: Debug {
+    /// Answers a request to a path of those that the store answers, with this body.
+    fn answer(self: Rc<Self>, route: Route, body: Bytes) -> Pin<Box<dyn Future<Output = Answer>>>;
+}
+
 /// Whether a state is in use, or why not.
 pub(crate) type Installed = Result<(), String>;
 
@@ -117,6 +131,8 @@ pub(crate) struct OutgoingSnapshot {
 pub(crate) struct PeerSettings {
     /// Who this member is.
     pub(crate) identity: Identity,
+    /// Time between two heartbeats of a leader.
+    pub(crate) heartbeat_interval: Duration,
     /// Time to connect to a peer.
     pub(crate) dial_limit: Duration,
     /// Bytes that a message of a peer may have.
@@ -138,28 +154,34 @@ pub(crate) struct Peers {
 pub(crate) struct PeersHandle {
     activity: Arc<Activity>,
     members: watch::Sender<Vec<PeerUrls>>,
+    questions: Arc<QuestionQueue>,
 }
 
 impl Peers {
     /// Starts the thread, which accepts peers at `listeners` from now on. It sends what is in `outbox` to the
-    /// peers, once [`PeersHandle::set_members`] of `handle` has told who they are.
+    /// peers, once [`PeersHandle::set_members`] of `handle` has told who they are. `make_pages` is called on the
+    /// thread, in a `LocalSet`.
     pub(crate) fn start(
         settings: PeerSettings,
         handle: &PeersHandle,
         listeners: Vec<Listener>,
         outbox: Arc<Outbox>,
         local: Arc<dyn Local>,
+        make_pages: impl FnOnce() -> Rc<dyn Pages> + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> io::Result<Peers> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopping) = watch::channel(false);
         let (activity, mut members) = (Arc::clone(&handle.activity), handle.members.subscribe());
+        let questions = Arc::clone(&handle.questions);
         // Those that were set before are news to the thread.
         members.mark_changed();
         let thread = thread::Builder::new().name("peers".into()).spawn(move || {
-            let context = Context::new(settings, local, activity, metrics);
-            let transport = Rc::new(Transport::new(Rc::new(context)));
-            LocalSet::new().block_on(&runtime, transport.run(listeners, &outbox, members, stopping));
+            LocalSet::new().block_on(&runtime, async {
+                let context = Context::new(settings, local, make_pages(), activity, metrics);
+                let transport = Rc::new(Transport::new(Rc::new(context)));
+                transport.run(listeners, &outbox, &questions, members, stopping).await;
+            });
             runtime.shutdown_timeout(STOP_LIMIT);
         })?;
         Ok(Peers { stop, thread })
@@ -183,6 +205,12 @@ impl PeersHandle {
             *known = members;
             is_changed
         });
+    }
+
+    /// Asks the member `to` something, and waits for its answer for up to `limit`. An answer of any status is one.
+    /// After an error the member may have been asked or not.
+    pub(crate) async fn ask(&self, to: u64, question: Question, limit: Duration) -> io::Result<Reply> {
+        self.questions.ask(to, question, limit).await
     }
 
     /// Since when a peer is connected; `None` if it is not.

@@ -7,6 +7,7 @@
 
 mod directories;
 mod handover;
+mod initial_check;
 mod join;
 mod member;
 mod reporter;
@@ -28,19 +29,20 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use self::reporter::{Life, Reporter};
+use self::reporter::{Life, Reporter, Seen};
 use crate::api::{Api, Settings};
 use crate::compactor;
 use crate::config::{self, Command, Config, Discovery, ETCD_VERSION, LogConfig, StartupMessage, Url};
 use crate::discovery;
-use crate::driver::{Driver, LocalMember, Mailbox, NodeClient};
+use crate::driver::{Driver, LocalMember, Mailbox, NodeClient, NodeHandle};
 use crate::grpc::{Keepalive, Limits};
 use crate::listen::{BindError, Endpoint, Listeners, Reuse, Traffic, open_files};
 use crate::logging::{self, FATAL};
 use crate::metrics::Metrics;
 use crate::pages::{Access, DebugPages, Pages};
-use crate::peers::{Outbox, Peers, PeersHandle};
+use crate::peers::{self, Outbox, Peers, PeersHandle};
 use crate::service::Calls;
+use crate::version_monitor;
 use crate::worker::Workers;
 
 /// How long a member goes on after it was removed from the cluster, as in etcd.
@@ -239,12 +241,13 @@ fn serve(config: &Config) -> Result<End, Error> {
     let metrics = Arc::new(Metrics::new(config.has_extensive_metrics));
     metrics.introduce(settings.member_id, &config.feature_gates);
     let worker_count = std::thread::available_parallelism()?.get();
-    // One more than there are workers: this thread asks things of the node as well.
-    let mailboxes: Vec<_> = (0..=worker_count).map(|_| Arc::new(Mailbox::default())).collect();
+    // Two more than there are workers: this thread and that of the peers ask things of the node as well.
+    let mailboxes: Vec<_> = (0..worker_count + 2).map(|_| Arc::new(Mailbox::default())).collect();
     let own_client = NodeClient::new(worker_count, Arc::clone(&mailboxes[worker_count]));
     let (life, lives) = watch::channel(Life::Starting);
     let (peers_handle, outbox) = (PeersHandle::default(), Arc::<Outbox>::default());
     let published = started.node.published();
+    initial_check::compare_if_asked(config, &settings, &started)?;
     peers_handle.set_members(published.control().members());
     let driver = Driver::start(
         started.node,
@@ -260,29 +263,29 @@ fn serve(config: &Config) -> Result<End, Error> {
             published,
             peers: peers_handle.clone(),
             slow_apply: config.warning_apply_duration,
-            compacting_since: None,
+            seen: Seen::default(),
         },
     )?;
+    log_serving(config, settings.member_id);
+    let (stop, stopping) = watch::channel(false);
+    let context =
+        Context { config: config.clone(), settings, metrics, peers: peers_handle.clone(), stopping };
     let peers = Peers::start(
-        member::peer_settings(config, &settings),
+        member::peer_settings(config, &context.settings),
         &peers_handle,
         peer_listeners,
         outbox,
         Arc::new(LocalMember::new(driver.handle(), data_dir.snap())),
-        Arc::clone(&metrics),
+        pages_for_peers(&driver, &context, worker_count + 1, &mailboxes),
+        Arc::clone(&context.metrics),
     )?;
-    log_serving(config, settings.member_id);
-    let (stop, stopping) = watch::channel(false);
-    let context = Context { config: config.clone(), settings, metrics, stopping };
-    let own_api = Rc::new(context.api(&driver, own_client.clone()));
+    let own_api = Rc::new(context.api(driver.handle(), own_client.clone()));
     let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
         let node = driver.handle();
         spawn_local(own_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
-        if let Some(mode) = config.auto_compaction {
-            spawn_local(compactor::run(mode, Rc::clone(&own_api)));
-        }
+        start_upkeep(config, &own_api);
         let end = accept_until_stopped(listeners, &workers, lives).await;
         if matches!(end, Ok(End::Signal(_))) {
             handover::hand_over(&own_api, &peers_handle).await;
@@ -302,6 +305,25 @@ fn serve(config: &Config) -> Result<End, Error> {
     drop(data_dir);
     info!(name = config.name, "data-dir" = %config.data_dir.display(), "closed etcd server");
     Ok(end)
+}
+
+/// Starts what the member does by itself for as long as it runs; most of it only while it leads.
+fn start_upkeep(config: &Config, api: &Rc<Api>) {
+    if let Some(mode) = config.auto_compaction {
+        spawn_local(compactor::run(mode, Rc::clone(api)));
+    }
+    spawn_local(version_monitor::watch_versions(Rc::clone(api)));
+    if !config.downgrade_check_time.is_zero() {
+        spawn_local(version_monitor::watch_downgrades(Rc::clone(api), config.downgrade_check_time));
+    }
+    if !config.corrupt_check_time.is_zero() {
+        let (api, interval) = (Rc::clone(api), config.corrupt_check_time);
+        spawn_local(async move { api.compare_data(interval).await });
+    }
+    if config.feature_gates.is_on("CompactHashCheck") {
+        let (api, interval) = (Rc::clone(api), config.compact_hash_check_time);
+        spawn_local(async move { api.compare_compactions(interval).await });
+    }
 }
 
 fn log_start(config: &Config) {
@@ -365,12 +387,15 @@ struct Context {
     config: Config,
     settings: Settings,
     metrics: Arc<Metrics>,
+    peers: PeersHandle,
     stopping: watch::Receiver<bool>,
 }
 
 impl Context {
-    fn api(&self, driver: &Driver, node_client: NodeClient) -> Api {
-        Api::new(self.settings.clone(), driver.handle(), node_client, Arc::clone(&self.metrics))
+    fn api(&self, node: NodeHandle, node_client: NodeClient) -> Api {
+        let (settings, peers, metrics) =
+            (self.settings.clone(), self.peers.clone(), Arc::clone(&self.metrics));
+        Api::new(settings, node, node_client, peers, metrics)
     }
 
     fn endpoint(&self, api: Api) -> Endpoint<Calls, Pages> {
@@ -407,6 +432,22 @@ fn keepalive(config: &Config) -> Keepalive {
     Keepalive { min_interval, ping_after, ping_timeout }
 }
 
+/// Makes what answers peers, on their thread, which uses the mailbox of this number.
+fn pages_for_peers(
+    driver: &Driver,
+    context: &Context,
+    number: usize,
+    mailboxes: &[Arc<Mailbox>],
+) -> impl FnOnce() -> Rc<dyn peers::Pages> + Send + 'static {
+    let (node, context, mailbox) = (driver.handle(), context.clone(), Arc::clone(&mailboxes[number]));
+    move || {
+        let node_client = NodeClient::new(number, mailbox);
+        let api = context.api(node.clone(), node_client.clone());
+        spawn_local(node_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
+        Rc::new(api)
+    }
+}
+
 /// Starts the workers; each has a mailbox and handlers of its own.
 fn start_workers(
     driver: &Driver,
@@ -417,8 +458,7 @@ fn start_workers(
     let handle = driver.handle();
     Workers::start(count, move |worker| {
         let node_client = NodeClient::new(worker, Arc::clone(&mailboxes[worker]));
-        let (node, metrics) = (handle.clone(), Arc::clone(&context.metrics));
-        let api = Api::new(context.settings.clone(), handle.clone(), node_client.clone(), metrics);
+        let (node, api) = (handle.clone(), context.api(handle.clone(), node_client.clone()));
         spawn_local(node_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         context.endpoint(api)
     })

@@ -35,12 +35,17 @@ impl Api {
             return Ok(());
         }
         if !self.published.control().alarms().is_raised(AlarmType::Nospace) {
-            let (action, alarm) = (AlarmAction::Activate as i32, AlarmType::Nospace as i32);
-            let request = AlarmRequest { action, member_id: self.settings.member_id, alarm };
             // The request is refused whether or not the cluster could be told.
-            let _ = self.propose(Request::Alarm(request)).await;
+            let _ = self.raise(AlarmType::Nospace, self.settings.member_id).await;
         }
         Err(Refusal::NoSpace.into())
+    }
+
+    /// Raises an alarm of this member's own finding.
+    pub(super) async fn raise(&self, alarm: AlarmType, member_id: u64) -> Result<(), Error> {
+        let (action, alarm) = (AlarmAction::Activate as i32, alarm as i32);
+        let request = AlarmRequest { action, member_id, alarm };
+        self.propose(Request::Alarm(request)).await.map(drop)
     }
 
     fn raised(&self) -> usize {

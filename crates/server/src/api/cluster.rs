@@ -2,9 +2,9 @@
 //!
 //! A change is checked here, on the member that is asked, and again when it is applied. Under
 //! `--strict-reconfig-check` it is refused here if it could leave the cluster without a majority of members that
-//! were ever started.
+//! were ever started, or that this member is connected to.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use node::{Answer, Input};
 use proto::etcdserverpb::{
@@ -12,12 +12,13 @@ use proto::etcdserverpb::{
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest,
     MemberUpdateResponse,
 };
-use store::{Control, MemberChange, Outcome};
+use store::{Control, MemberChange, Outcome, Refusal};
 
 use super::encode::Encoded;
 use super::{Api, Error, answer};
 use crate::config::Url;
 use crate::identity::added_member_id;
+use crate::peers::{Promoted, Question, Reply};
 
 impl Api {
     /// The members by ascending id: as of now for a linearizable request, else as far as this member knows.
@@ -42,6 +43,7 @@ impl Api {
         };
         if self.settings.strict_reconfig_check {
             Voters::of(&self.published.control(), None).check_addition(member.is_learner)?;
+            self.check_connected_for_addition()?;
         }
         let members = self.change_members(MemberChange::Add(member.clone())).await?;
         let header = Some(self.response_header(0));
@@ -54,6 +56,7 @@ impl Api {
         let is_learner = control.member(request.id).is_some_and(|member| member.is_learner);
         if self.settings.strict_reconfig_check && !is_learner && control.member(request.id).is_some() {
             Voters::of(&control, Some(request.id)).check_removal()?;
+            self.check_connected_for_removal(request.id)?;
         }
         let members = self.change_members(MemberChange::Remove(request.id)).await?;
         Ok(Encoded::message(&MemberRemoveResponse { header: Some(self.response_header(0)), members }))
@@ -68,26 +71,51 @@ impl Api {
 
     /// Makes a voter of a learner that has nearly all of the leader's log. Only the leader knows that.
     pub(crate) async fn member_promote(&self, request: MemberPromoteRequest) -> Result<Encoded, Error> {
+        let id = request.id;
+        let read = |reply: Reply| reply.promotion().map(promoted);
+        let here = async || self.promote_here(id).await;
+        let members = self.by_leader(here, || Question::promotion(id), read).await?;
+        Ok(Encoded::message(&MemberPromoteResponse { header: Some(self.response_header(0)), members }))
+    }
+
+    /// The same for a learner of which this member is the leader; [`Error::NoLeader`] if it is not. All members after it.
+    pub(super) async fn promote_here(&self, id: u64) -> Result<Vec<Member>, Error> {
         let control = self.published.control();
-        let is_learner = control.member(request.id).is_some_and(|member| member.is_learner);
-        if self.settings.strict_reconfig_check && is_learner {
+        let is_learner = control.member(id).is_some_and(|member| member.is_learner);
+        if self.settings.strict_reconfig_check && is_learner && self.is_leader() {
             Voters::of(&control, None).check_promotion()?;
         }
-        let members = self.change_members(MemberChange::Promote(request.id)).await?;
-        Ok(Encoded::message(&MemberPromoteResponse { header: Some(self.response_header(0)), members }))
+        let result = self.change_members(MemberChange::Promote(id)).await;
+        match &result {
+            Ok(_) => self.metrics.promotions.inc(),
+            Err(Error::NoLeader) => {}
+            Err(error) => self.metrics.failed_promotions.with_label_values(&[&*error.text()]).inc(),
+        }
+        result
     }
 
     /// Has a change carried out; all members after it.
     async fn change_members(&self, change: MemberChange) -> Result<Vec<Member>, Error> {
+        let asked_at = Instant::now();
         let slot = self.node_client.open(self.settings.request_timeout);
         let (id, waiter) = (self.published.next_request_id(), slot.ticket());
         self.node_client.send(Input::ChangeMembers { id, change, waiter });
-        match answer(&slot).await? {
+        match answer(&slot).await.map_err(|error| self.blame(error, asked_at))? {
             Answer::Applied(Ok(Outcome::Members(members))) => Ok(members),
             Answer::Applied(Err(refusal)) => Err(refusal.into()),
-            Answer::Unserved(unserved) => Err(unserved.into()),
+            Answer::Unserved(unserved) => Err(self.blame(unserved.into(), asked_at)),
             other => unreachable!("a change of the members is not answered as {other:?}"),
         }
+    }
+}
+
+/// What the leader says of a promotion.
+fn promoted(outcome: Promoted) -> Result<Vec<Member>, Error> {
+    match outcome {
+        Promoted::Done(members) => Ok(members),
+        Promoted::MemberNotFound => Err(Refusal::MemberNotFound.into()),
+        Promoted::NotLearner => Err(Refusal::NotLearner.into()),
+        Promoted::LearnerNotReady => Err(Refusal::LearnerNotReady.into()),
     }
 }
 

@@ -53,7 +53,8 @@ impl Api {
         Ok(cluster_version)
     }
 
-    async fn cancel_downgrade(&self) -> Result<(), Error> {
+    /// Ends a downgrade, if there is one.
+    pub(super) async fn cancel_downgrade(&self) -> Result<(), Error> {
         self.wait_readable().await?;
         if self.published.control().downgrade_target().is_some() {
             self.set_downgrade(false, String::new()).await?;

@@ -25,6 +25,8 @@ pub(crate) enum Error {
     TimedOut,
     /// The same, and an election shortly after the request is the likely reason.
     TimedOutInElection,
+    /// The same, and this member was not connected to those that it needs for as long as the request waited.
+    TimedOutUnconnected,
     /// The member is stopping; the request may still take effect.
     Stopped,
     /// No leader is known, and the request needs one.
@@ -55,6 +57,8 @@ pub(crate) enum Error {
     DowngradeUnderWay,
     /// The cluster version is not decided.
     ClusterVersionUnknown,
+    /// This member is not connected to enough others.
+    Unhealthy,
     /// URLs that no member can be reached at.
     MemberUrls,
     /// Too few members would be left to decide anything.
@@ -80,6 +84,7 @@ impl Error {
             Error::TimedOutInElection => {
                 "etcdserver: request timed out, possibly due to previous leader failure"
             }
+            Error::TimedOutUnconnected => "etcdserver: request timed out, possibly due to connection lost",
             Error::Stopped => "etcdserver: server stopped",
             Error::NoLeader => "etcdserver: no leader",
             Error::UnknownMethod => "etcdserver: unknown method",
@@ -97,6 +102,7 @@ impl Error {
             Error::ClusterVersionUnknown => "etcdserver: cluster version not found during downgrade",
             Error::MemberUrls => "etcdserver: given member URLs are invalid",
             Error::TooFewMembers => "etcdserver: re-configuration failed due to not enough started members",
+            Error::Unhealthy => "etcdserver: unhealthy cluster",
             Error::Auth(refusal) => refusal.text(),
             Error::Unsupported(sentence) => sentence,
             Error::Damaged => "etcdserver: corrupt cluster",

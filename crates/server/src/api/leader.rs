@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Api;
@@ -19,6 +20,11 @@ impl Api {
     /// Whether a leader is known.
     pub(crate) fn has_leader(&self) -> bool {
         self.published.leader() != 0
+    }
+
+    /// News of whether a leader is known.
+    pub(crate) fn leader_news(&self) -> watch::Receiver<bool> {
+        self.node.has_leader()
     }
 
     /// Tells whether there has been no leader for three election timeouts, for as long as the thread runs.

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use node::{Answer, Input, LeaseAnswer, LeaseQuery, LeaseState};
 use prost::Message;
 use proto::etcdserverpb::{
@@ -17,6 +18,7 @@ use store::{Outcome, Request};
 use super::encode::Encoded;
 use super::{Api, Error};
 use crate::grpc::Batch;
+use crate::peers::{Question, Reply};
 use crate::read_budget::ReadShare;
 
 /// Leases, or keys of a lease, that a list may have without being counted as a long one.
@@ -63,17 +65,32 @@ impl Api {
         let header = self.header(self.view.revision());
         let id = request.id;
         let ttl = match self.node.renew_lease(id) {
-            Some(ttl) => ttl,
-            None => match self.ask_lease(LeaseQuery::Renew { id }).await? {
-                LeaseAnswer::Renewed(ttl) => ttl,
-                other => unreachable!("a renewal came to {other:?}"),
-            },
+            Some(ttl) => {
+                self.metrics.leases.renewed.inc();
+                ttl
+            }
+            None => {
+                let question = || Question::renewal(id);
+                let read = |reply: Reply| reply.renewal(id).map(Ok);
+                self.by_leader(async || retried(self.renew_here(id).await), question, read).await?
+            }
+        };
+        batch.add(|out| header.put_keep_alive(out, id, ttl))?;
+        Ok(())
+    }
+
+    /// Renews a lease of which this member is the leader; [`Error::NoLeader`] if it is not. The seconds that the lease
+    /// has from now on, 0 if there is no such lease.
+    pub(super) async fn renew_here(&self, id: i64) -> Result<i64, Error> {
+        let ttl = match self.ask_renewal(id).await? {
+            // Another member may have applied its grant, and answered it, while this one has not yet.
+            0 if self.wait_applied().await? => self.ask_renewal(id).await?,
+            ttl => ttl,
         };
         if ttl > 0 {
             self.metrics.leases.renewed.inc();
         }
-        batch.add(|out| header.put_keep_alive(out, id, ttl))?;
-        Ok(())
+        Ok(ttl)
     }
 
     /// What is left of a lease, and its keys if asked for. The time to live is -1 if there is no such lease.
@@ -83,34 +100,75 @@ impl Api {
         share: &ReadShare,
     ) -> Result<Encoded, Error> {
         let id = request.id;
-        let state = match self.ask_lease(LeaseQuery::State { id }).await? {
-            LeaseAnswer::State(state) => state,
-            other => unreachable!("a question about a lease came to {other:?}"),
+        let here = async || retried(self.time_to_live_here(&request, share).await);
+        let read = |reply: Reply| reply.time_to_live(id).map(Ok);
+        let response = self.by_leader(here, || Question::time_to_live(request), read).await?;
+        let unknown = || LeaseTimeToLiveResponse { id, ttl: -1, ..LeaseTimeToLiveResponse::default() };
+        let response = response.unwrap_or_else(unknown);
+        let header = Some(self.response_header_now());
+        Ok(Encoded::message(&LeaseTimeToLiveResponse { header, ..response }))
+    }
+
+    /// The same for a lease of which this member is the leader; [`Error::NoLeader`] if it is not. `None` if there is no
+    /// such lease. Without a header.
+    pub(super) async fn time_to_live_here(
+        &self,
+        request: &LeaseTimeToLiveRequest,
+        share: &ReadShare,
+    ) -> Result<Option<LeaseTimeToLiveResponse>, Error> {
+        let id = request.id;
+        let state = match self.lease_state(id).await? {
+            None if self.wait_applied().await? => self.lease_state(id).await?,
+            state => state,
         };
-        let (mut keys, mut listing) = (Vec::new(), None);
-        if request.keys && state.is_some() {
-            let mut after = None;
-            loop {
-                let page = match self.ask_lease(LeaseQuery::Keys { id, after }).await? {
-                    LeaseAnswer::Keys(page) => page,
-                    other => unreachable!("a question for keys came to {other:?}"),
-                };
-                after = page.last().cloned();
-                if after.is_none() {
-                    break;
-                }
-                keys.extend(page.iter().map(|key| key.to_vec().into()));
-                if keys.len() > LISTED_AT_ONCE && listing.is_none() {
-                    listing = share.begin_listing().await;
-                }
+        let Some(LeaseState { granted_ttl_s, remaining_ttl_s }) = state else { return Ok(None) };
+        let keys = if request.keys { self.lease_keys(id, share).await? } else { Vec::new() };
+        Ok(Some(LeaseTimeToLiveResponse {
+            id,
+            ttl: remaining_ttl_s,
+            granted_ttl: granted_ttl_s,
+            keys,
+            header: None,
+        }))
+    }
+
+    async fn ask_renewal(&self, id: i64) -> Result<i64, Error> {
+        match self.ask_lease(LeaseQuery::Renew { id }).await? {
+            LeaseAnswer::Renewed(ttl) => Ok(ttl),
+            other => unreachable!("a renewal came to {other:?}"),
+        }
+    }
+
+    async fn lease_state(&self, id: i64) -> Result<Option<LeaseState>, Error> {
+        match self.ask_lease(LeaseQuery::State { id }).await? {
+            LeaseAnswer::State(state) => Ok(state),
+            other => unreachable!("a question about a lease came to {other:?}"),
+        }
+    }
+
+    async fn lease_keys(&self, id: i64, share: &ReadShare) -> Result<Vec<Bytes>, Error> {
+        let (mut keys, mut listing, mut after) = (Vec::new(), None, None);
+        loop {
+            let page = match self.ask_lease(LeaseQuery::Keys { id, after }).await? {
+                LeaseAnswer::Keys(page) => page,
+                other => unreachable!("a question for keys came to {other:?}"),
+            };
+            after = page.last().cloned();
+            if after.is_none() {
+                return Ok(keys);
+            }
+            keys.extend(page.iter().map(|key| Bytes::copy_from_slice(key)));
+            if keys.len() > LISTED_AT_ONCE && listing.is_none() {
+                listing = share.begin_listing().await;
             }
         }
-        let unknown = LeaseState { granted_ttl_s: 0, remaining_ttl_s: -1 };
-        let LeaseState { granted_ttl_s, remaining_ttl_s } = state.unwrap_or(unknown);
-        let header = Some(self.response_header_now());
-        let response =
-            LeaseTimeToLiveResponse { header, id, ttl: remaining_ttl_s, granted_ttl: granted_ttl_s, keys };
-        Ok(Encoded::message(&response))
+    }
+
+    /// Waits until what is committed by now is applied. False if it certainly is already.
+    async fn wait_applied(&self) -> Result<bool, Error> {
+        let is_applied = self.published.reads_at_once();
+        self.wait_readable().await?;
+        Ok(!is_applied)
     }
 
     /// All leases, those first that run out first.
@@ -153,4 +211,9 @@ impl Api {
             other => unreachable!("a question about leases came to {other:?}"),
         }
     }
+}
+
+/// Leadership that moved during a question about a lease is no reason to fail: the new leader can be asked.
+fn retried<T>(result: Result<T, Error>) -> Result<T, Error> {
+    result.map_err(|error| if error == Error::LeaderChanged { Error::NoLeader } else { error })
 }

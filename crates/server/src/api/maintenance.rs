@@ -104,13 +104,7 @@ impl Api {
     pub(crate) async fn hash_kv(&self, request: HashKvRequest, share: &ReadShare) -> Result<Encoded, Error> {
         let _permit = share.begin_listing().await;
         let started_at = Instant::now();
-        // Zero asks for the newest revision as it is now; that revision by its number, for the hash of its compaction.
-        let query = || (request.revision, self.view.revision(), self.view.compact_revision());
-        let compute = async |(revision, _, _)| {
-            let read = self.view.hash(revision).map_err(|e| self.store_error(e))?;
-            self.read_hash(read).await
-        };
-        let hash = self.hash_queue.answer(query, compute).await?;
+        let hash = self.key_value_hash(request.revision).await?;
         self.metrics.maintenance.hash_kv.observe(started_at.elapsed());
         let response = HashKvResponse {
             header: Some(self.response_header_now()),
@@ -119,6 +113,17 @@ impl Api {
             hash_revision: hash.revision,
         };
         Ok(Encoded::message(&response))
+    }
+
+    /// The hash of all that the store holds at a revision; 0 asks for the newest.
+    pub(crate) async fn key_value_hash(&self, revision: i64) -> Result<KeyValueHash, Error> {
+        // Zero asks for the newest revision as it is now; that revision by its number, for the hash of its compaction.
+        let query = || (revision, self.view.revision(), self.view.compact_revision());
+        let compute = async |(revision, _, _)| {
+            let read = self.view.hash(revision).map_err(|e| self.store_error(e))?;
+            self.read_hash(read).await
+        };
+        self.hash_queue.answer(query, compute).await
     }
 
     /// Computes a hash off the worker's thread, which its longest step, sorting a million revisions, would

@@ -13,13 +13,17 @@ use crate::read_budget::ReadShare;
 impl Api {
     /// Whether a client could read: the smallest read there is, as clients do it.
     pub(crate) async fn probe(&self, is_serializable: bool) -> Result<(), Error> {
+        if !is_serializable {
+            // Not by the range: clients must not read like this at a learner, but a learner can be healthy.
+            self.wait_read_index().await?;
+        }
         let (key, range_end) = (vec![0].into(), vec![0].into());
         let request = RangeRequest {
             key,
             range_end,
             limit: 1,
             keys_only: true,
-            serializable: is_serializable,
+            serializable: true,
             ..RangeRequest::default()
         };
         self.range(request, &ReadShare::default()).await.map(drop)
@@ -80,6 +84,7 @@ impl Api {
         for (name, value) in [
             ("etcd_server_has_leader", flag(self.has_leader())),
             ("etcd_server_is_leader", flag(self.is_leader())),
+            ("etcd_server_is_learner", flag(self.is_learner())),
             ("etcd_server_proposals_committed_total", published.committed() as f64),
             ("etcd_server_proposals_applied_total", published.applied() as f64),
             ("etcd_server_quota_backend_bytes", quota as f64),

@@ -380,13 +380,18 @@ pub(crate) static FLAGS: &[Flag] = &[
         "0",
         "only --enable-distributed-tracing would use it",
     ),
-    no_effect("corrupt-check-time", Kind::Duration, "0", "members do not compare their data yet"),
-    no_effect("compact-hash-check-time", Kind::Duration, "1m", "members do not compare their data yet"),
-    no_effect(
+    works(
+        "corrupt-check-time",
+        Kind::Duration,
+        "0",
+        "Time between two comparisons of all data; 0 means never.",
+    ),
+    works("compact-hash-check-time", Kind::Duration, "1m", "Time between two comparisons of compacted data."),
+    works(
         "downgrade-check-time",
         Kind::Duration,
         "5s",
-        "a downgrade ends when it is cancelled, not by a check",
+        "Time between two looks whether a downgrade is complete; 0 means never.",
     ),
     works("max-learners", Kind::Int, "1", "Learners that the cluster may have."),
     not_yet("force-new-cluster", Kind::Bool, "false"),

@@ -127,8 +127,9 @@ impl Pages {
                 let is_corrupt = self.api.alarm_names().contains(&"CORRUPT");
                 return is_corrupt.then(|| "alarm activated: CORRUPT".to_owned());
             }
-            // Members without a vote do not exist yet.
-            Check::NonLearner => return None,
+            Check::NonLearner => {
+                return self.api.is_learner().then(|| "not supported for learner".to_owned());
+            }
         };
         read.err().map(|error| error.text().into_owned())
     }

@@ -1,4 +1,4 @@
-//! What a member asks others before it has an identity: who the members of their cluster are.
+//! What a member asks others before it is one of them: who the members of their cluster are, and what they hold.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use super::client::{Connection, read_answer};
+use super::asker;
+use super::client::{Connection, PeerRequest, read_answer};
+use super::question::{Question, Reply};
 use crate::config::Url;
 use crate::identity::RunningCluster;
 
@@ -40,9 +42,47 @@ pub(crate) fn ask_cluster(
     asked
 }
 
+/// A member and its peer URLs.
+pub(crate) type MemberUrls = (u64, Vec<Url>);
+
+/// Asks each of `members` something, each URL for up to `limit` until one answers. Blocks.
+pub(crate) fn ask_members(
+    members: &[MemberUrls],
+    question: &Question,
+    limit: Duration,
+) -> io::Result<Vec<(u64, Result<Reply, String>)>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let asked = LocalSet::new().block_on(&runtime, async {
+        let mut replies = Vec::new();
+        for (id, urls) in members {
+            let mut reply = Err("there is no URL to ask".to_owned());
+            for url in urls {
+                let asked = timeout(limit, ask_anonymously(url, question, limit)).await;
+                let asked = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+                reply = asked.map_err(|error| error.to_string());
+                if reply.is_ok() {
+                    break;
+                }
+            }
+            replies.push((*id, reply));
+        }
+        replies
+    });
+    runtime.shutdown_background();
+    Ok(asked)
+}
+
+async fn ask_anonymously(url: &Url, question: &Question, limit: Duration) -> io::Result<Reply> {
+    let mut connection = Connection::open(url, limit).await?;
+    connection.wait_long();
+    let (head, body) = connection.request_anonymously(asker::request(question)).await?.into_parts();
+    Ok(Reply { status: head.status.as_u16(), body: read_answer(body).await? })
+}
+
 async fn ask(url: &Url, limit: Duration) -> io::Result<RunningCluster> {
     let mut connection = Connection::open(url, limit).await?;
-    let (head, body) = connection.get("/members").await?.into_parts();
+    let (head, body) =
+        connection.request_anonymously(PeerRequest::get("/members".to_owned(), None)).await?.into_parts();
     let body = read_answer(body).await?;
     if head.status != StatusCode::OK {
         return Err(io::Error::other(format!("status {}", head.status.as_u16())));

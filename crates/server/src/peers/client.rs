@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ::peer::Identity;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
@@ -14,7 +15,6 @@ use hyper_util::rt::TokioIo;
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::body::PeerBody;
-use super::context::Context;
 use super::socket::PeerSocket;
 use crate::config::Url;
 
@@ -59,19 +59,22 @@ impl Connection {
         !self.sender.is_closed()
     }
 
-    /// Asks for a page, without saying who asks.
-    pub(super) async fn get(&mut self, path: &str) -> io::Result<Response<Incoming>> {
-        let request = Request::get(path).header(header::HOST, &self.host).body(PeerBody::Whole(None));
-        self.send(request.map_err(io::Error::other)?).await
-    }
-
-    /// Sends a request, and waits for the head of its answer.
-    pub(super) async fn request(
+    /// Sends a request that does not say who asks, and waits for the head of its answer.
+    pub(super) async fn request_anonymously(
         &mut self,
-        context: &Context,
         request: PeerRequest,
     ) -> io::Result<Response<Incoming>> {
-        let request = request.with_heads(context, &self.host)?;
+        let request = request.with_heads(None, &self.host)?;
+        self.send(request).await
+    }
+
+    /// Sends a request of the member `identity`, and waits for the head of its answer.
+    pub(super) async fn request(
+        &mut self,
+        identity: &Identity,
+        request: PeerRequest,
+    ) -> io::Result<Response<Incoming>> {
+        let request = request.with_heads(Some(identity), &self.host)?;
         self.send(request).await
     }
 
@@ -97,14 +100,18 @@ impl PeerRequest {
         PeerRequest { method: Method::GET, path, to, content_type: None, body: PeerBody::Whole(None) }
     }
 
+    pub(super) fn get_with_body(path: &str, content_type: &'static str, body: PeerBody) -> PeerRequest {
+        PeerRequest { method: Method::GET, ..PeerRequest::post(path, content_type, body) }
+    }
+
     pub(super) fn post(path: &str, content_type: &'static str, body: PeerBody) -> PeerRequest {
         let path = path.to_owned();
         PeerRequest { method: Method::POST, path, to: None, content_type: Some(content_type), body }
     }
 
-    fn with_heads(self, context: &Context, host: &str) -> io::Result<Request<PeerBody>> {
+    fn with_heads(self, identity: Option<&Identity>, host: &str) -> io::Result<Request<PeerBody>> {
         let mut request = Request::builder().method(self.method).uri(self.path).header(header::HOST, host);
-        for (name, value) in context.identity.request_headers(self.to) {
+        for (name, value) in identity.into_iter().flat_map(|identity| identity.request_headers(self.to)) {
             request = request.header(name, value);
         }
         if let Some(content_type) = self.content_type {
@@ -115,13 +122,18 @@ impl PeerRequest {
 }
 
 /// Reads the rest of a short answer.
-pub(super) async fn read_answer(mut body: Incoming) -> io::Result<Bytes> {
+pub(super) async fn read_answer(body: Incoming) -> io::Result<Bytes> {
+    read_answer_of(body, ANSWER_LEN_MAX).await
+}
+
+/// The same, for an answer of up to `len_max` bytes.
+pub(super) async fn read_answer_of(mut body: Incoming, len_max: usize) -> io::Result<Bytes> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(io_error)?.into_data() {
             bytes.extend_from_slice(&data);
         }
-        if bytes.len() > ANSWER_LEN_MAX {
+        if bytes.len() > len_max {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the answer of the peer is too long"));
         }
     }

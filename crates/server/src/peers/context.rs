@@ -1,5 +1,6 @@
 //! What all tasks of the peers' thread share.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::warn;
 
 use super::activity::Activity;
-use super::{Local, PeerSettings};
+use super::{Local, Pages, PeerSettings};
 use crate::metrics::{Metrics, PeerMetrics};
 use prometheus::IntCounter;
 
@@ -21,10 +22,13 @@ const SNAPSHOTS_MAX: usize = 2;
 pub(super) struct Context {
     pub(super) identity: Identity,
     pub(super) local: Arc<dyn Local>,
+    pub(super) pages: Rc<dyn Pages>,
     pub(super) activity: Arc<Activity>,
     pub(super) metrics: Arc<Metrics>,
     /// Bytes of what comes from no peer: link heartbeats.
     pub(super) link_bytes: IntCounter,
+    /// Time between two heartbeats of a leader.
+    pub(super) heartbeat_interval: Duration,
     /// Time to connect to a peer.
     pub(super) dial_limit: Duration,
     /// Bytes that a message of a peer may have.
@@ -36,18 +40,21 @@ impl Context {
     pub(super) fn new(
         settings: PeerSettings,
         local: Arc<dyn Local>,
+        pages: Rc<dyn Pages>,
         activity: Arc<Activity>,
         metrics: Arc<Metrics>,
     ) -> Context {
-        let PeerSettings { identity, dial_limit, message_len_max } = settings;
+        let PeerSettings { identity, heartbeat_interval, dial_limit, message_len_max } = settings;
         let snapshot_places = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
         let link_bytes = metrics.network.received_from_nobody();
         Context {
             identity,
             local,
+            pages,
             activity,
             metrics,
             link_bytes,
+            heartbeat_interval,
             dial_limit,
             message_len_max,
             snapshot_places,

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::asker::QuestionConnections;
 use super::context::Context;
 use super::pipeline::{self, Pipeline};
 use super::prober;
@@ -31,6 +32,7 @@ pub(super) struct Peer {
     pub(super) context: Rc<Context>,
     pub(super) metrics: PeerMetrics,
     pub(super) pipeline: Pipeline,
+    pub(super) question_connections: QuestionConnections,
     append_queue: SendQueue,
     message_queue: SendQueue,
     /// The peer has shown that it is there: who waits before dialing it again need not.
@@ -48,6 +50,7 @@ impl Peer {
             metrics: context.metrics.network.peer(context.identity.id, id),
             context,
             pipeline: Pipeline::default(),
+            question_connections: QuestionConnections::default(),
             append_queue: SendQueue::new(STREAM_BOUNDS),
             message_queue: SendQueue::new(STREAM_BOUNDS),
             seen: Notify::new(),

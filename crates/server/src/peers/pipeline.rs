@@ -97,7 +97,7 @@ async fn post(
     let body = PeerBody::whole(message.encode_to_vec());
     let request = PeerRequest::post(Route::PIPELINE, "application/protobuf", body);
     let answered = timeout(ANSWER_TIME_MAX, async {
-        let (head, body) = open.request(&peer.context, request).await?.into_parts();
+        let (head, body) = open.request(&peer.context.identity, request).await?.into_parts();
         io::Result::Ok((head.status.as_u16(), read_answer(body).await?))
     });
     let (status, body) = answered.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;

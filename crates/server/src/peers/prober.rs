@@ -106,7 +106,7 @@ async fn probe(
     };
     let asked_at = Instant::now();
     let request = PeerRequest::get(Route::PROBING.to_owned(), None);
-    let (head, body) = open.request(&peer.context, request).await?.into_parts();
+    let (head, body) = open.request(&peer.context.identity, request).await?.into_parts();
     let answer = read_answer(body).await?;
     if !head.status.is_success() {
         return Err(io::Error::other(format!("unhealthy: status {}", head.status.as_u16())));

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::body::PeerBody;
+use super::page::CLUSTER_ID_MISMATCH;
 use super::prober;
 use super::snapshot_receiver::{self, Failure};
 use super::socket::PeerSocket;
@@ -36,6 +37,9 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Longest head of a request, in bytes.
 const HEAD_LEN_MAX: usize = 64 << 10;
+
+/// Longest body of a request for a page, in bytes, as in etcd.
+const PAGE_BODY_LEN_MAX: usize = 64 << 10;
 
 /// Pause after a failed accept, which is mostly a lack of files that only time mends.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
@@ -100,7 +104,13 @@ async fn answer(
         Route::Probing => plain(Answer::json(prober::answer())),
         Route::Members => plain(members(transport)),
         Route::Version => return plain(version(transport)),
-        _ => return plain(Answer::error(StatusCode::NOT_FOUND, "404 page not found\n")),
+        route => {
+            // The answer may take longer than a peer may be silent.
+            read_timing.set(false);
+            let answer = page(transport, route, &head, body).await;
+            read_timing.set(true);
+            plain(answer)
+        }
     };
     let cluster_id = transport.context.identity.cluster_id_text();
     let cluster_id = HeaderValue::from_str(&cluster_id).expect("hexadecimal digits are visible ASCII");
@@ -173,6 +183,28 @@ fn stream(
     let version = HeaderValue::from_static(ETCD_VERSION);
     response.headers_mut().insert(HeaderName::from_static(header_names::VERSION), version);
     response
+}
+
+/// A page that the store answers.
+async fn page(transport: &Transport, route: Route, head: &Parts, mut body: Incoming) -> Answer {
+    let cluster_id = header_of(head, header_names::CLUSTER_ID).unwrap_or_default();
+    let is_foreign = !cluster_id.is_empty() && cluster_id != transport.context.identity.cluster_id_text();
+    if route == Route::HashKv && is_foreign {
+        return Answer::error(StatusCode::PRECONDITION_FAILED, format!("{CLUSTER_ID_MISMATCH}\n"));
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Answer::error(StatusCode::BAD_REQUEST, "error reading body\n");
+        };
+        if let Ok(data) = frame.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > PAGE_BODY_LEN_MAX {
+            return Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n");
+        }
+    }
+    Rc::clone(&transport.context.pages).answer(route, bytes.freeze()).await
 }
 
 async fn pipeline(transport: &Transport, head: &Parts, body: Incoming) -> Response<PeerBody> {

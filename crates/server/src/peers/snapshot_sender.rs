@@ -89,7 +89,7 @@ async fn post(peer: &Peer, url: &crate::config::Url, snapshot: OutgoingSnapshot)
         let _ = done.send(());
     });
     let request = PeerRequest::post(Route::SNAPSHOT, "application/octet-stream", PeerBody::Pieces(body));
-    let mut answer = std::pin::pin!(connection.request(&peer.context, request));
+    let mut answer = std::pin::pin!(connection.request(&peer.context.identity, request));
     // The time counts from when everything is read; until then each write has its own limit.
     let response = tokio::select! {
         response = &mut answer => response,

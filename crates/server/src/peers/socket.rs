@@ -121,7 +121,12 @@ impl AsyncRead for PeerSocket {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.socket).poll_read(cx, buffer);
-        if this.are_reads_timed.get() { this.read.check(cx, outcome) } else { outcome }
+        if this.are_reads_timed.get() {
+            return this.read.check(cx, outcome);
+        }
+        // What was waited for before does not count when the limit applies again.
+        this.read.is_armed = false;
+        outcome
     }
 }
 

@@ -83,7 +83,7 @@ async fn ask(peer: &Peer, kind: StreamKind, url: &crate::config::Url) -> Result<
     let text = |error: io::Error| error.to_string();
     let mut connection = Connection::open(url, context.dial_limit).await.map_err(text)?;
     let request = PeerRequest::get(kind.path(context.identity.id), Some(peer.id));
-    let (head, body) = connection.request(context, request).await.map_err(text)?.into_parts();
+    let (head, body) = connection.request(&context.identity, request).await.map_err(text)?.into_parts();
     let version = head.headers.get(header_names::VERSION).map(|version| version.to_str().unwrap_or_default());
     let is_open = head.status == StatusCode::OK;
     let (body, refusal) = if is_open {

@@ -108,6 +108,17 @@ impl Local for Recorder {
     }
 }
 
+/// Answers each request with its path and its body.
+#[derive(Debug)]
+struct Echo;
+
+impl Pages for Echo {
+    fn answer(self: Rc<Self>, route: Route, body: Bytes) -> Pin<Box<dyn Future<Output = Answer>>> {
+        let body = String::from_utf8_lossy(&body).into_owned();
+        Box::pin(async move { Answer::json(format!("{route:?} {body}")) })
+    }
+}
+
 /// A running member.
 struct Node {
     id: u64,
@@ -128,13 +139,16 @@ impl Node {
         let url = format!("http://{}", listener.address());
         let identity = Identity { id, cluster_id, version: "3.7.1", peer_urls: url.clone() };
         let dial_limit = Duration::from_secs(5);
-        let settings = PeerSettings { identity, dial_limit, message_len_max: 1 << 20 };
+        let heartbeat_interval = Duration::from_secs(60);
+        let settings = PeerSettings { identity, heartbeat_interval, dial_limit, message_len_max: 1 << 20 };
         let (local, outbox, handle) =
             (Arc::<Recorder>::default(), Arc::<Outbox>::default(), PeersHandle::default());
         let metrics = Arc::new(Metrics::new(false));
         let as_local = Arc::<Recorder>::clone(&local);
+        let pages = || Rc::new(Echo) as Rc<dyn Pages>;
         let peers =
-            Peers::start(settings, &handle, vec![listener], Arc::clone(&outbox), as_local, metrics).unwrap();
+            Peers::start(settings, &handle, vec![listener], Arc::clone(&outbox), as_local, pages, metrics)
+                .unwrap();
         Node { id, url, local, outbox, handle, peers }
     }
 
@@ -546,4 +560,88 @@ fn members_that_leave_are_disconnected() {
     wait_until(|| a.handle.active_since(2).is_some());
     a.know(&[(1, &a.url)]);
     wait_until(|| a.handle.active_since(2).is_none());
+}
+
+/// What the member `from` is told by `to`.
+fn answered(from: &Node, to: u64, question: Question) -> io::Result<Reply> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(from.handle.ask(to, question, Duration::from_secs(60)))
+}
+
+#[test]
+fn members_answer_each_others_questions() {
+    let (a, b) = two();
+    // Once they are connected, they know each other.
+    wait_until(|| a.handle.active_since(b.id).is_some());
+    let versions = answered(&a, 2, Question::version()).unwrap().version().unwrap();
+    assert_eq!(versions.server_text, "3.7.1");
+    let reply = answered(&a, 2, Question::promotion(17)).unwrap();
+    assert_eq!((reply.status, &*reply.body), (200, &b"Promote(\"17\") "[..]));
+    let reply = answered(&a, 2, Question::hash(5)).unwrap();
+    assert_eq!(&*reply.body, &b"HashKv {\"revision\":5}"[..]);
+    // Nobody has this id.
+    assert!(answered(&a, 3, Question::version()).is_err());
+}
+
+#[test]
+fn many_questions_share_a_few_connections() {
+    let (a, b) = two();
+    wait_until(|| a.handle.active_since(b.id).is_some());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(LocalSet::new().run_until(async {
+        let ask = |id| {
+            let handle = a.handle.clone();
+            async move { handle.ask(2, Question::promotion(id), Duration::from_secs(60)).await }
+        };
+        let asked: Vec<_> = (0..2000).map(|id| tokio::task::spawn_local(ask(id))).collect();
+        for (id, asked) in asked.into_iter().enumerate() {
+            assert_eq!(asked.await.unwrap().unwrap().body, format!("Promote(\"{id}\") "));
+        }
+    }));
+}
+
+#[test]
+fn a_question_to_a_member_that_is_down_fails_at_each_of_its_urls() {
+    let a = Node::start(1);
+    let dead = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let urls = dead.each_ref().map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    drop(dead);
+    let member = Member { id: 2, peer_ur_ls: urls.to_vec(), ..Member::default() };
+    a.handle.set_members(&[member]);
+    assert!(answered(&a, 2, Question::version()).is_err());
+}
+
+#[test]
+fn a_question_finds_the_url_that_works() {
+    let (a, b) = (Node::start(1), Node::start(2));
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead_url = format!("http://{}", dead.local_addr().unwrap());
+    drop(dead);
+    a.handle.set_members(&[Member { id: 2, peer_ur_ls: vec![dead_url, b.url.clone()], ..Member::default() }]);
+    let reply = answered(&a, 2, Question::downgrade_enabled());
+    assert_eq!(reply.unwrap().body, "DowngradeEnabled ");
+}
+
+#[test]
+fn requests_for_pages_are_checked_before_the_store_is_asked() {
+    let a = Node::start(1);
+    let body = br#"{"revision":1}"#;
+    let hash = |cluster| {
+        let request = format!(
+            "GET /members/hashkv HTTP/1.1\r\nHost: x\r\nX-Etcd-Cluster-ID: {cluster}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        ask(a.address(), &request, body)
+    };
+    let (_, head, text) = hash("d");
+    assert!(head.starts_with("HTTP/1.1 412"), "{head}");
+    assert_eq!(text, "cluster ID mismatch\n");
+    let (_, head, text) = hash("c");
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("X-Etcd-Cluster-Id: c"), "{head}");
+    assert_eq!(text, r#"HashKv {"revision":1}"#);
+    let long = vec![0; (64 << 10) + 1];
+    let (_, head, _) = ask(a.address(), &post("/leases", long.len(), &[]), &long);
+    assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+    let (_, head, _) = ask(a.address(), &get("/leases", &[]), b"");
+    assert!(head.starts_with("HTTP/1.1 405") && head.contains("Allow: POST"), "{head}");
 }

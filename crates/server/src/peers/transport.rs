@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proto::raftpb::{Message, MessageType};
 use tokio::sync::watch;
@@ -10,9 +11,12 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tracing::{debug, error, info, warn};
 
 use super::PeerUrls;
+use super::asker;
 use super::context::Context;
+use super::heartbeat_times::HeartbeatTimes;
 use super::outbox::Outbox;
 use super::peer::{Peer, PeerMap, RunningPeer};
+use super::question::{Asked, QuestionQueue};
 use super::server;
 use super::snapshot_file::SnapshotFile;
 use super::snapshot_sender;
@@ -29,11 +33,13 @@ pub(super) struct Transport {
     peers: RefCell<PeerMap>,
     /// Members that this one does not know yet, since it lags behind. It must be able to answer them to catch up.
     remotes: RefCell<PeerMap>,
+    heartbeats: RefCell<HeartbeatTimes>,
 }
 
 impl Transport {
     pub(super) fn new(context: Rc<Context>) -> Transport {
-        Transport { context, peers: RefCell::default(), remotes: RefCell::default() }
+        let heartbeats = RefCell::new(HeartbeatTimes::new(context.heartbeat_interval));
+        Transport { context, peers: RefCell::default(), remotes: RefCell::default(), heartbeats }
     }
 
     /// Serves peers, and sends what the node has for them, until told to stop.
@@ -41,6 +47,7 @@ impl Transport {
         self: Rc<Self>,
         listeners: Vec<Listener>,
         outbox: &Outbox,
+        questions: &QuestionQueue,
         mut members: watch::Receiver<Vec<PeerUrls>>,
         mut stopping: watch::Receiver<bool>,
     ) {
@@ -61,6 +68,7 @@ impl Transport {
                 _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
                 Ok(()) = members.changed() => self.set_members(&members.borrow_and_update()),
                 () = outbox.take(&mut messages) => messages.drain(..).for_each(|message| self.send(message)),
+                asked = questions.take() => asked.into_iter().for_each(|asked| self.ask(asked)),
             }
         }
         self.peers.take();
@@ -94,6 +102,9 @@ impl Transport {
     }
 
     fn send(&self, message: Message) {
+        if message.r#type == MessageType::MsgHeartbeat as i32 {
+            self.time_heartbeat(&message);
+        }
         let Some(peer) = self.peer(message.to).or_else(|| self.remote(message.to)) else {
             return debug!(
                 "unknown-target-peer-id" = format!("{:x}", message.to),
@@ -105,6 +116,26 @@ impl Transport {
         } else if !peer.is_sending_snapshot.replace(true) {
             // One that is under way tells raft how it ends.
             spawn_local(snapshot_sender::run(peer, message));
+        }
+    }
+
+    fn time_heartbeat(&self, message: &Message) {
+        let Some(delay) = self.heartbeats.borrow_mut().late(message.to, message.term, Instant::now()) else {
+            return;
+        };
+        warn!(
+            to = format!("{:x}", message.to),
+            "heartbeat-interval" = ?self.context.heartbeat_interval,
+            "exceeded-duration" = ?delay,
+            "leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"
+        );
+        self.context.metrics.late_heartbeats.inc();
+    }
+
+    /// Passes a question on to a member. If there is none, whoever asks finds out as the question is dropped.
+    fn ask(&self, asked: Asked) {
+        if let Some(peer) = self.peer(asked.to) {
+            spawn_local(asker::run(peer, asked));
         }
     }
 

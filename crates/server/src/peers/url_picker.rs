@@ -29,6 +29,11 @@ impl UrlPicker {
         is_changed
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.urls.borrow().len()
+    }
+
     /// The URL to use.
     pub(super) fn pick(&self) -> Url {
         self.urls.borrow()[self.picked.get()].clone()

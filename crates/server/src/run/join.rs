@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use proto::etcdserverpb::Member;
 use tracing::{info, warn};
 
 use super::Error;
@@ -12,7 +13,7 @@ use crate::identity::{
     FirstMembers, Identity, SystemNames, began, bootstrapped_before, check_joinable, check_learners,
     check_versions, joining_member, new_member, no_peer_answers,
 };
-use crate::peers::{ask_cluster, ask_versions};
+use crate::peers::{MemberUrls, Question, ask_cluster, ask_members};
 
 /// How long each member of a cluster may take to describe it to one that joins.
 const JOIN_LIMIT: Duration = Duration::from_secs(10);
@@ -47,12 +48,24 @@ fn joining(config: &Config, first: &FirstMembers) -> Result<Identity, String> {
     let cluster = ask_cluster(&urls, JOIN_LIMIT, failed).map_err(|_| no_peer_answers(&urls))?;
     let identity = joining_member(config, first, &cluster, &mut SystemNames::new())?;
     let others = cluster.members.iter().filter(|member| member.id != identity.member.id);
-    let others: Vec<_> = others.cloned().collect();
-    let versions = ask_versions(&others, VERSION_LIMIT + 2 * config.election_timeout);
-    let versions = versions.map_err(|error| error.to_string())?;
-    check_versions(&versions.told, versions.is_downgrading)?;
+    let others: Vec<MemberUrls> = others.map(urls_of).collect();
+    let ask = |question: &Question| {
+        let limit = VERSION_LIMIT + 2 * config.election_timeout;
+        ask_members(&others, question, limit).map_err(|error| error.to_string())
+    };
+    let versions = ask(&Question::version())?.into_iter();
+    let told = versions.filter_map(|(id, reply)| Some((id, reply.ok()?.version().ok()?.cluster_text)));
+    // The answer comes from a read that all members agree on: one is enough.
+    let downgrades = ask(&Question::downgrade_enabled())?.into_iter();
+    let is_downgrading = downgrades.filter_map(|(_, reply)| reply.ok()?.downgrade_enabled()).next();
+    check_versions(&told.collect::<Vec<_>>(), is_downgrading.unwrap_or_default())?;
     check_learners(config, &cluster)?;
     Ok(identity)
+}
+
+/// A member's id and its peer URLs.
+fn urls_of(member: &Member) -> MemberUrls {
+    (member.id, member.peer_ur_ls.iter().filter_map(|url| Url::parse(url).ok()).collect())
 }
 
 fn new(config: &Config, first: &FirstMembers) -> Result<Identity, String> {

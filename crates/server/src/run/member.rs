@@ -8,6 +8,7 @@ use disk::{DataDir, Disk, RealDisk, UnsyncedDisk, wal};
 use node::{Published, Started};
 use tracing::{info, warn};
 
+use super::reporter::refusal_of_version;
 use super::{Error, directories, join};
 use crate::api::Settings;
 use crate::config::{Config, ETCD_VERSION};
@@ -17,7 +18,7 @@ use crate::listen::{BindError, Listener, Reuse};
 use crate::peers::PeerSettings;
 
 /// etcd's allowance for a request beside its election timeouts.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
+pub(super) const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Bytes of log after which a checkpoint is made, and the least time between those that the number of entries
 /// asks for.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
@@ -47,6 +48,9 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
     // The longest request must fit a file of the log beside what the member keeps for itself.
     let wal_file_bytes = wal::FILE_BYTES.max(2 * config.max_request_bytes as u64);
     let started = node::start(&disk, &wal_dir, &log, wal_file_bytes, member_config)?;
+    if let Some(reason) = refusal_of_version(started.node.published().control().cluster_version()) {
+        return Err(Error::Cluster(reason));
+    }
     info!(
         "local-member-id" = format!("{:x}", settings.member_id),
         "cluster-id" = format!("{cluster_id:x}"),
@@ -77,6 +81,7 @@ pub(super) fn peer_settings(config: &Config, settings: &Settings) -> PeerSetting
             version: ETCD_VERSION,
             peer_urls: peer_urls.join(","),
         },
+        heartbeat_interval: config.heartbeat_interval,
         dial_limit: Duration::from_secs(1) + config.election_timeout,
         // The members of a cluster need not have the same limit.
         message_len_max: PEER_MESSAGE_LEN_MAX.max(4 * config.max_request_bytes as u64),

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use node::{Fatal, Note, Published};
+use peer::MinorVersion;
 use store::Kind;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::api::versions::own_version;
+use crate::config::ETCD_VERSION;
 use crate::driver::Observer;
+use crate::logging::FATAL;
 use crate::metrics::Metrics;
 use crate::peers::PeersHandle;
 
@@ -32,7 +36,51 @@ pub(super) struct Reporter {
     pub(super) peers: PeersHandle,
     /// Batches of commands that take longer to apply are logged.
     pub(super) slow_apply: Duration,
-    pub(super) compacting_since: Option<Instant>,
+    pub(super) seen: Seen,
+}
+
+/// What earlier notes have told.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    compacting_since: Option<Instant>,
+    cluster_version: Option<String>,
+}
+
+/// Why a server cannot be in a cluster of this version, if it cannot: it may not be able to read what the cluster
+/// writes.
+pub(super) fn refusal_of_version(cluster_version: &str) -> Option<String> {
+    let is_newer = MinorVersion::parse(cluster_version).is_some_and(|version| version > own_version());
+    is_newer.then(|| {
+        format!(
+            "invalid downgrade; server version is lower than determined cluster version (server {ETCD_VERSION}, \
+             cluster {cluster_version}): start a server of version {cluster_version} or later on this data"
+        )
+    })
+}
+
+impl Reporter {
+    fn version_is_set(&mut self, version: &str) {
+        match self.seen.cluster_version.replace(version.to_owned()) {
+            None => info!("cluster-version" = version, "set initial cluster version"),
+            Some(before) => info!(from = before, to = version, "updated cluster version"),
+        }
+        let control = self.published.control();
+        if control.downgrade_target() == Some(version) {
+            info!(
+                "target-version" = version,
+                "server-version" = ETCD_VERSION,
+                "The server is ready to downgrade"
+            );
+        }
+        self.check_version(version);
+    }
+
+    fn check_version(&self, version: &str) {
+        if let Some(reason) = refusal_of_version(version) {
+            error!(target: FATAL, "{reason}");
+            self.life.send_replace(Life::Failed);
+        }
+    }
 }
 
 impl Observer for Reporter {
@@ -51,6 +99,7 @@ impl Observer for Reporter {
             ),
             Note::Snapshot { index, refusal: None } => {
                 info!("incoming-leader-snapshot-index" = index, "applied snapshot");
+                self.check_version(self.published.control().cluster_version());
             }
             Note::Snapshot { index, refusal: Some(error) } => {
                 warn!("incoming-leader-snapshot-index" = index, error, "ignored a snapshot");
@@ -64,12 +113,12 @@ impl Observer for Reporter {
                 self.life.send_replace(Life::Ready);
             }
             Note::ClusterVersion(version) => {
-                info!("cluster-version" = version, "set initial cluster version");
+                self.version_is_set(version);
             }
             Note::Checkpoint { index } => info!(index, "saved checkpoint"),
-            Note::Compacting => self.compacting_since = Some(Instant::now()),
+            Note::Compacting => self.seen.compacting_since = Some(Instant::now()),
             Note::Compacted { revision } => {
-                let since = self.compacting_since.take();
+                let since = self.seen.compacting_since.take();
                 self.metrics.maintenance.compacted(since.map(|since| since.elapsed()).unwrap_or_default());
                 info!("compact-revision" = revision, "finished scheduled compaction");
             }
@@ -114,6 +163,23 @@ impl Observer for Reporter {
         if let Err(reason) = result {
             error!(%reason, "the member stops: going on could lose or falsify data");
             self.life.send_replace(Life::Failed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_refuses_a_cluster_that_is_newer_than_itself() {
+        let refusal = refusal_of_version("3.8.0").unwrap();
+        assert!(
+            refusal.starts_with("invalid downgrade; server version is lower than determined cluster version")
+        );
+        assert!(refusal_of_version("4.0.0").is_some());
+        for version in ["3.7.0", "3.0.0", ""] {
+            assert_eq!(refusal_of_version(version), None, "{version}");
         }
     }
 }
