@@ -478,6 +478,8 @@ impl Machine {
         self.awaited_room = None;
         self.maintenance.replaced(index);
         self.installation.finished();
+        // The state may have taken the place of the entry that made this member known: it is never applied here.
+        self.introduced_at = None;
         self.published.set_control(self.store.control());
         output.notes.push(Note::Snapshot { index, refusal: None });
         output.notes.push(Note::Members);

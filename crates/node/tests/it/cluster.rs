@@ -338,6 +338,25 @@ fn a_member_that_has_fallen_far_behind_takes_over_the_state_of_the_leader() {
 }
 
 #[test]
+fn a_member_makes_itself_known_again_if_a_state_took_the_place_of_its_first_word() {
+    let (mut cluster, leader) = Cluster::lead(3);
+    let behind = leader % 3 + 1;
+    cluster.isolated.insert(behind);
+    for n in 0..50 {
+        cluster.member(leader).propose(put(&format!("k{n}"), "v"));
+        cluster.settle();
+    }
+    cluster.restart(behind);
+    cluster.isolated.clear();
+    // Less than the time after which a lost proposal is made again.
+    (0..ELECTION_TICKS_MAX).for_each(|_| cluster.tick());
+    let notes = &cluster.member(behind).notes;
+    let is_taken = |note: &node::Note| matches!(note, node::Note::Snapshot { refusal: None, .. });
+    let is_known = |note: &node::Note| matches!(note, node::Note::Published);
+    assert!(notes.iter().any(is_taken) && notes.iter().any(is_known), "{notes:?}");
+}
+
+#[test]
 fn a_state_that_is_damaged_or_old_changes_nothing() {
     let (mut cluster, leader) = Cluster::lead(3);
     let follower = leader % 3 + 1;
