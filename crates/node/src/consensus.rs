@@ -9,18 +9,20 @@
 //! Does not know what a command means. Its decisions leave the node before the machine applies anything.
 
 pub(crate) mod admission;
+mod handover;
+mod member_changes;
 mod proposal_queue;
+mod received;
+mod snapshots;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
-use proto::raftpb::{ConfChange, ConfState, Entry, Message, MessageType};
+use proto::raftpb::{ConfChange, ConfState, Entry, Message};
 use raft::{Persist, Raft, Ready, Role, Status};
-use store::MemberChange;
 
-use self::admission::{Admission, ENTRY_BYTES, entry_bytes};
+use self::admission::{Admission, ENTRY_BYTES};
 use self::proposal_queue::{ProposalQueue, Queued};
 use crate::config::Config;
 use crate::error::Unserved;
@@ -174,121 +176,9 @@ impl<W> Consensus<W> {
         output.wal.append(&mut self.deferred);
     }
 
-    /// Takes a message of another member. One that no correct member would send is dropped.
-    ///
-    /// Entries need room in the WAL. While a file for them is being made they wait. If the disk is full they are
-    /// dropped, as if the network had lost them: the leader sends them again.
-    pub(crate) fn step(&mut self, message: Message) {
-        match message.r#type() {
-            // It is of no use without the state that it announces: [`Consensus::step_snapshot`].
-            MessageType::MsgSnap => return,
-            MessageType::MsgApp if !message.entries.is_empty() => {}
-            _ => {
-                let _ = self.raft.step(message);
-                return;
-            }
-        }
-        let waiting = if self.held.is_empty() { self.step_append(message) } else { Some(message) };
-        let Some(message) = waiting else { return };
-        let bytes: usize = message.entries.iter().map(entry_bytes).sum();
-        if self.admission.expects_room() && self.held_bytes + bytes <= HELD_BYTES_MAX {
-            self.held_bytes += bytes;
-            self.held.push_back(message);
-        }
-    }
-
-    /// Takes as many of a leader's entries as there is room for; the message comes back if that is none. The leader
-    /// learns how many were taken.
-    fn step_append(&mut self, mut message: Message) -> Option<Message> {
-        let (mut bytes, mut fitting) = (0, 0);
-        for entry in &message.entries {
-            let sum = bytes + entry_bytes(entry) as u64;
-            if !self.admission.fits_append(sum) {
-                break;
-            }
-            (bytes, fitting) = (sum, fitting + 1);
-        }
-        if fitting == 0 {
-            return Some(message);
-        }
-        message.entries.truncate(fitting);
-        self.admission.append(bytes);
-        let _ = self.raft.step(message);
-        None
-    }
-
-    /// Takes a message that announces a state which this member has received.
-    pub(crate) fn step_snapshot(&mut self, message: Message) {
-        let _ = self.raft.step(message);
-    }
-
-    /// Takes a proposal that another member forwards to this leader, if there is room for it. It takes `weight`
-    /// bytes of the room for commands.
-    pub(crate) fn step_forwarded(&mut self, message: Message, weight: Weight) {
-        if message.entries.is_empty() || !self.admission.fits(weight.bytes, weight.takes_space) {
-            return;
-        }
-        let bytes: usize = message.entries.iter().map(entry_bytes).sum();
-        if self.raft.step(message).is_ok() {
-            self.admission.admit(bytes as u64, weight.bytes);
-            self.revokes.extend(weight.revokes);
-        }
-    }
-
-    /// Appends that waited for a file of the WAL, as far as there is room now.
-    fn step_held(&mut self) {
-        while let Some(message) = self.held.pop_front() {
-            let bytes: usize = message.entries.iter().map(entry_bytes).sum();
-            if let Some(message) = self.step_append(message) {
-                self.held.push_front(message);
-                break;
-            }
-            self.held_bytes -= bytes;
-        }
-        if !self.admission.expects_room() {
-            self.held.clear();
-            self.held_bytes = 0;
-        }
-    }
-
     /// A message to this member was lost.
     pub(crate) fn report_unreachable(&mut self, member: u64) {
         self.raft.report_unreachable(member);
-    }
-
-    /// Sending a state to a member has ended.
-    pub(crate) fn report_snapshot(&mut self, member: u64, is_ok: bool) {
-        self.raft.report_snapshot(member, is_ok);
-    }
-
-    /// Proposes a change of the members, now or when a leader is known and no other change is under way.
-    pub(crate) fn change_members(&mut self, id: u64, change: &MemberChange, deadline: Duration, waiter: W) {
-        let data = change.encode(id).encode_to_vec().into();
-        self.member_changes.push_back(QueuedChange { id, data, deadline, waiter });
-    }
-
-    /// Whether the member, if it is a learner, has nearly all of this leader's log: nine tenths of its entries, as in
-    /// etcd. `None` if this member does not lead.
-    pub(crate) fn is_learner_ready(&self, member: u64) -> Option<bool> {
-        if self.raft.status().role != Role::Leader {
-            return None;
-        }
-        let progress = |id: u64| self.raft.members().find(|progress| progress.id == id);
-        let learner = progress(member).filter(|progress| progress.is_learner());
-        let own = progress(self.raft.status().id).map_or(0, |progress| progress.matched);
-        Some(learner.is_none_or(|learner| learner.matched as f64 >= own as f64 * 0.9))
-    }
-
-    /// Proposes the changes that wait, as far as raft takes them.
-    pub(crate) fn propose_member_changes(&mut self, waiters: &mut Waiters<W>) {
-        while let Some(change) = self.member_changes.pop_front() {
-            if self.raft.propose_conf_change(change.data.clone()).is_err() {
-                self.member_changes.push_front(change);
-                break;
-            }
-            let QueuedChange { id, data, deadline, waiter } = change;
-            waiters.add_proposal(id, data.len(), deadline, waiter);
-        }
     }
 
     pub(crate) fn wal_written(&mut self, report: WalReport, output: &mut Output<W>) {
@@ -339,38 +229,6 @@ impl<W> Consensus<W> {
                 Admitted::NoSpace(waiter) => output.refuse_for_space(waiter),
             }
         }
-    }
-
-    /// Whether a leader takes proposals: one is known, and is not handing over as far as this member knows.
-    pub(crate) fn takes_proposals(&self) -> bool {
-        let status = self.raft.status();
-        status.leader != 0 && status.transferee == 0
-    }
-
-    /// A leader whose disk has not finished a batch for an election timeout, while a majority without it has written and
-    /// committed more, hands over to the voter that has most of the raft log. It does so no more than once in sixty
-    /// election timeouts: each new leader gives all leases their whole time again.
-    pub(crate) fn hand_over_if_stalled(&mut self, election_timeout: Duration, output: &mut Output<W>) {
-        let Some(since) = self.admission.writing_since() else { return };
-        let stalled = self.now.saturating_sub(since);
-        let rest = HANDOVER_REST * election_timeout;
-        let is_due = self.disk_handover_at.is_none_or(|at| at + rest <= self.now);
-        let status = self.raft.status();
-        let is_behind = status.role == Role::Leader && status.durable < status.commit;
-        if !is_behind || status.transferee != 0 || stalled < election_timeout || !is_due {
-            return;
-        }
-        let others = self.raft.members().filter(|m| m.id != status.id && !m.is_learner() && m.recent_active);
-        let Some(to) = others.max_by_key(|member| member.matched).map(|member| member.id) else { return };
-        self.disk_handover_at = Some(self.now);
-        if self.raft.transfer_leader(to).is_ok() {
-            output.notes.push(Note::DiskStalled { stalled, to });
-        }
-    }
-
-    /// Begins to hand leadership over to `to`. False if that is no voter.
-    pub(crate) fn transfer_leader(&mut self, to: u64) -> bool {
-        self.raft.transfer_leader(to).is_ok()
     }
 
     /// Whether one more request may wait.
@@ -512,23 +370,6 @@ impl<W> Consensus<W> {
         if must_sync {
             output.wal.append(&mut self.deferred);
         }
-    }
-
-    /// The snapshot that raft waits for, if it does: its state is to be installed.
-    pub(crate) fn awaited_snapshot(&self) -> Option<u64> {
-        Some(self.behind_snapshot.front()?.snapshot.as_ref()?.index)
-    }
-
-    /// The state of the snapshot that raft waits for is in use, and the WAL has noted it.
-    pub(crate) fn installed(&mut self, applied: EntryId, conf_state: &ConfState, output: &mut Output<W>) {
-        let mut is_first = true;
-        while let Some(batch) = self.behind_snapshot.pop_front_if(|b| is_first || b.snapshot.is_none()) {
-            is_first = false;
-            self.hand_to_wal(Persist { snapshot: None, ..batch }, output);
-        }
-        self.is_only_voter = is_only_voter(conf_state, self.raft.status().id);
-        self.applied = applied;
-        self.raft.applied_to(applied.index);
     }
 
     /// A lone voter need not wait for an election, once it has applied everything. True if it stands for one.

@@ -14,6 +14,8 @@ pub(crate) mod lease_clock;
 pub(crate) mod lease_renewer;
 pub(crate) mod lessor;
 pub(crate) mod maintenance;
+mod members;
+mod weight;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -21,22 +23,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use prost::Message as _;
 use proto::checkpointpb::Checkpoint;
 use proto::etcdserverpb::alarm_request::AlarmAction;
-use proto::etcdserverpb::{AlarmRequest, AlarmType, LeaseRevokeRequest};
-use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest, ClusterVersionSetRequest};
-use proto::raftpb::{ConfChange, ConfState, Entry, EntryType, Message};
-use store::{
-    Applied, Command, Export, Footprint, Imported, Kind, MemberChange, Outcome, Refusal, Request, Store,
-};
+use proto::etcdserverpb::{AlarmRequest, AlarmType};
+use proto::raftpb::{ConfState, Entry, EntryType, Message};
+use store::{Applied, Command, Export, Footprint, Imported, Kind, Outcome, Refusal, Request, Store};
+
+pub(crate) use self::members::change_members;
 
 use self::installation::{Installation, Installed};
 use self::lessor::{LeaseAnswer, LeaseQuery, Lessor, Queried};
 use self::maintenance::{Maintenance, Pressure};
 use crate::config::Config;
-use crate::consensus::Weight;
-use crate::consensus::admission::{Admission, ENTRY_BYTES, entry_bytes};
+use crate::consensus::admission::{Admission, entry_bytes};
 use crate::error::{Fatal, Unserved};
 use crate::handover::{EntryId, Progress, RevisionRoom};
 use crate::input::{Answer, Proposal};
@@ -183,28 +182,6 @@ impl Machine {
         !self.committed.is_empty() && !self.installation.is_replacing() && self.has_awaited_room()
     }
 
-    /// Bytes that a proposal takes of the room for commands: those of its entry, or more if what it writes
-    /// depends on what the store holds.
-    ///
-    /// As long as the disk may have space for more segments, no more than a part of a segment is counted.
-    /// Applying waits for the rest if it must.
-    pub(crate) fn weigh(&self, proposal: &Proposal, is_disk_full: bool) -> u64 {
-        let len = proposal.len() as u64;
-        if !proposal.writes_more {
-            return len;
-        }
-        // What cannot be decoded stops the member once it is committed.
-        let Ok(command) = Command::decode(proposal.data.clone()) else { return len };
-        len.max(self.weigh_records(&command.request, is_disk_full))
-    }
-
-    fn weigh_records(&self, request: &Request, is_disk_full: bool) -> u64 {
-        // More than there can be room for need not be counted on a full disk either.
-        let bytes_max = if is_disk_full { self.footprint_refused } else { self.footprint_waited_for };
-        let footprint = self.store.footprint(Footprint::default(), request, bytes_max, &mut || {});
-        footprint.bytes.min(bytes_max)
-    }
-
     /// Takes the commands of the member itself that are to be proposed. Without a leader they are lost. What
     /// the cluster must know of this member is proposed again when it leads.
     pub(crate) fn take_proposals(&mut self) -> Vec<Proposal> {
@@ -293,60 +270,9 @@ impl Machine {
         self.decide_version();
     }
 
-    /// A leader is known: makes this member's name and client URLs known to the cluster, once in the life of
-    /// the process. A proposal may be lost, so it is made again after `retry_after`.
-    pub(crate) fn introduce(&mut self, now: Duration, retry_after: Duration) {
-        if self.is_published || self.introduced_at.is_some_and(|at| now < at + retry_after) {
-            return;
-        }
-        self.introduced_at = Some(now);
-        let (name, client_urls) = (self.member.name.clone(), self.member.client_ur_ls.clone());
-        let attributes = Some(Attributes { name, client_urls });
-        let request =
-            ClusterMemberAttrSetRequest { member_id: self.member.id, member_attributes: attributes };
-        let id = self.propose(Request::SetMemberAttributes(request));
-        self.introductions.push(id);
-    }
-
-    /// Of all members, this is the lowest version.
-    pub(crate) fn set_lowest_version(&mut self, lowest: String, moment: Moment) {
-        self.lowest_version = Some(lowest);
-        if moment.is_leader {
-            self.decide_version();
-        }
-    }
-
-    /// What forwarded entries take of the room for commands. Those that cannot be read are left out: applying
-    /// them would stop each member.
-    pub(crate) fn weigh_forwarded(&self, entries: Vec<Entry>, is_disk_full: bool) -> (Vec<Entry>, Weight) {
-        let mut weight = Weight::default();
-        let mut readable = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if entry.r#type() == EntryType::EntryNormal {
-                let Some(proposal) = Proposal::decode(entry.data.clone()) else { continue };
-                weight.bytes += self.weigh(&proposal, is_disk_full) + ENTRY_BYTES as u64;
-                weight.takes_space |= proposal.takes_space;
-                weight.revokes.extend(proposal.revokes);
-            } else if read_conf_change(&entry).is_err() {
-                continue;
-            }
-            readable.push(entry);
-        }
-        (readable, weight)
-    }
-
     /// Leases to be revoked; see [`Lessor::expired`].
     pub(crate) fn expired_leases(&mut self, now: Duration) -> Vec<i64> {
         self.lessor.expired(now)
-    }
-
-    /// The proposal that revokes a lease, and what it takes of the room for commands.
-    pub(crate) fn revocation(&self, id: i64, is_disk_full: bool) -> (Proposal, u64) {
-        let request = Request::LeaseRevoke(LeaseRevokeRequest { id });
-        let weight = self.weigh_records(&request, is_disk_full);
-        let proposal = Proposal::new(self.published.next_request_id(), request);
-        let len = proposal.len() as u64;
-        (proposal, len.max(weight))
     }
 
     /// A revocation is proposed.
@@ -583,24 +509,6 @@ impl Machine {
         Request::Alarm(AlarmRequest { action, member_id: self.member.id, alarm })
     }
 
-    fn apply_conf_change<W>(
-        &mut self,
-        entry: &Entry,
-        waiters: &mut Waiters<W>,
-        output: &mut Output<W>,
-    ) -> Result<ConfChange, Fatal> {
-        let (change, outcome) = change_members(&mut self.store, entry, self.max_learners)?;
-        self.published.set_control(self.store.control());
-        output.notes.push(Note::Members);
-        if outcome.is_ok() && self.store.control().is_removed(self.member.id) {
-            output.notes.push(Note::Removed);
-        }
-        if let Some(waiter) = waiters.take_proposal(change.id) {
-            output.answers.push((waiter, Answer::Applied(outcome)));
-        }
-        Ok(change)
-    }
-
     /// What the operator is told about an applied command.
     fn note_applied<W>(&mut self, id: u64, request: &Request, output: &mut Output<W>) {
         match request {
@@ -653,23 +561,6 @@ impl Machine {
         }
     }
 
-    /// Proposes the cluster version if it is not what it should be: this member's, or the one that the
-    /// cluster is being downgraded to.
-    ///
-    /// In a cluster of several members that is the lowest of theirs. Without a downgrade it never decreases.
-    fn decide_version(&mut self) {
-        let control = self.store.control();
-        let is_alone = control.members().count() <= 1;
-        let lowest = if is_alone { Some(&self.cluster_version) } else { self.lowest_version.as_ref() };
-        let Some(ver) = control.downgrade_target().or(lowest.map(String::as_str)) else { return };
-        let is_downgrade = control.downgrade_target().is_some();
-        let is_higher = version_number(ver) > version_number(control.cluster_version());
-        if ver != control.cluster_version() && (is_downgrade || is_higher) {
-            let request = ClusterVersionSetRequest { ver: ver.to_owned() };
-            self.propose(Request::SetClusterVersion(request));
-        }
-    }
-
     /// Adds a command of the member itself to the proposals; returns the id of the proposal.
     fn propose(&mut self, request: Request) -> u64 {
         let proposal = Proposal::new(self.published.next_request_id(), request);
@@ -679,44 +570,10 @@ impl Machine {
     }
 }
 
-/// Major and minor of a version; lower than all others for an empty text.
-fn version_number(version: &str) -> Option<(u32, u32)> {
-    let (major, rest) = version.split_once('.')?;
-    let minor = rest.split('.').next()?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 /// The last entry that a snapshot contains.
 pub fn snapshot_index(message: &Message) -> u64 {
     let metadata = message.snapshot.as_ref().and_then(|snapshot| snapshot.metadata.as_ref());
     metadata.map_or(0, |metadata| metadata.index)
-}
-
-/// Reads a configuration change of the raft log.
-fn read_conf_change(entry: &Entry) -> Result<(ConfChange, MemberChange), Fatal> {
-    let unreadable = Fatal::ConfChange { index: entry.index };
-    if entry.r#type() != EntryType::EntryConfChange {
-        return Err(unreadable);
-    }
-    let Ok(change) = ConfChange::decode(entry.data.clone()) else { return Err(unreadable) };
-    let Some(of_members) = MemberChange::decode(&change) else { return Err(unreadable) };
-    Ok((change, of_members))
-}
-
-/// Carries out a committed configuration change. Returns what raft is to make of it, which is nothing if the
-/// store refuses it, and the answer to whoever asked for it.
-pub(crate) fn change_members(
-    store: &mut Store,
-    entry: &Entry,
-    max_learners: usize,
-) -> Result<(ConfChange, Result<Outcome, Refusal>), Fatal> {
-    let (mut change, of_members) = read_conf_change(entry)?;
-    let outcome = store.change_member(&of_members, max_learners);
-    if outcome.is_err() {
-        change.node_id = 0;
-    }
-    let members = || store.control().members().cloned().collect();
-    Ok((change, outcome.map(|()| Outcome::Members(members()))))
 }
 
 impl Batch {
