@@ -15,6 +15,7 @@ mod checks;
 mod dialer;
 mod faults;
 mod followers;
+mod full_disk;
 mod history;
 mod leadership;
 mod lease_owner;
@@ -29,6 +30,7 @@ mod storm;
 mod timeline;
 mod watcher;
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ use proto::etcdserverpb::{
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, StatusRequest, StatusResponse,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -70,6 +74,13 @@ impl Cluster {
 
     /// The same with more flags for each member.
     async fn start_with(n_members: usize, flags: &[&'static str]) -> Cluster {
+        let mut cluster = Cluster::prepare(n_members, flags).await;
+        cluster.found();
+        cluster
+    }
+
+    /// Members of a new cluster that have not been started.
+    async fn prepare(n_members: usize, flags: &[&'static str]) -> Cluster {
         let mut cluster = Cluster {
             dir: tempfile::tempdir().unwrap(),
             network: Network::new(),
@@ -80,14 +91,17 @@ impl Cluster {
         for _ in 0..n_members {
             cluster.make_member().await;
         }
-        let initial_cluster = cluster.initial_cluster(&(0..n_members).collect::<Vec<_>>());
-        for member in &mut cluster.members {
-            member.spawn(&cluster.network, Origin::New, &initial_cluster);
-        }
-        for place in 0..n_members {
-            cluster.wait_until_ready(place);
-        }
         cluster
+    }
+
+    /// Starts the members for the first time, and waits until each takes clients.
+    fn found(&mut self) {
+        let places: Vec<_> = (0..self.members.len()).collect();
+        let initial_cluster = self.initial_cluster(&places);
+        for member in &mut self.members {
+            member.spawn(&self.network, Origin::New, &initial_cluster);
+        }
+        places.into_iter().for_each(|place| self.wait_until_ready(place));
     }
 
     /// A member that is not part of the cluster yet; its place.
@@ -220,6 +234,7 @@ impl Cluster {
 
     /// Makes a new member known to the cluster and starts it; its place. Waits until it takes clients.
     async fn join(&mut self, is_learner: bool) -> usize {
+        self.wait_for_version().await;
         let known = self.member_places().await;
         let place = self.make_member().await;
         let request = MemberAddRequest { peer_ur_ls: vec![self.members[place].peer_url.clone()], is_learner };
@@ -228,6 +243,16 @@ impl Cluster {
         self.members[place].spawn(&self.network, Origin::Existing, &initial_cluster);
         self.wait_until_ready(place);
         place
+    }
+
+    /// Waits until the leader has decided of which version the cluster is. Nobody may join before.
+    async fn wait_for_version(&self) {
+        eventually("the cluster has a version", async || {
+            let address = self.members[self.agreed_leader().await?].address()?;
+            let page = timeout(ANSWER_LIMIT, page(address, "/version")).await.ok()?.ok()?;
+            page.contains(r#""etcdcluster":"3."#).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the learner has caught up and votes.
@@ -273,6 +298,16 @@ impl Cluster {
         })
         .await
     }
+}
+
+/// The answer of a member to a request for a page.
+async fn page(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut connection = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Whether a change of members is refused because it was made before.

@@ -69,13 +69,13 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed_on_a_full_disk(
 }
 
 /// A small file system of its own, mounted until this is dropped.
-struct Mount {
+pub(crate) struct Mount {
     dir: tempfile::TempDir,
 }
 
 impl Mount {
     /// `None`, and the reason on standard error, where mounting is not allowed.
-    fn new() -> Option<Mount> {
+    pub(crate) fn new() -> Option<Mount> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={SIZE}");
         let mount =
@@ -87,12 +87,13 @@ impl Mount {
         }
     }
 
-    fn data_dir(&self) -> PathBuf {
+    /// A directory for the data of a member.
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// Writes a file that takes all the room there is.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut filler = File::create(self.filler()).unwrap();
         let error = loop {
             if let Err(error) = filler.write_all(&[1; 1 << 16]) {
@@ -102,7 +103,8 @@ impl Mount {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
-    fn make_room(&self) {
+    /// Removes the file that took the room.
+    pub(crate) fn make_room(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
 

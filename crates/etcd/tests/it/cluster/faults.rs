@@ -15,8 +15,10 @@ use super::{ANSWER_LIMIT, Cluster};
 
 /// Writes that are acknowledged while something is broken, and for how long nobody waits for them if there may be no
 /// majority.
-const WRITES: u64 = 60;
+const WRITES: u64 = 40;
 const A_WHILE: Duration = Duration::from_secs(3);
+/// How many times all connections break, one after the other.
+const FLAPS: u64 = 4;
 /// The longest delay of a link.
 const DELAY_MS_MAX: u64 = 80;
 
@@ -147,9 +149,9 @@ impl Fault {
                 network.set(link, Rule::Delayed(delay));
             }),
             Fault::Flapping => {
-                for _ in 0..5 {
+                for _ in 0..FLAPS {
                     cluster.links().for_each(|link| network.break_connections(link));
-                    books.wait_for_acknowledged(WRITES / 5).await;
+                    books.wait_for_acknowledged(WRITES / FLAPS).await;
                 }
             }
             _ => cluster.cut_off(victim),

@@ -70,7 +70,6 @@ async fn a_watch_at_a_follower_tells_what_is_put_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a follower does not pass renewals on to the leader yet"]
 async fn a_lease_is_granted_and_renewed_at_a_follower() {
     let cluster = Cluster::start(3).await;
     let follower = cluster.follower().await;

@@ -182,7 +182,7 @@ async fn storm(n_members: usize, faults_in_a_round: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_are_one_store_through_all_faults() {
-    storm(3, 8).await;
+    storm(3, Fault::ALL.len()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
