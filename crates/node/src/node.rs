@@ -228,6 +228,8 @@ impl<W> Node<W> {
                 let deadline = self.now + self.config.request_timeout();
                 let is_disk_full = self.consensus.admission().is_disk_full();
                 let weight = self.machine.weigh(&proposal, is_disk_full);
+                // A message of the same batch may have begun a term.
+                self.waiters.set_term(self.consensus.status().term);
                 self.consensus.propose(proposal, weight, deadline, waiter, &mut self.waiters, output);
             }
             Input::ReadIndex(waiter) => {

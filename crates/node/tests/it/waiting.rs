@@ -102,6 +102,29 @@ fn an_election_shortly_after_a_request_is_told_as_the_likely_reason() {
 }
 
 #[test]
+fn a_proposal_that_comes_together_with_a_new_leader_is_not_taken_for_lost() {
+    let mut member = Member::start(&SimDisk::new(1), one_of_three()).unwrap();
+    member.settle().unwrap();
+    let append = Message {
+        r#type: MessageType::MsgApp as i32,
+        from: 3,
+        to: ID,
+        term: 2,
+        index: 3,
+        log_term: 1,
+        commit: 4,
+        entries: vec![Entry { index: 4, term: 2, ..Entry::default() }],
+        ..Message::default()
+    };
+    let (proposal, input) = member.proposal(put("k", "v"));
+    member.handle(vec![Input::Message(Box::new(append)), input]).unwrap();
+    member.settle().unwrap();
+    assert_eq!(member.node.published().applied(), 4);
+    let answer = member.answer(proposal);
+    assert!(answer.is_none(), "{answer:?}");
+}
+
+#[test]
 fn the_same_leader_in_a_later_term_is_another_leader() {
     let mut member = Member::start(&SimDisk::new(1), one_of_three()).unwrap();
     member.handle(vec![from_3(MessageType::MsgHeartbeat, 2)]).unwrap();
