@@ -20,6 +20,8 @@ mod history;
 mod host;
 mod leases;
 mod life;
+mod members;
+mod membership;
 mod network;
 mod plan;
 mod report;
@@ -44,6 +46,7 @@ use self::history::History;
 use self::host::Host;
 use self::leases::Leases;
 use self::life::Death;
+use self::members::place_of;
 use self::network::Network;
 pub use self::plan::ClusterPlan;
 pub use self::report::ClusterReport;
@@ -118,7 +121,7 @@ impl<'a> Cluster<'a> {
             faults_random: Random::new(plan.seed ^ FAULTS_SALT),
             now: Duration::ZERO,
             hosts: hosts?,
-            network: Network::new(plan.members, network_seed, plan.faults, plan.bad_messages_percent),
+            network: Network::new(network_seed, plan.faults, plan.bad_messages_percent),
             history: History::new(plan.members),
             leases: Leases::new(plan),
             watches: WatchClients::new(),
@@ -139,6 +142,7 @@ impl<'a> Cluster<'a> {
         faults[ClusterFault::LostMessages as usize] += counts.lost;
         faults[ClusterFault::RepeatedMessages as usize] += counts.repeated;
         faults[ClusterFault::DelayedMessages as usize] += counts.delayed;
+        let started = self.hosts.iter().filter(|host| host.lives > 0).count();
         let lives: u64 = self.hosts.iter().map(|host| host.lives).sum();
         ClusterReport {
             runs: 1,
@@ -146,7 +150,7 @@ impl<'a> Cluster<'a> {
             late_renewals: self.leases.late,
             elections: self.history.elections(),
             entries: self.history.len(),
-            restarts: lives - self.plan.members as u64,
+            restarts: lives - started as u64,
             messages: counts.delivered,
             faults,
             simulated: self.now,
@@ -159,6 +163,7 @@ impl<'a> Cluster<'a> {
         let mut asked = 0;
         while asked < self.plan.operations {
             self.break_something()?;
+            self.retire_members()?;
             self.start_members()?;
             asked += u64::from(self.turn()?);
         }
@@ -202,9 +207,17 @@ impl<'a> Cluster<'a> {
         let Some((to, bytes)) = self.network.receive(self.now) else { return false };
         let message = Message::decode(&bytes[..]).expect("what was encoded can be decoded");
         self.trace.note(format_args!("message {}", describe(&message)));
-        if let Some(member) = &mut self.hosts[to].member {
-            member.send(node::Input::Message(Box::new(message)));
+        let from = place_of(message.from);
+        let Some(member) = &mut self.hosts[to].member else { return true };
+        if member.published().control().is_removed(message.from) {
+            // Members refuse what a removed member sends, and tell it why.
+            self.report.refused += 1;
+            if self.hosts[from].member.is_some() {
+                self.note_removed(from);
+            }
+            return true;
         }
+        member.send(node::Input::Message(Box::new(message)));
         true
     }
 
@@ -256,8 +269,7 @@ impl<'a> Cluster<'a> {
                 self.begin_transfer(place, message.clone());
                 continue;
             }
-            let to = usize::try_from(message.to - ID).expect("a message is for a member");
-            self.network.send(place, to, message, self.now);
+            self.network.send(place, place_of(message.to), message, self.now);
         }
         self.may_die_of_promise(place, &result.messages);
         let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);
@@ -288,7 +300,9 @@ impl<'a> Cluster<'a> {
                 Some(before) => Some(before.term),
                 None => member.entry_term(entry.index - 1).filter(|_| is_in_log),
             };
-            self.history.note_appended(entry, prev_term)?;
+            if self.history.note_appended(entry, prev_term)? {
+                self.history.note_added(entry, member.published().applied())?;
+            }
             before = Some(entry);
         }
         for message in messages.iter().filter(|message| message.r#type() == MessageType::MsgApp) {
@@ -307,13 +321,27 @@ impl<'a> Cluster<'a> {
             self.report.checkpoints += u64::from(matches!(note, Note::Checkpoint { .. }));
             self.report.compactions += u64::from(matches!(note, Note::Compacted { .. }));
             self.note_snapshot(place, note)?;
+            if *note == Note::Removed {
+                self.note_removed(place);
+            }
             if let (Note::Leader { id, term }, Some(member)) = (note, &self.hosts[place].member)
                 && *id == ID + place as u64
             {
                 self.history.note_leader(place, *term, member)?;
+                self.may_lead(place)?;
             }
         }
         Ok(())
+    }
+
+    /// A member that has just been elected is a voter, or was removed since it stood for election.
+    fn may_lead(&self, place: usize) -> Result<(), String> {
+        let Some((_, applied)) = self.hosts[place].known() else { return Ok(()) };
+        let (membership, id) = (self.history.membership_at(applied.index), ID + place as u64);
+        if membership.is_voter(id) || membership.is_removed(id) {
+            return Ok(());
+        }
+        Err(format!("member {place} leads, and is no voter after entry {}", applied.index))
     }
 
     /// Takes what the member at `place` says of the raft log, and compares its store with the model.
@@ -343,7 +371,10 @@ impl<'a> Cluster<'a> {
     /// The tables of the member's store are those of its model.
     fn compare_position(&self, place: usize) -> Result<(), String> {
         let Some((member, applied)) = self.hosts[place].known() else { return Ok(()) };
-        checks::position(member, &applied.model).map_err(|error| format!("member {place}: {error}"))
+        let members = self.history.membership_at(applied.index);
+        checks::position(member, &applied.model)
+            .and_then(|()| members.compare(&member.published().control()))
+            .map_err(|error| format!("member {place}: {error}"))
     }
 
     /// Who leads, as most members see it.

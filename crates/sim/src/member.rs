@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use disk::{Disk, SimDisk};
 use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Published, WalTask, WalWriter};
+use prost::Message as _;
 use proto::etcdserverpb;
-use proto::raftpb::{Entry, EntryType, Message, SnapshotMetadata};
-use store::{Alarms, Command, Kind, LeaseTable, ReadView, Signal, WatchHub};
+use proto::raftpb::{ConfChange, Entry, EntryType, Message, SnapshotMetadata};
+use store::{Alarms, Command, Kind, LeaseTable, MemberChange, ReadView, Signal, WatchHub};
 
 use crate::random::Random;
 
@@ -39,6 +40,8 @@ pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 const CHECKPOINT_TICKS: u32 = 4;
 pub(crate) const RETRY_TICKS: u32 = 2;
+/// Learners that a cluster may have.
+pub(crate) const LEARNERS_MAX: usize = 1;
 /// Request ids that one life of a member may use, and lives that a member may have.
 const IDS_OF_A_LIFE: u64 = 1 << 40;
 const LIVES_MAX: u64 = 1 << 16;
@@ -59,7 +62,7 @@ pub(crate) struct Settings {
 pub(crate) struct Birth {
     /// Place of the member in its cluster, from 0 on.
     pub(crate) place: usize,
-    /// Members of the cluster.
+    /// Members that the new cluster begins with; 0 for a member that joins a cluster.
     pub(crate) members: usize,
     /// Counts the starts of the member from 1.
     pub(crate) life: u64,
@@ -366,13 +369,23 @@ pub(crate) fn command(entry: &Entry) -> Option<Command> {
     is_command.then(|| Command::decode(entry.data.clone()).expect("what a node logs can be read"))
 }
 
+/// The change of members that an entry holds, with the id of its proposal; `None` if it holds none.
+pub(crate) fn member_change(entry: &Entry) -> Option<(u64, MemberChange)> {
+    if entry.r#type() != EntryType::EntryConfChange {
+        return None;
+    }
+    let change = ConfChange::decode(&entry.data[..]).expect("what a node logs can be read");
+    let of_members = MemberChange::decode(&change).expect("nodes log only such changes as etcd knows");
+    Some((change.id, of_members))
+}
+
 /// Whether a new leader makes itself known by a command of this kind.
 pub(crate) fn introduces(kind: Kind) -> bool {
     matches!(kind, Kind::ClusterMemberAttrSet | Kind::ClusterVersionSet)
 }
 
 /// What the cluster knows of the member at `place`.
-fn identity(place: usize) -> etcdserverpb::Member {
+pub(crate) fn identity(place: usize) -> etcdserverpb::Member {
     etcdserverpb::Member {
         id: ID + place as u64,
         name: format!("m{place}"),
@@ -389,7 +402,7 @@ fn config(settings: &Settings, birth: Birth) -> Config {
         member: identity(birth.place),
         cluster_id: 0xc1,
         pre_vote: true,
-        max_learners: 1,
+        max_learners: LEARNERS_MAX,
         cluster_version: "3.7.0".into(),
         tick: TICK,
         election_ticks: ELECTION_TICKS,

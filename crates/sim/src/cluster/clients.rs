@@ -16,6 +16,7 @@ use super::Cluster;
 use super::history::Executed;
 use super::host::Host;
 use super::leases::Asked;
+use super::members::serves_clients;
 use super::workload;
 use crate::checks;
 use crate::member::{self, REQUEST_TIMEOUT, Ticket};
@@ -23,6 +24,9 @@ use crate::workload::{self as common, Horizon};
 
 /// What clients ask of a member and wait for, at most.
 const WAITING_MAX: usize = 64;
+
+/// The term of the first leader: the members themselves were added in the term before.
+const FIRST_LEADERS_TERM: u64 = 2;
 
 /// What a client waits for.
 #[derive(Debug)]
@@ -38,12 +42,19 @@ pub(super) struct Operation {
 }
 
 #[derive(Debug)]
-enum What {
+pub(super) enum What {
     /// A command under this request id.
     Command(u64),
     /// A linearizable read.
     Read,
     Lease(LeaseQuery),
+    /// A change of the members under this request id.
+    Change(u64),
+    /// Another leader, asked for in this term.
+    Transfer {
+        to: u64,
+        term: u64,
+    },
 }
 
 impl Cluster<'_> {
@@ -52,7 +63,7 @@ impl Cluster<'_> {
         let place = self.asked_member();
         let waiting = self.operations.values().filter(|operation| operation.place == place).count();
         let host = &self.hosts[place];
-        if host.member.is_none() || host.disk.has_crashed() || waiting >= WAITING_MAX {
+        if !serves_clients(host) || host.disk.has_crashed() || waiting >= WAITING_MAX {
             return Ok(false);
         }
         match self.random.below(20) {
@@ -92,6 +103,7 @@ impl Cluster<'_> {
     /// Takes the entries that are committed since index `from`.
     pub(super) fn take_committed(&mut self, from: u64) -> Result<(), String> {
         for index in from..=self.history.len() {
+            self.take_change(index);
             let Some(executed) = self.history.command(index) else { continue };
             let sent_at = self.sent_at.get(&executed.id).copied();
             if sent_at.is_none() {
@@ -117,6 +129,9 @@ impl Cluster<'_> {
         let operation = operation.ok_or_else(|| format!("{ticket} is answered twice: {answer:?}"))?;
         let wrong = |why: &str| format!("{ticket} at member {place}, {operation:?}: {why}");
         match (&operation.what, answer) {
+            (What::Transfer { to, term }, answer) => {
+                self.check_transfer(place, *to, *term, &answer).map_err(|why| wrong(&why))
+            }
             (_, Answer::Unserved(why)) => self.take_unserved(&operation, why).map_err(|why| wrong(&why)),
             (What::Command(id), Answer::Applied(Err(Refusal::NoSpace)))
                 if self.history.executed(*id).is_none() =>
@@ -126,6 +141,10 @@ impl Cluster<'_> {
             (What::Command(id), Answer::Applied(result)) => {
                 self.report.answered += 1;
                 self.check_result(place, *id, &result).map_err(|why| wrong(&why))
+            }
+            (What::Change(id), Answer::Applied(result)) => {
+                self.report.changes_answered += 1;
+                self.check_change(place, *id, &result).map_err(|why| wrong(&why))
             }
             (What::Read, Answer::Readable) => {
                 self.report.linearizable_reads += 1;
@@ -142,12 +161,19 @@ impl Cluster<'_> {
     pub(super) fn nobody_is_forgotten(&self, place: usize) -> Result<(), String> {
         let Some((_, applied)) = self.hosts[place].known() else { return Ok(()) };
         for (ticket, operation) in self.operations.iter().filter(|(_, operation)| operation.place == place) {
-            let What::Command(id) = operation.what else { continue };
-            let Some((index, executed)) = self.history.executed(id) else { continue };
+            let index = match operation.what {
+                What::Command(id) => {
+                    let executed = self.history.executed(id);
+                    executed.filter(|(_, executed)| !waits_for_the_end(executed)).map(|(index, _)| index)
+                }
+                What::Change(id) => self.history.changed(id).map(|(index, _)| index),
+                What::Read | What::Lease(_) | What::Transfer { .. } => None,
+            };
+            let Some(index) = index else { continue };
             // What a member has not applied itself, but taken over from another, it does not answer.
             let is_taken_over = index <= self.hosts[place].installed;
-            if index <= applied.index && !is_taken_over && !waits_for_the_end(executed) {
-                return Err(format!("{ticket} is applied and not answered: {executed:?}"));
+            if index <= applied.index && !is_taken_over {
+                return Err(format!("{ticket}, entry {index}, is applied and not answered: {operation:?}"));
             }
         }
         Ok(())
@@ -227,7 +253,7 @@ impl Cluster<'_> {
         self.leases.answered(&query, &answer, asked, &applied.model).map(|()| true)
     }
 
-    fn wait(&mut self, place: usize, what: What) {
+    pub(super) fn wait(&mut self, place: usize, what: What) {
         let ticket = self.ticket();
         let (at, clock, floor) = (self.now, self.hosts[place].clock, self.history.len());
         self.operations.insert(ticket, Operation { place, what, at, clock, floor });
@@ -300,11 +326,14 @@ impl Cluster<'_> {
     /// Checks that there was a reason not to serve a request.
     fn take_unserved(&mut self, operation: &Operation, why: Unserved) -> Result<(), String> {
         let waited = self.hosts[operation.place].clock.saturating_sub(operation.clock);
-        let is_lease = matches!(operation.what, What::Lease(_));
-        let is_command = matches!(operation.what, What::Command(_));
-        let may_be_lost = self.history.elections() > 1 || self.hosts[operation.place].installed > 0;
+        let needs_leader = matches!(operation.what, What::Lease(_) | What::Change(_));
+        let is_command = matches!(operation.what, What::Command(_) | What::Change(_));
+        let host = &self.hosts[operation.place];
+        // A leader that died in the step in which it was elected is not counted among the elections.
+        let may_be_lost =
+            self.history.elections() > 1 || host.term > FIRST_LEADERS_TERM || host.installed > 0;
         match why {
-            Unserved::NotLeader if is_lease => {
+            Unserved::NotLeader if needs_leader => {
                 self.report.not_leader += 1;
                 return Ok(());
             }
@@ -321,7 +350,7 @@ impl Cluster<'_> {
 }
 
 /// Whether the member there takes itself for the leader.
-fn believes_to_lead(host: &Host) -> bool {
+pub(super) fn believes_to_lead(host: &Host) -> bool {
     let leader = host.member.as_ref().map(|member| member.published().leader());
     leader == Some(member::ID + host.place as u64)
 }

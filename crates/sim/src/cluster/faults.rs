@@ -60,11 +60,15 @@ pub enum Fault {
     StalledWal,
     /// Clocks run at different rates.
     ClockSkew,
+    /// Members are added, promoted, moved and removed. Machines of removed ones come back.
+    MemberChange,
+    /// Leadership is handed over on request.
+    LeaderTransfer,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 17] = [
         Fault::LostMessages,
         Fault::RepeatedMessages,
         Fault::DelayedMessages,
@@ -80,6 +84,8 @@ impl Fault {
         Fault::StalledNode,
         Fault::StalledWal,
         Fault::ClockSkew,
+        Fault::MemberChange,
+        Fault::LeaderTransfer,
     ];
 
     /// Its name on the command line.
@@ -100,6 +106,8 @@ impl Fault {
             Fault::StalledNode => "stalled-node",
             Fault::StalledWal => "stalled-wal",
             Fault::ClockSkew => "clock-skew",
+            Fault::MemberChange => "member-changes",
+            Fault::LeaderTransfer => "leader-transfers",
         }
     }
 
@@ -188,12 +196,12 @@ impl Cluster<'_> {
         match fault {
             Fault::Partition => self.partition(place),
             Fault::OneWayCut => {
-                let other = self.faults_random.index(self.plan.members);
+                let other = self.faults_random.index(self.hosts.len());
                 let is_outward = self.faults_random.percent(50);
                 self.cut(vec![if is_outward { (place, other) } else { (other, place) }]);
             }
             Fault::FlappingLink => {
-                let other = self.faults_random.index(self.plan.members);
+                let other = self.faults_random.index(self.hosts.len());
                 let at = self.now + self.some_time(BROKEN_MS_MAX);
                 self.repairs.push(Repair { at, what: Broken::Flapping(place, other) });
             }
@@ -220,6 +228,8 @@ impl Cluster<'_> {
                 let rate_ppm = TRUE_RATE_PPM - SKEW_PPM_MAX + self.faults_random.below(2 * SKEW_PPM_MAX);
                 self.hosts[place].rate_ppm = rate_ppm;
             }
+            Fault::MemberChange => self.change_some_member()?,
+            Fault::LeaderTransfer => self.transfer_leader(),
             Fault::LostMessages
             | Fault::RepeatedMessages
             | Fault::DelayedMessages
@@ -266,7 +276,7 @@ impl Cluster<'_> {
 
     /// How long a member is down.
     pub(super) fn down_time(&mut self) -> Duration {
-        self.some_time(DOWN_MS_MAX)
+        if self.are_faults_over { Duration::ZERO } else { self.some_time(DOWN_MS_MAX) }
     }
 
     /// Often the leader, otherwise any member.
@@ -274,13 +284,13 @@ impl Cluster<'_> {
         let leader = self.leader();
         match leader {
             Some(leader) if self.faults_random.percent(40) => leader,
-            _ => self.faults_random.index(self.plan.members),
+            _ => self.faults_random.index(self.hosts.len()),
         }
     }
 
     /// Cuts `place` with some others, mostly a minority, off from the rest.
     fn partition(&mut self, place: usize) {
-        let members = self.plan.members;
+        let members = self.hosts.len();
         let size = match self.faults_random.percent(80) {
             true => 1 + self.faults_random.index(members.div_ceil(2)),
             false => 1 + self.faults_random.index(members),
@@ -343,7 +353,7 @@ impl Cluster<'_> {
         host.disk.fail_syncs(file).map_err(|error| format!("{} cannot be broken: {error}", file.display()))
     }
 
-    fn some_time(&mut self, ms_max: u64) -> Duration {
+    pub(super) fn some_time(&mut self, ms_max: u64) -> Duration {
         some_time(&mut self.faults_random, ms_max)
     }
 }

@@ -18,9 +18,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use proto::raftpb::Entry;
-use store::{Command, Outcome, Refusal, Request};
+use proto::raftpb::{Entry, EntryType};
+use store::{Command, MemberChange, Outcome, Refusal, Request};
 
+use super::membership::Membership;
 use crate::member::{self, Member};
 use crate::model::Model;
 
@@ -31,12 +32,14 @@ pub(super) struct History {
     appended: BTreeMap<(u64, u64), Appended>,
     /// From index 1 on.
     committed: Vec<Committed>,
-    /// The index of each command, by request id.
+    /// The index of each command and change of members, by request id.
     by_request: BTreeMap<u64, u64>,
     /// Commands that were refused before they were proposed.
     refused: BTreeSet<u64>,
     /// Who leads each term.
     leaders: BTreeMap<u64, usize>,
+    /// The members of the cluster, from the index of each change on.
+    memberships: BTreeMap<u64, Membership>,
     /// etcd after everything that is committed.
     pub(super) model: Model,
 }
@@ -56,6 +59,7 @@ struct Committed {
     committed_in: u64,
     /// The command with its answer; `None` if the entry holds none.
     command: Option<Executed>,
+    change: Option<Changed>,
 }
 
 /// A command, and the answer that it must get.
@@ -66,18 +70,60 @@ pub(super) struct Executed {
     pub(super) expected: Result<Outcome, Refusal>,
 }
 
+/// A change of members, and whether it must be refused.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) id: u64,
+    pub(super) change: MemberChange,
+    pub(super) expected: Result<(), Refusal>,
+}
+
 impl History {
     /// The history of a new cluster of so many members: each was added by an entry that counts as committed.
     pub(super) fn new(members: usize) -> History {
-        let bootstrap = |_| Committed { term: 1, committed_in: 1, command: None };
+        let bootstrap = |_| Committed { term: 1, committed_in: 1, command: None, change: None };
         History {
             appended: BTreeMap::new(),
             committed: (0..members).map(bootstrap).collect(),
             by_request: BTreeMap::new(),
             refused: BTreeSet::new(),
             leaders: BTreeMap::new(),
+            memberships: (0..=members).map(|n| (n as u64, Membership::initial(n))).collect(),
             model: Model::new(),
         }
+    }
+
+    /// The members after everything that is committed.
+    pub(super) fn membership(&self) -> &Membership {
+        self.membership_at(u64::MAX)
+    }
+
+    /// The members after the entry at `index`.
+    pub(super) fn membership_at(&self, index: u64) -> &Membership {
+        let newest = self.memberships.range(..=index).next_back();
+        newest.expect("there is one for index 0").1
+    }
+
+    /// Index of the entry that removed a member.
+    pub(super) fn removal_of(&self, id: u64) -> Option<u64> {
+        let mut memberships = self.memberships.iter();
+        memberships.find(|(_, membership)| membership.is_removed(id)).map(|(index, _)| *index)
+    }
+
+    /// The change of members in the entry at `index`.
+    pub(super) fn change(&self, index: u64) -> Option<&Changed> {
+        self.at(index)?.change.as_ref()
+    }
+
+    /// The index of the change of members with this request id, and the change.
+    pub(super) fn changed(&self, id: u64) -> Option<(u64, &Changed)> {
+        let index = *self.by_request.get(&id)?;
+        Some((index, self.change(index)?))
+    }
+
+    /// Whether `place` led a term of at least `term`.
+    pub(super) fn has_led(&self, place: usize, term: u64) -> bool {
+        self.leaders.range(term..).any(|(_, leader)| *leader == place)
     }
 
     /// Number of entries that are known to be committed.
@@ -120,23 +166,48 @@ impl History {
         }
     }
 
-    /// Takes an entry that is part of a member's log, behind an entry of `prev_term` if that is known.
-    pub(super) fn note_appended(&mut self, entry: &Entry, prev_term: Option<u64>) -> Result<(), String> {
+    /// Takes an entry that is part of a member's log, behind an entry of `prev_term` if that is known. Tells whether
+    /// no member had it before.
+    pub(super) fn note_appended(&mut self, entry: &Entry, prev_term: Option<u64>) -> Result<bool, String> {
         let at = (entry.index, entry.term);
+        let is_new = !self.appended.contains_key(&at);
         let known = self.appended.entry(at).or_insert_with(|| Appended { entry: entry.clone(), prev_term });
         if known.entry != *entry {
             return Err(format!("two entries at {at:?}: {:?} and {entry:?}", known.entry));
         }
         match (known.prev_term, prev_term) {
             (Some(before), Some(now)) if before != now => {
-                Err(format!("the entry before {at:?} is of term {before} on one member and {now} on another"))
+                return Err(format!(
+                    "the entry before {at:?} is of term {before} on one member and {now} on another"
+                ));
             }
-            (None, _) => {
-                known.prev_term = prev_term;
-                Ok(())
-            }
-            _ => Ok(()),
+            (None, _) => known.prev_term = prev_term,
+            _ => {}
         }
+        Ok(is_new)
+    }
+
+    /// A leader that has applied the entries up to `applied` adds one. If that changes the members, it must have
+    /// applied all such changes before it.
+    pub(super) fn note_added(&self, entry: &Entry, applied: u64) -> Result<(), String> {
+        let is_change = |entry: &Entry| entry.r#type() == EntryType::EntryConfChange;
+        if !is_change(entry) {
+            return Ok(());
+        }
+        let mut at = (entry.index, entry.term);
+        while let Some(prev_term) = self.appended.get(&at).and_then(|appended| appended.prev_term) {
+            at = (at.0 - 1, prev_term);
+            if at.0 <= applied {
+                break;
+            }
+            if self.appended.get(&at).is_some_and(|before| is_change(&before.entry)) {
+                return Err(format!(
+                    "entry {} changes the members before entry {} is applied",
+                    entry.index, at.0
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A member leads `term`. It must hold all that was committed in earlier terms.
@@ -188,17 +259,27 @@ impl History {
             let expected = self.model.apply(&request);
             Executed { id, request, expected }
         });
-        self.committed.push(Committed { term: entry.term, committed_in, command });
-        let Some(Executed { id, .. }) = self.committed.last().and_then(|entry| entry.command.as_ref()) else {
-            return Ok(());
-        };
-        if self.refused.contains(id) {
+        let change = self.change_members(entry);
+        let id = command.as_ref().map(|command| command.id).or(change.as_ref().map(|change| change.id));
+        self.committed.push(Committed { term: entry.term, committed_in, command, change });
+        let Some(id) = id else { return Ok(()) };
+        if self.refused.contains(&id) {
             return Err(format!("command {id:#x} was refused, but is entry {}", entry.index));
         }
-        match self.by_request.insert(*id, entry.index) {
+        match self.by_request.insert(id, entry.index) {
             Some(before) => Err(format!("command {id:#x} is entry {before} and entry {}", entry.index)),
             None => Ok(()),
         }
+    }
+
+    fn change_members(&mut self, entry: &Entry) -> Option<Changed> {
+        let (id, change) = member::member_change(entry)?;
+        let mut membership = self.membership().clone();
+        let expected = membership.apply(&change);
+        if expected.is_ok() {
+            self.memberships.insert(entry.index, membership);
+        }
+        Some(Changed { id, change, expected })
     }
 
     fn at(&self, index: u64) -> Option<&Committed> {
@@ -208,6 +289,7 @@ impl History {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
     use proto::etcdserverpb::PutRequest;
 
     use super::*;
@@ -262,5 +344,26 @@ mod tests {
         history.note_refused(16).unwrap();
         history.note_appended(&entry(5, 2, 16), Some(2)).unwrap();
         assert!(history.note_committed(5, 2, 2).is_err());
+    }
+    #[test]
+    fn a_change_before_the_last_one_is_applied_is_noticed() {
+        let mut history = history();
+        let change = |index, change: MemberChange| Entry {
+            r#type: EntryType::EntryConfChange as i32,
+            data: change.encode(index).encode_to_vec().into(),
+            ..entry(index, 2, 0)
+        };
+        let add = change(4, MemberChange::Add(member::identity(1)));
+        let remove = change(6, MemberChange::Remove(member::identity(0).id));
+        for (entry, prev_term) in [(&add, 2), (&entry(5, 2, 15), 2), (&remove, 2)] {
+            assert_eq!(history.note_appended(entry, Some(prev_term)), Ok(true));
+        }
+        assert!(history.note_added(&remove, 3).is_err());
+        assert!(history.note_added(&remove, 4).is_ok());
+        history.note_committed(6, 2, 2).unwrap();
+        assert_eq!(history.membership_at(3).voters().count(), 1);
+        assert_eq!(history.membership_at(5).voters().count(), 2);
+        assert!(history.membership().is_removed(member::identity(0).id));
+        assert_eq!(history.removal_of(member::identity(0).id), Some(6));
     }
 }

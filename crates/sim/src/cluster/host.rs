@@ -16,10 +16,22 @@ use crate::model::Model;
 /// Clock rates are parts of a million: a sound clock has this one.
 pub(super) const TRUE_RATE_PPM: u64 = 1_000_000;
 
+/// What a machine is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its member is to join the cluster, and is not started before it is added.
+    Expected,
+    /// Its member is started whenever it does not run.
+    Member,
+    /// Its member was removed, and is not started any more.
+    Retired,
+}
+
 /// A machine.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) place: usize,
+    pub(super) standing: Standing,
     pub(super) disk: SimDisk,
     pub(super) member: Option<Member>,
     /// When the member is started again, if it does not run.
@@ -43,6 +55,10 @@ pub(super) struct Host {
     pub(super) commit: u64,
     /// Whether a sync was made to fail in this life.
     pub(super) is_sync_failing: bool,
+    /// When the member stops, since it was removed.
+    pub(super) retires_at: Option<Duration>,
+    /// Whether anybody has asked for its removal.
+    pub(super) is_removal_asked: bool,
     /// Whether the death that is planned for it is one of the process alone.
     pub(super) keeps_power: bool,
 }
@@ -58,6 +74,7 @@ impl Host {
     pub(super) fn new(place: usize, seed: u64) -> Result<Host, String> {
         let host = Host {
             place,
+            standing: Standing::Member,
             disk: SimDisk::new(seed ^ (place as u64 + 1)),
             member: None,
             starts_at: Duration::ZERO,
@@ -73,6 +90,8 @@ impl Host {
             term: 0,
             commit: 0,
             is_sync_failing: false,
+            retires_at: None,
+            is_removal_asked: false,
             keeps_power: false,
         };
         let dir = std::path::Path::new(WAL_DIR).parent().expect("the WAL lies in a directory");
@@ -89,7 +108,7 @@ impl Host {
         self.commit = 0;
         let birth = Birth {
             place: self.place,
-            members: plan.members,
+            members: if self.place < plan.members { plan.members } else { 0 },
             life: self.lives,
             seed: plan.seed,
             now: self.clock,

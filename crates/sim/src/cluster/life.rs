@@ -1,10 +1,10 @@
 //! How members die and start again.
 
-use std::time::Duration;
-
 use node::Fatal;
 
 use super::Cluster;
+use super::host::Standing;
+use crate::member::ID;
 
 /// Starts of a member, at most.
 const LIVES_MAX: u64 = 1000;
@@ -16,6 +16,8 @@ pub(super) enum Death {
     Killed,
     /// It stopped by itself.
     Stopped(Fatal),
+    /// It was removed from the cluster, and has ended as it should.
+    Retired,
 }
 
 impl Cluster<'_> {
@@ -23,7 +25,8 @@ impl Cluster<'_> {
     pub(super) fn start_members(&mut self) -> Result<(), String> {
         for place in 0..self.hosts.len() {
             let host = &mut self.hosts[place];
-            if host.member.is_some() || host.starts_at > self.now {
+            let is_waiting = host.member.is_none() && host.standing == Standing::Member;
+            if !is_waiting || host.starts_at > self.now {
                 continue;
             }
             if host.lives >= LIVES_MAX {
@@ -33,12 +36,21 @@ impl Cluster<'_> {
             let has_crashed = host.disk.has_crashed();
             self.note(format_args!("{place}: started: {started:?}"));
             match started {
-                Ok(()) => {}
+                Ok(()) => self.may_be_removed(place),
                 Err(_) if has_crashed => self.bury(place, Death::Killed)?,
                 Err(fatal) => self.bury(place, Death::Stopped(fatal))?,
             }
         }
         Ok(())
+    }
+
+    /// A member that finds on its disk that it was removed stops.
+    fn may_be_removed(&mut self, place: usize) {
+        let Some(member) = &self.hosts[place].member else { return };
+        let is_removed = member.published().control().is_removed(ID + place as u64);
+        if is_removed {
+            self.note_removed(place);
+        }
     }
 
     /// Notes a death. A member may stop by itself only after a failed sync.
@@ -47,7 +59,7 @@ impl Cluster<'_> {
         let (is_sync_failing, keeps_power) = (host.is_sync_failing, host.keeps_power);
         host.keeps_power = false;
         match death {
-            Death::Killed => {}
+            Death::Killed | Death::Retired => {}
             Death::Stopped(_) if is_sync_failing => {}
             Death::Stopped(fatal) => return Err(format!("member {place} stopped: {fatal}")),
         }
@@ -71,7 +83,7 @@ impl Cluster<'_> {
 
     /// The process ends. Nobody learns what becomes of the requests that it has taken.
     fn end_process(&mut self, place: usize) {
-        let down_time = if self.are_faults_over { Duration::ZERO } else { self.down_time() };
+        let down_time = self.down_time();
         let host = &mut self.hosts[place];
         host.member = None;
         host.applied = None;

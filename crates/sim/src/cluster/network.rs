@@ -6,6 +6,7 @@
 //! A forwarded proposal is never repeated: it has no effect that a member could recognise as done before, and
 //! the connections between members repeat nothing that has a number of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -23,8 +24,8 @@ const LONG_DELAY_US_MAX: u64 = 2_000_000;
 /// All links of a cluster.
 #[derive(Debug)]
 pub(super) struct Network {
-    members: usize,
-    links: Vec<Link>,
+    /// By sender and receiver. A link is there once something was sent over it, or it was cut.
+    links: BTreeMap<(usize, usize), Link>,
     random: Random,
     faults: FaultSet,
     bad_percent: u64,
@@ -55,17 +56,16 @@ struct UnderWay {
 }
 
 impl Network {
-    pub(super) fn new(members: usize, seed: u64, faults: FaultSet, bad_percent: u64) -> Network {
-        let links = (0..members * members).map(|_| Link::default()).collect();
+    pub(super) fn new(seed: u64, faults: FaultSet, bad_percent: u64) -> Network {
         let counts = MessageCounts::default();
-        Network { members, links, random: Random::new(seed), faults, bad_percent, counts }
+        Network { links: BTreeMap::new(), random: Random::new(seed), faults, bad_percent, counts }
     }
 
     /// Takes a message of the member at `from` for the one at `to`.
     pub(super) fn send(&mut self, from: usize, to: usize, message: &Message, now: Duration) {
-        let at = self.place(from, to);
-        let is_full = self.links[at].messages.len() >= LINK_LEN_MAX;
-        if self.links[at].is_cut || is_full || self.goes_wrong(Fault::LostMessages) {
+        let link = self.link(from, to);
+        let is_full = link.messages.len() >= LINK_LEN_MAX;
+        if link.is_cut || is_full || self.goes_wrong(Fault::LostMessages) {
             self.counts.lost += 1;
             return;
         }
@@ -77,54 +77,55 @@ impl Network {
         let bytes = message.encode_to_vec();
         for _ in 0..copies {
             let due = now + self.delay();
-            self.links[at].messages.push(UnderWay { due, bytes: bytes.clone() });
+            self.link(from, to).messages.push(UnderWay { due, bytes: bytes.clone() });
         }
     }
 
     /// A message that has arrived by `now`: its receiver and its bytes.
     pub(super) fn receive(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
         let is_ordered = !self.faults.contains(Fault::ReorderedMessages);
-        let arrived: Vec<(usize, usize)> = (0..self.links.len())
-            .filter_map(|link| {
-                let mut due = self.links[link].messages.iter().map(|message| message.due <= now);
+        let arrived: Vec<((usize, usize), usize)> = self
+            .links
+            .iter()
+            .filter_map(|(ends, link)| {
+                let mut due = link.messages.iter().map(|message| message.due <= now);
                 let first = if is_ordered { due.next()?.then_some(0) } else { due.position(|is_due| is_due) };
-                Some((link, first?))
+                Some((*ends, first?))
             })
             .collect();
         if arrived.is_empty() {
             return None;
         }
-        let (link, message) = arrived[self.random.index(arrived.len())];
+        let ((from, to), message) = arrived[self.random.index(arrived.len())];
         self.counts.delivered += 1;
-        Some((link % self.members, self.links[link].messages.remove(message).bytes))
+        Some((to, self.link(from, to).messages.remove(message).bytes))
     }
 
     /// When the next message arrives.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        self.links.iter().flat_map(|link| link.messages.first()).map(|message| message.due).min()
+        self.links.values().flat_map(|link| link.messages.first()).map(|message| message.due).min()
     }
 
     /// Cuts the link from one member to another; what is under way on it is lost.
     pub(super) fn cut(&mut self, from: usize, to: usize) {
-        let at = self.place(from, to);
-        self.links[at].is_cut = true;
-        self.counts.lost += self.links[at].messages.len() as u64;
-        self.links[at].messages.clear();
+        let link = self.link(from, to);
+        link.is_cut = true;
+        let lost = std::mem::take(&mut link.messages).len();
+        self.counts.lost += lost as u64;
     }
 
     /// Whether nothing passes from one member to another.
     pub(super) fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.links[self.place(from, to)].is_cut
+        self.links.get(&(from, to)).is_some_and(|link| link.is_cut)
     }
 
     pub(super) fn mend(&mut self, from: usize, to: usize) {
-        let at = self.place(from, to);
-        self.links[at].is_cut = false;
+        self.link(from, to).is_cut = false;
     }
 
     /// All links work from now on, and no message goes astray.
     pub(super) fn heal(&mut self) {
-        self.links.iter_mut().for_each(|link| link.is_cut = false);
+        self.links.values_mut().for_each(|link| link.is_cut = false);
         self.faults = FaultSet::default();
     }
 
@@ -139,8 +140,8 @@ impl Network {
         Duration::from_micros(self.random.below(max))
     }
 
-    fn place(&self, from: usize, to: usize) -> usize {
-        from * self.members + to
+    fn link(&mut self, from: usize, to: usize) -> &mut Link {
+        self.links.entry((from, to)).or_default()
     }
 }
 
@@ -157,7 +158,7 @@ mod tests {
     fn network(faults: &[Fault]) -> Network {
         let mut set = FaultSet::default();
         faults.iter().for_each(|fault| set.insert(*fault));
-        Network::new(3, 1, set, 50)
+        Network::new(1, set, 50)
     }
 
     fn received(network: &mut Network) -> Vec<u64> {

@@ -27,6 +27,18 @@ pub struct ClusterReport {
     pub snapshots_failed: u64,
     /// Those that a member has taken over.
     pub snapshots_installed: u64,
+    /// Members that were added, that stopped since they were removed, and that came back after that.
+    pub joined: u64,
+    /// Those that stopped.
+    pub retired: u64,
+    /// Those that came back.
+    pub brought_back: u64,
+    /// Changes of members that were answered.
+    pub changes_answered: u64,
+    /// Messages that were refused, since their sender was removed.
+    pub refused: u64,
+    /// Leaders that handed over on request.
+    pub transferred: u64,
     /// Linearizable reads compared.
     pub linearizable_reads: u64,
     /// Other reads and hashes compared, and answers about leases.
@@ -64,6 +76,12 @@ impl AddAssign for ClusterReport {
         self.snapshots_sent += other.snapshots_sent;
         self.snapshots_failed += other.snapshots_failed;
         self.snapshots_installed += other.snapshots_installed;
+        self.joined += other.joined;
+        self.retired += other.retired;
+        self.brought_back += other.brought_back;
+        self.changes_answered += other.changes_answered;
+        self.refused += other.refused;
+        self.transferred += other.transferred;
         self.linearizable_reads += other.linearizable_reads;
         self.reads += other.reads;
         self.events += other.events;
@@ -101,6 +119,16 @@ impl fmt::Display for ClusterReport {
             f,
             "{} elections, {} entries, {} messages, {} restarts, {} checkpoints, {} compactions",
             self.elections, self.entries, self.messages, self.restarts, self.checkpoints, self.compactions
+        )?;
+        writeln!(
+            f,
+            "{} members joined, {} retired, {} came back, {} changes answered, {} messages refused, {} leaders handed over",
+            self.joined,
+            self.retired,
+            self.brought_back,
+            self.changes_answered,
+            self.refused,
+            self.transferred
         )?;
         let faults =
             Fault::ALL.iter().map(|fault| format!("{} {}", self.faults[*fault as usize], fault.name()));

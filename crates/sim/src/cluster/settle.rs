@@ -6,6 +6,7 @@ use proto::etcdserverpb::AlarmMember;
 
 use super::Cluster;
 use super::host::Host;
+use super::members::place_of;
 use crate::checks;
 use crate::member::{ID, TICK};
 use crate::workload;
@@ -23,9 +24,11 @@ impl Cluster<'_> {
         self.heal()?;
         self.come_to_rest()?;
         while let Some(alarm) = self.alarm() {
-            self.send(0, workload::clear(alarm));
+            let place = self.leader().ok_or("a cluster at rest has no leader")?;
+            self.send(place, workload::clear(alarm));
             self.come_to_rest()?;
         }
+        self.retire_removed()?;
         self.watches.drain(&self.hosts)?;
         let since = self.now;
         self.pass(LEASES_END);
@@ -37,6 +40,22 @@ impl Cluster<'_> {
         self.compare_members()
     }
 
+    /// The machines of the members of the cluster.
+    fn members(&self) -> impl Iterator<Item = &Host> {
+        self.history.membership().ids().map(|id| &self.hosts[place_of(id)])
+    }
+
+    /// Ends removed members that have not learned of it.
+    fn retire_removed(&mut self) -> Result<(), String> {
+        for place in 0..self.hosts.len() {
+            let is_removed = self.history.membership().is_removed(ID + place as u64);
+            if is_removed && self.hosts[place].member.is_some() {
+                self.retire(place)?;
+            }
+        }
+        Ok(())
+    }
+
     fn alarm(&self) -> Option<AlarmMember> {
         self.history.model.alarms().next()
     }
@@ -45,7 +64,7 @@ impl Cluster<'_> {
     fn compare_members(&mut self) -> Result<(), String> {
         self.watches.drain(&self.hosts)?;
         let expected = self.history.len();
-        for host in &self.hosts {
+        for host in self.members() {
             let (member, applied) = host.known().ok_or_else(|| format!("member {} is away", host.place))?;
             if applied.index != expected {
                 return Err(format!(
@@ -65,6 +84,7 @@ impl Cluster<'_> {
     fn come_to_rest(&mut self) -> Result<(), String> {
         let end = self.now + REST_TIME_MAX;
         for _ in 0..REST_STEPS_MAX {
+            self.retire_members()?;
             self.start_members()?;
             if self.step_any()? || self.deliver() || self.end_transfer() {
                 continue;
@@ -83,7 +103,8 @@ impl Cluster<'_> {
     fn pass_to_next_event(&mut self) {
         let arrivals = self.network.next_due().into_iter().chain(self.next_transfer());
         let arrival = arrivals.map(|due| due.saturating_sub(self.now)).min();
-        let tick = self.hosts.iter().map(Host::until_tick).min();
+        let running = self.hosts.iter().filter(|host| host.member.is_some());
+        let tick = running.map(Host::until_tick).min();
         let time = arrival.into_iter().chain(tick).min().unwrap_or(TICK);
         // A clock that is behind by less than it can show must go on too.
         self.pass(time + Duration::from_micros(1));
@@ -100,7 +121,8 @@ impl Cluster<'_> {
         };
         let is_silent = self.operations.is_empty() && self.network.next_due().is_none();
         let is_silent = is_silent && self.transfers.is_empty();
-        leader.is_some() && is_silent && self.hosts.iter().all(agrees)
+        let is_led = leader.is_some_and(|place| self.history.membership().contains(ID + place));
+        is_led && is_silent && self.members().all(agrees)
     }
 
     fn unrest(&self) -> String {

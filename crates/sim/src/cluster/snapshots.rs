@@ -12,6 +12,7 @@ use node::{Input, Note};
 use proto::raftpb::{Message, Snapshot};
 
 use super::Cluster;
+use super::members::place_of;
 use crate::member::ID;
 
 /// The longest time that a transfer takes.
@@ -45,7 +46,7 @@ impl Cluster<'_> {
             return false;
         };
         let Transfer { from, message, .. } = self.transfers.remove(at);
-        let to = usize::try_from(message.to - ID).expect("a message is for a member");
+        let to = place_of(message.to);
         let is_failing = !self.are_faults_over && self.faults_random.percent(FAILING_PERCENT);
         let is_ok =
             !is_failing && !self.network.is_cut(from, to) && self.transfer(from, to, message).is_some();

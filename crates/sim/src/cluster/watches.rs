@@ -64,8 +64,9 @@ impl WatchClients {
 
     /// Every client reads on a member until its stream is silent.
     pub(super) fn drain(&mut self, hosts: &[Host]) -> Result<(), String> {
+        let running: Vec<&Host> = hosts.iter().filter(|host| host.known().is_some()).collect();
         for (number, (client, at)) in self.clients.iter_mut().enumerate() {
-            let host = &hosts[at.unwrap_or(number % hosts.len())];
+            let host = at.map_or_else(|| running[number % running.len()], |at| &hosts[at]);
             let Some((member, applied)) = host.known() else { continue };
             if at.is_none() {
                 client.resume(member)?;
