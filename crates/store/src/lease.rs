@@ -72,6 +72,16 @@ impl LeaseTable {
         self.terms.iter().flat_map(|shard| shard.iter().map(|(id, term)| (*id, *term)))
     }
 
+    /// Up to `len_max` leases in the order of [`LeaseTable::iter`], those after the lease `after` if it is given.
+    pub fn page(&self, after: Option<i64>, len_max: usize) -> Vec<i64> {
+        let first_shard = after.map_or(0, shard_of);
+        let ids = self.terms.iter().enumerate().skip(first_shard).flat_map(|(shard, terms)| {
+            let after = after.filter(|_| shard == first_shard).map_or(Bound::Unbounded, Bound::Excluded);
+            terms.range((after, Bound::Unbounded)).map(|(id, _)| *id)
+        });
+        ids.take(len_max).collect()
+    }
+
     /// Up to `len_max` keys of a lease in key order, those after the key `after` if it is given.
     pub fn keys(&self, id: i64, after: Option<&[u8]>, len_max: usize) -> Vec<Arc<[u8]>> {
         let after = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -244,6 +254,23 @@ mod tests {
         assert_eq!(table.keys(1, None, 2), [(*b"a").into(), (*b"b").into()]);
         assert_eq!(table.keys(1, Some(b"b"), 2), [(*b"c").into()]);
         assert!(table.keys(1, Some(b"c"), 2).is_empty() && table.keys(2, None, 2).is_empty());
+    }
+
+    #[test]
+    fn leases_come_in_pages_in_the_order_of_all() {
+        let mut table = table();
+        for id in -500..500 {
+            grant(&mut table, 7 * id + 1, 5).unwrap();
+        }
+        let all: Vec<i64> = table.iter().map(|(id, _)| id).collect();
+        let mut listed = table.page(None, 7);
+        while listed.len() < all.len() {
+            let page = table.page(listed.last().copied(), 7);
+            assert!((1..=7).contains(&page.len()));
+            listed.extend(page);
+        }
+        assert_eq!(listed, all);
+        assert!(table.page(listed.last().copied(), 7).is_empty());
     }
 
     #[test]

@@ -22,6 +22,9 @@ const REVOKES_MAX: usize = 1000;
 /// Leases or keys in one answer: so many are listed in some 100 µs.
 const PAGE_LEN_MAX: usize = 1000;
 
+/// The deadline in the places of a member that does not lead.
+const UNTIMED: Duration = Duration::ZERO;
+
 /// What a client asks of leases without changing what is replicated.
 #[derive(Debug, Clone)]
 pub enum LeaseQuery {
@@ -42,7 +45,8 @@ pub enum LeaseQuery {
         /// The last key listed before.
         after: Option<Arc<[u8]>>,
     },
-    /// All leases, or those after the last one listed. Answered with [`LeaseAnswer::List`].
+    /// All leases, or those after the last one listed. Answered with [`LeaseAnswer::List`], also by a member that does
+    /// not lead.
     List {
         /// The last one listed before.
         after: Option<LeasePlace>,
@@ -69,8 +73,8 @@ pub enum LeaseAnswer {
     State(Option<LeaseState>),
     /// Some keys of the lease in key order; none once all have been listed.
     Keys(Vec<Arc<[u8]>>),
-    /// Some leases, those first that run out first; none once all have been listed. A lease that is renewed
-    /// between two pages may be in both.
+    /// Some leases, those first that run out first, or in any order if this member does not lead; none once all have
+    /// been listed. A lease that is renewed between two pages may be in both.
     List(Vec<LeasePlace>),
 }
 
@@ -147,7 +151,14 @@ impl Lessor {
     /// Answers a query if it can be answered now.
     pub(crate) fn query(&mut self, query: LeaseQuery, now: Duration, table: &LeaseTable) -> Queried {
         let mut leading = self.renewer.leading();
-        let Some(Leading { clock, valid_until }) = leading.as_mut() else { return Queried::NotLeader };
+        let Some(Leading { clock, valid_until }) = leading.as_mut() else {
+            return match query {
+                LeaseQuery::List { after } => {
+                    Queried::Answered(LeaseAnswer::List(untimed_page(table, after)))
+                }
+                _ => Queried::NotLeader,
+            };
+        };
         if now >= *valid_until && !disk::seeded_bug!("renewed-without-proof") {
             return Queried::Unproven(query);
         }
@@ -239,6 +250,13 @@ fn state(clock: &LeaseClock, table: &LeaseTable, id: i64, now: Duration) -> Opti
     let (deadline, term) = (clock.deadline(id)?, table.term(id)?);
     let remaining_ttl_s = deadline.saturating_sub(now).as_secs().cast_signed();
     Some(LeaseState { granted_ttl_s: term.granted_ttl_s, remaining_ttl_s })
+}
+
+/// A page of the leases of a member that does not know when they run out. A list that was begun while it led begins
+/// again.
+fn untimed_page(table: &LeaseTable, after: Option<LeasePlace>) -> Vec<LeasePlace> {
+    let after = after.filter(|place| place.0.0 == UNTIMED).map(LeasePlace::id);
+    table.page(after, PAGE_LEN_MAX).into_iter().map(|id| LeasePlace((UNTIMED, id))).collect()
 }
 
 /// A lease whose time begins at `start`.

@@ -284,4 +284,5 @@ fn leases_are_the_leaders_affair() {
     assert_eq!(member.node.lease_renewer().renew(1, member.now), None);
     member.send(LeaseQuery::Renew { id: 1 });
     assert!(matches!(member.answer(WHO), Some(Answer::Unserved(Unserved::NotLeader))));
+    assert!(member.leases().is_empty(), "a list needs no leader");
 }
