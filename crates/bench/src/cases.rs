@@ -264,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_case_of_a_cluster_says_so_in_its_name() {
+        for case in CASES {
+            let settings = case.settings(&Comparison::default());
+            assert_eq!(case.name.starts_with("cluster-"), settings.members > 1, "{}", case.name);
+            let members = if case.name.ends_with("-five") { 5 } else { 3 };
+            assert!([1, members].contains(&settings.members), "{}", case.name);
+            let is_follower = settings.called == Role::Follower;
+            assert_eq!(case.name.ends_with("-follower"), is_follower, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn leaders_go_as_often_as_was_asked_for() {
+        let kills = |kills, shrink| {
+            let case = chosen(&["cluster-failover".to_owned()]).unwrap()[0];
+            case.settings(&Comparison { shrink, kills, ..Comparison::default() }).kills
+        };
+        assert_eq!([kills(100, 1), kills(100, 10), kills(3, 10)], [100, 10, 1]);
+    }
+
+    #[test]
     fn only_experiments_shrink() {
         let keys = |name: &str, shrink| {
             let case = chosen(&[name.to_owned()]).unwrap()[0];

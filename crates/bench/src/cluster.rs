@@ -10,7 +10,7 @@ use proto::etcdserverpb::{StatusRequest, StatusResponse};
 
 use crate::client::Connection;
 use crate::error::Error;
-use crate::server::{Place, Server};
+use crate::server::{self, Place, Server};
 use crate::settings::Role;
 
 /// The method that tells what a member is, and whom it takes for the leader.
@@ -45,6 +45,11 @@ impl Cluster {
         cores: &[usize],
         count: usize,
     ) -> Result<Self, Error> {
+        if count > 1 && !server::takes_cluster(command) {
+            let text =
+                "the command has placeholders, but not {cluster}: its members would not find each other";
+            return Err(Error::Usage(text.to_owned()));
+        }
         let places = places(count)?;
         let launch = |place| Server::launch(command, place, &places, parent, cores);
         let mut members = places.iter().map(launch).collect::<Result<Vec<_>, _>>()?;
@@ -154,6 +159,13 @@ mod tests {
         assert_eq!(names, ["bench-1", "bench-2", "bench-3"]);
         let addresses: BTreeSet<_> = places.iter().flat_map(|place| [&place.client, &place.peer]).collect();
         assert_eq!(addresses.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn members_that_would_not_find_each_other_are_not_started() {
+        let command = ["sh", "-c", "exit # {data}"].map(str::to_owned);
+        let result = Cluster::start(&command, &std::env::temp_dir(), &[], 3).await;
+        assert!(matches!(result, Err(Error::Usage(text)) if text.contains("{cluster}")));
     }
 
     #[test]

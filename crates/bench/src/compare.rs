@@ -18,11 +18,8 @@ use crate::error::Error;
 use crate::load::Coordinator;
 use crate::markdown;
 use crate::process;
-use crate::report::{Measure, Report};
+use crate::report::{ELECTIONS, Report};
 use crate::table::{self, Row, SIDES};
-
-/// Terms that began while a cluster was under load. More than none means that the leader did not stay the same.
-static ELECTIONS: Measure = Measure::cost("elections").detail();
 
 /// What is to be compared, and how thoroughly.
 #[derive(Debug, PartialEq)]
@@ -88,6 +85,7 @@ impl Comparison {
             "warmup_s": self.warmup.as_secs_f64(),
             "seconds": self.duration.as_secs_f64(),
             "experiments_shrunk_by": self.shrink,
+            "kills": self.kills,
             "pinned": self.pinned,
             "workloads": table::json(rows),
         })

@@ -57,6 +57,9 @@ pub(crate) const P99: Measure = Measure::cost("p99 ms");
 /// The server's resident memory at the end.
 pub(crate) const RSS: Measure = Measure::cost("RSS MiB");
 
+/// Terms that began while a cluster was under load. With one or more, the leader did not stay the same.
+pub(crate) static ELECTIONS: Measure = Measure::cost("elections").detail();
+
 /// The numbers of one run, the headline first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Report {

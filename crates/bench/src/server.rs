@@ -25,6 +25,8 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 /// Lines of its log that an error quotes.
 const LOG_LINES: usize = 5;
+/// What stands in a command for what differs from member to member.
+const PLACEHOLDERS: [&str; 5] = ["{name}", "{data}", "{client}", "{peer}", "{cluster}"];
 /// What etcd needs to be told to run as a member of a cluster, with room for what the workloads write.
 const ETCD_FLAGS: &[&str] = &[
     "--name={name}",
@@ -183,20 +185,31 @@ fn spawn(args: &[String], dir: &Path, cores: &[usize]) -> Result<Child, Error> {
         .map_err(|cause| Error::Server { command: args[0].clone(), detail: cause.to_string() })
 }
 
+/// Whether `command` can be started as one of several members.
+pub(crate) fn takes_cluster(command: &[String]) -> bool {
+    has_any(command, &["{cluster}"]) || !has_any(command, &PLACEHOLDERS)
+}
+
+fn has_any(command: &[String], placeholders: &[&str]) -> bool {
+    command.iter().any(|arg| placeholders.iter().any(|placeholder| arg.contains(placeholder)))
+}
+
 /// Replaces the placeholders, after appending etcd's flags to a command that has none.
 fn fill_in(command: &[String], data: &Path, place: &Place, all: &[Place]) -> Vec<String> {
     let cluster: Vec<_> =
         all.iter().map(|member| format!("{}=http://{}", member.name, member.peer)).collect();
     let values = [
-        ("{name}", place.name.clone()),
-        ("{data}", data.to_string_lossy().into_owned()),
-        ("{client}", format!("http://{}", place.client)),
-        ("{peer}", format!("http://{}", place.peer)),
-        ("{cluster}", cluster.join(",")),
+        place.name.clone(),
+        data.to_string_lossy().into_owned(),
+        format!("http://{}", place.client),
+        format!("http://{}", place.peer),
+        cluster.join(","),
     ];
-    let complete = command.iter().any(|arg| values.iter().any(|(name, _)| arg.contains(name)));
-    let flags = if complete { &[] } else { ETCD_FLAGS };
-    let fill = |arg: &str| values.iter().fold(arg.to_owned(), |arg, (name, value)| arg.replace(name, value));
+    let flags = if has_any(command, &PLACEHOLDERS) { &[] } else { ETCD_FLAGS };
+    let fill = |arg: &str| {
+        let pairs = PLACEHOLDERS.iter().zip(&values);
+        pairs.fold(arg.to_owned(), |arg, (placeholder, value)| arg.replace(placeholder, value))
+    };
     command.iter().map(String::as_str).chain(flags.iter().copied()).map(fill).collect()
 }
 

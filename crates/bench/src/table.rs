@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::report::{Better, Measure, Report, figure};
+use crate::report::{Better, ELECTIONS, Measure, Report, figure};
 use crate::stats::Spread;
 
 /// The names of the two sides, in the order of [`Row::sides`].
@@ -135,7 +135,15 @@ pub(crate) fn notes(row: &Row) -> impl Iterator<Item = String> {
     let held_back = row.held_back().into_iter().map(|side| {
         format!("{} of {side}: the generator was the bottleneck; only the CPU of the server counts", row.case)
     });
-    refused.chain(failed).chain(held_back)
+    let unsteady = row.sides.iter().zip(SIDES).filter_map(|(runs, side)| {
+        let elections: f64 = runs.iter().filter_map(|run| run.value(ELECTIONS.name)).sum();
+        let note = format!(
+            "{} of {side}: {elections} elections under load, so not all of it at one leader",
+            row.case
+        );
+        (elections > 0.0).then_some(note)
+    });
+    refused.chain(failed).chain(held_back).chain(unsteady)
 }
 
 fn or_dash(spread: Option<Spread>, show: impl Fn(Spread) -> String) -> String {
@@ -175,6 +183,17 @@ mod tests {
         assert_eq!(lines[1], ["put", "server", "CPU", "µs/op", "20.0", "40.0", "2.00x", "1.33-4.00"]);
         assert_eq!(lines[2], ["ops/s", "200", "50.0", "4.00x", "2.00-6.00"]);
         assert_eq!(lines.len(), 3, "details are for JSON");
+    }
+
+    #[test]
+    fn elections_under_load_are_told() {
+        let mut row = row();
+        for (run, elections) in row.sides[0].iter_mut().zip([0.0, 2.0, 1.0]) {
+            run.add(&ELECTIONS, elections);
+        }
+        row.sides[1][0].add(&ELECTIONS, 0.0);
+        let notes: Vec<_> = notes(&row).collect();
+        assert_eq!(notes, ["put of ours: 3 elections under load, so not all of it at one leader"]);
     }
 
     #[test]
