@@ -21,7 +21,7 @@ SNAPSHOT_COUNT = 100
 CATCHUP_ENTRIES = 50
 # What Go members before 3.6 keep; they have no flag for it.
 CATCHUP_ENTRIES_FIXED = 5000
-QUOTA_BYTES = 32 << 20
+QUOTA_BYTES = 16 << 20
 
 running = set()
 taken_ports = set()

@@ -12,11 +12,12 @@ NO_SPACE = "database space exceeded"
 
 
 class AlarmTest(MixedTest):
-    def test_full_quota(self):
-        self.each_shape(self.check_full_quota)
+    def test_alarms(self):
+        self.each_shape(self.check_alarms)
 
-    def test_alarm_of_each_member(self):
-        self.each_shape(self.check_alarm_of_each_member)
+    def check_alarms(self, cluster):
+        self.check_full_quota(cluster)
+        self.check_alarm_of_each_member(cluster)
 
     def check_full_quota(self, cluster):
         self.fill(cluster)
