@@ -15,6 +15,7 @@
 //! cluster must elect a leader, answer whatever still waits, and hold the same on every member.
 
 mod clients;
+mod disks;
 mod faults;
 mod history;
 mod host;
@@ -318,7 +319,10 @@ impl<'a> Cluster<'a> {
     fn take_notes(&mut self, place: usize, notes: &[Note]) -> Result<(), String> {
         for note in notes {
             self.note(format_args!("{place}: {note:?}"));
-            self.report.checkpoints += u64::from(matches!(note, Note::Checkpoint { .. }));
+            if let Note::Checkpoint { index } = note {
+                self.report.checkpoints += 1;
+                self.hosts[place].checkpoint = *index;
+            }
             self.report.compactions += u64::from(matches!(note, Note::Compacted { .. }));
             self.note_snapshot(place, note)?;
             if *note == Note::Removed {

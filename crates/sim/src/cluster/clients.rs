@@ -25,9 +25,6 @@ use crate::workload::{self as common, Horizon};
 /// What clients ask of a member and wait for, at most.
 const WAITING_MAX: usize = 64;
 
-/// The term of the first leader: the members themselves were added in the term before.
-const FIRST_LEADERS_TERM: u64 = 2;
-
 /// What a client waits for.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -328,10 +325,7 @@ impl Cluster<'_> {
         let waited = self.hosts[operation.place].clock.saturating_sub(operation.clock);
         let needs_leader = matches!(operation.what, What::Lease(_) | What::Change(_));
         let is_command = matches!(operation.what, What::Command(_) | What::Change(_));
-        let host = &self.hosts[operation.place];
-        // A leader that died in the step in which it was elected is not counted among the elections.
-        let may_be_lost =
-            self.history.elections() > 1 || host.term > FIRST_LEADERS_TERM || host.installed > 0;
+        let may_be_lost = self.history.elections() > 1 || self.hosts[operation.place].installed > 0;
         match why {
             Unserved::NotLeader if needs_leader => {
                 self.report.not_leader += 1;

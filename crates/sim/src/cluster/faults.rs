@@ -16,7 +16,7 @@ use crate::member::{DATA_DIR, WAL_DIR};
 use crate::random::Random;
 
 /// The longest time for which something is broken, in milliseconds, and for which a member is down.
-const BROKEN_MS_MAX: u64 = 6000;
+pub(super) const BROKEN_MS_MAX: u64 = 6000;
 const DOWN_MS_MAX: u64 = 3000;
 /// Effects on the disk within which a member dies whose death is drawn.
 const EFFECTS_TO_DEATH_MAX: u64 = 30;
@@ -64,11 +64,15 @@ pub enum Fault {
     MemberChange,
     /// Leadership is handed over on request.
     LeaderTransfer,
+    /// A disk has no room for a while.
+    FullDisk,
+    /// A bit of what a stopped member needs to start is flipped.
+    DamagedDisk,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 17] = [
+    pub const ALL: [Fault; 19] = [
         Fault::LostMessages,
         Fault::RepeatedMessages,
         Fault::DelayedMessages,
@@ -86,6 +90,8 @@ impl Fault {
         Fault::ClockSkew,
         Fault::MemberChange,
         Fault::LeaderTransfer,
+        Fault::FullDisk,
+        Fault::DamagedDisk,
     ];
 
     /// Its name on the command line.
@@ -108,6 +114,8 @@ impl Fault {
             Fault::ClockSkew => "clock-skew",
             Fault::MemberChange => "member-changes",
             Fault::LeaderTransfer => "leader-transfers",
+            Fault::FullDisk => "full-disk",
+            Fault::DamagedDisk => "damaged-disk",
         }
     }
 
@@ -166,16 +174,19 @@ impl fmt::Display for FaultSet {
 /// Something that is broken until some time.
 #[derive(Debug)]
 pub(super) struct Repair {
-    at: Duration,
-    what: Broken,
+    pub(super) at: Duration,
+    pub(super) what: Broken,
 }
 
+/// What is broken.
 #[derive(Debug)]
-enum Broken {
+pub(super) enum Broken {
     /// These links are cut.
     Links(Vec<(usize, usize)>),
     /// The links between two members fail now and then.
     Flapping(usize, usize),
+    /// The disk of a member is full.
+    Disk(usize),
 }
 
 impl Cluster<'_> {
@@ -230,6 +241,8 @@ impl Cluster<'_> {
             }
             Fault::MemberChange => self.change_some_member()?,
             Fault::LeaderTransfer => self.transfer_leader(),
+            Fault::FullDisk => self.fill_disk(place),
+            Fault::DamagedDisk => self.damage_disk(place)?,
             Fault::LostMessages
             | Fault::RepeatedMessages
             | Fault::DelayedMessages
@@ -252,6 +265,7 @@ impl Cluster<'_> {
         }
         for host in &mut self.hosts {
             host.disk.crash_at_op(NEVER);
+            host.disk.set_capacity(None);
             host.node_stalls_until = Duration::ZERO;
             host.wal_stalls_until = Duration::ZERO;
             host.paused_until = Duration::ZERO;
@@ -318,6 +332,7 @@ impl Cluster<'_> {
         for repair in due {
             match repair.what {
                 Broken::Links(links) => links.iter().for_each(|(from, to)| self.network.mend(*from, *to)),
+                Broken::Disk(place) => self.hosts[place].disk.set_capacity(None),
                 Broken::Flapping(a, b) => {
                     self.network.mend(a, b);
                     self.network.mend(b, a);

@@ -104,6 +104,11 @@ impl History {
         newest.expect("there is one for index 0").1
     }
 
+    /// Index of the last entry that changed the members.
+    pub(super) fn last_change(&self) -> u64 {
+        self.memberships.last_key_value().map_or(0, |(index, _)| *index)
+    }
+
     /// Index of the entry that removed a member.
     pub(super) fn removal_of(&self, id: u64) -> Option<u64> {
         let mut memberships = self.memberships.iter();

@@ -25,6 +25,8 @@ pub(super) enum Standing {
     Member,
     /// Its member was removed, and is not started any more.
     Retired,
+    /// Its disk is damaged, so that its member does not start.
+    Lost,
 }
 
 /// A machine.
@@ -55,6 +57,10 @@ pub(super) struct Host {
     pub(super) commit: u64,
     /// Whether a sync was made to fail in this life.
     pub(super) is_sync_failing: bool,
+    /// Last entry of the newest checkpoint that is durable.
+    pub(super) checkpoint: u64,
+    /// Whether a bit on its disk has changed.
+    pub(super) is_damaged: bool,
     /// When the member stops, since it was removed.
     pub(super) retires_at: Option<Duration>,
     /// Whether anybody has asked for its removal.
@@ -90,6 +96,8 @@ impl Host {
             term: 0,
             commit: 0,
             is_sync_failing: false,
+            checkpoint: 0,
+            is_damaged: false,
             retires_at: None,
             is_removal_asked: false,
             keeps_power: false,

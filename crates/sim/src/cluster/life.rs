@@ -3,6 +3,7 @@
 use node::Fatal;
 
 use super::Cluster;
+use super::faults::Broken;
 use super::host::Standing;
 use crate::member::ID;
 
@@ -38,10 +39,25 @@ impl Cluster<'_> {
             match started {
                 Ok(()) => self.may_be_removed(place),
                 Err(_) if has_crashed => self.bury(place, Death::Killed)?,
+                Err(_) if self.hosts[place].is_damaged => {
+                    self.give_up(place);
+                    self.bury(place, Death::Killed)?;
+                }
+                Err(_) if self.make_room(place) => self.bury(place, Death::Killed)?,
                 Err(fatal) => self.bury(place, Death::Stopped(fatal))?,
             }
         }
         Ok(())
+    }
+
+    /// Whether the disk of a member that does not start is full; it has room from now on.
+    fn make_room(&mut self, place: usize) -> bool {
+        let is_full =
+            self.repairs.iter().any(|repair| matches!(repair.what, Broken::Disk(full) if full == place));
+        self.hosts[place].disk.set_capacity(None);
+        self.repairs.retain(|repair| !matches!(repair.what, Broken::Disk(full) if full == place));
+        self.report.room_made += u64::from(is_full);
+        is_full
     }
 
     /// A member that finds on its disk that it was removed stops.

@@ -33,6 +33,10 @@ impl Cluster<'_> {
             self.bring_back();
             return Ok(());
         }
+        if let Some(lost) = self.lost_member() {
+            self.remove_lost(lost);
+            return Ok(());
+        }
         let Some(change) = self.choose_change()? else { return Ok(()) };
         let leader = self.leader().filter(|_| self.faults_random.percent(ASK_LEADER_PERCENT));
         let place = leader.unwrap_or_else(|| self.faults_random.index(self.hosts.len()));
@@ -73,10 +77,15 @@ impl Cluster<'_> {
         Ok(Some(Member { is_learner, ..identity(place) }))
     }
 
-    /// Whether the removal of `id` leaves a voter, whatever becomes of the removals that were asked for before.
+    /// Whether the removal of `id` leaves a voter, whatever becomes of the removals that were asked for before. The data
+    /// of a damaged voter may be lost, so no other member is removed before it.
     fn removable(&self, id: u64) -> bool {
         let membership = self.history.membership();
         let asked = |id: u64| self.hosts[place_of(id)].is_removal_asked;
+        let is_damaged = |id: u64| self.hosts[place_of(id)].is_damaged;
+        if membership.voters().any(is_damaged) {
+            return is_damaged(id);
+        }
         let staying = membership.voters().filter(|voter| *voter != id && !asked(*voter)).count();
         !membership.is_voter(id) || asked(id) || staying >= 1
     }

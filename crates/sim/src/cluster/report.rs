@@ -39,6 +39,10 @@ pub struct ClusterReport {
     pub refused: u64,
     /// Leaders that handed over on request.
     pub transferred: u64,
+    /// Members that did not start on a damaged disk, and disks that got room so that their member starts.
+    pub damage_found: u64,
+    /// Those disks.
+    pub room_made: u64,
     /// Linearizable reads compared.
     pub linearizable_reads: u64,
     /// Other reads and hashes compared, and answers about leases.
@@ -82,6 +86,8 @@ impl AddAssign for ClusterReport {
         self.changes_answered += other.changes_answered;
         self.refused += other.refused;
         self.transferred += other.transferred;
+        self.damage_found += other.damage_found;
+        self.room_made += other.room_made;
         self.linearizable_reads += other.linearizable_reads;
         self.reads += other.reads;
         self.events += other.events;
@@ -130,6 +136,7 @@ impl fmt::Display for ClusterReport {
             self.refused,
             self.transferred
         )?;
+        writeln!(f, "{} damaged members, {} starts for want of room", self.damage_found, self.room_made)?;
         let faults =
             Fault::ALL.iter().map(|fault| format!("{} {}", self.faults[*fault as usize], fault.name()));
         write!(f, "{}", faults.collect::<Vec<_>>().join(", "))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::etcdserverpb::AlarmMember;
 
 use super::Cluster;
-use super::host::Host;
+use super::host::{Host, Standing};
 use super::members::place_of;
 use crate::checks;
 use crate::member::{ID, TICK};
@@ -15,6 +15,8 @@ use crate::workload;
 const LEASES_END: Duration = Duration::from_secs(60);
 /// Time within which a cluster without faults elects a leader and answers everything.
 const REST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Requests within which a lost member is removed from such a cluster.
+const REMOVALS_MAX: usize = 5;
 /// Steps within which it does.
 const REST_STEPS_MAX: u32 = 200_000;
 
@@ -23,6 +25,7 @@ impl Cluster<'_> {
     pub(super) fn end(&mut self) -> Result<(), String> {
         self.heal()?;
         self.come_to_rest()?;
+        self.remove_all_lost()?;
         while let Some(alarm) = self.alarm() {
             let place = self.leader().ok_or("a cluster at rest has no leader")?;
             self.send(place, workload::clear(alarm));
@@ -38,6 +41,16 @@ impl Cluster<'_> {
         self.come_to_rest()?;
         self.leases.none_is_overdue(since, self.now)?;
         self.compare_members()
+    }
+
+    /// Has the members removed whose data is lost.
+    fn remove_all_lost(&mut self) -> Result<(), String> {
+        for _ in 0..REMOVALS_MAX {
+            let Some(lost) = self.lost_member() else { return Ok(()) };
+            self.remove_lost(lost);
+            self.come_to_rest()?;
+        }
+        Err(format!("a lost member is still there after {REMOVALS_MAX} removals"))
     }
 
     /// The machines of the members of the cluster.
@@ -122,7 +135,7 @@ impl Cluster<'_> {
         let is_silent = self.operations.is_empty() && self.network.next_due().is_none();
         let is_silent = is_silent && self.transfers.is_empty();
         let is_led = leader.is_some_and(|place| self.history.membership().contains(ID + place));
-        is_led && is_silent && self.members().all(agrees)
+        is_led && is_silent && self.members().filter(|host| host.standing != Standing::Lost).all(agrees)
     }
 
     fn unrest(&self) -> String {
