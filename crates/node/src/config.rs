@@ -14,6 +14,9 @@ pub struct Config {
     /// The members a new cluster starts with, this one among them, by ascending id. Empty for a member that
     /// joins a cluster: it learns of the members from the raft log.
     pub initial_members: Vec<Member>,
+    /// Whether a member with data leaves all others behind and goes on alone. What is not known to be committed is
+    /// lost.
+    pub force_new_cluster: bool,
     /// Whether to ask the others for their votes before an election begins a new term.
     pub pre_vote: bool,
     /// Learners that the cluster may have.

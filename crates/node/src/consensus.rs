@@ -176,6 +176,15 @@ impl<W> Consensus<W> {
         output.wal.append(&mut self.deferred);
     }
 
+    /// Lets `ticks` pass for a member that waits for a leader.
+    pub(crate) fn advance_election(&mut self, ticks: u32) {
+        for _ in 0..ticks {
+            if self.raft.status().role == Role::Follower {
+                self.raft.tick();
+            }
+        }
+    }
+
     /// A message to this member was lost.
     pub(crate) fn report_unreachable(&mut self, member: u64) {
         self.raft.report_unreachable(member);

@@ -75,6 +75,8 @@ pub enum Fatal {
         /// What is wrong with the WAL.
         source: disk::Error,
     },
+    /// The member cannot go on alone, for this reason.
+    NotAlone(&'static str),
     /// The WAL belongs to another member or cluster than the configuration says.
     Foreign {
         /// Member and cluster that the WAL names.
@@ -119,6 +121,7 @@ impl fmt::Display for Fatal {
                 "the write-ahead log does not continue the checkpoint {} (applied index {applied_index}): {source}",
                 checkpoint.display()
             ),
+            Fatal::NotAlone(reason) => write!(f, "cannot make a new cluster of this member alone: {reason}"),
             Fatal::Raft(error) => error.fmt(f),
             Fatal::Snapshot(error) => error.fmt(f),
             Fatal::Entry { index, error } => write!(f, "log entry {index} cannot be applied: {error}"),

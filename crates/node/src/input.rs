@@ -69,6 +69,12 @@ impl Proposal {
 pub enum Input<W> {
     /// A heartbeat interval has passed.
     Tick,
+    /// The member need not wait as long for a leader as it has to: this many ticks count as passed. A leader is not
+    /// concerned.
+    AdvanceElection {
+        /// The ticks; all but one of an election timeout at most.
+        ticks: u32,
+    },
     /// A client wants something changed.
     Propose(Proposal, W),
     /// A client wants to read what is committed by now.

@@ -19,6 +19,7 @@
 //!
 //! Nothing here knows sockets, threads or the wall clock.
 
+mod alone;
 mod config;
 mod consensus;
 mod error;
@@ -36,6 +37,7 @@ mod start;
 mod waiters;
 mod wal_writer;
 
+pub use alone::Forced;
 pub use config::Config;
 pub use error::{Fatal, Unserved};
 pub use input::{Answer, Input, Proposal};

@@ -242,6 +242,9 @@ impl<W> Node<W> {
             Input::Lease(query, waiter) => self.query(query, waiter, output),
             Input::ChangeMembers { id, change, waiter } => self.change_members(id, &change, waiter, output),
             Input::TransferLeader { to, waiter } => self.transfer_leader(to, waiter, output),
+            Input::AdvanceElection { ticks } => {
+                self.consensus.advance_election(ticks.min(self.config.election_ticks.saturating_sub(1)));
+            }
             Input::MemberVersions { lowest } => self.machine.set_lowest_version(lowest, self.moment()),
             Input::Message(message) => self.receive(*message, output),
             Input::Snapshot { message, file } => self.machine.receive_snapshot(*message, file, output),

@@ -21,6 +21,7 @@ use proto::raftpb::{ConfChange, Entry, EntryType, HardState};
 use raft::{Raft, Restored};
 use store::{MemberChange, Store};
 
+use crate::alone::{self, Forced};
 use crate::config::Config;
 use crate::error::Fatal;
 use crate::handover::EntryId;
@@ -51,6 +52,8 @@ pub struct Started<W> {
     pub is_restart: bool,
     /// Whether the WAL ended in a torn tail, which was cut off.
     pub is_repaired: bool,
+    /// What became of the raft log if the member has left all others behind now.
+    pub forced: Option<Forced>,
 }
 
 /// Starts a member whose WAL is in `wal_dir` and whose checkpoint and revision log lie in `data_dir`; the
@@ -97,6 +100,11 @@ pub fn start<W>(
         wal.read_committed(from, &mut |entries| replay.apply(entries))?;
     }
     let replayed = replay.finish();
+    let forced = match (config.force_new_cluster && is_restart, is_new) {
+        (false, _) => None,
+        (true, false) => alone::leave_others(&mut wal, &mut recovered, &replayed, &store, &config)?,
+        (true, true) => alone::check_alone(&config)?,
+    };
     prepare_segment(&mut store)?;
     let applied = replayed.applied.clone();
     let mut maintenance = Maintenance::new(Arc::clone(disk), data_dir.to_owned(), &config, from);
@@ -106,7 +114,7 @@ pub fn start<W>(
     let installation =
         Installation::new(Arc::clone(disk), data_dir, config.segment_bytes, config.lease_ttl_min_s());
     let node = Node::new(config, raft, wal.room(), store, maintenance, installation, applied);
-    Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired })
+    Ok(Started { node, wal_writer: WalWriter::new(wal), is_restart, is_repaired, forced })
 }
 
 /// Whether there is a WAL.

@@ -108,6 +108,10 @@ pub struct Config {
     pub is_joining: bool,
     /// Where a member without data finds the first members; `None` means in `initial_cluster`.
     pub discovery: Option<Discovery>,
+    /// Whether the member leaves its cluster behind and goes on alone, with its data.
+    pub force_new_cluster: bool,
+    /// Whether a member with peers waits less for a leader at its start.
+    pub initial_election_tick_advance: bool,
     /// Part of what member and cluster identifiers are hashed from.
     pub initial_cluster_token: String,
     /// Entries applied between two checkpoints, never zero.
@@ -210,6 +214,11 @@ impl Config {
         self.max_request_bytes.saturating_add(MESSAGE_OVERHEAD)
     }
 
+    /// Heartbeats in an election timeout, rounded up.
+    pub fn election_ticks(&self) -> u32 {
+        self.election_timeout.div_duration_f64(self.heartbeat_interval).ceil() as u32
+    }
+
     /// Whether gRPC and HTTP clients share their URLs.
     pub fn has_shared_port(&self) -> bool {
         self.listen_client_http_urls.is_empty()
@@ -283,6 +292,8 @@ impl Config {
             initial_cluster: Ok(Vec::new()),
             is_joining: text("initial-cluster-state") == "existing",
             discovery: Discovery::from_flags(flags),
+            force_new_cluster: is_set("force-new-cluster"),
+            initial_election_tick_advance: is_set("initial-election-tick-advance"),
             initial_cluster_token: text("initial-cluster-token"),
             snapshot_count: non_zero("snapshot-count", DEFAULT_SNAPSHOT_COUNT),
             snapshot_catchup_entries: non_zero("snapshot-catchup-entries", DEFAULT_CATCHUP_ENTRIES),

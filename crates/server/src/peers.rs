@@ -219,10 +219,6 @@ impl PeersHandle {
     }
 
     /// How many peers are connected.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the time to the first election does not depend on it yet")
-    )]
     pub(crate) fn n_active(&self) -> usize {
         self.activity.len()
     }

@@ -6,6 +6,7 @@
 //! member fails, the process ends with the reason as its last line and exit code 1, and answers nothing more.
 
 mod directories;
+mod election_start;
 mod handover;
 mod initial_check;
 mod join;
@@ -283,7 +284,7 @@ fn serve(config: &Config) -> Result<End, Error> {
     let workers = start_workers(&driver, context, mailboxes, worker_count)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let end = LocalSet::new().block_on(&runtime, async {
-        let node = driver.handle();
+        let node = election_start::start(config, driver.handle(), &peers_handle, &own_client);
         spawn_local(own_client.run(move |worker, inputs, are_brief| node.send(worker, inputs, are_brief)));
         start_upkeep(config, &own_api);
         let end = accept_until_stopped(listeners, &workers, lives).await;

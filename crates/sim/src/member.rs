@@ -401,6 +401,7 @@ fn config(settings: &Settings, birth: Birth) -> Config {
         initial_members: (0..birth.members).map(identity).collect(),
         member: identity(birth.place),
         cluster_id: 0xc1,
+        force_new_cluster: false,
         pre_vote: true,
         max_learners: LEARNERS_MAX,
         cluster_version: "3.7.0".into(),

@@ -102,6 +102,7 @@ fn config() -> Config {
         initial_members: vec![member.clone()],
         member,
         cluster_id: 1,
+        force_new_cluster: false,
         pre_vote: true,
         max_learners: 1,
         cluster_version: "3.7.0".to_owned(),

@@ -16,6 +16,7 @@ fn follower() -> Consensus<u64> {
         member: member.clone(),
         cluster_id: 1,
         initial_members: vec![member],
+        force_new_cluster: false,
         pre_vote: true,
         max_learners: 1,
         cluster_version: "3.7.0".to_owned(),

@@ -15,11 +15,11 @@ const ELECTION_TICKS_MAX: u32 = 40;
 const WHO: u32 = u32::MAX;
 
 /// Members 1 to n, and the links between them.
-struct Cluster {
-    members: Vec<Member>,
-    disks: Vec<SimDisk>,
+pub(crate) struct Cluster {
+    pub(crate) members: Vec<Member>,
+    pub(crate) disks: Vec<SimDisk>,
     /// Members whose messages are lost, and who get none.
-    isolated: BTreeSet<u64>,
+    pub(crate) isolated: BTreeSet<u64>,
 }
 
 impl Cluster {
@@ -29,7 +29,7 @@ impl Cluster {
         Cluster { members: (1..).zip(&disks).map(start).collect(), disks, isolated: BTreeSet::new() }
     }
 
-    fn config(n: u64, id: u64) -> Config {
+    pub(crate) fn config(n: u64, id: u64) -> Config {
         Config {
             member: info(id),
             initial_members: (1..=n).map(info).collect(),
@@ -75,18 +75,18 @@ impl Cluster {
     }
 
     /// With a leader that can serve reads; returns its id.
-    fn lead(n: u64) -> (Cluster, u64) {
+    pub(crate) fn lead(n: u64) -> (Cluster, u64) {
         let mut cluster = Cluster::new(n);
         let leader = cluster.elect();
         (cluster, leader)
     }
 
-    fn member(&mut self, id: u64) -> &mut Member {
+    pub(crate) fn member(&mut self, id: u64) -> &mut Member {
         &mut self.members[id as usize - 1]
     }
 
     /// Lets time pass until those who are not isolated have a leader among them.
-    fn elect(&mut self) -> u64 {
+    pub(crate) fn elect(&mut self) -> u64 {
         for _ in 0..ELECTION_TICKS_MAX {
             self.tick();
             let ids = (1..=self.members.len() as u64).filter(|id| !self.isolated.contains(id));
@@ -102,7 +102,7 @@ impl Cluster {
         panic!("no leader after {ELECTION_TICKS_MAX} ticks");
     }
 
-    fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         for member in &mut self.members {
             member.now += TICK;
             member.handle(vec![Input::Tick]).unwrap();
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// Writes, runs and delivers until nothing is left to do.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..1000 {
             for member in &mut self.members {
                 member.settle().unwrap();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code, also what is outside of test functions")]
 
+mod alone;
 mod cluster;
 mod exporting;
 mod fatal;

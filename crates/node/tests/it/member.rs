@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use disk::wal::{Recovered, Wal};
 use disk::{Disk, SimDisk};
-use node::{Answer, Config, Fatal, Finished, Input, Job, Node, Note, Output, Proposal, WalTask, WalWriter};
+use node::{
+    Answer, Config, Fatal, Finished, Forced, Input, Job, Node, Note, Output, Proposal, WalTask, WalWriter,
+};
 use prost::Message as _;
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, Member as MemberInfo, PutRequest, RangeRequest,
@@ -28,6 +30,7 @@ pub(crate) struct Member {
     pub(crate) node: Node<u32>,
     writer: WalWriter,
     pub(crate) is_restart: bool,
+    pub(crate) forced: Option<Forced>,
     pub(crate) tasks: Vec<WalTask>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) answers: Vec<(u32, Answer)>,
@@ -54,6 +57,7 @@ pub(crate) fn config() -> Config {
         member: info(ID),
         cluster_id: 99,
         initial_members: vec![info(ID)],
+        force_new_cluster: false,
         pre_vote: true,
         max_learners: 1,
         cluster_version: "3.7.0".to_owned(),
@@ -81,6 +85,7 @@ impl Member {
             node: started.node,
             writer: started.wal_writer,
             is_restart: started.is_restart,
+            forced: started.forced,
             tasks: Vec::new(),
             jobs: Vec::new(),
             answers: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use disk::wal::{Metadata, Wal};
 use disk::{Disk, SimDisk};
-use node::{Config, Fatal, Note};
+use node::{Config, Fatal, Input, Note};
 use proto::member_json;
 use proto::raftpb::EntryType;
 
@@ -219,4 +219,27 @@ fn live(member: &mut Member) -> i64 {
         }
     }
     PUTS
+}
+
+#[test]
+fn a_member_that_was_told_so_waits_less_for_a_leader() {
+    let ticks_until_it_stands = |advance: Option<u32>| {
+        let initial_members = vec![info(3), info(ID), info(9)];
+        let mut member = Member::start(&SimDisk::new(1), Config { initial_members, ..config() }).unwrap();
+        member.settle().unwrap();
+        let advances = advance.map(|ticks| Input::AdvanceElection { ticks });
+        member.handle(advances.into_iter().collect()).unwrap();
+        member.settle().unwrap();
+        assert!(member.messages.is_empty(), "it does not stand at once");
+        let mut ticks = 0;
+        while member.messages.is_empty() {
+            member.tick(1).unwrap();
+            member.settle().unwrap();
+            ticks += 1;
+        }
+        ticks
+    };
+    let usual = ticks_until_it_stands(None);
+    assert_eq!(ticks_until_it_stands(Some(8)), usual - 8);
+    assert_eq!(ticks_until_it_stands(Some(u32::MAX)), usual - 9, "all but one of an election timeout");
 }

@@ -246,11 +246,11 @@ pub(crate) static FLAGS: &[Flag] = &[
         "true",
         "Ask the others for their votes before an election begins a new term.",
     ),
-    no_effect(
+    works(
         "initial-election-tick-advance",
         Kind::Bool,
         "true",
-        "a member with peers waits a whole election timeout",
+        "Wait less for a leader at the start, once peers are connected.",
     ),
     works("discovery-srv", Kind::Text, "", "Domain whose SRV records name the first members."),
     works("discovery-srv-name", Kind::Text, "", "Suffix of the service whose SRV records are asked for."),
@@ -394,7 +394,12 @@ pub(crate) static FLAGS: &[Flag] = &[
         "Time between two looks whether a downgrade is complete; 0 means never.",
     ),
     works("max-learners", Kind::Int, "1", "Learners that the cluster may have."),
-    not_yet("force-new-cluster", Kind::Bool, "false"),
+    works(
+        "force-new-cluster",
+        Kind::Bool,
+        "false",
+        "UNSAFE: leave all other members behind and go on alone with the data; see docs/cluster.md.",
+    ),
     ignored("cluster-active-size"),
     ignored("cluster-remove-delay"),
     ignored("cluster-sync-interval"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use disk::{DataDir, Disk, RealDisk, UnsyncedDisk, wal};
-use node::{Published, Started};
+use node::{Forced, Published, Started};
 use tracing::{info, warn};
 
 use super::reporter::refusal_of_version;
@@ -60,10 +60,29 @@ pub(super) fn start(config: &Config) -> Result<(DataDir, Settings, Started<Ticke
     if config.bootstrap_defrag_threshold_bytes > 0 {
         log_defragmentation(config.bootstrap_defrag_threshold_bytes, &started.node.published());
     }
+    if let Some(forced) = started.forced {
+        log_forced(&forced, cluster_id, settings.member_id);
+    }
     if started.is_repaired {
         warn!("the log ended in a torn write, which was never acknowledged; it was cut off");
     }
     Ok((data_dir, settings, started))
+}
+
+/// Says what it means that the member has left its cluster.
+fn log_forced(forced: &Forced, cluster_id: u64, member_id: u64) {
+    info!(
+        "cluster-id" = format!("{cluster_id:x}"),
+        "local-member-id" = format!("{member_id:x}"),
+        "wal-commit-index" = forced.committed_before,
+        "commit-index" = forced.committed,
+        "forcing restart member"
+    );
+    warn!(
+        "dropped-entries" = forced.dropped,
+        "all other members were removed by --force-new-cluster: never start them again on their data, and leave out \
+         the flag from now on"
+    );
 }
 
 /// Binds the URLs at which peers reach this member.
@@ -135,11 +154,12 @@ fn member_config(config: &Config, identity: Identity) -> node::Config {
         initial_members,
         member,
         cluster_id,
+        force_new_cluster: config.force_new_cluster,
         pre_vote: config.pre_vote,
         max_learners: config.max_learners,
         cluster_version: cluster_version(),
         tick,
-        election_ticks: ticks(config.election_timeout),
+        election_ticks: config.election_ticks(),
         checkpoint_entries: config.snapshot_count,
         checkpoint_bytes: CHECKPOINT_BYTES,
         checkpoint_ticks: ticks(CHECKPOINT_INTERVAL),

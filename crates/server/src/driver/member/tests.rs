@@ -23,6 +23,7 @@ fn config() -> node::Config {
         initial_members: vec![member.clone()],
         member,
         cluster_id: 1,
+        force_new_cluster: false,
         pre_vote: true,
         max_learners: 1,
         cluster_version: "3.7.0".into(),
