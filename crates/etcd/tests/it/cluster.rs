@@ -10,6 +10,7 @@
 //! [`storm`] draws faults under load and checks everything that clients have seen. Its long form:
 //! `CLUSTER_SECONDS=3600 cargo test --release -p etcd --test it cluster -- --nocapture --test-threads=1`.
 
+mod bootstrap;
 mod catching_up;
 mod checks;
 mod dialer;

@@ -14,7 +14,7 @@ use super::proxy::Network;
 use crate::server::{Process, Refusal};
 
 const NOWHERE: &str = "http://127.0.0.1:0";
-const TOKEN: &str = "of-a-test";
+pub(crate) const TOKEN: &str = "of-a-test";
 
 /// How a member without data comes to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(crate) enum Origin {
     New,
     /// The cluster exists and has been told of it.
     Existing,
+    /// It founds the cluster with those whom it finds at a discovery service. In place of the list of members stands
+    /// the service's endpoint.
+    Discovered,
 }
 
 /// A member and all its lives.
@@ -36,7 +39,7 @@ pub(crate) struct Member {
     /// Directory of its data.
     pub(crate) data_dir: PathBuf,
     /// Flags beside those that every member needs.
-    flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     process: Option<Process>,
     /// Where it takes clients, once it is ready.
     address: Option<SocketAddr>,
@@ -63,18 +66,29 @@ impl Member {
 
     /// Starts the process, which may have to wait for others before it takes clients.
     pub(crate) fn spawn(&mut self, network: &Network, origin: Origin, initial_cluster: &str) {
+        self.launch(network, origin, initial_cluster);
+        self.wait_until_identified(network);
+    }
+
+    /// Starts the process. It may have to wait for others before it knows who it is.
+    pub(crate) fn launch(&mut self, network: &Network, origin: Origin, initial_cluster: &str) {
         let process = Process::spawn(&self.flags(origin, initial_cluster), &[]);
         network.set_process(self.place, process.child.id());
-        let id = process.log.wait_for("starting local member");
-        self.id = Some(u64::from_str_radix(id["local-member-id"].as_str().unwrap(), 16).unwrap());
-        network.set_target(self.place, address(&process.log.wait_for("serving peer traffic")));
         self.process = Some(process);
         self.is_paused = false;
     }
 
+    /// Waits until the process knows who it is and listens for peers.
+    pub(crate) fn wait_until_identified(&mut self, network: &Network) {
+        let process = self.process.as_ref().expect("it runs");
+        let id = process.log.wait_for("starting local member");
+        self.id = Some(u64::from_str_radix(id["local-member-id"].as_str().unwrap(), 16).unwrap());
+        network.set_target(self.place, address(&process.log.wait_for("serving peer traffic")));
+    }
+
     /// Starts the process, which is expected to end by itself before it takes clients.
-    pub(crate) fn spawn_in_vain(&self, network: &Network, initial_cluster: &str) -> Refusal {
-        let process = Process::spawn(&self.flags(Origin::Existing, initial_cluster), &[]);
+    pub(crate) fn spawn_in_vain(&self, network: &Network, origin: Origin, initial_cluster: &str) -> Refusal {
+        let process = Process::spawn(&self.flags(origin, initial_cluster), &[]);
         network.set_process(self.place, process.child.id());
         process.refusal()
     }
@@ -148,7 +162,11 @@ impl Member {
     }
 
     fn flags(&self, origin: Origin, initial_cluster: &str) -> Vec<String> {
-        let state = if origin == Origin::New { "new" } else { "existing" };
+        let origin = match origin {
+            Origin::New => ["--initial-cluster", initial_cluster, "--initial-cluster-state", "new"],
+            Origin::Existing => ["--initial-cluster", initial_cluster, "--initial-cluster-state", "existing"],
+            Origin::Discovered => ["--discovery-endpoints", initial_cluster, "--discovery-token", TOKEN],
+        };
         let own = [
             ["--name", &self.name],
             ["--data-dir", self.data_dir.to_str().unwrap()],
@@ -156,11 +174,14 @@ impl Member {
             ["--initial-advertise-peer-urls", &self.peer_url],
             ["--listen-client-urls", NOWHERE],
             ["--advertise-client-urls", NOWHERE],
-            ["--initial-cluster", initial_cluster],
-            ["--initial-cluster-state", state],
             ["--initial-cluster-token", TOKEN],
         ];
-        own.iter().flatten().map(|&flag| flag.to_owned()).chain(self.flags.iter().cloned()).collect()
+        own.iter()
+            .flatten()
+            .chain(&origin)
+            .map(|&flag| flag.to_owned())
+            .chain(self.flags.iter().cloned())
+            .collect()
     }
 }
 

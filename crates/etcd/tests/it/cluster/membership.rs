@@ -2,6 +2,7 @@
 
 use proto::etcdserverpb::{MemberListRequest, MemberListResponse};
 
+use super::member::Origin;
 use super::requests::{put, value};
 use super::{Cluster, eventually};
 use crate::client::{Client, Failure};
@@ -42,8 +43,11 @@ async fn a_removed_member_stops_and_is_refused_when_it_comes_back_with_its_data(
     assert!(log.contains(REMOVED), "{log}");
     assert_eq!(status.code(), Some(0), "{log}");
 
-    let refusal =
-        cluster.members[removed].spawn_in_vain(&cluster.network, &cluster.initial_cluster(&[removed]));
+    let refusal = cluster.members[removed].spawn_in_vain(
+        &cluster.network,
+        Origin::Existing,
+        &cluster.initial_cluster(&[removed]),
+    );
     assert!(refusal.log.contains(REMOVED), "{}", refusal.log);
     let client = cluster.client(cluster.leader().await).await;
     put_until_acknowledged(&client, "after").await;
@@ -60,8 +64,11 @@ async fn a_member_that_was_away_when_it_was_removed_is_refused_by_the_others() {
     let removed = cluster.follower().await;
     cluster.kill(removed);
     cluster.remove(removed).await;
-    let refusal =
-        cluster.members[removed].spawn_in_vain(&cluster.network, &cluster.initial_cluster(&[removed]));
+    let refusal = cluster.members[removed].spawn_in_vain(
+        &cluster.network,
+        Origin::Existing,
+        &cluster.initial_cluster(&[removed]),
+    );
     assert!(refusal.log.contains(REMOVED), "{}", refusal.log);
 }
 
