@@ -15,6 +15,7 @@ mod life;
 mod logs;
 mod messages;
 mod metrics;
+mod peer_pages;
 mod quota;
 mod range_stream;
 mod server;
