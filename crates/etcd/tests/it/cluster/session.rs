@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::client::{Client, Failure};
 
 /// How long a client waits for an answer before it asks somebody else. What it asked stays in doubt.
-const CALL_LIMIT: Duration = Duration::from_secs(3);
+const CALL_LIMIT: Duration = Duration::from_millis(1500);
 /// How many calls, in the mean, a client makes at one member.
 const CALLS_AT_A_MEMBER: usize = 20;
 
