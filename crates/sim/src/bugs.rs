@@ -50,7 +50,7 @@ pub const BUGS: [Bug; 30] = [
 ];
 
 /// Those that the simulation of clusters finds.
-pub const CLUSTER_BUGS: [Bug; 19] = [
+pub const CLUSTER_BUGS: [Bug; 26] = [
     bug("read-index-without-round", "answers reads without asking whether another member leads"),
     bug("read-index-of-earlier-term", "answers reads before an entry of the leader's own term is committed"),
     bug("read-index-for-later-reads", "answers reads by an index that was asked for before them"),
@@ -70,6 +70,13 @@ pub const CLUSTER_BUGS: [Bug; 19] = [
     bug("renewed-without-proof", "renews leases without a proof that it still leads"),
     bug("held-appends-forgotten", "leaves entries waiting for room behind entries that it has already"),
     bug("ack-before-sync", "takes entries for durable before they are synced"),
+    bug("vote-answered-before-durable", "answers with a vote that is not durable yet"),
+    bug("learner-votes", "lets a member vote that is to learn only"),
+    bug("removed-member-counted", "counts a removed member for majorities"),
+    bug("member-changes-overlap", "changes the members again before the last change is applied"),
+    bug("removed-member-returns", "adds a member again that was removed"),
+    bug("removals-not-in-checkpoint", "forgets at a restart which members were removed"),
+    bug("damage-taken-for-torn-end", "cuts off what follows a damaged record of the WAL"),
 ];
 
 /// Switches a bug on, or all off, on this thread. Fails if there is no such bug, or if they are not part of this build.

@@ -37,7 +37,9 @@ impl Control {
 
     pub(crate) fn describe(&self, checkpoint: &mut Checkpoint) {
         checkpoint.members = self.members.values().cloned().collect();
-        checkpoint.removed_members = self.removed.iter().copied().collect();
+        if !disk::seeded_bug!("removals-not-in-checkpoint") {
+            checkpoint.removed_members = self.removed.iter().copied().collect();
+        }
         checkpoint.cluster_version.clone_from(&self.cluster_version);
         checkpoint.downgrade_target.clone_from(&self.downgrade_target);
         if !disk::seeded_bug!("alarms-not-in-checkpoint") {

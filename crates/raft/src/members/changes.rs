@@ -95,7 +95,11 @@ impl Members {
         for change in changes.iter().filter(|change| change.node_id != 0) {
             match change.r#type() {
                 ConfChangeType::ConfChangeAddNode => self.add_voter(change.node_id, next),
+                ConfChangeType::ConfChangeAddLearnerNode if bugs::seeded_bug!("learner-votes") => {
+                    self.add_voter(change.node_id, next);
+                }
                 ConfChangeType::ConfChangeAddLearnerNode => self.add_learner(change.node_id, next),
+                ConfChangeType::ConfChangeRemoveNode if bugs::seeded_bug!("removed-member-counted") => {}
                 ConfChangeType::ConfChangeRemoveNode => self.remove(change.node_id),
                 // Addresses are the business of the state machine.
                 ConfChangeType::ConfChangeUpdateNode => {}

@@ -182,6 +182,7 @@ fn promises_durability(message: &Message) -> bool {
     match message.r#type() {
         MessageType::MsgVote => true,
         MessageType::MsgAppResp if bugs::seeded_bug!("append-acknowledged-before-durable") => false,
+        MessageType::MsgVoteResp if bugs::seeded_bug!("vote-answered-before-durable") => false,
         MessageType::MsgVoteResp | MessageType::MsgAppResp => !message.reject,
         _ => false,
     }
