@@ -15,6 +15,7 @@
 //! cluster must elect a leader, answer whatever still waits, and hold the same on every member.
 
 mod clients;
+mod connection;
 mod disks;
 mod faults;
 mod history;
@@ -37,7 +38,6 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use node::Note;
-use prost::Message as _;
 use proto::raftpb::{Entry, Message, MessageType};
 
 use self::clients::Operation;
@@ -205,8 +205,7 @@ impl<'a> Cluster<'a> {
 
     /// A message arrives; false if none is due. One for a member that does not run is lost.
     fn deliver(&mut self) -> bool {
-        let Some((to, bytes)) = self.network.receive(self.now) else { return false };
-        let message = Message::decode(&bytes[..]).expect("what was encoded can be decoded");
+        let Some((to, message)) = self.network.receive(self.now) else { return false };
         self.trace.note(format_args!("message {}", describe(&message)));
         let from = place_of(message.from);
         let Some(member) = &mut self.hosts[to].member else { return true };
@@ -270,7 +269,7 @@ impl<'a> Cluster<'a> {
                 self.begin_transfer(place, message.clone());
                 continue;
             }
-            self.network.send(place, place_of(message.to), message, self.now);
+            self.network.send(place, place_of(message.to), message, self.now)?;
         }
         self.may_die_of_promise(place, &result.messages);
         let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);

@@ -1,6 +1,6 @@
 //! The network between members: a queue for each directed link.
 //!
-//! A message travels as bytes. It may be lost, repeated, delayed or overtaken, as far as the plan allows it. A
+//! A message goes through the encoder and the decoder of the peer protocol. Then it may be lost, repeated, delayed or overtaken, as far as the plan allows it. A
 //! link that is cut loses what is sent over it, and what was under way.
 //!
 //! A forwarded proposal is never repeated: it has no effect that a member could recognise as done before, and
@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::Message as _;
 use proto::raftpb::{Message, MessageType};
 
+use super::connection::Connection;
 use super::faults::{Fault, FaultSet};
 use crate::random::Random;
 
@@ -44,6 +44,8 @@ pub(super) struct MessageCounts {
 #[derive(Debug, Default)]
 struct Link {
     is_cut: bool,
+    /// `None` until something is sent since the link was cut.
+    connection: Option<Connection>,
     /// In the order in which they were sent.
     messages: Vec<UnderWay>,
 }
@@ -52,7 +54,7 @@ struct Link {
 struct UnderWay {
     /// When it arrives at the earliest.
     due: Duration,
-    bytes: Vec<u8>,
+    message: Message,
 }
 
 impl Network {
@@ -62,27 +64,36 @@ impl Network {
     }
 
     /// Takes a message of the member at `from` for the one at `to`.
-    pub(super) fn send(&mut self, from: usize, to: usize, message: &Message, now: Duration) {
+    pub(super) fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        message: &Message,
+        now: Duration,
+    ) -> Result<(), String> {
+        let connection = &mut self.link(from, to).connection;
+        let connection = connection.get_or_insert_with(|| Connection::new(message.from, message.to));
+        let message = connection.carry(message)?;
         let link = self.link(from, to);
         let is_full = link.messages.len() >= LINK_LEN_MAX;
         if link.is_cut || is_full || self.goes_wrong(Fault::LostMessages) {
             self.counts.lost += 1;
-            return;
+            return Ok(());
         }
         let mut copies = 1;
         if message.r#type() != MessageType::MsgProp && self.goes_wrong(Fault::RepeatedMessages) {
             self.counts.repeated += 1;
             copies = 2;
         }
-        let bytes = message.encode_to_vec();
         for _ in 0..copies {
             let due = now + self.delay();
-            self.link(from, to).messages.push(UnderWay { due, bytes: bytes.clone() });
+            self.link(from, to).messages.push(UnderWay { due, message: message.clone() });
         }
+        Ok(())
     }
 
-    /// A message that has arrived by `now`: its receiver and its bytes.
-    pub(super) fn receive(&mut self, now: Duration) -> Option<(usize, Vec<u8>)> {
+    /// A message that has arrived by `now`: its receiver and the message.
+    pub(super) fn receive(&mut self, now: Duration) -> Option<(usize, Message)> {
         let is_ordered = !self.faults.contains(Fault::ReorderedMessages);
         let arrived: Vec<((usize, usize), usize)> = self
             .links
@@ -98,7 +109,7 @@ impl Network {
         }
         let ((from, to), message) = arrived[self.random.index(arrived.len())];
         self.counts.delivered += 1;
-        Some((to, self.link(from, to).messages.remove(message).bytes))
+        Some((to, self.link(from, to).messages.remove(message).message))
     }
 
     /// When the next message arrives.
@@ -110,6 +121,7 @@ impl Network {
     pub(super) fn cut(&mut self, from: usize, to: usize) {
         let link = self.link(from, to);
         link.is_cut = true;
+        link.connection = None;
         let lost = std::mem::take(&mut link.messages).len();
         self.counts.lost += lost as u64;
     }
@@ -152,7 +164,7 @@ mod tests {
     const LATER: Duration = Duration::from_secs(9);
 
     fn message(index: u64, r#type: MessageType) -> Message {
-        Message { index, r#type: r#type as i32, ..Message::default() }
+        Message { index, from: 1, to: 3, r#type: r#type as i32, ..Message::default() }
     }
 
     fn network(faults: &[Fault]) -> Network {
@@ -163,9 +175,9 @@ mod tests {
 
     fn received(network: &mut Network) -> Vec<u64> {
         let mut indexes = Vec::new();
-        while let Some((to, bytes)) = network.receive(LATER) {
+        while let Some((to, message)) = network.receive(LATER) {
             assert_eq!(to, 2);
-            indexes.push(Message::decode(&bytes[..]).unwrap().index);
+            indexes.push(message.index);
         }
         indexes
     }
@@ -174,7 +186,7 @@ mod tests {
     fn a_sound_link_delivers_in_order_after_some_time() {
         let mut network = network(&[]);
         for index in 0..50 {
-            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO);
+            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO).unwrap();
         }
         assert!(network.receive(Duration::ZERO).is_none() || network.next_due().is_some());
         let rest = received(&mut network);
@@ -185,7 +197,7 @@ mod tests {
     fn messages_are_lost_repeated_and_reordered_only_if_the_plan_says_so() {
         let mut network = network(&[Fault::LostMessages, Fault::RepeatedMessages, Fault::ReorderedMessages]);
         for index in 0..200 {
-            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO);
+            network.send(0, 2, &message(index, MessageType::MsgApp), Duration::ZERO).unwrap();
         }
         let received = received(&mut network);
         assert!(network.counts.lost > 50 && network.counts.repeated > 20, "{:?}", network.counts);
@@ -196,7 +208,7 @@ mod tests {
     fn a_forwarded_proposal_is_not_repeated() {
         let mut network = network(&[Fault::RepeatedMessages]);
         for index in 0..100 {
-            network.send(0, 2, &message(index, MessageType::MsgProp), Duration::ZERO);
+            network.send(0, 2, &message(index, MessageType::MsgProp), Duration::ZERO).unwrap();
         }
         assert_eq!(received(&mut network).len(), 100);
     }
@@ -204,13 +216,13 @@ mod tests {
     #[test]
     fn a_cut_link_loses_what_is_under_way_in_its_direction_only() {
         let mut network = network(&[]);
-        network.send(0, 2, &message(1, MessageType::MsgApp), Duration::ZERO);
-        network.send(1, 2, &message(2, MessageType::MsgApp), Duration::ZERO);
+        network.send(0, 2, &message(1, MessageType::MsgApp), Duration::ZERO).unwrap();
+        network.send(1, 2, &message(2, MessageType::MsgApp), Duration::ZERO).unwrap();
         network.cut(0, 2);
-        network.send(0, 2, &message(3, MessageType::MsgApp), Duration::ZERO);
+        network.send(0, 2, &message(3, MessageType::MsgApp), Duration::ZERO).unwrap();
         assert_eq!(received(&mut network), [2]);
         network.mend(0, 2);
-        network.send(0, 2, &message(4, MessageType::MsgApp), Duration::ZERO);
+        network.send(0, 2, &message(4, MessageType::MsgApp), Duration::ZERO).unwrap();
         assert_eq!(received(&mut network), [4]);
     }
 }
