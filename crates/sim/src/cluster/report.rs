@@ -43,6 +43,8 @@ pub struct ClusterReport {
     pub damage_found: u64,
     /// Those disks.
     pub room_made: u64,
+    /// Running members that stopped since their disk was full.
+    pub stopped_full: u64,
     /// Linearizable reads compared.
     pub linearizable_reads: u64,
     /// Other reads and hashes compared, and answers about leases.
@@ -88,6 +90,7 @@ impl AddAssign for ClusterReport {
         self.transferred += other.transferred;
         self.damage_found += other.damage_found;
         self.room_made += other.room_made;
+        self.stopped_full += other.stopped_full;
         self.linearizable_reads += other.linearizable_reads;
         self.reads += other.reads;
         self.events += other.events;
@@ -136,7 +139,11 @@ impl fmt::Display for ClusterReport {
             self.refused,
             self.transferred
         )?;
-        writeln!(f, "{} damaged members, {} starts for want of room", self.damage_found, self.room_made)?;
+        writeln!(
+            f,
+            "{} damaged members, {} full disks that got room, {} of them since their member had stopped",
+            self.damage_found, self.room_made, self.stopped_full
+        )?;
         let faults =
             Fault::ALL.iter().map(|fault| format!("{} {}", self.faults[*fault as usize], fault.name()));
         write!(f, "{}", faults.collect::<Vec<_>>().join(", "))
