@@ -75,9 +75,14 @@ pub(crate) struct Mount {
 
 impl Mount {
     /// `None`, and the reason on standard error, where mounting is not allowed.
-    pub(crate) fn new() -> Option<Mount> {
+    fn new() -> Option<Mount> {
+        Mount::with_size(SIZE)
+    }
+
+    /// The same with room for `size`, such as `300m`.
+    pub(crate) fn with_size(size: &str) -> Option<Mount> {
         let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={SIZE}");
+        let size = format!("size={size}");
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
         match mount {

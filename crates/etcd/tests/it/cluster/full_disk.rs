@@ -9,12 +9,14 @@ use super::{Cluster, eventually};
 use crate::full_disk::Mount;
 
 /// Longer puts than the files of the WAL that were made in advance have room for.
-const PUTS: usize = 150;
+const PUTS: usize = 70;
 const VALUE_LEN: usize = 1 << 20;
+/// Room for the state of the member, and for another one that the leader sends.
+const SIZE: &str = "600m";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_with_a_full_disk_lives_on_and_catches_up_when_there_is_room() {
-    let Some(mount) = Mount::new() else { return };
+    let Some(mount) = Mount::with_size(SIZE) else { return };
     let mut cluster = Cluster::prepare(3, &[]).await;
     let full = 0;
     cluster.members[full].data_dir = mount.data_dir();
