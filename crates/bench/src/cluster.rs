@@ -19,6 +19,8 @@ const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 const LEADER_MAX: Duration = Duration::from_secs(60);
 /// How long one member may take to tell its status.
 const STATUS_MAX: Duration = Duration::from_secs(1);
+/// How often members are started at other ports because one of theirs was taken before they listened.
+const STARTS_MAX: usize = 5;
 /// Time between two looks for a leader.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -50,6 +52,24 @@ impl Cluster {
                 "the command has placeholders, but not {cluster}: its members would not find each other";
             return Err(Error::Usage(text.to_owned()));
         }
+        let mut starts = 1;
+        loop {
+            match Self::start_once(command, parent, cores, count).await {
+                Err(Error::Server { detail, .. }) if is_port_taken(&detail) && starts < STARTS_MAX => {
+                    starts += 1
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Like [`Cluster::start`]. Fails if another process takes one of the ports before a member listens there.
+    async fn start_once(
+        command: &[String],
+        parent: &Path,
+        cores: &[usize],
+        count: usize,
+    ) -> Result<Self, Error> {
         let places = places(count)?;
         let launch = |place| Server::launch(command, place, &places, parent, cores);
         let mut members = places.iter().map(launch).collect::<Result<Vec<_>, _>>()?;
@@ -130,6 +150,11 @@ pub(crate) async fn status_over(connection: &Connection) -> Result<StatusRespons
     connection.call(STATUS, StatusRequest::default()).await
 }
 
+/// Whether a server ended because a port was taken, by what it printed: the text of ours and of etcd.
+fn is_port_taken(detail: &str) -> bool {
+    detail.contains("bind: address already in use")
+}
+
 /// Names, and loopback addresses that nothing listens on. All are held together first, so that they differ.
 fn places(count: usize) -> Result<Vec<Place>, Error> {
     let hold = || {
@@ -166,6 +191,18 @@ mod tests {
         let command = ["sh", "-c", "exit # {data}"].map(str::to_owned);
         let result = Cluster::start(&command, &std::env::temp_dir(), &[], 3).await;
         assert!(matches!(result, Err(Error::Usage(text)) if text.contains("{cluster}")));
+    }
+
+    #[tokio::test]
+    async fn members_whose_ports_are_taken_are_started_at_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let starts = dir.path().join("starts");
+        let script =
+            format!("echo {{client}} >>{}; echo bind: address already in use; exit 1", starts.display());
+        let command = ["sh", "-c", &script].map(str::to_owned);
+        let result = Cluster::start(&command, dir.path(), &[], 1).await;
+        assert!(matches!(result, Err(Error::Server { .. })));
+        assert_eq!(std::fs::read_to_string(starts).unwrap().lines().count(), STARTS_MAX);
     }
 
     #[test]

@@ -161,8 +161,10 @@ impl Replay {
     /// the entry at its index is missing or is of another term, and those above it do not follow the leader's.
     fn snapshot(&mut self, snapshot: Snapshot) {
         if snapshot.index > self.given_index || self.given_index == self.from_index {
-            let is_own =
-                snapshot.index < self.from_index || self.term_at(snapshot.index) == Some(snapshot.term);
+            // Index 0 is the empty state that every log begins with.
+            let is_own = snapshot.index == 0
+                || snapshot.index < self.from_index
+                || self.term_at(snapshot.index) == Some(snapshot.term);
             if !is_own {
                 self.entries.retain(|entry| entry.index <= snapshot.index);
                 self.entries_bytes = self.entries.iter().map(entry_bytes).sum();

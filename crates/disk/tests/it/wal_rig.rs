@@ -96,7 +96,8 @@ impl Model {
             Step::Sync => wal.sync().map(|()| true),
             Step::Checkpoint => {
                 let index = self.state.commit;
-                wal.record_snapshot(&snapshot(index, self.state.term))?;
+                let term = index.checked_sub(1).map_or(0, |at| self.entries[at as usize].term);
+                wal.record_snapshot(&snapshot(index, term))?;
                 self.checkpoint = index;
                 Ok(true)
             }

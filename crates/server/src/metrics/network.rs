@@ -105,9 +105,10 @@ impl NetworkMetrics {
         }
     }
 
-    /// Bytes received from nobody: link heartbeats, and what senders that are no peers post.
-    pub(crate) fn received_from_nobody(&self) -> IntCounter {
-        self.received_bytes.with_label_values(&["0"])
+    /// Counts bytes received from nobody: link heartbeats, and what senders that are no peers post. The series
+    /// begins with the first of them, as in etcd.
+    pub(crate) fn count_received_from_nobody(&self, bytes: u64) {
+        self.received_bytes.with_label_values(&["0"]).inc_by(bytes);
     }
 
     /// The numbers of member `id`, as member `own_id` counts them.

@@ -12,7 +12,6 @@ use tracing::warn;
 use super::activity::Activity;
 use super::{Local, Pages, PeerSettings};
 use crate::metrics::{Metrics, PeerMetrics};
-use prometheus::IntCounter;
 
 /// States that are received at a time. Only one leader sends any; another may just have begun to lead.
 const SNAPSHOTS_MAX: usize = 2;
@@ -25,8 +24,6 @@ pub(super) struct Context {
     pub(super) pages: Rc<dyn Pages>,
     pub(super) activity: Arc<Activity>,
     pub(super) metrics: Arc<Metrics>,
-    /// Bytes of what comes from no peer: link heartbeats.
-    pub(super) link_bytes: IntCounter,
     /// Time between two heartbeats of a leader.
     pub(super) heartbeat_interval: Duration,
     /// Time to connect to a peer.
@@ -46,14 +43,12 @@ impl Context {
     ) -> Context {
         let PeerSettings { identity, heartbeat_interval, dial_limit, message_len_max } = settings;
         let snapshot_places = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
-        let link_bytes = metrics.network.received_from_nobody();
         Context {
             identity,
             local,
             pages,
             activity,
             metrics,
-            link_bytes,
             heartbeat_interval,
             dial_limit,
             message_len_max,
@@ -77,7 +72,10 @@ impl Context {
 
     /// Counts bytes that were received from a peer, or from a sender that is none.
     pub(super) fn count_received(&self, sender: Option<&PeerMetrics>, bytes: u64) {
-        sender.map_or(&self.link_bytes, |metrics| &metrics.received_bytes).inc_by(bytes);
+        match sender {
+            Some(metrics) => metrics.received_bytes.inc_by(bytes),
+            None => self.metrics.network.count_received_from_nobody(bytes),
+        }
     }
 
     /// Gives messages of a peer to the node, but for those that are not for this member or must not come without a
