@@ -85,15 +85,19 @@ class MemberTest(MixedTest):
         down.kill()
         another = f"http://127.0.0.1:{free_port()}"
         for member in left:
-            self.wait_until_missed(member, another)
+            self.wait_until_missed(member, left)
+        for member in left:
+            # Three members of a cluster of four, one of them down, are a majority: all three must be there.
+            self.assert_refused("unhealthy cluster", lambda m=member: m.client.member_add(another))
             victim = next(other for other in left if other is not member).id
             self.assert_refused("unhealthy cluster", lambda m=member, v=victim: m.client.member_remove(v))
         down.restart()
         cluster.wait_until_ready()
 
-    def wait_until_missed(self, member, url):
-        """Three members of a cluster of four, one of them down, are a majority: three of three must be there."""
-        self.assert_refused("unhealthy cluster", lambda: member.client.member_add(url))
+    def wait_until_missed(self, member, left):
+        """Waits until the member is connected to no more members than are left."""
+        others = len(left) - 1
+        wait_until(f"{member} misses one", lambda: member.metric("etcd_network_active_peers") == others)
 
 
 if __name__ == "__main__":
