@@ -56,7 +56,7 @@ impl Cluster {
         loop {
             match Self::start_once(command, parent, cores, count).await {
                 Err(Error::Server { detail, .. }) if is_port_taken(&detail) && starts < STARTS_MAX => {
-                    starts += 1
+                    starts += 1;
                 }
                 result => return result,
             }
