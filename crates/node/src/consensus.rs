@@ -88,6 +88,9 @@ pub(crate) struct Consensus<W> {
     raft: Raft,
     catchup_entries: u64,
     is_only_voter: bool,
+    /// From which applied index on nobody else can have answered for an entry that this member has not applied;
+    /// `None` while there are other members, also ones without a vote.
+    alone_from: Option<u64>,
     /// The last entry that the machine has applied.
     applied: EntryId,
     admission: Admission,
@@ -122,10 +125,13 @@ pub(crate) struct Consensus<W> {
 impl<W> Consensus<W> {
     pub(crate) fn new(config: &Config, raft: Raft, wal_room: u64, applied: EntryId) -> Consensus<W> {
         let is_only_voter = is_only_voter(&raft.conf_state(), config.member.id);
+        // Leading needs an entry of the new term to be applied, and so all before.
+        let alone_from = is_only_member(&raft.conf_state(), config.member.id).then_some(0);
         Consensus {
             raft,
             catchup_entries: config.catchup_entries,
             is_only_voter,
+            alone_from,
             applied,
             admission: Admission::new(config.segment_bytes, wal_room),
             queue: ProposalQueue::default(),
@@ -163,9 +169,11 @@ impl<W> Consensus<W> {
         status.role == Role::Leader && self.applied.term == status.term
     }
 
-    /// Whether this member decides alone: it leads, and no other member has a vote.
-    pub(crate) fn is_lone_leader(&self) -> bool {
-        self.is_only_voter && self.leads()
+    /// Whether nothing can be acknowledged that this member has not applied: it leads, there is no other member, and
+    /// what was committed while there were others is applied. A learner may apply an entry, and answer for it, before
+    /// the leader does.
+    pub(crate) fn answers_alone(&self) -> bool {
+        self.leads() && self.alone_from.is_some_and(|index| self.applied.index >= index)
     }
 
     pub(crate) fn tick(&mut self, output: &mut Output<W>) {
@@ -404,8 +412,16 @@ impl<W> Consensus<W> {
     /// holds the change. Returns the whole configuration.
     pub(crate) fn configure(&mut self, change: &ConfChange) -> ConfState {
         let conf_state = self.raft.apply_conf_change(&raft::single_change(change));
-        self.is_only_voter = is_only_voter(&conf_state, self.raft.status().id);
+        self.note_configuration(&conf_state);
         conf_state
+    }
+
+    fn note_configuration(&mut self, conf_state: &ConfState) {
+        let status = self.raft.status();
+        self.is_only_voter = is_only_voter(conf_state, status.id);
+        let is_alone = is_only_member(conf_state, status.id);
+        // Others may have applied, and answered for, all that is committed by now.
+        self.alone_from = is_alone.then(|| self.alone_from.unwrap_or(status.commit));
     }
 
     /// Notes the room in the revision log after everything up to the last applied entry.
@@ -487,6 +503,12 @@ impl<W> Consensus<W> {
 fn is_only_voter(conf_state: &ConfState, member: u64) -> bool {
     let is_alone_outgoing = conf_state.voters_outgoing.iter().all(|voter| *voter == member);
     conf_state.voters == [member] && is_alone_outgoing
+}
+
+/// Whether there is no other member than `member`, with or without a vote.
+fn is_only_member(conf_state: &ConfState, member: u64) -> bool {
+    let has_learners = !conf_state.learners.is_empty() || !conf_state.learners_next.is_empty();
+    is_only_voter(conf_state, member) && !has_learners
 }
 
 #[cfg(test)]

@@ -489,6 +489,6 @@ impl<W> Node<W> {
         published.has_space.store(self.consensus.admission().has_space(), Ordering::Relaxed);
         self.machine.publish();
         // Stored last: a thread that reads `true` also sees everything that was applied before.
-        published.reads_at_once.store(self.consensus.is_lone_leader(), Ordering::Release);
+        published.reads_at_once.store(self.consensus.answers_alone(), Ordering::Release);
     }
 }

@@ -67,7 +67,7 @@ impl Published {
         self.applied.load(Ordering::Relaxed)
     }
 
-    /// Whether a linearizable read may be served from the store at once: this member is the only voter and
+    /// Whether a linearizable read may be served from the store at once: there is no other member and this one
     /// has committed in its term, so nothing can be acknowledged that it has not applied.
     pub fn reads_at_once(&self) -> bool {
         self.reads_at_once.load(Ordering::Acquire)

@@ -3,7 +3,7 @@
 use proto::raftpb::ConfState;
 use raft::Persist;
 
-use super::{Consensus, is_only_voter};
+use super::Consensus;
 use crate::handover::EntryId;
 use crate::output::Output;
 
@@ -20,7 +20,7 @@ impl<W> Consensus<W> {
             is_first = false;
             self.hand_to_wal(Persist { snapshot: None, ..batch }, output);
         }
-        self.is_only_voter = is_only_voter(conf_state, self.raft.status().id);
+        self.note_configuration(conf_state);
         self.applied = applied;
         self.raft.applied_to(applied.index);
     }
