@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use disk::{Disk, SimDisk};
 use node::{Answer, Config, Input, LeaseAnswer, LeaseQuery, Unserved};
-use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest};
+use proto::etcdserverpb::{DeleteRangeRequest, LeaseGrantRequest, Member as MemberInfo};
 use proto::raftpb::{Message, MessageType, Snapshot, SnapshotMetadata};
-use store::Request;
+use store::{MemberChange, Request};
 
 use crate::member::{Member, TICK, config, info, put, revision};
 
@@ -247,6 +247,26 @@ fn a_read_at_any_member_is_answered_by_a_quorum() {
     cluster.member(leader).handle(vec![Input::ReadIndex(WHO)]).unwrap();
     cluster.settle();
     assert!(cluster.member(leader).answer(WHO).is_none());
+}
+
+#[test]
+fn a_lone_voter_with_a_learner_does_not_answer_reads_from_what_it_has_applied() {
+    let disk = SimDisk::new(1);
+    let mut member = Member::lead(&disk, Cluster::config(1, 1));
+    assert!(member.node.published().reads_at_once());
+    let learner = MemberInfo { is_learner: true, ..info(2) };
+    for (id, change, is_alone) in
+        [(71, MemberChange::Add(learner), false), (72, MemberChange::Remove(2), true)]
+    {
+        member.handle(vec![Input::ChangeMembers { id, change, waiter: WHO }]).unwrap();
+        member.settle().unwrap();
+        assert!(matches!(member.answer(WHO), Some(Answer::Applied(Ok(_)))));
+        // The learner could have applied, and answered for, what this member knows to be committed.
+        assert_eq!(member.node.published().reads_at_once(), is_alone);
+        member.handle(vec![Input::ReadIndex(WHO)]).unwrap();
+        member.settle().unwrap();
+        assert!(matches!(member.answer(WHO), Some(Answer::Readable)), "it needs nobody to confirm it");
+    }
 }
 
 #[test]
