@@ -72,6 +72,14 @@ pub(crate) struct Weight {
     pub(crate) revokes: Vec<i64>,
 }
 
+/// Proposals that no member has.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) ids: Vec<u64>,
+    /// The leases that they would have revoked.
+    pub(crate) revokes: Vec<i64>,
+}
+
 /// The decision about a proposal.
 enum Admitted<W> {
     /// It is part of the next batch, or waits for other long ones.
@@ -317,15 +325,19 @@ impl<W> Consensus<W> {
     }
 
     /// Proposes the member's own commands, then the batch, as one proposal. Without a leader all of it is
-    /// lost; then the result is the ids of what is lost.
-    pub(crate) fn propose_batch(&mut self, own: Vec<Proposal>) -> Result<(), Vec<u64>> {
+    /// lost, and so it is while leadership is being handed over.
+    pub(crate) fn propose_batch(&mut self, own: Vec<Proposal>) -> Result<(), Lost> {
         self.admission.proposed();
         if own.is_empty() && self.batch.is_empty() {
             return Ok(());
         }
-        let ids: Vec<u64> = own.iter().chain(&self.batch).map(|proposal| proposal.id).collect();
+        let proposals = || own.iter().chain(&self.batch);
+        let lost = Lost {
+            ids: proposals().map(|proposal| proposal.id).collect(),
+            revokes: proposals().filter_map(|proposal| proposal.revokes).collect(),
+        };
         let data = own.into_iter().chain(self.batch.drain(..)).map(|proposal| proposal.data);
-        self.raft.propose(data).map(|_| ()).map_err(|_| ids)
+        self.raft.propose(data).map(|_| ()).map_err(|_| lost)
     }
 
     /// Asks for a read index under a context that no member has used before.

@@ -287,9 +287,9 @@ impl Machine {
         self.lessor.take_back();
     }
 
-    /// The proposals taken last are lost.
-    pub(crate) fn proposals_lost(&mut self) {
-        self.lessor.revokes_lost();
+    /// Proposals to revoke these leases are lost.
+    pub(crate) fn revokes_lost(&mut self, ids: &[i64]) {
+        self.lessor.revokes_lost(ids);
     }
 
     /// Carries out some of the committed entries: commands together, and at most one configuration change, as
@@ -537,7 +537,7 @@ impl Machine {
                 output.notes.push(Note::LeaseGranted { ttl_s: granted.ttl_s });
             }
             (Request::LeaseRevoke(r), outcome) => {
-                self.lessor.revoke_applied(r.id);
+                self.lessor.revoke_ended(r.id);
                 if outcome.is_ok() {
                     let has_expired = self.lessor.revoked(r.id);
                     let gone = || Answer::Lease(LeaseAnswer::Renewed(0));

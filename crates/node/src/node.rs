@@ -451,8 +451,8 @@ impl<W> Node<W> {
     fn propose_batch(&mut self, output: &mut Output<W>) {
         let own = self.machine.take_proposals();
         let Err(lost) = self.consensus.propose_batch(own) else { return };
-        self.machine.proposals_lost();
-        for id in lost {
+        self.machine.revokes_lost(&lost.revokes);
+        for id in lost.ids {
             if let Some(waiter) = self.waiters.take_proposal(id) {
                 output.refuse(waiter, Unserved::LeaderChanged);
             }

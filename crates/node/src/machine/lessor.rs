@@ -203,8 +203,9 @@ impl Lessor {
         *self.revokes.entry(id).or_default() += 1;
     }
 
-    /// The revocation of a lease was applied, whether the lease is gone or an alarm forbade it.
-    pub(crate) fn revoke_applied(&mut self, id: i64) {
+    /// The revocation of a lease is under way no more: it was applied, whether the lease is gone or an alarm forbade
+    /// it, or it was lost.
+    pub(crate) fn revoke_ended(&mut self, id: i64) {
         if let Entry::Occupied(mut revokes) = self.revokes.entry(id) {
             *revokes.get_mut() -= 1;
             if *revokes.get() == 0 {
@@ -239,9 +240,9 @@ impl Lessor {
         }
     }
 
-    /// Revocations under way are lost.
-    pub(crate) fn revokes_lost(&mut self) {
-        self.revokes.clear();
+    /// Revocations of these leases are lost. Those that were proposed before are still under way.
+    pub(crate) fn revokes_lost(&mut self, ids: &[i64]) {
+        ids.iter().for_each(|id| self.revoke_ended(*id));
         self.take_back();
     }
 }
@@ -297,10 +298,13 @@ mod tests {
     #[test]
     fn revocations_that_were_lost_are_made_again() {
         let mut lessor = Lessor::new(Duration::ZERO);
-        *lessor.renewer.leading() = Some(leading(LeaseClock::new([(1, HAS_RUN_OUT)])));
-        lessor.revoking(1);
+        let leases = [(1, HAS_RUN_OUT), (2, HAS_RUN_OUT)];
+        *lessor.renewer.leading() = Some(leading(LeaseClock::new(leases)));
+        [1, 2, 2].iter().for_each(|id| lessor.revoking(*id));
         assert!(lessor.expired(Duration::ZERO).is_empty());
-        lessor.revokes_lost();
-        assert_eq!(lessor.expired(Duration::ZERO), [1]);
+        lessor.revokes_lost(&[1, 2]);
+        assert_eq!(lessor.expired(Duration::ZERO), [1], "one revocation of the other is under way");
+        lessor.revokes_lost(&[2]);
+        assert_eq!(lessor.expired(Duration::ZERO), [1, 2]);
     }
 }
