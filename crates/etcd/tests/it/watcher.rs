@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use prost::Message;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
-use proto::mvccpb::Event;
 use proto::mvccpb::event::EventType;
+use proto::mvccpb::{Event, KeyValue};
 
 use crate::client::{Client, Failure};
 use crate::ledger::{self, Change, PREFIX, PREFIX_END, Write};
@@ -58,21 +58,27 @@ impl Watcher {
     }
 
     fn take(&mut self, events: &[Event]) {
-        let first = self.next;
-        for event in events {
-            let kv = event.kv.as_ref().unwrap();
-            let revision = kv.mod_revision;
-            if revision == self.next {
-                self.next += 1;
-            }
-            assert!(
-                first <= revision && revision == self.next - 1,
-                "revision {revision} after {}",
-                self.next - 1
-            );
-            let stamp = (event.r#type() == EventType::Put).then(|| ledger::stamp(&kv.value));
+        for (kv, stamp) in in_order(&mut self.next, events) {
             let change = Change { key: ledger::key_number(&kv.key), stamp };
-            self.history.entry(revision).or_default().push(change);
+            self.history.entry(kv.mod_revision).or_default().push(change);
         }
     }
+}
+
+/// The key of each event of one answer, and the stamp of its value unless it is deleted. Asserts that the revisions
+/// begin at `next`, come in order, and none is left out; moves `next` behind them.
+pub(crate) fn in_order<'a>(
+    next: &'a mut i64,
+    events: &'a [Event],
+) -> impl Iterator<Item = (&'a KeyValue, Option<u64>)> {
+    let first = *next;
+    events.iter().map(move |event| {
+        let kv = event.kv.as_ref().unwrap();
+        let revision = kv.mod_revision;
+        if revision == *next {
+            *next += 1;
+        }
+        assert!(first <= revision && revision == *next - 1, "revision {revision} after {}", *next - 1);
+        (kv, (event.r#type() == EventType::Put).then(|| ledger::stamp(&kv.value)))
+    })
 }

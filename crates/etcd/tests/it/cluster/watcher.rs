@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use proto::etcdserverpb::WatchResponse;
 use proto::mvccpb::Event;
-use proto::mvccpb::event::EventType;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -18,7 +17,7 @@ use super::history::{Change, Revisions, Seen};
 use super::requests;
 use super::session::Session;
 use crate::client::Failure;
-use crate::ledger;
+use crate::watcher::in_order;
 
 /// A member that says nothing for so long is left for another one.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -99,20 +98,10 @@ async fn follow_at_one(session: &mut Session, told: &watch::Sender<Told>) -> Res
 
 impl Told {
     fn take(&mut self, events: &[Event]) {
-        let (first, at) = (self.next, Instant::now());
-        for event in events {
-            let kv = event.kv.as_ref().unwrap();
-            let revision = kv.mod_revision;
-            if revision == self.next {
-                self.next += 1;
-            }
-            assert!(
-                first <= revision && revision == self.next - 1,
-                "revision {revision} after {}",
-                self.next - 1
-            );
-            let stamp = (event.r#type() == EventType::Put).then(|| ledger::stamp(&kv.value));
-            let seen = self.revisions.entry(revision).or_insert_with(|| Seen { changes: Vec::new(), at });
+        let at = Instant::now();
+        for (kv, stamp) in in_order(&mut self.next, events) {
+            let new = || Seen { changes: Vec::new(), at };
+            let seen = self.revisions.entry(kv.mod_revision).or_insert_with(new);
             seen.changes.push(Change { key: kv.key.clone(), stamp });
         }
     }
