@@ -262,6 +262,7 @@ impl<'a> Cluster<'a> {
 
     /// Takes what a member has reported of a step.
     fn take(&mut self, place: usize, result: StepResult, has_applied: bool) -> Result<(), String> {
+        let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);
         self.take_entries(place, &result.logged, &result.messages)?;
         self.take_notes(place, &result.notes)?;
         for message in &result.messages {
@@ -272,7 +273,6 @@ impl<'a> Cluster<'a> {
             self.network.send(place, place_of(message.to), message, self.now)?;
         }
         self.may_die_of_promise(place, &result.messages);
-        let applied_before = self.hosts[place].applied.as_ref().map_or(0, |applied| applied.index);
         if has_applied {
             self.take_progress(place)?;
         }
